@@ -1,0 +1,8 @@
+# Warnings are errors in every file of ours, host and test code alike. Generated code (Protobuf) is exempt.
+add_library(understudy_warnings INTERFACE)
+target_compile_options(understudy_warnings INTERFACE
+  -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor -Wold-style-cast -Werror)
+if(UNDERSTUDY_SANITIZE)
+  add_compile_options(-fsanitize=${UNDERSTUDY_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${UNDERSTUDY_SANITIZE})
+endif()

@@ -1,0 +1,94 @@
+// The vocabulary of an execution: stops, what is fed to the guest at them, what comes out. Value types, shared by the
+// machine (which produces stops and outputs), the replication loop and the logging channel (which encodes records).
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "common/units.hpp"
+
+namespace understudy {
+
+// Time on the guest's monotonic clock, nanoseconds since boot.
+using GuestTime = std::chrono::nanoseconds;
+
+// An Ethernet frame without its FCS: 14 to 1514 bytes.
+using Frame = std::vector<std::byte>;
+
+// Why the guest handed control to the monitor. The values stand in log files: never renumber.
+enum class StopKind : std::uint8_t {
+    idle = 1,     // nothing to do until an event or a deadline
+    budget = 2,   // the instruction count reached the value that the monitor set
+    request = 3,  // a synchronous call; see RequestKind
+    exit = 4,     // the program ended; `argument` is its exit status (0-255, or 128 + signal)
+    fault = 5,    // the guest broke; a report is available from the machine
+};
+
+// What a request stop asks for. The values stand in log files: never renumber.
+enum class RequestKind : std::uint8_t {
+    none = 0,
+    rdtsc = 1,         // answered with 8 bytes: the counter
+    rdtscp = 2,        // the same; the processor number is always 0
+    rdrand = 3,        // answered with 8 random bytes
+    rdseed = 4,        // the same
+    cpuid = 5,         // answered from the fixed table: no recorded answer
+    xgetbv = 6,        // the same
+    rdpid = 7,         // always 0: no recorded answer
+    entropy = 8,       // answered with `argument` random bytes
+    syscall_site = 9,  // first execution of a SYSCALL: the site is rewritten, no recorded answer
+    flush = 10,        // an output ring is full and wants to be emptied, no recorded answer
+    scan_code = 11,    // new executable memory wants its nondeterministic instructions replaced, no recorded answer
+};
+
+struct Stop {
+    StopNumber number;
+    StopKind kind = StopKind::idle;
+    RequestKind request = RequestKind::none;
+    InstructionCount count;
+    // idle: the deadline as GuestTime nanoseconds (UINT64_MAX: none). exit: the status. entropy: bytes wanted.
+    // fault: the exception vector. Otherwise 0.
+    std::uint64_t argument = 0;
+
+    bool operator==(const Stop&) const = default;
+};
+
+// What the monitor feeds the guest at one stop: all the nondeterminism of one interval.
+struct Input {
+    GuestTime clock{0};             // the guest's clock from here on; never less than the guest has already read
+    std::vector<Frame> frames;      // received frames, in order
+    std::vector<std::byte> answer;  // the result of a request stop that has a recorded answer
+
+    bool operator==(const Input&) const = default;
+};
+
+// Digests of the replica's state at the stop, before the input is applied.
+struct Digests {
+    std::uint64_t registers = 0;           // general registers, RIP, RFLAGS (masked), FS base
+    std::optional<std::uint64_t> outputs;  // of the outputs taken at this stop, if there were any
+    std::optional<std::uint64_t> memory;   // guest memory and the extended register state, at the chosen interval
+
+    bool operator==(const Digests&) const = default;
+};
+
+// One entry of the log.
+struct Record {
+    Stop stop;
+    Input input;
+    Digests digests;
+
+    bool operator==(const Record&) const = default;
+};
+
+// What the guest shows the world, taken at a stop.
+struct Output {
+    enum class Kind : std::uint8_t { frame = 1, console = 2 };
+    Kind kind = Kind::frame;
+    std::vector<std::byte> bytes;
+
+    bool operator==(const Output&) const = default;
+};
+
+}  // namespace understudy

@@ -1,0 +1,63 @@
+// The guest's one NIC as the replica's I/O thread sees it: frames in, frames out, and who may speak.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "common/execution.hpp"
+#include "common/units.hpp"
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace understudy::network {
+
+using MacAddress = std::array<std::uint8_t, 6>;
+
+// Orders the replicas that ever speak for one VM: a higher generation speaks after a lower one, and within a
+// generation the winner of its test-and-set speaks after the pair's primary.
+struct SpeakerRank {
+    Generation generation;
+    bool won = false;
+    auto operator<=>(const SpeakerRank&) const = default;
+};
+
+// How to reach the network: "gateway:unix:PATH", "gateway:HOST:PORT", "tap:NAME[,bridge=BRIDGE]" or "none".
+struct LinkConfig {
+    std::string endpoint;
+    VmId vm;
+    MacAddress mac{};
+    std::uint32_t ipv4_address = 0;  // network byte order; for the gratuitous ARP
+};
+
+// Called on one thread only, that of the io_context; callbacks run there too. Until speak() was called the link is
+// silent: nothing is received and send() drops.
+class Link {
+  public:
+    using FrameHandler = std::function<void(Frame)>;
+
+    virtual ~Link() = default;
+
+    // From now on this replica is the guest's voice with this rank: on_frame receives, send() transmits. The first call
+    // opens the device or connection; a later call with a higher rank announces the new rank. On a tap, announcing sends
+    // a gratuitous ARP so that bridges learn the guest's new port.
+    virtual void speak(SpeakerRank rank) = 0;
+
+    // Queues the frames of one release; bounded, the oldest are dropped when the peer does not drain (as a NIC would).
+    virtual void send(std::span<const Frame> frames) = 0;
+
+    // While true, no frame is read from the device: the guest's receive queue is full.
+    virtual void pause_receive(bool paused) = 0;
+};
+
+// Throws understudy::Error when the endpoint is malformed or (for taps) cannot be opened.
+[[nodiscard]] std::unique_ptr<Link> make_link(boost::asio::io_context& io, LinkConfig config, Link::FrameHandler on_frame);
+
+}  // namespace understudy::network
