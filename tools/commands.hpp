@@ -4,6 +4,8 @@
 #pragma once
 
 #include <functional>
+#include <string>
+#include <vector>
 
 namespace CLI {
 class App;
@@ -14,6 +16,9 @@ namespace understudy::tools {
 struct Command {
     CLI::App* app = nullptr;   // owned by the root; app->parsed() tells whether the user chose it
     std::function<int()> run;  // the exit status: 0 only for success. Throws understudy::Error for a failure
+    // Where the words after "--" go, verbatim, before `run`; null: the subcommand takes none. (The option parser would
+    // take a word like "[a,b]" apart.)
+    std::vector<std::string>* program_arguments = nullptr;
 };
 
 // Declares the subcommand on `root`. The options it declares live as long as the returned `run`: keep them in a

@@ -5,9 +5,10 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <iterator>
 #include <new>
 #include <string>
-#include <system_error>
+#include <utility>
 #include <vector>
 
 #include "common/error.hpp"
@@ -47,11 +48,34 @@ std::string usage_hint(const CLI::App& root) {
     return chosen.empty() ? "understudy --help" : fmt::format("understudy {} --help", chosen.front()->get_name());
 }
 
-int run_chosen(const std::vector<Command>& commands) {
+// The words behind the first "--" belong to the guest's program; the option parser sees only those before it.
+struct Words {
+    std::vector<std::string> reversed_options;  // as CLI::App::parse takes them
+    std::vector<std::string> program_arguments;
+};
+
+Words split_words(int argc, char** argv) {
+    Words words;
+    const std::vector<std::string> all(argv + std::min(argc, 1), argv + argc);
+    const auto mark = std::ranges::find(all, "--");
+    words.reversed_options.assign(std::make_reverse_iterator(mark), all.rend());
+    if (mark != all.end()) {
+        words.program_arguments.assign(mark + 1, all.end());
+    }
+    return words;
+}
+
+int run_chosen(const std::vector<Command>& commands, std::vector<std::string> program_arguments) {
     for (const Command& command : commands) {
-        if (command.app->parsed()) {
-            return command.run();
+        if (!command.app->parsed()) {
+            continue;
         }
+        if (command.program_arguments != nullptr) {
+            *command.program_arguments = std::move(program_arguments);
+        } else if (!program_arguments.empty()) {
+            throw CLI::ExtrasError({"-- " + program_arguments.front()});
+        }
+        return command.run();
     }
     return kUsageError;  // unreachable: the root requires a subcommand
 }
@@ -75,7 +99,9 @@ int parse_and_run(int argc, char** argv) {
         "  understudy demo      all of it, on this machine");
 
     try {
-        root.parse(argc, argv);
+        Words words = split_words(argc, argv);
+        root.parse(std::move(words.reversed_options));
+        return run_chosen(commands, std::move(words.program_arguments));
     } catch (const CLI::ParseError& error) {
         if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {
             return root.exit(error);  // --help and --version
@@ -83,7 +109,6 @@ int parse_and_run(int argc, char** argv) {
         print_error(fmt::format("{} (see {})", error.what(), usage_hint(root)));
         return kUsageError;
     }
-    return run_chosen(commands);
 }
 
 }  // namespace

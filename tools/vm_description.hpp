@@ -1,0 +1,94 @@
+// What a VM is, before it runs: its program, memory and network, from the command line or from a libvirt domain.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/units.hpp"
+#include "hypervisor/network/link.hpp"
+
+namespace CLI {
+class App;
+}
+
+namespace understudy::tools {
+
+// The guest's one NIC. Addresses are in network byte order, as Boot of guest/abi wants them.
+struct NetworkDescription {
+    std::string endpoint = "none";  // see network::LinkConfig; "none": no NIC
+    network::MacAddress mac{};
+    std::uint32_t ipv4_address = 0;
+    std::uint32_t ipv4_netmask = 0;
+    std::uint32_t ipv4_gateway = 0;  // 0: no default route
+
+    [[nodiscard]] bool present() const { return endpoint != "none"; }
+};
+
+struct VmDescription {
+    VmId name;
+    Bytes memory;
+    std::filesystem::path program;
+    std::vector<std::string> arguments;                 // argv[1] and what follows; argv[0] is the program's file name
+    std::vector<std::string> environment;               // "KEY=VALUE"
+    std::optional<std::filesystem::path> root_archive;  // a tar file, the guest's read-only root
+    NetworkDescription network;
+    std::filesystem::path kernel;  // the guest kernel's image
+};
+
+// The options that describe a VM, the same for every subcommand that starts one. Keep it alive until the options are
+// parsed and description() was called: the App refers to its members.
+class VmOptions {
+  public:
+    explicit VmOptions(CLI::App& app);
+    VmOptions(const VmOptions&) = delete;
+    VmOptions& operator=(const VmOptions&) = delete;
+
+    // The program's arguments, to be filled with the words after "--": for Command::program_arguments.
+    [[nodiscard]] std::vector<std::string>& arguments() { return arguments_; }
+
+    // The description that the parsed options give. Throws understudy::Error: malformed or missing values, a domain
+    // that cannot be honoured. Whether the program can be run is for the machine's loader to say.
+    [[nodiscard]] VmDescription description() const;
+
+  private:
+    std::string domain_;  // file of a libvirt domain; excludes the options that it already answers
+    std::string name_;
+    std::string memory_ = "64M";
+    std::string program_;
+    std::vector<std::string> arguments_;
+    std::vector<std::string> environment_;
+    std::string root_archive_;
+    std::string network_;
+    std::string address_;
+    std::string gateway_;
+    std::string mac_;
+    std::string kernel_;
+};
+
+// The guest kernel that was built with this executable: next to it, or where `cmake --install` puts it.
+[[nodiscard]] std::filesystem::path default_kernel_path();
+
+// "64M", "1G", "65536K", "67108864": a positive number with a binary suffix. Throws understudy::Error.
+[[nodiscard]] Bytes parse_size(std::string_view text);
+
+// "52:54:00:12:34:56", not a group address. Throws understudy::Error.
+[[nodiscard]] network::MacAddress parse_mac(std::string_view text);
+
+// "10.0.2.15", in network byte order. Throws understudy::Error.
+[[nodiscard]] std::uint32_t parse_ipv4(std::string_view text);
+
+// A locally administered address that follows from the VM's name: the same at every replica and every start.
+[[nodiscard]] network::MacAddress mac_of(const VmId& vm);
+
+// The netmask of a prefix length of 0 to 32, in network byte order.
+[[nodiscard]] std::uint32_t netmask_of(unsigned prefix);
+
+// What is the same whoever wrote the description: a usable name, an address where there is a NIC, a gateway that can be
+// reached from it. Fills in what has a default. Throws understudy::Error.
+void complete(VmDescription& description);
+
+}  // namespace understudy::tools
