@@ -53,8 +53,8 @@ TEST(VmOptions, describeTheVmWithAndWithoutDefaults) {
                                              "--env",     "B=x=y",       "--root",    "r.tar",
                                              "--network", "tap:t0",      "--address", "192.168.7.9/20",
                                              "--gateway", "192.168.1.1", "--mac",     "52:54:00:aB:cd:ef",
-                                             "--kernel",  "/k",          "--",        "--port",
-                                             "6379",      "-v",          "[a,b]",     ""});
+                                             "--kernel",  "/k"},
+                                            {"--port", "6379", "-v", "[a,b]", ""});
     EXPECT_EQ(full.name, "shop");
     EXPECT_EQ(full.memory, 1024_MiB);
     EXPECT_THAT(full.environment, ElementsAre("A=1", "B=x=y"));
