@@ -74,10 +74,16 @@ struct Digests {
 };
 
 // One entry of the log.
+//
+// A *mark* is the first half of a record: the stop is known, its input is not yet. The primary writes one when the guest
+// idles with outputs taken at that stop, so that they may leave as soon as the mark is acknowledged instead of waiting for
+// the next input. The record that completes it follows with the same stop number. A backup that goes live behind a mark
+// runs to its stop, and takes its own input there.
 struct Record {
     Stop stop;
     Input input;
     Digests digests;
+    bool mark = false;  // input is empty and means nothing
 
     bool operator==(const Record&) const = default;
 };

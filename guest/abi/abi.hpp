@@ -113,9 +113,6 @@ struct Control {
     RingIndices console;   // guest produces, monitor consumes (bytes)
 
     std::uint8_t answer[kMaxEntropy];  // monitor: the answer of kPortEntropy
-
-    // Monitor: the trampolines used so far, in bytes from kTrampolineBase.
-    std::uint64_t trampoline_used;
 };
 constexpr unsigned kClockShift = 2;  // a count is a quarter of a nanosecond: never faster than the host's clock
 static_assert(offsetof(Control, cell) == 0);

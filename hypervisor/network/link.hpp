@@ -46,8 +46,8 @@ class Link {
     virtual ~Link() = default;
 
     // From now on this replica is the guest's voice with this rank: on_frame receives, send() transmits. The first call
-    // opens the device or connection; a later call with a higher rank announces the new rank. On a tap, announcing sends
-    // a gratuitous ARP so that bridges learn the guest's new port.
+    // opens the device or connection; a later call with a higher rank announces the new rank. On a tap, announcing
+    // sends a gratuitous ARP so that bridges learn the guest's new port.
     virtual void speak(SpeakerRank rank) = 0;
 
     // Queues the frames of one release; bounded, the oldest are dropped when the peer does not drain (as a NIC would).
@@ -58,6 +58,7 @@ class Link {
 };
 
 // Throws understudy::Error when the endpoint is malformed or (for taps) cannot be opened.
-[[nodiscard]] std::unique_ptr<Link> make_link(boost::asio::io_context& io, LinkConfig config, Link::FrameHandler on_frame);
+[[nodiscard]] std::unique_ptr<Link> make_link(boost::asio::io_context& io, LinkConfig config,
+                                              Link::FrameHandler on_frame);
 
 }  // namespace understudy::network

@@ -1,0 +1,391 @@
+#include "hypervisor/engine/kvm/kvm_engine.hpp"
+
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <optional>
+
+#include "common/digest.hpp"
+#include "common/error.hpp"
+#include "hypervisor/engine/kvm/file_descriptor.hpp"
+
+namespace understudy::engine {
+namespace {
+
+// CR0: PG, AM off, WP, NE, ET, MP, PE. CR4: PSE, PAE, PGE, OSFXSR, OSXMMEXCPT, FSGSBASE, OSXSAVE.
+constexpr std::uint64_t kCr0 = 0x80050033;
+constexpr std::uint64_t kCr4 = 0x000506b0;
+// EFER: SCE, LME, LMA, NXE.
+constexpr std::uint64_t kEfer = 0xd01;
+constexpr std::uint32_t kMsrStar = 0xc0000081;
+constexpr std::uint32_t kMsrLstar = 0xc0000082;
+constexpr std::uint32_t kMsrSyscallMask = 0xc0000084;
+constexpr std::uint64_t kSyscallClearsFlags = 0x700;  // TF, IF, DF
+
+constexpr std::uint32_t kStateVersion = 1;
+
+int kick_signal() {
+    return SIGRTMIN + 1;
+}
+
+FileDescriptor open_kvm() {
+    const int fd = ::open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    if (fd < 0) {
+        const int error = errno;
+        if (error == ENOENT) {
+            throw Error(
+                "/dev/kvm does not exist; load the kvm module for this CPU (modprobe kvm_intel or kvm_amd), "
+                "or enable virtualization in the firmware");
+        }
+        if (error == EACCES || error == EPERM) {
+            throw Error(
+                "no permission for /dev/kvm; join the kvm group (usermod -aG kvm $USER, then log in again) or "
+                "run as root");
+        }
+        throw Error::from_errno("/dev/kvm", error);
+    }
+    return FileDescriptor(fd);
+}
+
+template <typename... Args>
+int call(const char* what, int fd, unsigned long request, Args... args) {
+    const int result = ::ioctl(fd, request, args...);
+    if (result < 0) {
+        throw Error::from_errno(fmt::format("KVM refuses {}", what), errno);
+    }
+    return result;
+}
+
+// A KVM table: a header that ends in a flexible array, and room for N entries behind it.
+template <typename Head, typename Entry, std::size_t kEntries>
+class Table {
+  public:
+    [[nodiscard]] Head& head() { return *reinterpret_cast<Head*>(bytes_.data()); }
+    [[nodiscard]] Entry& entry(std::size_t i) {
+        return *reinterpret_cast<Entry*>(bytes_.data() + sizeof(Head) + i * sizeof(Entry));
+    }
+
+  private:
+    alignas(8) std::array<std::byte, sizeof(Head) + kEntries * sizeof(Entry)> bytes_{};
+};
+constexpr std::size_t kCpuidEntries = 128;
+using CpuidTable = Table<kvm_cpuid2, kvm_cpuid_entry2, kCpuidEntries>;
+using MsrTable = Table<kvm_msrs, kvm_msr_entry, 3>;
+
+// struct kvm_xsave without its flexible tail.
+using XsaveArea = std::array<std::uint32_t, 1024>;
+
+// What save() writes: fixed layout, host endian, read by the same engine only.
+struct SavedState {
+    std::uint32_t version = kStateVersion;
+    std::uint32_t size = sizeof(SavedState);
+    kvm_regs regs{};
+    kvm_sregs sregs{};
+    XsaveArea xsave{};
+};
+
+class KvmEngine final : public Engine {
+  public:
+    KvmEngine(std::span<std::byte> memory, const BootState& boot);
+
+    [[nodiscard]] std::string name() const override { return "kvm"; }
+    Exit run() override;
+    void complete() override;
+    [[nodiscard]] const Registers& registers() const override { return registers_; }
+    void set_registers(const Registers& registers) override;
+    void enter_ring3(const Registers& registers) override;
+    [[nodiscard]] std::uint64_t fault_address() override;
+    [[nodiscard]] std::vector<std::byte> save() override;
+    void restore(std::span<const std::byte> state) override;
+    [[nodiscard]] std::uint64_t extended_state_digest() override;
+    void kick() override;
+
+  private:
+    void boot_vcpu();
+    void load_registers();
+    Exit decode_exit();
+    kvm_run& shared() { return *static_cast<kvm_run*>(run_area_->address()); }
+    kvm_sregs special_registers();
+
+    FileDescriptor kvm_;
+    FileDescriptor vm_;
+    FileDescriptor vcpu_;
+    std::optional<SharedMapping> run_area_;
+    BootState boot_;
+    kvm_segment code_segment_{};
+    kvm_segment data_segment_{};
+    Registers registers_;
+    bool port_pending_ = false;
+    std::atomic<pid_t> thread_{0};
+    std::atomic<bool> kick_pending_{false};
+};
+
+KvmEngine::KvmEngine(std::span<std::byte> memory, const BootState& boot)
+    : kvm_(open_kvm()),
+      vm_(call("to create a VM", kvm_.get(), KVM_CREATE_VM, 0)),
+      vcpu_([&] {
+          if (call("its version", kvm_.get(), KVM_GET_API_VERSION, 0) != KVM_API_VERSION) {
+              throw Error("/dev/kvm speaks another API version than 12; use a Linux kernel of this decade");
+          }
+          const int sync = ::ioctl(kvm_.get(), KVM_CHECK_EXTENSION, KVM_CAP_SYNC_REGS);
+          if ((sync & (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS)) != (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS) ||
+              ::ioctl(kvm_.get(), KVM_CHECK_EXTENSION, KVM_CAP_IMMEDIATE_EXIT) <= 0) {
+              throw Error("/dev/kvm lacks KVM_CAP_SYNC_REGS or KVM_CAP_IMMEDIATE_EXIT; use Linux 4.18 or later");
+          }
+          // Needed by hosts that run real mode through a task segment; others ignore it.
+          ::ioctl(vm_.get(), KVM_SET_TSS_ADDR, 0xfffbd000UL);
+          kvm_userspace_memory_region slot{};
+          slot.memory_size = memory.size();
+          slot.userspace_addr = reinterpret_cast<std::uint64_t>(memory.data());
+          call("the guest's memory", vm_.get(), KVM_SET_USER_MEMORY_REGION, &slot);
+          return call("to create a vCPU", vm_.get(), KVM_CREATE_VCPU, 0);
+      }()),
+      boot_(boot) {
+    const int size = call("the size of its run area", kvm_.get(), KVM_GET_VCPU_MMAP_SIZE, 0);
+    run_area_.emplace(vcpu_.get(), static_cast<std::size_t>(size));
+    if (!run_area_->valid()) {
+        throw Error::from_errno("cannot map the vCPU's run area", errno);
+    }
+    struct sigaction action {};
+    action.sa_handler = [](int) {};  // its only effect is that KVM_RUN returns
+    ::sigaction(kick_signal(), &action, nullptr);
+    boot_vcpu();
+}
+
+void KvmEngine::boot_vcpu() {
+    CpuidTable cpuid;
+    cpuid.head().nent = kCpuidEntries;
+    call("its CPUID table", kvm_.get(), KVM_GET_SUPPORTED_CPUID, &cpuid.head());
+    call("a CPUID table", vcpu_.get(), KVM_SET_CPUID2, &cpuid.head());
+
+    kvm_sregs sregs{};
+    call("to read special registers", vcpu_.get(), KVM_GET_SREGS, &sregs);
+    sregs.cr0 = kCr0;
+    sregs.cr3 = boot_.page_table;
+    sregs.cr4 = kCr4;
+    sregs.efer = kEfer;
+    code_segment_ = kvm_segment{};
+    code_segment_.limit = 0xffffffff;
+    code_segment_.selector = boot_.code_selector;
+    code_segment_.present = 1;
+    code_segment_.type = 11;
+    code_segment_.dpl = 3;
+    code_segment_.s = 1;
+    code_segment_.l = 1;
+    code_segment_.g = 1;
+    data_segment_ = code_segment_;
+    data_segment_.selector = boot_.data_selector;
+    data_segment_.type = 3;
+    data_segment_.l = 0;
+    data_segment_.db = 1;
+    sregs.cs = code_segment_;
+    sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data_segment_;
+    sregs.gdt.base = boot_.gdt;
+    sregs.gdt.limit = boot_.gdt_size;
+    sregs.idt.base = boot_.idt;
+    sregs.idt.limit = boot_.idt_size;
+    sregs.tr = kvm_segment{};
+    sregs.tr.base = boot_.tss;
+    sregs.tr.limit = boot_.tss_size;
+    sregs.tr.selector = boot_.tss_selector;
+    sregs.tr.present = 1;
+    sregs.tr.type = 11;
+    call("the long-mode registers", vcpu_.get(), KVM_SET_SREGS, &sregs);
+
+    MsrTable msrs;
+    msrs.head().nmsrs = 3;
+    msrs.entry(0).index = kMsrStar;
+    msrs.entry(0).data = static_cast<std::uint64_t>(boot_.data_selector - 8) << 48 |
+                         static_cast<std::uint64_t>(boot_.syscall_stub_selector) << 32;
+    msrs.entry(1).index = kMsrLstar;
+    msrs.entry(1).data = boot_.syscall_stub;
+    msrs.entry(2).index = kMsrSyscallMask;
+    msrs.entry(2).data = kSyscallClearsFlags;
+    if (call("the SYSCALL registers", vcpu_.get(), KVM_SET_MSRS, &msrs.head()) != 3) {
+        throw Error("KVM does not take the SYSCALL registers (STAR, LSTAR, FMASK) on this host");
+    }
+    shared().kvm_valid_regs = KVM_SYNC_X86_REGS;
+    set_registers(boot_.registers);
+}
+
+void KvmEngine::load_registers() {
+    const kvm_regs& regs = shared().s.regs.regs;
+    registers_.general = {regs.rax, regs.rcx, regs.rdx, regs.rbx, regs.rsp, regs.rbp, regs.rsi, regs.rdi,
+                          regs.r8,  regs.r9,  regs.r10, regs.r11, regs.r12, regs.r13, regs.r14, regs.r15};
+    registers_.rip = regs.rip;
+    registers_.rflags = regs.rflags;
+}
+
+void KvmEngine::set_registers(const Registers& registers) {
+    registers_ = registers;
+    const auto& g = registers_.general;
+    kvm_regs& regs = shared().s.regs.regs;
+    regs = kvm_regs{.rax = g[0],
+                    .rbx = g[3],
+                    .rcx = g[1],
+                    .rdx = g[2],
+                    .rsi = g[6],
+                    .rdi = g[7],
+                    .rsp = g[4],
+                    .rbp = g[5],
+                    .r8 = g[8],
+                    .r9 = g[9],
+                    .r10 = g[10],
+                    .r11 = g[11],
+                    .r12 = g[12],
+                    .r13 = g[13],
+                    .r14 = g[14],
+                    .r15 = g[15],
+                    .rip = registers_.rip,
+                    .rflags = registers_.rflags | kInitialRflags};
+    shared().kvm_dirty_regs |= KVM_SYNC_X86_REGS;
+}
+
+kvm_sregs KvmEngine::special_registers() {
+    kvm_sregs sregs{};
+    call("to read special registers", vcpu_.get(), KVM_GET_SREGS, &sregs);
+    return sregs;
+}
+
+void KvmEngine::enter_ring3(const Registers& registers) {
+    kvm_sregs sregs = special_registers();
+    sregs.cs = code_segment_;
+    sregs.ss = data_segment_;
+    shared().s.regs.sregs = sregs;
+    shared().kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
+    set_registers(registers);
+}
+
+Exit KvmEngine::run() {
+    if (thread_.load(std::memory_order_relaxed) == 0) {
+        thread_ = static_cast<pid_t>(::syscall(SYS_gettid));
+    }
+    // kick() sets kick_pending_ before immediate_exit: one that comes before the exchange is seen by it, one that comes
+    // later finds immediate_exit cleared and makes KVM_RUN return.
+    shared().immediate_exit = 0;
+    if (kick_pending_.exchange(false)) {
+        return Kicked{};
+    }
+    const int result = ::ioctl(vcpu_.get(), KVM_RUN, 0);
+    port_pending_ = false;
+    if (result < 0 && errno != EINTR && errno != EAGAIN) {
+        throw Error::from_errno("KVM cannot run the guest", errno);
+    }
+    load_registers();
+    if (result < 0) {
+        kick_pending_ = false;
+        return Kicked{};
+    }
+    return decode_exit();
+}
+
+Exit KvmEngine::decode_exit() {
+    kvm_run& run = shared();
+    switch (run.exit_reason) {
+        case KVM_EXIT_IO: {
+            if (run.io.direction != KVM_EXIT_IO_OUT || run.io.count != 1 || run.io.port > 0xff) {
+                return Broken{fmt::format("it touched I/O port {:#x}", run.io.port)};
+            }
+            std::uint32_t value = 0;
+            const auto* data = reinterpret_cast<const std::byte*>(&run) + run.io.data_offset;
+            std::memcpy(&value, data, std::min<std::size_t>(run.io.size, sizeof value));
+            port_pending_ = true;
+            return PortOut{static_cast<std::uint8_t>(run.io.port), value};
+        }
+        case KVM_EXIT_SHUTDOWN:
+            return Broken{"triple fault: an exception could not be delivered (the stack pointer may be bad)"};
+        case KVM_EXIT_MMIO:
+            return Broken{fmt::format("it touched physical address {:#x}, which is outside its memory",
+                                      static_cast<std::uint64_t>(run.mmio.phys_addr))};
+        case KVM_EXIT_INTERNAL_ERROR:
+            return Broken{fmt::format("KVM cannot emulate an instruction (internal error {})",
+                                      static_cast<std::uint32_t>(run.internal.suberror))};
+        case KVM_EXIT_FAIL_ENTRY:
+            return Broken{fmt::format("the processor refuses the guest's state (reason {:#x})",
+                                      static_cast<std::uint64_t>(run.fail_entry.hardware_entry_failure_reason))};
+        default:
+            return Broken{fmt::format("KVM exit reason {}", static_cast<std::uint32_t>(run.exit_reason))};
+    }
+}
+
+void KvmEngine::complete() {
+    if (!port_pending_) {
+        return;
+    }
+    shared().immediate_exit = 1;
+    const int result = ::ioctl(vcpu_.get(), KVM_RUN, 0);
+    if (result == 0 || errno != EINTR) {
+        throw Error("KVM did not complete an OUT instruction by itself");
+    }
+    port_pending_ = false;
+    load_registers();
+}
+
+std::uint64_t KvmEngine::fault_address() {
+    return special_registers().cr2;
+}
+
+std::vector<std::byte> KvmEngine::save() {
+    complete();
+    SavedState state;
+    call("to read registers", vcpu_.get(), KVM_GET_REGS, &state.regs);
+    state.sregs = special_registers();
+    call("to read the FPU", vcpu_.get(), KVM_GET_XSAVE, &state.xsave);
+    const auto bytes = std::as_bytes(std::span(&state, 1));
+    return {bytes.begin(), bytes.end()};
+}
+
+void KvmEngine::restore(std::span<const std::byte> bytes) {
+    SavedState state;
+    if (bytes.size() != sizeof state) {
+        throw Error("the vCPU state has the wrong size; it comes from another engine or version");
+    }
+    std::memcpy(&state, bytes.data(), sizeof state);
+    if (state.version != kStateVersion || state.size != sizeof state) {
+        throw Error("the vCPU state is of another version");
+    }
+    call("special registers", vcpu_.get(), KVM_SET_SREGS, &state.sregs);
+    call("the FPU state", vcpu_.get(), KVM_SET_XSAVE, &state.xsave);
+    shared().s.regs.regs = state.regs;
+    shared().kvm_dirty_regs = KVM_SYNC_X86_REGS;
+    port_pending_ = false;
+    load_registers();
+}
+
+std::uint64_t KvmEngine::extended_state_digest() {
+    const kvm_sregs sregs = special_registers();
+    XsaveArea xsave{};
+    call("to read the FPU", vcpu_.get(), KVM_GET_XSAVE, &xsave);
+    // The legacy region without its reserved tail: x87, MXCSR, XMM. Its first 24 bytes hold control words and pointers
+    // of the last x87 instruction; MXCSR_MASK (bytes 28-31) is the processor's, not the program's.
+    constexpr std::size_t kRegistersAt = 32;
+    constexpr std::size_t kRegistersEnd = 416;
+    const auto legacy = std::as_bytes(std::span(xsave));
+    std::uint64_t result = digest(legacy.first(4));
+    result = digest(legacy.subspan(24, 4), result);
+    result = digest(legacy.subspan(kRegistersAt, kRegistersEnd - kRegistersAt), result);
+    const std::array<std::uint64_t, 2> bases = {sregs.fs.base, sregs.gs.base};
+    return digest(std::as_bytes(std::span(bases)), result);
+}
+
+void KvmEngine::kick() {
+    kick_pending_ = true;
+    shared().immediate_exit = 1;
+    if (const pid_t thread = thread_.load(); thread != 0) {
+        ::syscall(SYS_tgkill, ::getpid(), thread, kick_signal());
+    }
+}
+
+}  // namespace
+
+std::unique_ptr<Engine> make_kvm_engine(std::span<std::byte> memory, const BootState& boot) {
+    return std::make_unique<KvmEngine>(memory, boot);
+}
+
+}  // namespace understudy::engine

@@ -1,0 +1,68 @@
+// Rewrites guest code: nondeterministic instructions become traps before they can run, SYSCALL sites become jumps to
+// the guest kernel when they are first executed.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "guest/abi/abi.hpp"
+#include "hypervisor/machine/guest_memory.hpp"
+
+namespace understudy::machine {
+
+// What a linear sweep of one executable range found: where instructions start and where direct jumps and calls lead.
+class CodeMap {
+  public:
+    CodeMap(std::span<const std::byte> code, std::uint64_t base);
+
+    [[nodiscard]] bool contains(std::uint64_t address) const {
+        return address >= base_ && address - base_ < starts_.size();
+    }
+    [[nodiscard]] bool is_start(std::uint64_t address) const { return contains(address) && starts_[address - base_]; }
+    // Does any direct branch of any swept range lead strictly between the two?
+    [[nodiscard]] bool is_target(std::uint64_t address) const { return contains(address) && targets_[address - base_]; }
+
+  private:
+    std::uint64_t base_;
+    std::vector<bool> starts_;
+    std::vector<bool> targets_;
+};
+
+// Deterministic: what it writes follows from guest memory alone, so that recorder and replayer, and a backup that
+// received its memory by state transfer, write the same bytes. It keeps nothing but a cache of sweeps.
+class CodeRewriter {
+  public:
+    explicit CodeRewriter(GuestMemory& memory) : memory_(memory) {}
+
+    // Replaces every RDTSC, RDTSCP, RDRAND, RDSEED, CPUID, XGETBV and RDPID in the range by `out imm8` (abi::Port) and
+    // NOPs, and remembers the range. Returns how many it replaced; nothing when the range is outside memory or there
+    // are more ranges than CodeRanges has room for.
+    std::optional<std::size_t> scan(abi::Region range);
+
+    // Rewrites the SYSCALL at `site` to reach `syscall_entry` without an exit. `trampoline_used` is the number of bytes
+    // used from abi::kTrampolineBase, and grows. Returns false where no rewriting is safe: the site keeps trapping.
+    //
+    // Three shapes, tried in turn. P is an instruction start before the site, E one behind it; nothing may jump
+    // between the first and last byte replaced, and moved instructions must not depend on where they are.
+    //   1. five bytes or more in [P, site): they become `jmp`, the SYSCALL stays for whoever jumps straight to it
+    //   2. [site, E): SYSCALL and what follows it become `jmp`
+    //   3. [P, E)
+    bool rewrite_site(GuestAddress site, std::uint64_t syscall_entry, std::uint64_t& trampoline_used);
+
+  private:
+    struct Plan {
+        std::uint64_t start;  // P
+        std::uint64_t end;    // E, or the site in the first shape
+    };
+    [[nodiscard]] std::optional<Plan> plan(std::uint64_t site);
+    [[nodiscard]] bool movable(std::uint64_t from, std::uint64_t to) const;
+    [[nodiscard]] bool jumped_into(std::uint64_t from, std::uint64_t to) const;
+    [[nodiscard]] std::optional<std::uint64_t> end_behind(std::uint64_t site, std::uint64_t start) const;
+    const CodeMap* map_of(std::uint64_t address);
+
+    GuestMemory& memory_;
+    std::vector<CodeMap> maps_;
+};
+
+}  // namespace understudy::machine

@@ -1,0 +1,46 @@
+// A static x86-64 ELF executable, read from a file and checked: segments, entry, symbols.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "hypervisor/machine/guest_memory.hpp"
+
+namespace understudy::machine {
+
+struct Segment {
+    std::uint64_t address = 0;  // before any load bias
+    std::uint64_t memory_size = 0;
+    std::vector<std::byte> bytes;  // the rest of memory_size is zero
+    bool executable = false;
+};
+
+struct Symbol {
+    std::uint64_t address = 0;
+    std::uint64_t size = 0;
+    std::string name;
+};
+
+struct ElfImage {
+    std::string path;
+    bool position_independent = false;  // ET_DYN without an interpreter: a static-PIE
+    std::uint64_t entry = 0;
+    std::uint64_t program_headers = 0;  // address of the program headers in memory, 0 when not loaded
+    std::uint64_t program_header_count = 0;
+    std::vector<Segment> segments;  // ascending
+    std::vector<Symbol> symbols;    // functions and objects, ascending by address
+
+    [[nodiscard]] std::uint64_t lowest() const { return segments.front().address; }
+    [[nodiscard]] std::uint64_t highest() const { return segments.back().address + segments.back().memory_size; }
+    [[nodiscard]] std::optional<std::uint64_t> find(const std::string& symbol) const;
+    // "name+0x12" of the function that covers `address`.
+    [[nodiscard]] std::optional<std::string> describe(std::uint64_t address) const;
+};
+
+// Throws understudy::Error that names the file and what it is instead: missing, a script, another architecture,
+// dynamically linked (with the advice to link with -static), truncated.
+[[nodiscard]] ElfImage read_elf(const std::string& path);
+
+}  // namespace understudy::machine

@@ -1,0 +1,64 @@
+// Guest physical memory: one host mapping, addressed by GuestAddress, every access checked.
+#pragma once
+
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <type_traits>
+
+#include "common/error.hpp"
+#include "common/units.hpp"
+
+namespace understudy::machine {
+
+struct GuestAddress {
+    std::uint64_t value = 0;
+    auto operator<=>(const GuestAddress&) const = default;
+    [[nodiscard]] constexpr GuestAddress operator+(std::uint64_t offset) const { return {value + offset}; }
+};
+
+// Owns the mapping; populated at construction, because a first touch by the guest costs an exit of its own. Not
+// thread-safe: touched by the vCPU's thread at stops only.
+class GuestMemory {
+  public:
+    // Throws understudy::Error when the host has not that much memory.
+    explicit GuestMemory(Bytes size);
+    ~GuestMemory();
+    GuestMemory(const GuestMemory&) = delete;
+    GuestMemory& operator=(const GuestMemory&) = delete;
+
+    [[nodiscard]] Bytes size() const { return {bytes_.size()}; }
+    [[nodiscard]] std::span<std::byte> all() { return bytes_; }
+    [[nodiscard]] std::span<const std::byte> all() const { return bytes_; }
+
+    // Nothing when any byte of the range lies outside.
+    [[nodiscard]] std::optional<std::span<std::byte>> range(GuestAddress at, std::uint64_t size);
+
+    // For structures the monitor itself placed; a range outside memory is a programmer's error and aborts.
+    template <typename T>
+    [[nodiscard]] T& at(GuestAddress address) {
+        static_assert(std::is_trivially_copyable_v<T>);
+        return *reinterpret_cast<T*>(checked(address, sizeof(T)));
+    }
+    // For addresses the guest chose.
+    template <typename T>
+    [[nodiscard]] std::optional<T> read(GuestAddress address) {
+        const auto bytes = range(address, sizeof(T));
+        if (!bytes) {
+            return std::nullopt;
+        }
+        T value;
+        std::memcpy(&value, bytes->data(), sizeof value);
+        return value;
+    }
+
+  private:
+    std::byte* checked(GuestAddress address, std::size_t size);
+
+    std::span<std::byte> bytes_;
+};
+
+}  // namespace understudy::machine

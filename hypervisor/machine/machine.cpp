@@ -1,0 +1,310 @@
+#include "hypervisor/machine/machine.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "common/digest.hpp"
+#include "hypervisor/machine/cpuid_table.hpp"
+#include "hypervisor/machine/platform.hpp"
+#include "hypervisor/machine/rings.hpp"
+#include "hypervisor/machine/stops.hpp"
+
+namespace understudy::machine {
+namespace {
+
+// The flags a program can see and change: CF PF AF ZF SF DF OF. The rest (IF, IOPL, RF) differs between engines.
+constexpr std::uint64_t kProgramFlags = 0xcd5;
+constexpr std::uint64_t kArithmeticFlags = 0x8d5;
+constexpr std::uint64_t kCarry = 1;
+constexpr std::uint64_t kOutLength = 2;
+constexpr std::uint8_t kOutOpcode = 0xe7;
+
+std::uint64_t answer_word(const Input& input) {
+    std::uint64_t value = 0;
+    std::memcpy(&value, input.answer.data(), std::min(input.answer.size(), sizeof value));
+    return value;
+}
+
+std::optional<std::string> nearest_symbol(const std::optional<LoadedVm>& vm, std::uint64_t rip) {
+    if (!vm) {
+        return std::nullopt;
+    }
+    if (rip >= abi::kKernelBase && rip < abi::kKernelLimit) {
+        return vm->kernel.describe(rip);
+    }
+    const std::uint64_t bias =
+        vm->program.position_independent ? abi::kProgramBase - vm->program.lowest() / 4096 * 4096 : 0;
+    return vm->program.describe(rip - bias);
+}
+
+}  // namespace
+
+std::string FaultReport::text() const {
+    static constexpr std::array kNames = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                          "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+    std::string text =
+        fmt::format("guest fault: {} (vector {}, error code {:#x}, address {:#x})\n  rip {:#018x}  {}\n  code ", reason,
+                    vector, error_code, address, registers.rip, symbol.value_or("(no symbol)"));
+    for (const std::byte byte : instruction_bytes) {
+        text += fmt::format("{:02x} ", std::to_integer<unsigned>(byte));
+    }
+    for (std::size_t i = 0; i < kNames.size(); ++i) {
+        text += fmt::format("{}{:3} {:#018x}", i % 4 == 0 ? "\n  " : "  ", kNames[i], registers.general[i]);
+    }
+    return text + fmt::format("\n  rflags {:#x}\n", registers.rflags);
+}
+
+Machine::Machine(const LoadedVm& vm, const EngineFactory& make_engine)
+    : memory_(vm.config.memory),
+      rewriter_(memory_),
+      vm_(vm),
+      engine_(make_engine(memory_.all(), write_boot_image(vm, memory_))) {}
+
+Machine::Machine(Bytes memory, const EngineFactory& make_engine)
+    : memory_(memory),
+      rewriter_(memory_),
+      engine_(make_engine(memory_.all(), write_platform(memory_, {abi::kKernelBase}))) {}
+
+void Machine::abandon() {
+    abandoned_ = true;
+    engine_->kick();
+}
+
+// The cell turns negative at the count `until`: see abi::Control.
+void Machine::arm(InstructionCount until) {
+    const std::uint64_t interval = until > count_ ? until.value - count_.value : 1;
+    abi::Control& cell = control(memory_);
+    cell.armed =
+        static_cast<std::int64_t>(std::min<std::uint64_t>(interval, std::numeric_limits<std::int64_t>::max()) - 1);
+    cell.cell = cell.armed;
+}
+
+// Brings a budget stop forward, between any two instructions: armed - cell stays what it is.
+void Machine::stop_at_next_count() {
+    abi::Control& cell = control(memory_);
+    if (cell.cell >= 0) {
+        cell.armed -= cell.cell;
+        cell.cell = 0;
+    }
+}
+
+// At a stop: moves what the cell counted into count_ and the clock, and leaves the pair at zero, the same in every
+// replica however the interval was armed.
+void Machine::read_counter() {
+    abi::Control& cell = control(memory_);
+    const auto counted = static_cast<std::uint64_t>(cell.armed) - static_cast<std::uint64_t>(cell.cell);
+    count_.value += counted;
+    clock_at_stop_ = GuestTime(static_cast<std::int64_t>(cell.clock_ns + (counted >> abi::kClockShift)));
+    cell.armed = 0;
+    cell.cell = 0;
+    monitor_state(memory_).instruction_count = count_.value;
+}
+
+std::optional<Stop> Machine::run(Budget budget) {
+    arm(budget.until);
+    for (;;) {
+        const engine::Exit exit = engine_->run();
+        if (abandoned_) {
+            return std::nullopt;
+        }
+        if (const auto* out = std::get_if<engine::PortOut>(&exit)) {
+            return stopped_at(*out);
+        }
+        if (const auto* reason = std::get_if<engine::Broken>(&exit)) {
+            return broken(reason->reason);
+        }
+        if (budget.may_stop_sooner) {
+            stop_at_next_count();
+        }
+    }
+}
+
+Stop Machine::next_stop() {
+    read_counter();
+    Stop stop;
+    stop.number = {++monitor_state(memory_).stop_number};
+    stop.count = count_;
+    return stop;
+}
+
+Stop Machine::broken(std::string reason) {
+    Stop stop = next_stop();
+    stop.kind = StopKind::fault;
+    fault_ = {};
+    fault_.reason = std::move(reason);
+    fault_.registers = engine_->registers();
+    fault_.address = engine_->fault_address();
+    fault_.symbol = nearest_symbol(vm_, fault_.registers.rip);
+    return stop;
+}
+
+Stop Machine::stopped_at(engine::PortOut exit) {
+    port_ = exit.port;
+    const auto meaning = meaning_of(exit.port);
+    if (!meaning) {
+        return broken(fmt::format("it did OUT to port {:#x}", exit.port));
+    }
+    Stop stop = next_stop();
+    stop.kind = meaning->kind;
+    stop.request = meaning->request;
+    switch (meaning->kind) {
+        case StopKind::idle:
+            stop.argument = control(memory_).idle_deadline;
+            break;
+        case StopKind::exit:
+            stop.argument = exit.value & 0xff;
+            break;
+        case StopKind::fault:
+            report_fault(stop);
+            break;
+        default:
+            break;
+    }
+    if (meaning->request == RequestKind::entropy) {
+        stop.argument = std::min(exit.value, abi::kMaxEntropy);
+    }
+    return stop;
+}
+
+void Machine::report_fault(Stop& stop) {
+    fault_ = {};
+    fault_.registers = engine_->registers();
+    if (const auto frame = memory_.read<abi::FaultFrame>({control(memory_).fault_frame})) {
+        fault_.vector = frame->vector;
+        fault_.error_code = frame->error_code;
+        fault_.registers.rip = frame->rip;
+        fault_.registers.rflags = frame->rflags;
+        fault_.registers.general[engine::kRsp] = frame->rsp;
+    }
+    stop.argument = fault_.vector;
+    fault_.reason = exception_name(fault_.vector);
+    fault_.address = engine_->fault_address();
+    fault_.symbol = nearest_symbol(vm_, fault_.registers.rip);
+    constexpr std::uint64_t kShownBytes = 16;
+    if (const auto code = memory_.range({fault_.registers.rip}, kShownBytes)) {
+        fault_.instruction_bytes.assign(code->begin(), code->end());
+    }
+}
+
+std::vector<Output> Machine::take_outputs() {
+    auto outputs = machine::take_outputs(memory_);
+    if (!outputs) {
+        // The guest can only have done this to itself; its rings are unusable from here on.
+        control(memory_).transmit = {};
+        control(memory_).console = {};
+        return {};
+    }
+    return *std::move(outputs);
+}
+
+std::size_t Machine::receive_capacity() {
+    return machine::receive_capacity(memory_);
+}
+
+void Machine::apply(const Stop& stop, const Input& input) {
+    control(memory_).clock_ns = static_cast<std::uint64_t>(input.clock.count());
+    push_frames(memory_, input.frames);
+    if (stop.kind == StopKind::request) {
+        answer(stop, input);
+    }
+}
+
+void Machine::answer(const Stop& stop, const Input& input) {
+    if (stop.request == RequestKind::flush) {
+        return;
+    }
+    if (stop.request == RequestKind::entropy) {
+        std::memcpy(control(memory_).answer, input.answer.data(),
+                    std::min<std::size_t>(input.answer.size(), abi::kMaxEntropy));
+        return;
+    }
+    if (stop.request == RequestKind::scan_code) {
+        rewriter_.scan({control(memory_).scan_base, control(memory_).scan_size});
+        return;
+    }
+    engine_->complete();
+    if (stop.request == RequestKind::syscall_site) {
+        rewrite_syscall_site();
+        return;
+    }
+    engine::Registers registers = engine_->registers();
+    auto& general = registers.general;
+    switch (stop.request) {
+        case RequestKind::rdtscp:
+            general[engine::kRcx] = 0;
+            [[fallthrough]];
+        case RequestKind::rdtsc:
+            general[engine::kRax] = answer_word(input) & 0xffffffff;
+            general[engine::kRdx] = answer_word(input) >> 32;
+            break;
+        case RequestKind::cpuid: {
+            const CpuidResult result = cpuid(static_cast<std::uint32_t>(general[engine::kRax]),
+                                             static_cast<std::uint32_t>(general[engine::kRcx]));
+            general[engine::kRax] = result.eax;
+            general[engine::kRbx] = result.ebx;
+            general[engine::kRcx] = result.ecx;
+            general[engine::kRdx] = result.edx;
+            break;
+        }
+        case RequestKind::xgetbv:
+            general[engine::kRax] = kXcr0;
+            general[engine::kRdx] = 0;
+            break;
+        case RequestKind::rdrand:
+        case RequestKind::rdseed:
+            write_register(registers, destination_of(port_).value(), answer_word(input));
+            registers.rflags = (registers.rflags & ~kArithmeticFlags) | kCarry;
+            break;
+        case RequestKind::rdpid:
+            write_register(registers, destination_of(port_).value(), 0);
+            break;
+        default:
+            break;
+    }
+    engine_->set_registers(registers);
+}
+
+// The vCPU stands in the ring-0 stub behind a SYSCALL: RCX is the address behind it, R11 the program's flags.
+void Machine::rewrite_syscall_site() {
+    engine::Registers registers = engine_->registers();
+    const std::uint64_t entry = control(memory_).syscall_entry;
+    constexpr std::uint64_t kSyscallLength = 2;
+    rewriter_.rewrite_site({registers.general[engine::kRcx] - kSyscallLength}, entry,
+                           monitor_state(memory_).trampoline_used);
+    registers.rip = entry;
+    registers.rflags = registers.general[engine::kR11];
+    engine_->enter_ring3(registers);
+}
+
+std::uint64_t Machine::registers_digest() const {
+    engine::Registers registers = engine_->registers();
+    registers.rflags &= kProgramFlags;
+    // While an OUT is pending some engines report RIP before it, some behind.
+    const auto* code = const_cast<GuestMemory&>(memory_).all().data();
+    if (registers.rip + kOutLength <= memory_.size().value && code[registers.rip] == std::byte{kOutOpcode} &&
+        code[registers.rip + 1] == std::byte{port_}) {
+        registers.rip += kOutLength;
+    }
+    return digest(std::as_bytes(std::span(&registers, 1)));
+}
+
+std::uint64_t Machine::memory_digest() {
+    return digest(memory_.all(), engine_->extended_state_digest());
+}
+
+std::vector<std::byte> Machine::save_vcpu() {
+    return engine_->save();
+}
+
+void Machine::restore_vcpu(std::span<const std::byte> state) {
+    const MonitorState& monitor = monitor_state(memory_);
+    for (const abi::Region& ring : {monitor.receive_ring, monitor.transmit_ring, monitor.console_ring}) {
+        if (ring.size == 0 || !memory_.range({ring.base}, ring.size)) {
+            throw Error("the received memory holds no guest: its rings lie outside");
+        }
+    }
+    count_ = {monitor.instruction_count};
+    engine_->restore(state);
+}
+
+}  // namespace understudy::machine

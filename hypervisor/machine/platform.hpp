@@ -1,0 +1,30 @@
+// The tables that put the vCPU into long mode, ring 3: page tables, GDT, IDT, TSS, the SYSCALL stub. They lie below
+// abi::kControlBase in supervisor pages, out of the guest's reach.
+#pragma once
+
+#include <vector>
+
+#include "guest/abi/abi.hpp"
+#include "hypervisor/engine/engine.hpp"
+#include "hypervisor/machine/guest_memory.hpp"
+
+namespace understudy::machine {
+
+constexpr Bytes kMaxMemory{std::uint64_t{32} << 30};  // what the page directories have room for
+constexpr std::uint64_t kLargePage = 2u << 20;
+
+// A table of executable ranges, in the platform area so that it survives with guest memory: where the code rewriter
+// finds instruction boundaries and jump targets.
+struct CodeRanges {
+    static constexpr std::uint64_t kMax = 64;
+    std::uint64_t count;
+    abi::Region ranges[kMax];
+};
+
+// Writes the tables into `memory` (a multiple of kLargePage) and returns where they are. `vectors` is the guest
+// kernel's first vector stub.
+engine::BootState write_platform(GuestMemory& memory, GuestAddress vectors);
+
+[[nodiscard]] CodeRanges& code_ranges(GuestMemory& memory);
+
+}  // namespace understudy::machine

@@ -1,0 +1,35 @@
+// What one VM is, as the machine needs it: files, memory, arguments, addresses.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/units.hpp"
+
+namespace understudy::machine {
+
+struct NetworkConfig {
+    std::array<std::uint8_t, 6> mac{};
+    std::uint32_t address = 0;  // IPv4, network byte order
+    std::uint32_t netmask = 0;
+    std::uint32_t gateway = 0;
+};
+
+struct VmConfig {
+    std::string name = "guest";
+    Bytes memory = 64_MiB;                 // a multiple of 2 MiB
+    std::string kernel;                    // the guest kernel's ELF file
+    std::string program;                   // a static x86-64 ELF file
+    std::vector<std::string> arguments;    // argv[1..]; argv[0] is the program's file name
+    std::vector<std::string> environment;  // "NAME=value"
+    std::string root_archive;              // a ustar file, or empty
+    bool has_network = false;
+    NetworkConfig network;
+    // CLOCK_REALTIME at guest time 0.
+    std::chrono::nanoseconds realtime_offset{0};
+};
+
+}  // namespace understudy::machine
