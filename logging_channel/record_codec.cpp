@@ -1,0 +1,193 @@
+#include "logging_channel/record_codec.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "common/digest.hpp"
+#include "logging_channel/bytes.hpp"
+#include "logging_channel/record.pb.h"
+
+namespace understudy::channel {
+
+namespace {
+
+constexpr std::uint64_t kNoDeadline = std::numeric_limits<std::uint64_t>::max();
+
+void require(bool holds, const char* what) {
+    if (!holds) {
+        std::fprintf(stderr, "understudy: a record that cannot be logged: %s\n", what);
+        std::abort();
+    }
+}
+
+std::uint32_t chained_checksum(std::span<const std::byte> message, std::uint32_t previous) {
+    return static_cast<std::uint32_t>(digest(message, previous));
+}
+
+std::uint64_t clock_bits(GuestTime clock) {
+    return static_cast<std::uint64_t>(clock.count());
+}
+
+void to_message(const Record& record, const LogBase& base, wire::LogRecord& message) {
+    const Stop& stop = record.stop;
+    message.set_stop_gap(stop.number.value - base.stop.value - 1);
+    message.set_kind(static_cast<std::uint32_t>(stop.kind));
+    message.set_request(static_cast<std::uint32_t>(stop.request));
+    message.set_count_delta(stop.count.value - base.count.value);
+    if (stop.kind != StopKind::idle) {
+        message.set_argument(stop.argument);
+    } else if (stop.argument != kNoDeadline) {
+        // Differences of clocks wrap, here and in from_message alike, so that every value has its encoding.
+        message.set_deadline(static_cast<std::int64_t>(stop.argument - clock_bits(base.clock)));
+    }
+    message.set_clock_delta(static_cast<std::int64_t>(clock_bits(record.input.clock) - clock_bits(base.clock)));
+    for (const Frame& frame : record.input.frames) {
+        require(frame.size() >= kMinFrameBytes && frame.size() <= kMaxFrameBytes, "a frame of a wrong length");
+        message.add_frames(frame.data(), frame.size());
+    }
+    message.set_answer(record.input.answer.data(), record.input.answer.size());
+    message.set_registers(record.digests.registers);
+    if (record.digests.outputs) {
+        message.set_outputs(*record.digests.outputs);
+    }
+    if (record.digests.memory) {
+        message.set_memory(*record.digests.memory);
+    }
+}
+
+std::vector<std::byte> to_bytes(const std::string& text) {
+    const auto* data = reinterpret_cast<const std::byte*>(text.data());
+    return {data, data + text.size()};
+}
+
+bool kinds_are_known(const wire::LogRecord& message) {
+    return message.kind() >= static_cast<std::uint32_t>(StopKind::idle) &&
+           message.kind() <= static_cast<std::uint32_t>(StopKind::fault) &&
+           message.request() <= static_cast<std::uint32_t>(RequestKind::scan_code);
+}
+
+// base + delta, where that does not overflow.
+std::optional<std::uint64_t> advance(std::uint64_t base, std::uint64_t delta) {
+    if (delta > std::numeric_limits<std::uint64_t>::max() - base) {
+        return std::nullopt;
+    }
+    return base + delta;
+}
+
+std::optional<Record> from_message(const wire::LogRecord& message, const LogBase& base) {
+    const auto before = advance(base.stop.value, message.stop_gap());
+    const auto number = before ? advance(*before, 1) : std::nullopt;
+    const auto count = advance(base.count.value, message.count_delta());
+    if (!number || !count || !kinds_are_known(message)) {
+        return std::nullopt;
+    }
+    Record record;
+    record.stop = {{*number}, StopKind(message.kind()), RequestKind(message.request()), {*count}, message.argument()};
+    if (record.stop.kind == StopKind::idle) {
+        record.stop.argument = message.has_deadline()
+                                   ? clock_bits(base.clock) + static_cast<std::uint64_t>(message.deadline())
+                                   : kNoDeadline;
+    }
+    record.input.clock = GuestTime(
+        static_cast<std::int64_t>(clock_bits(base.clock) + static_cast<std::uint64_t>(message.clock_delta())));
+    record.input.frames.reserve(static_cast<std::size_t>(message.frames_size()));
+    for (const std::string& frame : message.frames()) {
+        if (frame.size() < kMinFrameBytes || frame.size() > kMaxFrameBytes) {
+            return std::nullopt;
+        }
+        record.input.frames.push_back(to_bytes(frame));
+    }
+    record.input.answer = to_bytes(message.answer());
+    record.digests.registers = message.registers();
+    if (message.has_outputs()) {
+        record.digests.outputs = message.outputs();
+    }
+    if (message.has_memory()) {
+        record.digests.memory = message.memory();
+    }
+    return record;
+}
+
+LogBase position(const Record& record) {
+    return {record.stop.number, record.stop.count, record.input.clock};
+}
+
+}  // namespace
+
+RecordEncoder::RecordEncoder(LogBase base) : message_(std::make_unique<wire::LogRecord>()), base_(base) {}
+RecordEncoder::~RecordEncoder() = default;
+RecordEncoder::RecordEncoder(RecordEncoder&&) noexcept = default;
+RecordEncoder& RecordEncoder::operator=(RecordEncoder&&) noexcept = default;
+
+std::size_t RecordEncoder::encode(const Record& record, std::vector<std::byte>& out) {
+    require(record.stop.number > base_.stop, "a stop number that does not grow");
+    require(record.stop.count >= base_.count, "an instruction count that decreases");
+    message_->Clear();
+    to_message(record, base_, *message_);
+    const std::size_t length = message_->ByteSizeLong();
+    require(length <= kMaxRecordBytes, "more input than one record holds");
+
+    const std::size_t start = out.size();
+    append_varint(out, static_cast<std::uint32_t>(length));
+    const std::size_t checksum_at = out.size();
+    out.resize(checksum_at + sizeof(chain_) + length);
+    std::byte* body = out.data() + checksum_at + sizeof(chain_);
+    message_->SerializeWithCachedSizesToArray(reinterpret_cast<std::uint8_t*>(body));
+    chain_ = chained_checksum({body, length}, chain_);
+    write_little_endian(out.data() + checksum_at, chain_);
+    base_ = position(record);
+    return out.size() - start;
+}
+
+std::string_view describe(RecordFault fault) {
+    switch (fault) {
+        case RecordFault::truncated:
+            return "the record is cut off";
+        case RecordFault::bad_length:
+            return "the record's length is impossible";
+        case RecordFault::bad_checksum:
+            return "the record's checksum is wrong";
+        case RecordFault::malformed:
+            return "the record does not parse";
+        case RecordFault::bad_value:
+            return "the record holds a value out of range";
+    }
+    return "the record has an unknown fault";
+}
+
+RecordDecoder::RecordDecoder(LogBase base) : message_(std::make_unique<wire::LogRecord>()), base_(base) {}
+RecordDecoder::~RecordDecoder() = default;
+RecordDecoder::RecordDecoder(RecordDecoder&&) noexcept = default;
+RecordDecoder& RecordDecoder::operator=(RecordDecoder&&) noexcept = default;
+
+std::variant<DecodedRecord, RecordFault> RecordDecoder::decode(std::span<const std::byte> bytes) {
+    const Varint length = read_varint(bytes);
+    if (!length.valid || (length.size != 0 && (length.value == 0 || length.value > kMaxRecordBytes))) {
+        return RecordFault::bad_length;
+    }
+    const std::size_t size = length.size + sizeof(chain_) + length.value;
+    if (length.size == 0 || bytes.size() < size) {
+        return RecordFault::truncated;
+    }
+    const auto expected = read_little_endian<std::uint32_t>(bytes.subspan(length.size, sizeof(chain_)));
+    const auto body = bytes.subspan(length.size + sizeof(chain_), length.value);
+    if (chained_checksum(body, chain_) != expected) {
+        return RecordFault::bad_checksum;
+    }
+    if (!message_->ParseFromArray(body.data(), static_cast<int>(body.size()))) {
+        return RecordFault::malformed;
+    }
+    auto record = from_message(*message_, base_);
+    if (!record) {
+        return RecordFault::bad_value;
+    }
+    chain_ = expected;
+    base_ = position(*record);
+    return DecodedRecord{std::move(*record), size};
+}
+
+}  // namespace understudy::channel
