@@ -26,7 +26,8 @@ struct ChargedLoop {
     std::uint64_t most_back_edges;  // an upper bound of back_edges
 };
 
-// Says whether `loop` can be charged ahead; nullopt: count its iterations one by one. `latches` are all of the function's.
+// Says whether `loop` can be charged ahead; nullopt: count its iterations one by one. `latches` are all of the
+// function's.
 std::optional<ChargedLoop> as_charged_loop(llvm::Loop& loop, const Latches& latches, llvm::ScalarEvolution& evolution,
                                            const llvm::TargetTransformInfo& target);
 
@@ -39,8 +40,8 @@ void charge_in_preheader(const ChargedLoop& loop, llvm::Value* back_edges);
 //                    ▲        ▲───────────┘         │
 //                    └──────────────────────────────┘
 //
-// The latch's own condition gives way to a countdown of the strip's iterations, so that the inner loop is no longer than
-// it was. Invalidates every analysis of the function.
+// The latch's own condition gives way to a countdown of the strip's iterations, so that the inner loop is no longer
+// than it was. Invalidates every analysis of the function.
 void charge_in_strips(const ChargedLoop& loop, llvm::Value* back_edges);
 
 }  // namespace understudy::toolchain

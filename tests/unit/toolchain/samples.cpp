@@ -39,8 +39,7 @@ std::uint64_t iterate(std::uint64_t n) {
     return x;
 }
 
-std::uint64_t iterate_constant() {
-    std::uint64_t x = 1;
+std::uint64_t iterate_constant(std::uint64_t x) {
 #pragma clang loop unroll(disable) vectorize(disable)
     for (std::uint64_t i = 0; i < 100; ++i) {
         x = (x << 5) ^ (x >> 3) ^ i;
