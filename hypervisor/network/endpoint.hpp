@@ -1,0 +1,47 @@
+// Where a gateway listens and a replica finds it: "unix:PATH" or "HOST:PORT" ("[::1]:PORT" for IPv6).
+#pragma once
+
+#include <sys/socket.h>
+
+#include <string>
+#include <string_view>
+
+#include "hypervisor/network/unique_fd.hpp"
+
+namespace understudy::network {
+
+struct Endpoint {
+    std::string text;  // as the user wrote it, for messages
+    sockaddr_storage address{};
+    socklen_t length = 0;
+
+    [[nodiscard]] bool is_unix() const { return address.ss_family == AF_UNIX; }
+    [[nodiscard]] std::string unix_path() const;  // empty when it is none
+};
+
+// Throws understudy::Error when the text is malformed or the host name does not resolve.
+[[nodiscard]] Endpoint parse_endpoint(std::string_view text);
+
+// A listening, non-blocking socket. The file of a Unix socket is removed with it; a file that a dead process left
+// behind is replaced, one that somebody listens on is not. Throws understudy::Error (address in use, no permission).
+class ListeningSocket {
+  public:
+    explicit ListeningSocket(Endpoint endpoint);
+    ListeningSocket(ListeningSocket&& other) noexcept;
+    ListeningSocket& operator=(ListeningSocket&&) = delete;
+    ListeningSocket(const ListeningSocket&) = delete;
+    ListeningSocket& operator=(const ListeningSocket&) = delete;
+    ~ListeningSocket();
+
+    [[nodiscard]] int fd() const { return fd_.get(); }
+    // The endpoint with the port that the kernel chose, where the user asked for port 0.
+    [[nodiscard]] std::string text() const;
+    // The next connection, non-blocking; an empty UniqueFd when there is none.
+    [[nodiscard]] UniqueFd accept() const;
+
+  private:
+    Endpoint endpoint_;
+    UniqueFd fd_;
+};
+
+}  // namespace understudy::network

@@ -1,0 +1,232 @@
+// A tap of the host, optionally on a bridge.
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <spdlog/spdlog.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <string>
+#include <utility>
+
+#include "common/error.hpp"
+#include "hypervisor/network/gateway_protocol.hpp"
+#include "hypervisor/network/links.hpp"
+#include "hypervisor/network/packet.hpp"
+#include "hypervisor/network/unique_fd.hpp"
+
+namespace understudy::network {
+namespace {
+
+namespace asio = boost::asio;
+
+constexpr int kMaxFramesPerWakeup = 64;
+constexpr std::size_t kReadBuffer = 65536;  // longer than any frame, so that an oversized one is seen as such
+
+struct TapName {
+    std::string device;
+    std::string bridge;  // empty: none
+};
+
+TapName parse_tap(std::string_view text) {
+    constexpr std::string_view kBridge = "bridge=";
+    const auto comma = text.find(',');
+    TapName name{.device = std::string(text.substr(0, comma)), .bridge = {}};
+    if (comma != std::string_view::npos) {
+        const auto option = text.substr(comma + 1);
+        if (!option.starts_with(kBridge) || option.size() == kBridge.size()) {
+            throw Error::format("'tap:{}': the only option of a tap is bridge=BRIDGE", text);
+        }
+        name.bridge = option.substr(kBridge.size());
+    }
+    if (name.device.empty() || name.device.size() >= IFNAMSIZ || name.bridge.size() >= IFNAMSIZ) {
+        throw Error::format("'tap:{}': a network device's name has 1 to {} characters", text, IFNAMSIZ - 1);
+    }
+    return name;
+}
+
+ifreq request_for(const std::string& device) {
+    ifreq request{};
+    device.copy(static_cast<char*>(request.ifr_name), IFNAMSIZ - 1);
+    return request;
+}
+
+UniqueFd open_tap(const std::string& device) {
+    UniqueFd fd(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
+    if (!fd) {
+        throw Error::from_errno("cannot open /dev/net/tun", errno);
+    }
+    ifreq request = request_for(device);
+    request.ifr_flags = IFF_TAP | IFF_NO_PI;
+    if (::ioctl(fd.get(), TUNSETIFF, &request) != 0) {
+        const int reason = errno;
+        const char* advice = reason == EPERM   ? " (needs root, or a tap that 'ip tuntap add' made for this user)"
+                             : reason == EBUSY ? " (another process uses it)"
+                                               : "";
+        throw Error::from_errno("cannot make the tap " + device + advice, reason);
+    }
+    return fd;
+}
+
+// The host's own IPv6 must not send solicitations into the guest's network card.
+void silence_ipv6(const std::string& device) {
+    std::ofstream("/proc/sys/net/ipv6/conf/" + device + "/disable_ipv6") << "1\n";
+}
+
+void add_to_bridge(int control, const TapName& name) {
+    ifreq request = request_for(name.bridge);
+    request.ifr_ifindex = static_cast<int>(if_nametoindex(name.device.c_str()));
+    if (::ioctl(control, SIOCBRADDIF, &request) != 0) {
+        throw Error::from_errno("cannot add the tap " + name.device + " to the bridge " + name.bridge, errno);
+    }
+}
+
+void bring(int control, const std::string& device, bool up) {
+    ifreq request = request_for(device);
+    if (::ioctl(control, SIOCGIFFLAGS, &request) != 0) {
+        throw Error::from_errno("cannot read the state of the tap " + device, errno);
+    }
+    const auto flag = static_cast<short>(IFF_UP);
+    request.ifr_flags = static_cast<short>(up ? request.ifr_flags | flag : request.ifr_flags & ~flag);
+    if (::ioctl(control, SIOCSIFFLAGS, &request) != 0) {
+        throw Error::from_errno("cannot bring the tap " + device + (up ? " up" : " down"), errno);
+    }
+}
+
+// Handlers in flight keep the device alive; close() makes them do nothing.
+class TapDevice : public std::enable_shared_from_this<TapDevice> {
+  public:
+    TapDevice(asio::io_context& io, TapName name, const LinkConfig& config, Link::FrameHandler on_frame)
+        : io_(io),
+          name_(std::move(name)),
+          mac_(config.mac),
+          ipv4_address_(config.ipv4_address),
+          on_frame_(std::move(on_frame)),
+          control_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)),
+          device_(io, open_tap(name_.device).release()),
+          buffer_(kReadBuffer) {
+        // A tap that is down carries nothing, so the bridge can have it before this replica may speak.
+        bring(control_.get(), name_.device, false);
+        silence_ipv6(name_.device);
+        if (!name_.bridge.empty()) {
+            add_to_bridge(control_.get(), name_);
+        }
+    }
+
+    void speak() {
+        if (!std::exchange(speaking_, true)) {
+            bring(control_.get(), name_.device, true);
+            wait_readable();
+        }
+        if (ipv4_address_ != 0) {
+            write(gratuitous_arp(ArpForm::request, mac_, ipv4_address_));
+            write(gratuitous_arp(ArpForm::reply, mac_, ipv4_address_));
+        }
+    }
+
+    void send(std::span<const Frame> frames) {
+        if (!speaking_) {
+            return;
+        }
+        for (const Frame& frame : frames) {
+            if (is_frame_size(frame.size())) {
+                write(frame);
+            }
+        }
+    }
+
+    void pause(bool paused) {
+        if (std::exchange(paused_, paused) && !paused) {
+            // Not from here: the caller may be inside on_frame.
+            asio::post(io_, [self = shared_from_this()] { self->wait_readable(); });
+        }
+    }
+
+    void close() {
+        speaking_ = false;
+        boost::system::error_code ignored;
+        device_.close(ignored);
+    }
+
+  private:
+    // The kernel takes a frame or, out of memory, refuses it: then it is lost, as on a wire.
+    void write(const Frame& frame) {
+        [[maybe_unused]] const ssize_t written = ::write(device_.native_handle(), frame.data(), frame.size());
+    }
+
+    void wait_readable() {
+        if (!speaking_ || paused_ || std::exchange(waiting_, true)) {
+            return;
+        }
+        device_.async_wait(asio::posix::stream_descriptor::wait_read,
+                           [self = shared_from_this()](boost::system::error_code error) {
+                               self->waiting_ = false;
+                               if (!error && self->speaking_) {
+                                   self->receive();
+                               }
+                           });
+    }
+
+    void receive() {
+        for (int i = 0; i < kMaxFramesPerWakeup && speaking_ && !paused_; ++i) {
+            const ssize_t got = ::read(device_.native_handle(), buffer_.data(), buffer_.size());
+            if (got < 0 && errno != EAGAIN && errno != EINTR) {
+                // Somebody took the tap down or deleted it: the guest has lost its carrier until the next speak().
+                spdlog::error("the tap {} failed: {}", name_.device, std::generic_category().message(errno));
+                speaking_ = false;
+                return;
+            }
+            if (got < 0) {
+                break;
+            }
+            if (is_frame_size(static_cast<std::size_t>(got))) {
+                on_frame_(Frame(buffer_.begin(), buffer_.begin() + got));
+            }
+        }
+        wait_readable();
+    }
+
+    asio::io_context& io_;
+    TapName name_;
+    MacAddress mac_;
+    std::uint32_t ipv4_address_;
+    Link::FrameHandler on_frame_;
+    UniqueFd control_;
+    asio::posix::stream_descriptor device_;
+    std::vector<std::byte> buffer_;
+    bool speaking_ = false;
+    bool paused_ = false;
+    bool waiting_ = false;
+};
+
+class TapLink final : public Link {
+  public:
+    explicit TapLink(std::shared_ptr<TapDevice> device) : device_(std::move(device)) {}
+    TapLink(const TapLink&) = delete;
+    TapLink& operator=(const TapLink&) = delete;
+    ~TapLink() override { device_->close(); }
+
+    void speak(SpeakerRank /*rank*/) override { device_->speak(); }
+    void send(std::span<const Frame> frames) override { device_->send(frames); }
+    void pause_receive(bool paused) override { device_->pause(paused); }
+
+  private:
+    std::shared_ptr<TapDevice> device_;
+};
+
+}  // namespace
+
+std::unique_ptr<Link> make_tap_link(boost::asio::io_context& io, std::string_view endpoint, const LinkConfig& config,
+                                    Link::FrameHandler on_frame) {
+    return std::make_unique<TapLink>(std::make_shared<TapDevice>(io, parse_tap(endpoint), config, std::move(on_frame)));
+}
+
+}  // namespace understudy::network
