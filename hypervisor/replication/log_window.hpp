@@ -1,0 +1,109 @@
+// How far the log may run ahead of the backup. The backup acknowledges on receipt and reads without pause, so it is the
+// primary that keeps the backup's memory bounded: it counts what it sent that was not acknowledged, and what was sent
+// that was not replayed, and lets the guest wait beyond a bound. (A backup that stopped reading instead would also stop
+// hearing that outputs were released, and that its peer is alive.)
+//
+// Pure: no sockets, threads or clocks. Not thread-safe.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+
+#include "common/execution.hpp"
+#include "common/units.hpp"
+
+namespace understudy::replication {
+
+struct WindowLimits {
+    Bytes unacknowledged = 8_MiB;
+    Bytes unreplayed = 64_MiB;
+    std::uint64_t unreplayed_records = 100'000;
+    // Of guest time between the oldest and the newest. It bounds how long a takeover takes: the backup replays all of
+    // it before it speaks.
+    GuestTime unreplayed_time = std::chrono::milliseconds(200);
+};
+
+// At the primary.
+class LogWindow {
+  public:
+    struct Lag {
+        std::uint64_t records = 0;
+        Bytes bytes;
+        GuestTime time{0};  // from the oldest of these records to the newest
+    };
+
+    // Begins behind the stop that the state was taken at. Until `caught_up()` the limit on time does not count: while a
+    // state is transferred the backup replays nothing.
+    explicit LogWindow(StopNumber base, WindowLimits limits = {});
+
+    // A record, encoded in `size` bytes, went to the backup. Stops grow.
+    void sent(StopNumber stop, GuestTime clock, Bytes size);
+
+    // What the backup reports: everything up to `received` is in its memory, up to `replayed` replayed. Old reports are
+    // harmless. False: it claims what was never sent, or more replayed than received; the peer is broken.
+    [[nodiscard]] bool report(StopNumber received, StopNumber replayed);
+
+    // Whether the guest may run on. The caller asks before each entry; one record beyond a limit is no harm.
+    [[nodiscard]] bool may_proceed() const;
+
+    [[nodiscard]] StopNumber last_sent() const { return last_sent_; }
+    [[nodiscard]] StopNumber acknowledged_up_to() const { return received_; }
+    [[nodiscard]] StopNumber replayed_up_to() const { return replayed_; }
+    [[nodiscard]] Lag unacknowledged() const;
+    [[nodiscard]] Lag unreplayed() const;
+    [[nodiscard]] bool caught_up() const { return caught_up_; }
+
+  private:
+    struct Entry {
+        StopNumber stop;
+        GuestTime clock;
+        std::uint64_t bytes;
+    };
+
+    [[nodiscard]] Lag lag_from(std::size_t first, std::uint64_t bytes) const;
+
+    WindowLimits limits_;
+    StopNumber base_;
+    std::deque<Entry> entries_;         // sent, not replayed
+    std::size_t received_entries_ = 0;  // of these, received
+    std::uint64_t received_bytes_ = 0;  // of the received ones
+    std::uint64_t bytes_ = 0;           // of all
+    StopNumber last_sent_;
+    StopNumber received_;
+    StopNumber replayed_;
+    bool caught_up_ = false;
+};
+
+// At the backup: records received, not yet replayed. The queue itself is the caller's; this is its account, which
+// refuses what a sound primary never sends.
+class ReplayBacklog {
+  public:
+    // `limits` are the primary's; a factor of two is allowed for what was under way.
+    explicit ReplayBacklog(StopNumber base, WindowLimits limits = {});
+
+    enum class Verdict { accepted, out_of_order, overrun };
+    [[nodiscard]] Verdict receive(StopNumber stop, Bytes size);
+    // The oldest record was replayed; aborts when there is none.
+    void replayed();
+
+    [[nodiscard]] StopNumber received_up_to() const { return received_; }
+    [[nodiscard]] StopNumber replayed_up_to() const { return replayed_; }
+    [[nodiscard]] bool drained() const { return entries_.empty(); }
+    [[nodiscard]] std::uint64_t records() const { return entries_.size(); }
+    [[nodiscard]] Bytes size() const { return {bytes_}; }
+
+  private:
+    struct Entry {
+        StopNumber stop;
+        std::uint64_t bytes;
+    };
+
+    WindowLimits limits_;
+    std::deque<Entry> entries_;
+    std::uint64_t bytes_ = 0;
+    StopNumber received_;
+    StopNumber replayed_;
+};
+
+}  // namespace understudy::replication

@@ -1,0 +1,99 @@
+#include "hypervisor/replication/log_window.hpp"
+
+#include <gtest/gtest.h>
+
+namespace understudy::replication {
+namespace {
+
+using std::chrono::milliseconds;
+
+WindowLimits small_limits() {
+    WindowLimits limits;
+    limits.unacknowledged = {100};
+    limits.unreplayed = {200};
+    limits.unreplayed_records = 5;
+    limits.unreplayed_time = milliseconds(10);
+    return limits;
+}
+
+TEST(LogWindow, UnacknowledgedBytesStopTheGuest) {
+    LogWindow window({7}, small_limits());
+    EXPECT_TRUE(window.may_proceed());
+    window.sent({8}, milliseconds(1), {60});
+    EXPECT_TRUE(window.may_proceed());
+    window.sent({9}, milliseconds(1), {60});
+    EXPECT_FALSE(window.may_proceed());
+    EXPECT_EQ(window.unacknowledged().bytes, Bytes{120});
+    EXPECT_TRUE(window.report({8}, {7}));
+    EXPECT_TRUE(window.may_proceed());
+    EXPECT_EQ(window.unacknowledged().records, 1U);
+    EXPECT_EQ(window.unreplayed().records, 2U);
+}
+
+TEST(LogWindow, UnreplayedBytesAndRecordsStopTheGuest) {
+    LogWindow bytes({0}, small_limits());
+    for (std::uint64_t stop = 1; stop <= 4; ++stop) {
+        EXPECT_TRUE(bytes.may_proceed());
+        bytes.sent({stop}, milliseconds(0), {50});
+        EXPECT_TRUE(bytes.report({stop}, {0}));
+    }
+    EXPECT_FALSE(bytes.may_proceed());
+    EXPECT_TRUE(bytes.report({4}, {2}));
+    EXPECT_TRUE(bytes.may_proceed());
+
+    LogWindow records({0}, small_limits());
+    for (std::uint64_t stop = 1; stop <= 5; ++stop) {
+        EXPECT_TRUE(records.may_proceed());
+        records.sent({stop}, milliseconds(0), {1});
+        EXPECT_TRUE(records.report({stop}, {0}));
+    }
+    EXPECT_FALSE(records.may_proceed());
+}
+
+TEST(LogWindow, LagInTimeCountsOnceTheBackupHasCaughtUp) {
+    LogWindow window({0}, small_limits());
+    window.sent({1}, milliseconds(0), {1});
+    window.sent({2}, milliseconds(50), {1});
+    EXPECT_TRUE(window.may_proceed());  // the state is still under way
+    EXPECT_TRUE(window.report({2}, {1}));
+    EXPECT_TRUE(window.caught_up());
+    window.sent({3}, milliseconds(59), {1});
+    EXPECT_TRUE(window.may_proceed());
+    window.sent({4}, milliseconds(60), {1});
+    EXPECT_FALSE(window.may_proceed());
+    EXPECT_TRUE(window.report({4}, {4}));
+    EXPECT_TRUE(window.may_proceed());
+    window.sent({5}, milliseconds(10'000), {1});  // after a long idle time: no lag
+    EXPECT_TRUE(window.may_proceed());
+}
+
+TEST(LogWindow, ImpossibleReportsAreRefusedAndOldOnesHarmless) {
+    LogWindow window({5}, small_limits());
+    EXPECT_FALSE(window.report({6}, {5}));
+    window.sent({6}, milliseconds(0), {1});
+    window.sent({9}, milliseconds(0), {1});
+    EXPECT_FALSE(window.report({6}, {7}));
+    EXPECT_FALSE(window.report({10}, {5}));
+    EXPECT_TRUE(window.report({9}, {6}));
+    EXPECT_TRUE(window.report({6}, {5}));
+    EXPECT_EQ(window.acknowledged_up_to(), StopNumber{9});
+    EXPECT_EQ(window.replayed_up_to(), StopNumber{6});
+}
+
+TEST(ReplayBacklog, AccountsForWhatWasReceivedAndNotReplayed) {
+    ReplayBacklog backlog({5}, small_limits());
+    EXPECT_TRUE(backlog.drained());
+    EXPECT_EQ(backlog.receive({6}, {10}), ReplayBacklog::Verdict::accepted);
+    EXPECT_EQ(backlog.receive({6}, {10}), ReplayBacklog::Verdict::out_of_order);
+    EXPECT_EQ(backlog.receive({7}, {390}), ReplayBacklog::Verdict::accepted);
+    EXPECT_EQ(backlog.receive({8}, {1}), ReplayBacklog::Verdict::overrun);
+    EXPECT_EQ(backlog.size(), Bytes{400});
+    backlog.replayed();
+    backlog.replayed();
+    EXPECT_TRUE(backlog.drained());
+    EXPECT_EQ(backlog.replayed_up_to(), StopNumber{7});
+    EXPECT_EQ(backlog.received_up_to(), StopNumber{7});
+}
+
+}  // namespace
+}  // namespace understudy::replication
