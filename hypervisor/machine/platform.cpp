@@ -29,7 +29,9 @@ constexpr std::uint64_t kEntries = 512;
 
 constexpr std::uint16_t kStubSelector = 0x10;
 constexpr std::uint16_t kTssSelector = 0x40;
-constexpr std::uint16_t kTssSize = 104;
+// A task segment whose I/O bitmap permits ports 0 to 255: some KVM flavours look there, others at IOPL.
+constexpr std::uint16_t kTssBitmap = 104;
+constexpr std::uint16_t kTssSize = kTssBitmap + 256 / 8 + 2;
 static_assert(sizeof(CodeRanges) <= kPageSize);
 
 void write_page_tables(GuestMemory& memory) {
@@ -46,7 +48,10 @@ void write_page_tables(GuestMemory& memory) {
     memory.at<std::uint64_t>(kPageDirectories) = kFirstPageTable.value | user;
     for (std::uint64_t page = 1; page < kEntries; ++page) {  // page 0 stays unmapped: a null pointer faults
         const std::uint64_t address = page * kPageSize;
-        const std::uint64_t flags = address < abi::kControlBase ? user & ~kUser : user;
+        // The stub is a read-only user page: some KVM flavours fetch ring-0 code through user mappings only.
+        const std::uint64_t flags = address == kSyscallStub.value ? user & ~kWritable
+                                    : address < abi::kControlBase ? user & ~kUser
+                                                                  : user;
         memory.at<std::uint64_t>(kFirstPageTable + page * 8) = address | flags;
     }
 }
@@ -68,7 +73,8 @@ void write_descriptors(GuestMemory& memory, GuestAddress vectors) {
                                                    stub >> 32};
         memory.at<std::array<std::uint64_t, 2>>(kIdt + vector * sizeof gate) = gate;
     }
-    memory.at<std::uint16_t>(kTss + 102) = kTssSize;  // the I/O bitmap is empty: IOPL decides
+    memory.at<std::uint16_t>(kTss + 102) = kTssBitmap;
+    memory.at<std::uint16_t>(kTss + (kTssSize - 2)) = 0xffff;  // the bitmap's end
     // out kPortSyscall, eax; hlt. The monitor never lets it get past the OUT.
     memory.at<std::array<std::uint8_t, 3>>(kSyscallStub) = {0xe7, abi::kPortSyscall, 0xf4};
 }

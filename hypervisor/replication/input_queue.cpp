@@ -24,7 +24,8 @@ void InputQueue::poke() {
 std::vector<Frame> InputQueue::take(std::size_t limit) {
     const std::lock_guard lock(mutex_);
     const auto count = static_cast<std::ptrdiff_t>(std::min(limit, frames_.size()));
-    std::vector<Frame> taken(std::make_move_iterator(frames_.begin()), std::make_move_iterator(frames_.begin() + count));
+    std::vector<Frame> taken(std::make_move_iterator(frames_.begin()),
+                             std::make_move_iterator(frames_.begin() + count));
     frames_.erase(frames_.begin(), frames_.begin() + count);
     return taken;
 }

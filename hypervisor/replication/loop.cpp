@@ -46,7 +46,8 @@ std::optional<Answer> ask(Voice& voice, const Successor& successor, Ask question
 LoopResult run_loop(machine::Machine& machine, Voice voice, const Successor& successor) {
     Record record;
     for (;;) {
-        const auto budget = ask<machine::Budget>(voice, successor, [&](Source& source) { return source.budget(machine); });
+        const auto budget =
+            ask<machine::Budget>(voice, successor, [&](Source& source) { return source.budget(machine); });
         if (!budget) {
             return {Ending::no_source, record};
         }

@@ -33,9 +33,12 @@ std::vector<std::byte> answer_to(const Stop& stop, GuestTime clock) {
             return bytes;
         }
         case RequestKind::rdrand:
-        case RequestKind::rdseed: return entropy(sizeof(std::uint64_t));
-        case RequestKind::entropy: return entropy(stop.argument);
-        default: return {};
+        case RequestKind::rdseed:
+            return entropy(sizeof(std::uint64_t));
+        case RequestKind::entropy:
+            return entropy(stop.argument);
+        default:
+            return {};
     }
 }
 
@@ -47,7 +50,9 @@ Recorder::Recorder(InputQueue& queue, RecorderConfig config, GuestTime start)
       epoch_(Clock::now() - std::chrono::duration_cast<Clock::duration>(start)),
       next_memory_digest_(start + config.memory_digest_interval) {}
 
-GuestTime Recorder::now() const { return std::chrono::duration_cast<GuestTime>(Clock::now() - epoch_); }
+GuestTime Recorder::now() const {
+    return std::chrono::duration_cast<GuestTime>(Clock::now() - epoch_);
+}
 
 Recorder::Clock::time_point Recorder::host_time(std::uint64_t guest_deadline) const {
     constexpr std::uint64_t kFarAway = std::numeric_limits<std::int64_t>::max() / 4;

@@ -7,11 +7,16 @@ namespace {
 
 const char* name_of(StopKind kind) {
     switch (kind) {
-        case StopKind::idle: return "idle";
-        case StopKind::budget: return "budget";
-        case StopKind::request: return "request";
-        case StopKind::exit: return "exit";
-        case StopKind::fault: return "fault";
+        case StopKind::idle:
+            return "idle";
+        case StopKind::budget:
+            return "budget";
+        case StopKind::request:
+            return "request";
+        case StopKind::exit:
+            return "exit";
+        case StopKind::fault:
+            return "fault";
     }
     return "unknown";
 }
@@ -27,7 +32,8 @@ void compare(std::vector<std::string>& differences, const char* what, std::uint6
 std::string difference(const Record& expected, const Record& reached) {
     std::vector<std::string> differences;
     if (expected.stop.kind != reached.stop.kind) {
-        differences.push_back(fmt::format("stop (log {}, guest {})", name_of(expected.stop.kind), name_of(reached.stop.kind)));
+        differences.push_back(
+            fmt::format("stop (log {}, guest {})", name_of(expected.stop.kind), name_of(reached.stop.kind)));
     }
     compare(differences, "stop number", expected.stop.number.value, reached.stop.number.value);
     compare(differences, "request", static_cast<std::uint64_t>(expected.stop.request),
@@ -57,12 +63,15 @@ std::optional<machine::Budget> Replayer::budget(const machine::Machine& /*machin
     return machine::Budget{{expected_->stop.count.value + margin}, false};
 }
 
-bool Replayer::memory_digest_due(const Stop& /*stop*/) { return expected_ && expected_->digests.memory.has_value(); }
+bool Replayer::memory_digest_due(const Stop& /*stop*/) {
+    return expected_ && expected_->digests.memory.has_value();
+}
 
 std::optional<Input> Replayer::input(const Record& reached, machine::Machine& /*machine*/) {
     const std::string differences = difference(*expected_, reached);
     if (!differences.empty()) {
-        throw Divergence(fmt::format("record {} does not agree with the guest: {}", expected_->stop.number.value, differences));
+        throw Divergence(
+            fmt::format("record {} does not agree with the guest: {}", expected_->stop.number.value, differences));
     }
     if (expected_->mark) {
         expected_ = feed_.next();

@@ -1,5 +1,5 @@
-// The two sides of the one loop (loop.hpp). A primary records, a backup replays, a lone guest records into nothing: they
-// differ in the source of records and the sink for them, and in nothing else.
+// The two sides of the one loop (loop.hpp). A primary records, a backup replays, a lone guest records into nothing:
+// they differ in the source of records and the sink for them, and in nothing else.
 #pragma once
 
 #include <optional>
@@ -15,8 +15,8 @@ class Source {
   public:
     virtual ~Source() = default;
 
-    // How far the guest may run from here. A replayer waits until it knows where the interval ends. Nothing: this source
-    // has ended.
+    // How far the guest may run from here. A replayer waits until it knows where the interval ends. Nothing: this
+    // source has ended.
     virtual std::optional<machine::Budget> budget(const machine::Machine& machine) = 0;
 
     // Whether the record of this stop is to carry a digest of guest memory.

@@ -62,24 +62,26 @@ int call(const char* what, int fd, unsigned long request, Args... args) {
     return result;
 }
 
-// A KVM table: a header that ends in a flexible array, and room for N entries behind it.
-template <typename Head, typename Entry, std::size_t kEntries>
-class Table {
-  public:
-    [[nodiscard]] Head& head() { return *reinterpret_cast<Head*>(bytes_.data()); }
-    [[nodiscard]] Entry& entry(std::size_t i) {
-        return *reinterpret_cast<Entry*>(bytes_.data() + sizeof(Head) + i * sizeof(Entry));
-    }
-
-  private:
-    alignas(8) std::array<std::byte, sizeof(Head) + kEntries * sizeof(Entry)> bytes_{};
+// The kernel's header declares tables that end in flexible arrays, to which C++ gives another size than C, and with it
+// another request number. These are the same structures and requests with the sizes that the kernel knows.
+template <typename Entry, std::size_t kEntries>
+struct Table {
+    std::uint32_t count = kEntries;
+    std::uint32_t reserved = 0;
+    std::array<Entry, kEntries> entries{};
 };
-constexpr std::size_t kCpuidEntries = 128;
-using CpuidTable = Table<kvm_cpuid2, kvm_cpuid_entry2, kCpuidEntries>;
-using MsrTable = Table<kvm_msrs, kvm_msr_entry, 3>;
-
-// struct kvm_xsave without its flexible tail.
+struct TableHead {
+    std::uint32_t count;
+    std::uint32_t reserved;
+};
 using XsaveArea = std::array<std::uint32_t, 1024>;
+using CpuidTable = Table<kvm_cpuid_entry2, 128>;
+using MsrTable = Table<kvm_msr_entry, 3>;
+constexpr unsigned long kGetSupportedCpuid = _IOWR(KVMIO, 0x05, TableHead);
+constexpr unsigned long kSetCpuid2 = _IOW(KVMIO, 0x90, TableHead);
+constexpr unsigned long kSetMsrs = _IOW(KVMIO, 0x89, TableHead);
+constexpr unsigned long kGetXsave = _IOR(KVMIO, 0xa4, XsaveArea);
+constexpr unsigned long kSetXsave = _IOW(KVMIO, 0xa5, XsaveArea);
 
 // What save() writes: fixed layout, host endian, read by the same engine only.
 struct SavedState {
@@ -110,6 +112,7 @@ class KvmEngine final : public Engine {
     void boot_vcpu();
     void load_registers();
     Exit decode_exit();
+    void write_edited_registers();
     kvm_run& shared() { return *static_cast<kvm_run*>(run_area_->address()); }
     kvm_sregs special_registers();
 
@@ -160,9 +163,8 @@ KvmEngine::KvmEngine(std::span<std::byte> memory, const BootState& boot)
 
 void KvmEngine::boot_vcpu() {
     CpuidTable cpuid;
-    cpuid.head().nent = kCpuidEntries;
-    call("its CPUID table", kvm_.get(), KVM_GET_SUPPORTED_CPUID, &cpuid.head());
-    call("a CPUID table", vcpu_.get(), KVM_SET_CPUID2, &cpuid.head());
+    call("its CPUID table", kvm_.get(), kGetSupportedCpuid, &cpuid);
+    call("a CPUID table", vcpu_.get(), kSetCpuid2, &cpuid);
 
     kvm_sregs sregs{};
     call("to read special registers", vcpu_.get(), KVM_GET_SREGS, &sregs);
@@ -199,15 +201,14 @@ void KvmEngine::boot_vcpu() {
     call("the long-mode registers", vcpu_.get(), KVM_SET_SREGS, &sregs);
 
     MsrTable msrs;
-    msrs.head().nmsrs = 3;
-    msrs.entry(0).index = kMsrStar;
-    msrs.entry(0).data = static_cast<std::uint64_t>(boot_.data_selector - 8) << 48 |
-                         static_cast<std::uint64_t>(boot_.syscall_stub_selector) << 32;
-    msrs.entry(1).index = kMsrLstar;
-    msrs.entry(1).data = boot_.syscall_stub;
-    msrs.entry(2).index = kMsrSyscallMask;
-    msrs.entry(2).data = kSyscallClearsFlags;
-    if (call("the SYSCALL registers", vcpu_.get(), KVM_SET_MSRS, &msrs.head()) != 3) {
+    msrs.entries[0].index = kMsrStar;
+    msrs.entries[0].data = static_cast<std::uint64_t>(boot_.data_selector - 8) << 48 |
+                           static_cast<std::uint64_t>(boot_.syscall_stub_selector) << 32;
+    msrs.entries[1].index = kMsrLstar;
+    msrs.entries[1].data = boot_.syscall_stub;
+    msrs.entries[2].index = kMsrSyscallMask;
+    msrs.entries[2].data = kSyscallClearsFlags;
+    if (call("the SYSCALL registers", vcpu_.get(), kSetMsrs, &msrs) != 3) {
         throw Error("KVM does not take the SYSCALL registers (STAR, LSTAR, FMASK) on this host");
     }
     shared().kvm_valid_regs = KVM_SYNC_X86_REGS;
@@ -248,6 +249,7 @@ void KvmEngine::set_registers(const Registers& registers) {
 }
 
 kvm_sregs KvmEngine::special_registers() {
+    write_edited_registers();
     kvm_sregs sregs{};
     call("to read special registers", vcpu_.get(), KVM_GET_SREGS, &sregs);
     return sregs;
@@ -331,12 +333,25 @@ std::uint64_t KvmEngine::fault_address() {
     return special_registers().cr2;
 }
 
+// Edited registers reach the vCPU at the next entry; whoever reads it before that wants them now.
+void KvmEngine::write_edited_registers() {
+    kvm_run& run = shared();
+    if ((run.kvm_dirty_regs & KVM_SYNC_X86_SREGS) != 0) {
+        call("special registers", vcpu_.get(), KVM_SET_SREGS, &run.s.regs.sregs);
+    }
+    if ((run.kvm_dirty_regs & KVM_SYNC_X86_REGS) != 0) {
+        call("registers", vcpu_.get(), KVM_SET_REGS, &run.s.regs.regs);
+    }
+    run.kvm_dirty_regs = 0;
+}
+
 std::vector<std::byte> KvmEngine::save() {
     complete();
+    write_edited_registers();
     SavedState state;
     call("to read registers", vcpu_.get(), KVM_GET_REGS, &state.regs);
     state.sregs = special_registers();
-    call("to read the FPU", vcpu_.get(), KVM_GET_XSAVE, &state.xsave);
+    call("to read the FPU", vcpu_.get(), kGetXsave, &state.xsave);
     const auto bytes = std::as_bytes(std::span(&state, 1));
     return {bytes.begin(), bytes.end()};
 }
@@ -351,7 +366,7 @@ void KvmEngine::restore(std::span<const std::byte> bytes) {
         throw Error("the vCPU state is of another version");
     }
     call("special registers", vcpu_.get(), KVM_SET_SREGS, &state.sregs);
-    call("the FPU state", vcpu_.get(), KVM_SET_XSAVE, &state.xsave);
+    call("the FPU state", vcpu_.get(), kSetXsave, &state.xsave);
     shared().s.regs.regs = state.regs;
     shared().kvm_dirty_regs = KVM_SYNC_X86_REGS;
     port_pending_ = false;
@@ -361,7 +376,7 @@ void KvmEngine::restore(std::span<const std::byte> bytes) {
 std::uint64_t KvmEngine::extended_state_digest() {
     const kvm_sregs sregs = special_registers();
     XsaveArea xsave{};
-    call("to read the FPU", vcpu_.get(), KVM_GET_XSAVE, &xsave);
+    call("to read the FPU", vcpu_.get(), kGetXsave, &xsave);
     // The legacy region without its reserved tail: x87, MXCSR, XMM. Its first 24 bytes hold control words and pointers
     // of the last x87 instruction; MXCSR_MASK (bytes 28-31) is the processor's, not the program's.
     constexpr std::size_t kRegistersAt = 32;

@@ -1,0 +1,35 @@
+// The I/O thread's side of a guest that lives: frames from its link into the input queue, released outputs to the link,
+// and the kick that makes a busy guest look at what waits.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "common/execution.hpp"
+#include "hypervisor/network/link.hpp"
+#include "hypervisor/replication/input_queue.hpp"
+
+namespace understudy::replication {
+
+// Everything is called on the io_context's thread.
+class LiveIo {
+  public:
+    // `kick_if_running` is called when frames have waited for a while: it kicks the vCPU if the guest runs.
+    LiveIo(boost::asio::io_context& io, InputQueue& queue, network::LinkConfig link,
+           std::function<void()> kick_if_running);
+    ~LiveIo();
+    LiveIo(const LiveIo&) = delete;
+    LiveIo& operator=(const LiveIo&) = delete;
+
+    // See network::Link::speak.
+    void speak(network::SpeakerRank rank);
+    // Sends the frames among the outputs and prints the console text.
+    void release(const std::vector<Output>& outputs);
+
+  private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace understudy::replication
