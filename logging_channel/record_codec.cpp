@@ -44,7 +44,10 @@ void to_message(const Record& record, const LogBase& base, wire::LogRecord& mess
         // Differences of clocks wrap, here and in from_message alike, so that every value has its encoding.
         message.set_deadline(static_cast<std::int64_t>(stop.argument - clock_bits(base.clock)));
     }
-    message.set_clock_delta(static_cast<std::int64_t>(clock_bits(record.input.clock) - clock_bits(base.clock)));
+    message.set_mark(record.mark);
+    if (!record.mark) {
+        message.set_clock_delta(static_cast<std::int64_t>(clock_bits(record.input.clock) - clock_bits(base.clock)));
+    }
     for (const Frame& frame : record.input.frames) {
         require(frame.size() >= kMinFrameBytes && frame.size() <= kMaxFrameBytes, "a frame of a wrong length");
         message.add_frames(frame.data(), frame.size());
@@ -92,8 +95,11 @@ std::optional<Record> from_message(const wire::LogRecord& message, const LogBase
                                    ? clock_bits(base.clock) + static_cast<std::uint64_t>(message.deadline())
                                    : kNoDeadline;
     }
-    record.input.clock = GuestTime(
-        static_cast<std::int64_t>(clock_bits(base.clock) + static_cast<std::uint64_t>(message.clock_delta())));
+    record.mark = message.mark();
+    if (!record.mark) {
+        record.input.clock = GuestTime(
+            static_cast<std::int64_t>(clock_bits(base.clock) + static_cast<std::uint64_t>(message.clock_delta())));
+    }
     record.input.frames.reserve(static_cast<std::size_t>(message.frames_size()));
     for (const std::string& frame : message.frames()) {
         if (frame.size() < kMinFrameBytes || frame.size() > kMaxFrameBytes) {
@@ -112,7 +118,11 @@ std::optional<Record> from_message(const wire::LogRecord& message, const LogBase
     return record;
 }
 
-LogBase position(const Record& record) {
+// What the entry behind `record` is relative to. Behind a mark comes the record that completes it: the same stop.
+LogBase position(const Record& record, const LogBase& base) {
+    if (record.mark) {
+        return {{record.stop.number.value - 1}, record.stop.count, base.clock};
+    }
     return {record.stop.number, record.stop.count, record.input.clock};
 }
 
@@ -139,7 +149,7 @@ std::size_t RecordEncoder::encode(const Record& record, std::vector<std::byte>& 
     message_->SerializeWithCachedSizesToArray(reinterpret_cast<std::uint8_t*>(body));
     chain_ = chained_checksum({body, length}, chain_);
     write_little_endian(out.data() + checksum_at, chain_);
-    base_ = position(record);
+    base_ = position(record, base_);
     return out.size() - start;
 }
 
@@ -186,7 +196,7 @@ std::variant<DecodedRecord, RecordFault> RecordDecoder::decode(std::span<const s
         return RecordFault::bad_value;
     }
     chain_ = expected;
-    base_ = position(*record);
+    base_ = position(*record, base_);
     return DecodedRecord{std::move(*record), size};
 }
 

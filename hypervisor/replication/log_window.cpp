@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include <utility>
+
 namespace understudy::replication {
 
 namespace {
@@ -19,8 +21,16 @@ void require(bool holds, const char* what) {
 LogWindow::LogWindow(StopNumber base, WindowLimits limits)
     : limits_(limits), base_(base), last_sent_(base), received_(base), replayed_(base) {}
 
-void LogWindow::sent(StopNumber stop, GuestTime clock, Bytes size) {
-    require(stop > last_sent_, "a stop was sent out of order");
+void LogWindow::sent(StopNumber stop, GuestTime clock, Bytes size, bool mark) {
+    require(stop >= last_sent_, "a stop was sent out of order");
+    require(stop > last_sent_ || open_mark_, "a stop was sent twice");
+    if (std::exchange(open_mark_, mark)) {
+        require(stop == last_sent_ && !entries_.empty(), "a mark was left without its record");
+        entries_.back().bytes += size.value;
+        bytes_ += size.value;
+        received_bytes_ += received_entries_ == entries_.size() ? size.value : 0;
+        return;
+    }
     entries_.push_back({stop, clock, size.value});
     bytes_ += size.value;
     last_sent_ = stop;
@@ -68,7 +78,15 @@ LogWindow::Lag LogWindow::unreplayed() const {
 ReplayBacklog::ReplayBacklog(StopNumber base, WindowLimits limits)
     : limits_(limits), received_(base), replayed_(base) {}
 
-ReplayBacklog::Verdict ReplayBacklog::receive(StopNumber stop, Bytes size) {
+ReplayBacklog::Verdict ReplayBacklog::receive(StopNumber stop, Bytes size, bool mark) {
+    if (std::exchange(open_mark_, mark)) {
+        if (stop != received_ || entries_.empty()) {
+            return Verdict::out_of_order;
+        }
+        entries_.back().bytes += size.value;
+        bytes_ += size.value;
+        return Verdict::accepted;
+    }
     if (stop <= received_) {
         return Verdict::out_of_order;
     }

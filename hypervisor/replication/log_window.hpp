@@ -37,8 +37,9 @@ class LogWindow {
     // state is transferred the backup replays nothing.
     explicit LogWindow(StopNumber base, WindowLimits limits = {});
 
-    // A record, encoded in `size` bytes, went to the backup. Stops grow.
-    void sent(StopNumber stop, GuestTime clock, Bytes size);
+    // A record, encoded in `size` bytes, went to the backup. Stops grow; a mark and the record that completes it have
+    // the same.
+    void sent(StopNumber stop, GuestTime clock, Bytes size, bool mark = false);
 
     // What the backup reports: everything up to `received` is in its memory, up to `replayed` replayed. Old reports are
     // harmless. False: it claims what was never sent, or more replayed than received; the peer is broken.
@@ -73,6 +74,7 @@ class LogWindow {
     StopNumber received_;
     StopNumber replayed_;
     bool caught_up_ = false;
+    bool open_mark_ = false;  // the last entry is a mark
 };
 
 // At the backup: records received, not yet replayed. The queue itself is the caller's; this is its account, which
@@ -83,8 +85,8 @@ class ReplayBacklog {
     explicit ReplayBacklog(StopNumber base, WindowLimits limits = {});
 
     enum class Verdict { accepted, out_of_order, overrun };
-    [[nodiscard]] Verdict receive(StopNumber stop, Bytes size);
-    // The oldest record was replayed; aborts when there is none.
+    [[nodiscard]] Verdict receive(StopNumber stop, Bytes size, bool mark = false);
+    // The oldest stop was replayed, its mark and its record; aborts when there is none.
     void replayed();
 
     [[nodiscard]] StopNumber received_up_to() const { return received_; }
@@ -104,6 +106,7 @@ class ReplayBacklog {
     std::uint64_t bytes_ = 0;
     StopNumber received_;
     StopNumber replayed_;
+    bool open_mark_ = false;  // the last entry is a mark
 };
 
 }  // namespace understudy::replication

@@ -205,4 +205,30 @@ TEST(RecordCodecDeathTest, ARecordThatNoDecoderTakesIsAProgrammersError) {
 }
 
 }  // namespace
+// A mark and the record that completes it are two entries of one stop.
+TEST(RecordCodec, MarkIsCompletedByARecordOfTheSameStop) {
+    RecordEncoder encoder;
+    RecordDecoder decoder;
+    Record mark;
+    mark.stop = {{1}, StopKind::idle, RequestKind::none, {40}, 5000};
+    mark.digests.registers = 77;
+    mark.mark = true;
+    Record completed = mark;
+    completed.mark = false;
+    completed.input.clock = GuestTime(900);
+    Record after = completed;
+    after.stop.number = {2};
+    std::vector<std::byte> bytes;
+    for (const Record& record : {mark, completed, after}) {
+        encoder.encode(record, bytes);
+    }
+    std::span<const std::byte> rest(bytes);
+    for (const Record& record : {mark, completed, after}) {
+        const auto decoded = decoder.decode(rest);
+        ASSERT_TRUE(std::holds_alternative<DecodedRecord>(decoded));
+        EXPECT_EQ(std::get<DecodedRecord>(decoded).record, record);
+        rest = rest.subspan(std::get<DecodedRecord>(decoded).size);
+    }
+}
+
 }  // namespace understudy::channel
