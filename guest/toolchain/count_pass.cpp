@@ -8,6 +8,7 @@
 #include <llvm/Analysis/ScalarEvolution.h>
 #include <llvm/Analysis/TargetTransformInfo.h>
 #include <llvm/IR/Constants.h>
+#include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/InstIterator.h>
 #include <llvm/IR/Instructions.h>
 #include <llvm/IR/IntrinsicInst.h>
@@ -150,7 +151,11 @@ llvm::PreservedAnalyses CountPass::run(llvm::Function& function, llvm::FunctionA
             constant != nullptr && loop.most_back_edges < kMaxCharge) {
             block_charges[loop.preheader] += loop.most_back_edges + 1;
         } else {
-            evaluated.emplace_back(&loop, expander.expandCodeFor(back_edges, i64, loop.preheader->getTerminator()));
+            // The expander may return a value of the program's own. The freeze is a use of it, which keeps it when the
+            // exit condition that it served goes away; and it settles a count that a loop never entered leaves open.
+            llvm::Instruction* end = loop.preheader->getTerminator();
+            llvm::IRBuilder<> builder(end);
+            evaluated.emplace_back(&loop, builder.CreateFreeze(expander.expandCodeFor(back_edges, i64, end)));
         }
     }
     for (const auto& [loop, back_edges] : evaluated) {
