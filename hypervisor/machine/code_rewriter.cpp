@@ -235,18 +235,20 @@ std::optional<CodeRewriter::Plan> CodeRewriter::plan(std::uint64_t site) {
     return std::nullopt;
 }
 
-bool CodeRewriter::rewrite_site(GuestAddress site, std::uint64_t syscall_entry, std::uint64_t& trampoline_used) {
+std::optional<std::uint64_t> CodeRewriter::rewrite_site(GuestAddress site, std::uint64_t syscall_entry,
+                                                        std::uint64_t& trampoline_used) {
     const auto chosen = plan(site.value);
     const std::uint64_t at = abi::kTrampolineBase + trampoline_used;
     if (!chosen || at + kTrampolineSize > abi::kTrampolineLimit) {
-        return false;
+        return std::nullopt;
     }
     const std::uint64_t behind = site.value + kSyscallLength;
     const bool site_stays = chosen->end == site.value;
     Assembler trampoline(at);
     trampoline.copy(*memory_.range({chosen->start}, site.value - chosen->start));
     constexpr std::uint64_t kJumpAndLoad = 7 + kJumpLength;
-    bool reachable = trampoline.load_rcx(site_stays ? behind : trampoline.here() + kJumpAndLoad);
+    const std::uint64_t continuation = site_stays ? behind : trampoline.here() + kJumpAndLoad;
+    bool reachable = trampoline.load_rcx(continuation);
     reachable &= trampoline.jump(syscall_entry);
     if (!site_stays) {
         trampoline.copy(*memory_.range({behind}, chosen->end - behind));
@@ -255,7 +257,7 @@ bool CodeRewriter::rewrite_site(GuestAddress site, std::uint64_t syscall_entry, 
     Assembler patch(chosen->start);
     reachable &= patch.jump(at);
     if (!reachable || trampoline.code().size() > kTrampolineSize) {
-        return false;
+        return std::nullopt;
     }
     const auto replaced = *memory_.range({chosen->start}, chosen->end - chosen->start);
     std::fill(replaced.begin(), replaced.end(), kNop);
@@ -263,7 +265,7 @@ bool CodeRewriter::rewrite_site(GuestAddress site, std::uint64_t syscall_entry, 
     const auto home = *memory_.range({at}, kTrampolineSize);
     std::copy(trampoline.code().begin(), trampoline.code().end(), home.begin());
     trampoline_used += kTrampolineSize;
-    return true;
+    return continuation;
 }
 
 }  // namespace understudy::machine

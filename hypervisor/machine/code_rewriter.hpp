@@ -41,14 +41,17 @@ class CodeRewriter {
     std::optional<std::size_t> scan(abi::Region range);
 
     // Rewrites the SYSCALL at `site` to reach `syscall_entry` without an exit. `trampoline_used` is the number of bytes
-    // used from abi::kTrampolineBase, and grows. Returns false where no rewriting is safe: the site keeps trapping.
+    // used from abi::kTrampolineBase, and grows. Returns where the call that trapped continues: behind the
+    // SYSCALL, or in the trampoline where what stood behind it has moved there. Nothing where no rewriting is safe: the
+    // site keeps trapping.
     //
     // Three shapes, tried in turn. P is an instruction start before the site, E one behind it; nothing may jump
     // between the first and last byte replaced, and moved instructions must not depend on where they are.
     //   1. five bytes or more in [P, site): they become `jmp`, the SYSCALL stays for whoever jumps straight to it
     //   2. [site, E): SYSCALL and what follows it become `jmp`
     //   3. [P, E)
-    bool rewrite_site(GuestAddress site, std::uint64_t syscall_entry, std::uint64_t& trampoline_used);
+    std::optional<std::uint64_t> rewrite_site(GuestAddress site, std::uint64_t syscall_entry,
+                                              std::uint64_t& trampoline_used);
 
   private:
     struct Plan {

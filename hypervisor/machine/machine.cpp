@@ -269,8 +269,9 @@ void Machine::rewrite_syscall_site() {
     engine::Registers registers = engine_->registers();
     const std::uint64_t entry = control(memory_).syscall_entry;
     constexpr std::uint64_t kSyscallLength = 2;
-    rewriter_.rewrite_site({registers.general[engine::kRcx] - kSyscallLength}, entry,
-                           monitor_state(memory_).trampoline_used);
+    std::uint64_t& return_address = registers.general[engine::kRcx];
+    return_address = rewriter_.rewrite_site({return_address - kSyscallLength}, entry, monitor_state(memory_).trampoline_used)
+                         .value_or(return_address);
     registers.rip = entry;
     registers.rflags = registers.general[engine::kR11];
     engine_->enter_ring3(registers);
