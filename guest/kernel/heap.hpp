@@ -1,0 +1,49 @@
+// The kernel's heap, over Boot::kernel_heap: the kernel's objects and lwIP's buffers. Segregated free lists for up to
+// kLargestClass bytes, runs of whole pages above. A slab stays with its size class for good, so that what one burst of
+// connections needed is there for the next.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "guest/abi/abi.hpp"
+#include "guest/kernel/page_map.hpp"
+
+namespace understudy::kernel {
+
+class Heap {
+  public:
+    void initialize(abi::Region region);
+
+    // 16-byte aligned; null when there is no room. Not cleared.
+    [[nodiscard]] void* allocate(std::size_t size);
+    void free(void* block);
+
+    [[nodiscard]] std::size_t free_bytes() const { return map_.free_pages() * kPageSize; }
+
+  private:
+    static constexpr std::size_t kPageSize = 4096;
+    static constexpr std::size_t kSlabPages = 4;
+    // 16-byte steps, then four classes to a doubling; 1600 holds a pbuf with a full Ethernet frame.
+    static constexpr std::array<std::uint16_t, 24> kClasses = {16,  32,  48,  64,  80,  96,  112,  128,  160,  192,  224,  256,
+                                                               320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1600, 1792, 2048};
+    static constexpr std::size_t kLargestClass = kClasses.back();
+    static constexpr std::uint32_t kLarge = 0x80000000;  // page note: this page begins a run of (note & ~kLarge) pages
+
+    struct FreeBlock {
+        FreeBlock* next;
+    };
+    static std::size_t class_of(std::size_t size);
+    bool add_slab(std::size_t size_class);
+    [[nodiscard]] std::size_t page_of(const void* block) const;
+
+    std::uint64_t base_ = 0;
+    std::uint32_t* notes_ = nullptr;  // for each page its size class, or kLarge and a count
+    PageMap map_;
+    std::array<FreeBlock*, kClasses.size()> free_{};
+};
+
+Heap& heap();
+
+}  // namespace understudy::kernel
