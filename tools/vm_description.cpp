@@ -143,7 +143,7 @@ std::filesystem::path default_kernel_path() {
     std::error_code ignored;
     const auto folder = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
     const auto installed = folder.parent_path() / "lib/understudy/kernel.elf";
-    const auto built = folder / "guest/kernel/kernel.elf";
+    const auto built = folder / "guest-kernel";
     return std::filesystem::exists(built, ignored) ? built : installed;
 }
 
