@@ -53,14 +53,16 @@ bool LogWindow::report(StopNumber received, StopNumber replayed) {
         entries_.pop_front();
         --received_entries_;
     }
-    caught_up_ = caught_up_ || (replayed > base_ && unreplayed().time <= limits_.unreplayed_time / 2);
+    caught_up_ = caught_up_ || (replayed_ > base_ && unreplayed().time <= limits_.unreplayed_time / 2);
     return true;
 }
 
 bool LogWindow::may_proceed() const {
     const Lag lag = unreplayed();
-    return unacknowledged().bytes < limits_.unacknowledged && lag.bytes < limits_.unreplayed &&
-           lag.records < limits_.unreplayed_records && (!caught_up_ || lag.time < limits_.unreplayed_time);
+    if (lag.bytes >= limits_.unreplayed || lag.records >= limits_.unreplayed_records) {
+        return false;
+    }
+    return !caught_up_ || (unacknowledged().bytes < limits_.unacknowledged && lag.time < limits_.unreplayed_time);
 }
 
 LogWindow::Lag LogWindow::lag_from(std::size_t first, std::uint64_t bytes) const {

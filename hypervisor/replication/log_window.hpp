@@ -33,8 +33,8 @@ class LogWindow {
         GuestTime time{0};  // from the oldest of these records to the newest
     };
 
-    // Begins behind the stop that the state was taken at. Until `caught_up()` the limit on time does not count: while a
-    // state is transferred the backup replays nothing.
+    // Begins behind the stop that the state was taken at. Until `caught_up()` the limits on time and on what is not
+    // acknowledged do not count: while a state is transferred the backup neither receives nor replays anything.
     explicit LogWindow(StopNumber base, WindowLimits limits = {});
 
     // A record, encoded in `size` bytes, went to the backup. Stops grow; a mark and the record that completes it have

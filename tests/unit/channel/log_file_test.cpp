@@ -34,11 +34,11 @@ std::vector<std::byte> sample_memory() {
     return memory;
 }
 
-std::vector<Record> sample_records(int count) {
+std::vector<Record> sample_records(int count, std::size_t longest_frame = 30) {
     Sampler sampler(11);
     std::vector<Record> records;
     for (int i = 0; i < count; ++i) {
-        records.push_back(sampler.record());
+        records.push_back(sampler.record(longest_frame));
     }
     return records;
 }
@@ -71,7 +71,7 @@ std::pair<std::vector<Record>, LogEnd> read_log(const TemporaryFile& file) {
 
 TEST(LogFile, ComesBackWhole) {
     const TemporaryFile file("log");
-    const auto records = sample_records(1000);  // more than one buffer
+    const auto records = sample_records(1000, kMaxFrameBytes);  // more than one buffer
     write_log(file, records);
     EXPECT_EQ(LogReader(file.path()).header(), sample_header());
     const auto [read, end] = read_log(file);

@@ -46,7 +46,7 @@ class Sampler {
     }
 
     // The next record after the last one: every kind of stop, now and then with frames, answers, odd clocks.
-    Record record() {
+    Record record(std::size_t longest_frame = kMaxFrameBytes) {
         Record record;
         stop_ += 1 + (below(50) == 0 ? below(1000) : 0);
         count_ += below(3) == 0 ? 0 : below(1ULL << below(40));
@@ -58,7 +58,7 @@ class Sampler {
         }
         record.input.clock = GuestTime(clock_);
         for (std::uint64_t i = below(4); i > 0; --i) {
-            record.input.frames.push_back(noise(kMinFrameBytes + below(kMaxFrameBytes - kMinFrameBytes + 1)));
+            record.input.frames.push_back(noise(kMinFrameBytes + below(longest_frame - kMinFrameBytes + 1)));
         }
         record.input.answer = noise(below(3) == 0 ? below(257) : 0);
         record.digests.registers = random_();

@@ -1,0 +1,191 @@
+// The logging channel: one TCP connection between a primary and its backup. It greets, transfers the state, carries
+// records one way and acknowledgements the other, and says "I am here" both ways. What the bytes are stands in
+// frame.hpp; who sends what when, and why, in docs/protocol.md.
+//
+// Everything here runs on one thread, that of the io_context: every method is called there, every callback runs there.
+// The peer is not trusted: every length is bounded before memory is taken for it, and whatever is out of turn,
+// malformed or too large ends the connection with a reason.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "common/execution.hpp"
+#include "common/units.hpp"
+#include "logging_channel/record_codec.hpp"
+#include "logging_channel/state_codec.hpp"
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace understudy::channel {
+
+// What a backup says of itself, and what both sides must agree on before any state flows.
+struct Hello {
+    VmId vm;
+    ReplicaId replica;
+    std::string engine;
+    std::uint64_t cpu_table_digest = 0;
+    Generation generation;  // the newest that the backup saw at the arbiter; 0: it did not look
+    std::string version;    // of the program
+};
+
+struct Welcome {
+    ReplicaId replica;      // the primary's
+    Generation generation;  // of the pair to be
+    Bytes memory_size;
+    std::vector<std::byte> guest;  // whatever else the monitor must know of the guest; at most 32 KiB
+};
+
+// Acknowledgement, progress and heartbeat. The backup fills the first two, the primary the last.
+struct Report {
+    StopNumber received;
+    StopNumber replayed;
+    StopNumber released;
+};
+
+struct ReceivedRecord {
+    Record record;
+    Bytes size;  // encoded
+};
+
+struct ChannelOptions {
+    std::chrono::milliseconds heartbeat{25};
+    std::chrono::milliseconds handshake{3000};  // from the connection to the whole greeting
+    // What may wait to be sent before the connection is given up as stuck. The log window keeps it far lower.
+    Bytes max_backlog = 256_MiB;
+    int compression = 0;  // zstd level of state transfers
+};
+
+class Connection {
+  public:
+    // What arrives. Absent handlers ignore. The connection may be closed or destroyed from within any of them.
+    struct Handlers {
+        std::function<void()> on_heard;  // anything arrived: for the suspicion timer
+        // At the primary.
+        std::function<void()> on_ready;
+        // At both.
+        std::function<void(const Report&)> on_report;
+        std::function<void(const std::string& reason)> on_goodbye;
+        // At the backup. on_state: the memory given to receive_state() is filled.
+        std::function<void(const StateProgress&)> on_progress;
+        std::function<void(LogBase base, std::vector<std::byte> vcpu_state)> on_state;
+        std::function<void(std::vector<ReceivedRecord> records)> on_records;  // all of one frame
+        std::function<void()> on_formed;
+        // The connection is gone, for a reason of one line. Once, last, and not after close().
+        std::function<void(const std::string& why)> on_closed;
+    };
+
+    ~Connection();  // closes
+    Connection(const Connection&) = delete;
+    Connection& operator=(const Connection&) = delete;
+
+    // Begins to receive, and to send heartbeats. Until then what the peer sends waits in the kernel.
+    void start(Handlers handlers);
+    // Closes at once; what is queued is lost. No handler is called any more.
+    void close();
+    // The same, but what is queued is sent first, for at most a second; the object may go meanwhile.
+    void finish();
+    [[nodiscard]] bool is_open() const;
+    [[nodiscard]] const std::string& peer_address() const;
+
+    // --- At the primary ---------------------------------------------------------------------------------------------
+    // Exactly one of these answers a candidate.
+    void welcome(const Welcome& welcome);
+    void refuse(std::string_view reason);
+
+    // Sends the state of the stop `base`. `memory` is read piece by piece while the connection drains; it must not
+    // change, and `keep_alive` is held, until `progress` reports all of it. Records sent meanwhile follow the state.
+    void send_state(LogBase base, std::span<const std::byte> memory, std::shared_ptr<const void> keep_alive,
+                    std::vector<std::byte> vcpu_state, std::function<void(const StateProgress&)> progress);
+    // Queues a record, the first being that of the stop behind `base`; returns its encoded size. flush() sends.
+    Bytes send_record(const Record& record);
+    // Outputs up to `stop` have left: told with the next frame or heartbeat.
+    void set_released(StopNumber stop);
+    void send_formed();
+
+    // --- At the backup ----------------------------------------------------------------------------------------------
+    // Where the state goes: zero, Welcome::memory_size bytes, valid until on_state or close. Call before start().
+    void receive_state(std::span<std::byte> memory);
+    void send_ready();
+    // Every record up to `received` is in this replica's memory. Sends at once.
+    void acknowledge(StopNumber received, StopNumber replayed);
+    // From now on acknowledge() does nothing, for ever.
+    void stop_acknowledging();
+
+    // --- At both ----------------------------------------------------------------------------------------------------
+    void send_goodbye(std::string_view reason);
+    // Sends what is queued: with one write, when the socket takes it.
+    void flush();
+    // Queued and not yet taken by the kernel.
+    [[nodiscard]] Bytes backlog() const;
+
+    class Impl;
+    explicit Connection(std::shared_ptr<Impl> impl);
+
+  private:
+    std::shared_ptr<Impl> impl_;
+};
+
+// What a primary offers; a backup that differs in any of it is refused with a message that says in which.
+struct ListenerConfig {
+    std::string address = "0.0.0.0";
+    std::uint16_t port = 0;  // 0: any free one
+    VmId vm;
+    ReplicaId replica;
+    std::string engine;
+    std::uint64_t cpu_table_digest = 0;
+    std::size_t max_unauthenticated = 16;  // connections that have not said Hello; more are closed at once
+    ChannelOptions options;
+};
+
+// Accepts candidates at the primary. Whatever does not greet properly within the deadline is dropped, and named once
+// per address in a warning.
+class Listener {
+  public:
+    struct Handlers {
+        // A backup that agrees in everything asks to join: answer by welcome() or refuse().
+        std::function<void(std::unique_ptr<Connection>, Hello)> on_candidate;
+        std::function<void(const std::string& line)> on_warning;
+    };
+
+    // Throws understudy::Error when the port cannot be had.
+    Listener(boost::asio::io_context& io, ListenerConfig config, Handlers handlers);
+    ~Listener();
+    Listener(const Listener&) = delete;
+    Listener& operator=(const Listener&) = delete;
+
+    [[nodiscard]] std::uint16_t port() const;
+    // The generation that this primary is in; a backup that has seen another is refused.
+    void set_generation(Generation generation);
+
+  private:
+    class Impl;
+    std::shared_ptr<Impl> impl_;
+};
+
+struct Joined {
+    std::unique_ptr<Connection> connection;  // receive_state() and start() it
+    Welcome welcome;
+};
+struct JoinFailure {
+    bool refused = false;  // by the primary, for good; otherwise it could not be reached or understood
+    std::string reason;    // one line
+};
+using JoinResult = std::variant<Joined, JoinFailure>;
+
+// Asks the primary at `host`:`port` to take this backup. `done` is called once, within `timeout`, unless the io_context
+// stops first.
+void join(boost::asio::io_context& io, const std::string& host, std::uint16_t port, const Hello& hello,
+          std::chrono::milliseconds timeout, ChannelOptions options, std::function<void(JoinResult)> done);
+
+}  // namespace understudy::channel

@@ -1,0 +1,114 @@
+// The inside of a Connection, shared by connection.cpp, listener.cpp and join.cpp; no other file includes it.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "logging_channel/channel.hpp"
+#include "logging_channel/channel.pb.h"
+#include "logging_channel/frame.hpp"
+
+namespace understudy::channel {
+
+class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
+  public:
+    using Socket = boost::asio::ip::tcp::socket;
+    enum class Side { primary, backup };
+
+    Impl(Socket socket, Side side, ChannelOptions options);
+
+    // --- The greeting -----------------------------------------------------------------------------------------------
+    // Reads the peer's preamble and first message within the handshake deadline, then pauses. One of the two is called,
+    // once, never from within greet().
+    struct Greeting {
+        std::function<void(std::shared_ptr<Impl>, const wire::Message&)> done;
+        std::function<void(const std::string& why)> failed;
+    };
+    void greet(Greeting greeting);
+    void send(const wire::Message& message);
+    void send_preamble();
+
+    // --- As in Connection -------------------------------------------------------------------------------------------
+    void start(Handlers handlers);
+    void close();
+    void finish();
+    [[nodiscard]] bool is_open() const { return stage_ != Stage::closing && stage_ != Stage::closed; }
+    [[nodiscard]] const std::string& peer_address() const { return peer_address_; }
+    void send_state(LogBase base, std::span<const std::byte> memory, std::shared_ptr<const void> keep_alive,
+                    std::vector<std::byte> vcpu_state, std::function<void(const StateProgress&)> progress);
+    Bytes send_record(const Record& record);
+    void set_released(StopNumber stop);
+    void receive_state(std::span<std::byte> memory) { state_in_.emplace(memory); }
+    void acknowledge(StopNumber received, StopNumber replayed);
+    void stop_acknowledging() { may_acknowledge_ = false; }
+    void flush();
+    [[nodiscard]] Bytes backlog() const;
+
+  private:
+    enum class Stage { greeting, greeted, running, closing, closed };
+
+    struct OutgoingState {
+        StateEncoder encoder;
+        std::shared_ptr<const void> keep_alive;
+        std::function<void(const StateProgress&)> progress;
+    };
+
+    void read();
+    void take_greeting();
+    void take_messages();
+    void take(const wire::Message& message);
+    void take_state(std::span<const std::byte> chunk);
+    void take_records(std::span<const std::byte> bytes);
+    void take_nothing();
+    void fail(std::string why);
+    void shut();
+
+    void write();
+    void frame_batch();
+    void pump_state();
+    void beat();
+
+    Socket socket_;
+    Side side_;
+    ChannelOptions options_;
+    std::string peer_address_;
+    Stage stage_ = Stage::greeting;
+    bool silenced_ = false;  // closed by the owner: no handler is called any more
+    Greeting greeting_;
+    bool preamble_taken_ = false;
+    Handlers handlers_;
+    boost::asio::steady_timer timer_;  // the greeting's deadline, the heartbeat, the end's deadline
+    bool reading_ = false;
+
+    // In.
+    FrameDecoder frames_{kMaxHandshakeBytes};
+    std::unique_ptr<wire::Message> message_;  // kept for its buffers
+    std::optional<StateDecoder> state_in_;
+    std::optional<LogBase> base_;
+    bool state_complete_ = false;
+    RecordDecoder record_decoder_;
+
+    // Out. Frames gather in pending_ while in_flight_ is being written; records gather in batch_ until they are framed,
+    // behind the state when one is under way.
+    std::vector<std::byte> pending_;
+    std::vector<std::byte> in_flight_;
+    std::vector<std::byte> batch_;
+    std::vector<std::byte> behind_state_;
+    bool writing_ = false;
+    std::unique_ptr<OutgoingState> state_out_;
+    bool pumping_ = false;
+    RecordEncoder record_encoder_;
+    Report report_;  // the newest of ours
+    bool report_due_ = false;
+    bool may_acknowledge_ = true;
+};
+
+[[nodiscard]] std::string printable(const boost::asio::ip::tcp::endpoint& endpoint);
+
+}  // namespace understudy::channel

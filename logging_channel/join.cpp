@@ -1,0 +1,154 @@
+#include <fmt/format.h>
+
+#include <boost/asio/connect.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <utility>
+
+#include "logging_channel/channel.hpp"
+#include "logging_channel/connection_impl.hpp"
+
+namespace understudy::channel {
+
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+
+wire::Message to_message(const Hello& hello) {
+    wire::Message message;
+    message.mutable_hello()->set_vm(hello.vm);
+    message.mutable_hello()->set_replica(hello.replica);
+    message.mutable_hello()->set_engine(hello.engine);
+    message.mutable_hello()->set_cpu_table_digest(hello.cpu_table_digest);
+    message.mutable_hello()->set_generation(hello.generation.value);
+    message.mutable_hello()->set_version(hello.version);
+    return message;
+}
+
+Welcome from_message(const wire::Welcome& message) {
+    const auto* guest = reinterpret_cast<const std::byte*>(message.guest().data());
+    return {
+        message.replica(), {message.generation()}, {message.memory_size()}, {guest, guest + message.guest().size()}};
+}
+
+// One attempt to join: resolve, connect, greet, each within the one deadline.
+class Attempt : public std::enable_shared_from_this<Attempt> {
+  public:
+    Attempt(asio::io_context& io, std::string where, Hello hello, ChannelOptions options,
+            std::function<void(JoinResult)> done)
+        : where_(std::move(where)),
+          hello_(std::move(hello)),
+          options_(options),
+          done_(std::move(done)),
+          resolver_(io),
+          socket_(io),
+          deadline_(io) {}
+
+    void run(const std::string& host, std::uint16_t port, std::chrono::milliseconds timeout) {
+        deadline_.expires_after(timeout);
+        deadline_.async_wait([self = shared_from_this()](error_code error) {
+            if (!error) {
+                self->fail("no answer in time");
+            }
+        });
+        resolver_.async_resolve(
+            host, std::to_string(port),
+            [self = shared_from_this()](error_code error, const tcp::resolver::results_type& found) {
+                if (error) {
+                    return self->fail(error.message());
+                }
+                self->connect(found);
+            });
+    }
+
+  private:
+    void connect(const tcp::resolver::results_type& found) {
+        asio::async_connect(socket_, found,
+                            [self = shared_from_this()](error_code error, const tcp::endpoint& /*peer*/) {
+                                if (error) {
+                                    return self->fail(error.message());
+                                }
+                                self->greet();
+                            });
+    }
+
+    void greet() {
+        if (!done_) {
+            return;
+        }
+        connection_ = std::make_shared<Connection::Impl>(std::move(socket_), Connection::Impl::Side::backup, options_);
+        connection_->send_preamble();
+        connection_->send(to_message(hello_));
+        connection_->flush();
+        // The deadline's handler keeps this attempt; the connection, which it owns, must not.
+        const auto if_alive = [weak = weak_from_this()](auto what) {
+            if (const auto self = weak.lock()) {
+                what(*self);
+            }
+        };
+        connection_->greet(
+            {[if_alive](const auto& /*connection*/, const wire::Message& message) {
+                 if_alive([&](Attempt& attempt) { attempt.judge(message); });
+             },
+             [if_alive](const std::string& why) { if_alive([&](Attempt& attempt) { attempt.fail(why); }); }});
+    }
+
+    void judge(const wire::Message& message) {
+        if (message.has_refuse()) {
+            return finish(JoinFailure{true, fmt::format("the primary at {} refused this backup: {}", where_,
+                                                        message.refuse().reason().substr(0, 1000))});
+        }
+        if (!message.has_welcome()) {
+            return fail("it answered something else than a welcome");
+        }
+        Welcome welcome = from_message(message.welcome());
+        const std::uint64_t size = welcome.memory_size.value;
+        if (welcome.generation.value == 0 || welcome.replica.empty() || size == 0 || size % kPageBytes != 0 ||
+            size > kMaxMemoryBytes) {
+            return fail("its welcome makes no sense");
+        }
+        finish(Joined{std::make_unique<Connection>(std::move(connection_)), std::move(welcome)});
+    }
+
+    void fail(const std::string& why) {
+        finish(JoinFailure{false, fmt::format("cannot join the primary at {}: {}", where_, why)});
+    }
+
+    void finish(JoinResult result) {
+        if (!done_) {
+            return;
+        }
+        const auto done = std::exchange(done_, nullptr);
+        deadline_.cancel();
+        resolver_.cancel();
+        error_code ignored;
+        socket_.close(ignored);
+        if (connection_) {
+            std::exchange(connection_, nullptr)->close();
+        }
+        done(std::move(result));
+    }
+
+    std::string where_;
+    Hello hello_;
+    ChannelOptions options_;
+    std::function<void(JoinResult)> done_;
+    tcp::resolver resolver_;
+    tcp::socket socket_;
+    asio::steady_timer deadline_;
+    std::shared_ptr<Connection::Impl> connection_;
+};
+
+}  // namespace
+
+void join(asio::io_context& io, const std::string& host, std::uint16_t port, const Hello& hello,
+          std::chrono::milliseconds timeout, ChannelOptions options, std::function<void(JoinResult)> done) {
+    options.handshake = timeout;  // the attempt's own deadline comes first
+    std::make_shared<Attempt>(io, fmt::format("{}:{}", host, port), hello, options, std::move(done))
+        ->run(host, port, timeout);
+}
+
+}  // namespace understudy::channel

@@ -1,0 +1,183 @@
+#include <fmt/format.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <set>
+#include <utility>
+
+#include "common/error.hpp"
+#include "logging_channel/channel.hpp"
+#include "logging_channel/connection_impl.hpp"
+
+namespace understudy::channel {
+
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+
+// Addresses that were named in a warning; beyond this the set starts again.
+constexpr std::size_t kMaxNamedAddresses = 256;
+// After an accept that failed for want of descriptors.
+constexpr std::chrono::milliseconds kAcceptPause(100);
+
+Hello from_message(const wire::Hello& message) {
+    return {message.vm(),           message.replica(), message.engine(), message.cpu_table_digest(),
+            {message.generation()}, message.version()};
+}
+
+}  // namespace
+
+class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
+  public:
+    Impl(asio::io_context& io, ListenerConfig config, Handlers handlers)
+        : config_(std::move(config)), handlers_(std::move(handlers)), acceptor_(io), pause_(io) {
+        error_code error;
+        const auto address = asio::ip::make_address(config_.address, error);
+        if (error) {
+            throw Error::format("the logging channel's address {} is no IP address", config_.address);
+        }
+        const tcp::endpoint endpoint(address, config_.port);
+        try {
+            acceptor_.open(endpoint.protocol());
+            acceptor_.set_option(tcp::acceptor::reuse_address(true));
+            acceptor_.bind(endpoint);
+            acceptor_.listen();
+        } catch (const boost::system::system_error& failure) {
+            throw Error::format("cannot listen for a backup on {}: {}; choose another port", printable(endpoint),
+                                failure.code().message());
+        }
+    }
+
+    void accept() {
+        acceptor_.async_accept([self = shared_from_this()](error_code error, tcp::socket socket) {
+            if (!self->acceptor_.is_open()) {
+                return;
+            }
+            if (error) {
+                return self->accept_later();
+            }
+            self->greet(std::move(socket));
+            self->accept();
+        });
+    }
+
+    void stop() {
+        handlers_ = {};
+        error_code ignored;
+        acceptor_.close(ignored);
+        pause_.cancel();
+    }
+
+    [[nodiscard]] std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
+    void set_generation(Generation generation) { generation_ = generation; }
+
+  private:
+    void accept_later() {
+        pause_.expires_after(kAcceptPause);
+        pause_.async_wait([self = shared_from_this()](error_code error) {
+            if (!error) {
+                self->accept();
+            }
+        });
+    }
+
+    void greet(tcp::socket socket) {
+        if (unauthenticated_ >= config_.max_unauthenticated) {
+            error_code ignored;
+            warn(socket.remote_endpoint(ignored), "too many connections that have not greeted");
+            return;
+        }
+        ++unauthenticated_;
+        error_code ignored;
+        const auto endpoint = socket.remote_endpoint(ignored);
+        const auto connection =
+            std::make_shared<Connection::Impl>(std::move(socket), Connection::Impl::Side::primary, config_.options);
+        connection->greet({
+            [self = shared_from_this(), endpoint](std::shared_ptr<Connection::Impl> greeted,
+                                                  const wire::Message& message) {
+                --self->unauthenticated_;
+                self->judge(std::make_unique<Connection>(std::move(greeted)), endpoint, message);
+            },
+            [self = shared_from_this(), endpoint](const std::string& why) {
+                --self->unauthenticated_;
+                self->warn(endpoint, why);
+            },
+        });
+    }
+
+    // What stands between this backup and the VM, in words; empty: nothing.
+    [[nodiscard]] std::string objection(const Hello& hello) const {
+        if (hello.vm != config_.vm) {
+            return fmt::format("the VM here is {}, the backup wants {}", config_.vm, hello.vm);
+        }
+        if (hello.engine != config_.engine) {
+            return fmt::format("the guest runs on the engine {} here, the backup would replay it on {}", config_.engine,
+                               hello.engine);
+        }
+        if (hello.cpu_table_digest != config_.cpu_table_digest) {
+            return fmt::format(
+                "the CPU tables differ ({:016x} here, {:016x} at the backup): run the same understudy with "
+                "the same CPU model on both hosts",
+                config_.cpu_table_digest, hello.cpu_table_digest);
+        }
+        if (hello.generation.value != 0 && hello.generation != generation_) {
+            return fmt::format("this primary is of generation {}, the arbiter knows generation {}", generation_.value,
+                               hello.generation.value);
+        }
+        if (hello.replica.empty() || hello.replica == config_.replica) {
+            return "the backup has no name of its own";
+        }
+        return {};
+    }
+
+    void judge(std::unique_ptr<Connection> candidate, const tcp::endpoint& endpoint, const wire::Message& message) {
+        if (!message.has_hello()) {
+            return warn(endpoint, "it did not say hello");
+        }
+        Hello hello = from_message(message.hello());
+        const std::string problem = objection(hello);
+        if (!problem.empty()) {
+            warn(endpoint, "refused: " + problem);
+            return candidate->refuse(problem);
+        }
+        if (handlers_.on_candidate) {
+            handlers_.on_candidate(std::move(candidate), std::move(hello));
+        }
+    }
+
+    void warn(const tcp::endpoint& endpoint, const std::string& why) {
+        if (named_.size() >= kMaxNamedAddresses) {
+            named_.clear();
+        }
+        if (named_.insert(endpoint.address().to_string() + why).second && handlers_.on_warning) {
+            handlers_.on_warning(fmt::format("dropped a connection from {}: {}", printable(endpoint), why));
+        }
+    }
+
+    ListenerConfig config_;
+    Handlers handlers_;
+    tcp::acceptor acceptor_;
+    asio::steady_timer pause_;
+    Generation generation_;
+    std::size_t unauthenticated_ = 0;
+    std::set<std::string> named_;
+};
+
+Listener::Listener(asio::io_context& io, ListenerConfig config, Handlers handlers)
+    : impl_(std::make_shared<Impl>(io, std::move(config), std::move(handlers))) {
+    impl_->accept();
+}
+Listener::~Listener() {
+    impl_->stop();
+}
+std::uint16_t Listener::port() const {
+    return impl_->port();
+}
+void Listener::set_generation(Generation generation) {
+    impl_->set_generation(generation);
+}
+
+}  // namespace understudy::channel
