@@ -203,6 +203,7 @@ std::size_t Machine::receive_capacity() {
 
 void Machine::apply(const Stop& stop, const Input& input) {
     control(memory_).clock_ns = static_cast<std::uint64_t>(input.clock.count());
+    clock_at_stop_ = input.clock;
     push_frames(memory_, input.frames);
     if (stop.kind == StopKind::request) {
         answer(stop, input);
@@ -270,8 +271,9 @@ void Machine::rewrite_syscall_site() {
     const std::uint64_t entry = control(memory_).syscall_entry;
     constexpr std::uint64_t kSyscallLength = 2;
     std::uint64_t& return_address = registers.general[engine::kRcx];
-    return_address = rewriter_.rewrite_site({return_address - kSyscallLength}, entry, monitor_state(memory_).trampoline_used)
-                         .value_or(return_address);
+    return_address =
+        rewriter_.rewrite_site({return_address - kSyscallLength}, entry, monitor_state(memory_).trampoline_used)
+            .value_or(return_address);
     registers.rip = entry;
     registers.rflags = registers.general[engine::kR11];
     engine_->enter_ring3(registers);
@@ -293,6 +295,12 @@ std::uint64_t Machine::memory_digest() {
     return digest(memory_.all(), engine_->extended_state_digest());
 }
 
+std::span<std::byte> Machine::blank_memory() {
+    const auto memory = memory_.all();
+    std::fill(memory.begin(), memory.end(), std::byte{0});
+    return memory;
+}
+
 std::vector<std::byte> Machine::save_vcpu() {
     return engine_->save();
 }
@@ -305,6 +313,7 @@ void Machine::restore_vcpu(std::span<const std::byte> state) {
         }
     }
     count_ = {monitor.instruction_count};
+    clock_at_stop_ = GuestTime(static_cast<std::int64_t>(control(memory_).clock_ns));
     engine_->restore(state);
 }
 

@@ -53,7 +53,7 @@ class Machine {
     // Feeds the guest at `stop`, the one that run() just returned.
     void apply(const Stop& stop, const Input& input);
 
-    // At a stop: the guest's clock, never less than what it has read.
+    // The guest's clock at the last stop, with its input applied if it was: never less than what the guest has read.
     [[nodiscard]] GuestTime clock() const { return clock_at_stop_; }
     [[nodiscard]] InstructionCount count() const { return count_; }
     // At a stop: frames that apply() has room for.
@@ -65,6 +65,8 @@ class Machine {
 
     // State transfer, at a stop after apply().
     [[nodiscard]] GuestMemory& memory() { return memory_; }
+    // All of it, zeroed: what a state that leaves zero pages out is written into.
+    [[nodiscard]] std::span<std::byte> blank_memory();
     [[nodiscard]] std::vector<std::byte> save_vcpu();
     // Throws understudy::Error when the state is not one of this engine, or memory holds no guest.
     void restore_vcpu(std::span<const std::byte> state);

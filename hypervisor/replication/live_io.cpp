@@ -2,7 +2,6 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <cstdio>
 #include <utility>
 
 namespace understudy::replication {
@@ -20,8 +19,8 @@ constexpr auto kRecheck = 500us;
 
 class LiveIo::Impl {
   public:
-    Impl(boost::asio::io_context& io, InputQueue& queue, network::LinkConfig config, std::function<void()> kick)
-        : queue_(queue), kick_(std::move(kick)), patience_(io), recheck_(io) {
+    Impl(boost::asio::io_context& io, InputQueue& queue, network::LinkConfig config, Handlers handlers)
+        : queue_(queue), handlers_(std::move(handlers)), patience_(io), recheck_(io) {
         link_ = network::make_link(io, std::move(config), [this](Frame frame) { receive(std::move(frame)); });
     }
 
@@ -33,8 +32,7 @@ class LiveIo::Impl {
             if (output.kind == Output::Kind::frame) {
                 frames_.push_back(output.bytes);
             } else {
-                std::fwrite(output.bytes.data(), 1, output.bytes.size(), stdout);
-                std::fflush(stdout);
+                handlers_.print({reinterpret_cast<const char*>(output.bytes.data()), output.bytes.size()});
             }
         }
         if (!frames_.empty()) {
@@ -54,7 +52,7 @@ class LiveIo::Impl {
             patience_.async_wait([this](const boost::system::error_code& error) {
                 waiting_ = false;
                 if (!error && queue_.wants_stop()) {
-                    kick_();
+                    handlers_.kick_if_running();
                 }
             });
         }
@@ -82,7 +80,7 @@ class LiveIo::Impl {
     }
 
     InputQueue& queue_;
-    std::function<void()> kick_;
+    Handlers handlers_;
     boost::asio::steady_timer patience_;
     boost::asio::steady_timer recheck_;
     bool waiting_ = false;
@@ -91,9 +89,8 @@ class LiveIo::Impl {
     std::vector<Frame> frames_;
 };
 
-LiveIo::LiveIo(boost::asio::io_context& io, InputQueue& queue, network::LinkConfig link,
-               std::function<void()> kick_if_running)
-    : impl_(std::make_unique<Impl>(io, queue, std::move(link), std::move(kick_if_running))) {}
+LiveIo::LiveIo(boost::asio::io_context& io, InputQueue& queue, network::LinkConfig link, Handlers handlers)
+    : impl_(std::make_unique<Impl>(io, queue, std::move(link), std::move(handlers))) {}
 LiveIo::~LiveIo() = default;
 void LiveIo::speak(network::SpeakerRank rank) {
     impl_->speak(rank);

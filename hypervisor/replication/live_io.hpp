@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "common/execution.hpp"
@@ -15,9 +16,13 @@ namespace understudy::replication {
 // Everything is called on the io_context's thread.
 class LiveIo {
   public:
-    // `kick_if_running` is called when frames have waited for a while: it kicks the vCPU if the guest runs.
-    LiveIo(boost::asio::io_context& io, InputQueue& queue, network::LinkConfig link,
-           std::function<void()> kick_if_running);
+    struct Handlers {
+        // Frames have waited for a while: kick the vCPU if the guest runs.
+        std::function<void()> kick_if_running;
+        // What the guest printed; may end within a line.
+        std::function<void(std::string_view text)> print;
+    };
+    LiveIo(boost::asio::io_context& io, InputQueue& queue, network::LinkConfig link, Handlers handlers);
     ~LiveIo();
     LiveIo(const LiveIo&) = delete;
     LiveIo& operator=(const LiveIo&) = delete;

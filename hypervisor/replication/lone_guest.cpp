@@ -5,6 +5,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <thread>
 
 #include "common/digest.hpp"
@@ -110,11 +111,16 @@ LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
     boost::asio::io_context io(1);
     InputQueue queue(kQueuedFrames);
     Recorder recorder(queue, config.recorder, GuestTime{0});
-    LiveIo live(io, queue, config.link, [&] {
+    const auto kick = [&] {
         if (recorder.guest_runs()) {
             machine.kick();
         }
-    });
+    };
+    const auto print = [](std::string_view text) {
+        std::fwrite(text.data(), 1, text.size(), stdout);
+        std::fflush(stdout);
+    };
+    LiveIo live(io, queue, config.link, {kick, print});
     LoneSink sink(io, live, log ? &*log : nullptr);
     boost::asio::signal_set signals(io, SIGINT, SIGTERM);
     signals.async_wait([&](const boost::system::error_code& error, int /*signal*/) {
@@ -169,9 +175,7 @@ ReplayResult replay_log(const std::filesystem::path& path) {
         throw Error::format("{} was recorded on engine {}, this host has {}", path.string(), header.engine,
                             machine.engine_name());
     }
-    const auto memory = machine.memory().all();
-    std::fill(memory.begin(), memory.end(), std::byte{0});
-    machine.restore_vcpu(reader.read_state(memory));
+    machine.restore_vcpu(reader.read_state(machine.blank_memory()));
 
     FileFeed feed(reader);
     Replayer replayer(feed);

@@ -96,7 +96,7 @@ class KvmEngine final : public Engine {
   public:
     KvmEngine(std::span<std::byte> memory, const BootState& boot);
 
-    [[nodiscard]] std::string name() const override { return "kvm"; }
+    [[nodiscard]] std::string name() const override { return kKvmEngineName; }
     Exit run() override;
     void complete() override;
     [[nodiscard]] const Registers& registers() const override { return registers_; }

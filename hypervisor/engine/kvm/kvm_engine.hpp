@@ -10,6 +10,9 @@
 
 namespace understudy::engine {
 
+// What Engine::name() says of this one.
+constexpr const char* kKvmEngineName = "kvm";
+
 // `memory` is the guest's physical memory from address 0 and must outlive the engine. Throws understudy::Error that
 // says what to install or permit when /dev/kvm is missing, not permitted, or lacks a capability.
 [[nodiscard]] std::unique_ptr<Engine> make_kvm_engine(std::span<std::byte> memory, const BootState& boot);

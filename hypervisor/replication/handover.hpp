@@ -1,0 +1,94 @@
+// The queues between a replica's two threads: what the vCPU's thread hands to the I/O thread (Outbox), the log on its
+// way to the replayer (ChannelFeed), and the brake with which the I/O thread holds a guest that runs too far ahead.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <variant>
+#include <vector>
+
+#include "common/execution.hpp"
+#include "hypervisor/replication/replayer.hpp"
+#include "logging_channel/record_codec.hpp"
+
+namespace understudy::replication {
+
+// A guest's whole state at a stop, copied, so that the guest runs on while it is sent.
+struct Snapshot {
+    channel::LogBase base;
+    std::shared_ptr<const std::vector<std::byte>> memory;
+    std::vector<std::byte> vcpu_state;
+};
+
+// A mark or a record of a guest that lives, with the outputs it brought.
+struct Recorded {
+    Record record;
+    std::vector<Output> outputs;
+    bool completes_mark = false;
+};
+
+// A stop that a following guest has replayed, found equal.
+struct Replayed {
+    StopNumber stop;
+    GuestTime clock{0};
+    std::vector<Output> outputs;
+};
+
+using Handover = std::variant<Snapshot, Recorded, Replayed>;
+
+// From the vCPU's thread to the I/O thread, in order. Bounded: put() waits while the I/O thread is behind.
+class Outbox {
+  public:
+    // `wake` is called, on the vCPU's thread, whenever the box was empty before: it makes the I/O thread take().
+    explicit Outbox(std::function<void()> wake) : wake_(std::move(wake)) {}
+
+    void put(Handover item);
+    [[nodiscard]] std::vector<Handover> take();
+    // put() never waits again: the replica is ending.
+    void release();
+
+  private:
+    static constexpr std::size_t kCapacity = 4096;
+
+    std::function<void()> wake_;
+    std::mutex mutex_;
+    std::condition_variable room_;
+    std::vector<Handover> items_;
+    bool released_ = false;
+};
+
+// The log as it comes in over the channel.
+class ChannelFeed final : public RecordFeed {
+  public:
+    // I/O thread. How much may wait here is the log window's to bound.
+    void push(Record record);
+    // I/O thread: nothing more will come; the replayer ends behind what is here.
+    void close();
+    // I/O thread: forget what is here, too.
+    void abandon();
+
+    std::optional<Record> next() override;
+
+  private:
+    std::mutex mutex_;
+    std::condition_variable ready_;
+    std::deque<Record> records_;
+    bool closed_ = false;
+};
+
+// Holds the vCPU's thread at a stop while set.
+class Brake {
+  public:
+    void set(bool held);  // I/O thread
+    void wait();          // vCPU's thread
+
+  private:
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool held_ = false;
+};
+
+}  // namespace understudy::replication
