@@ -119,7 +119,8 @@ Check check_kvm_device(const engine::KvmProbe& probe) {
         case EACCES:
         case EPERM:
             return {"/dev/kvm", State::missing, "no permission",
-                    "usermod -aG kvm $USER, then log in again; or run as root"};
+                    "as root: setfacl -m u:NAME:rw /dev/kvm, or usermod -aG kvm NAME where the device belongs to that "
+                    "group"};
         default:
             return {"/dev/kvm", State::missing, std::strerror(probe.open_error), "see dmesg"};
     }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <iostream>
 #include <iterator>
 #include <new>
 #include <string>
@@ -106,16 +107,28 @@ int parse_and_run(int argc, char** argv) {
         if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {
             return root.exit(error);  // --help and --version
         }
-        print_error(fmt::format("{} (see {})", error.what(), usage_hint(root)));
+        const auto unknown = root.get_subcommands().empty() ? root.remaining() : std::vector<std::string>{};
+        print_error(unknown.empty() ? fmt::format("{} (see {})", error.what(), usage_hint(root))
+                                    : fmt::format("there is no '{}' (see {})", unknown.front(), usage_hint(root)));
         return kUsageError;
     }
+}
+
+// What a full disk or a closed pipe did not take was not said.
+int close_output(int status) {
+    std::cout.flush();
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0 || !std::cout) {
+        print_error("cannot write to standard output");
+        return status == 0 ? kFailure : status;
+    }
+    return status;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
     try {
-        return parse_and_run(argc, argv);
+        return close_output(parse_and_run(argc, argv));
     } catch (const std::bad_alloc&) {
         print_error("out of memory");
     } catch (const std::exception& error) {

@@ -142,9 +142,9 @@ VmDescription VmOptions::description() const {
 std::filesystem::path default_kernel_path() {
     std::error_code ignored;
     const auto folder = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
-    const auto installed = folder.parent_path() / "lib/understudy/kernel.elf";
     const auto built = folder / "guest-kernel";
-    return std::filesystem::exists(built, ignored) ? built : installed;
+    const auto installed = folder.parent_path() / "lib/understudy/guest-kernel";
+    return std::filesystem::exists(installed, ignored) ? installed : built;
 }
 
 Bytes parse_size(std::string_view text) {
