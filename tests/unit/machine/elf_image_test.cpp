@@ -1,0 +1,68 @@
+#include "hypervisor/machine/elf_image.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+namespace understudy::machine {
+namespace {
+
+using testing::HasSubstr;
+
+class ElfImageTest : public testing::Test {
+  protected:
+    void SetUp() override {
+        std::string pattern = (std::filesystem::temp_directory_path() / "elf-image-XXXXXX").string();
+        ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+        folder_ = pattern;
+    }
+    void TearDown() override { std::filesystem::remove_all(folder_); }
+
+    std::string write(const std::string& name, const std::string& content) {
+        const auto path = folder_ / name;
+        std::ofstream(path, std::ios::binary) << content;
+        return path.string();
+    }
+    static std::string content_of(const std::string& path) {
+        std::ifstream in(path, std::ios::binary);
+        return {std::istreambuf_iterator<char>(in), {}};
+    }
+    static std::string failure(const std::string& path) {
+        try {
+            static_cast<void>(read_elf(path));
+        } catch (const Error& error) {
+            return error.what();
+        }
+        return "no error";
+    }
+
+    std::filesystem::path folder_;
+};
+
+TEST_F(ElfImageTest, SaysWhatAFileIsInstead) {
+    EXPECT_THAT(failure((folder_ / "missing").string()), HasSubstr("No such file"));
+    EXPECT_THAT(failure(folder_.string()), HasSubstr("not a regular file"));
+    EXPECT_THAT(failure(write("empty", "")), HasSubstr("too short"));
+    EXPECT_THAT(failure(write("script", "#!/bin/sh\n" + std::string(100, '#'))), HasSubstr("not an ELF file"));
+    EXPECT_THAT(failure("/proc/self/exe"), HasSubstr("dynamically linked; link it with -static"));
+}
+
+// Every way to cut or damage the headers is an error in words, never a crash.
+TEST_F(ElfImageTest, DamagedFilesAreRefusedOrRead) {
+    const std::string whole = content_of("/proc/self/exe").substr(0, 8192);
+    for (std::size_t size = 0; size < whole.size(); size += 97) {
+        EXPECT_NE(failure(write("cut", whole.substr(0, size))), "no error") << size;
+    }
+    for (std::size_t at = 16; at < 64 + 13 * 56; ++at) {
+        std::string damaged = whole;
+        damaged[at] = static_cast<char>(damaged[at] ^ 0x5a);
+        static_cast<void>(failure(write("damaged", damaged)));
+    }
+}
+
+}  // namespace
+}  // namespace understudy::machine
