@@ -138,6 +138,9 @@ bool pair_is_unknown(const Context& context, const Event& event) {
     const auto& current = std::get<event::ArbiterAnswered>(event).outcome.current;
     return context.backup && current && current->generation < context.generation;
 }
+bool pair_stays_unknown(const Context& context, const Event& event) {
+    return pair_is_unknown(context, event) && context.unformed_until && context.now >= *context.unformed_until;
+}
 
 // --- Effects --------------------------------------------------------------------------------------------------------
 
@@ -145,7 +148,8 @@ void ask(Context& context, Actions& actions, Question question) {
     context.question = question;
     context.awaiting = true;
     ++context.ticket;
-    const auto& [vm, self, retry, deadline] = context.config;
+    const VmId& vm = context.config.vm;
+    const ReplicaId& self = context.config.self;
     if (question == Question::test_and_set) {
         actions.push_back(action::TestAndSet{context.ticket, {vm, context.generation, self}});
         return;
@@ -184,6 +188,14 @@ void wait_to_ask_again(Context& context, const Event& /*event*/, Actions& /*acti
 
 void wait_to_form_again(Context& context, const Event& event, Actions& actions) {
     context.question = Question::form;
+    wait_to_ask_again(context, event, actions);
+}
+
+void wait_to_decide_again(Context& context, const Event& event, Actions& actions) {
+    if (!context.unformed_until) {
+        context.unformed_until = context.now + context.config.unformed_deadline;
+    }
+    context.question = Question::test_and_set;
     wait_to_ask_again(context, event, actions);
 }
 
@@ -384,8 +396,10 @@ constexpr auto kTransitions = [] {
         {deciding, tick, retry_is_due, "retry due", deciding, ask_again, "without a majority nobody goes on"},
         {deciding, won, is_backup, "backup", going_live, go_live, "the peer will never speak alone in this generation"},
         {deciding, won, always, "", solo, speak_alone, "the peer will never go live in this generation"},
-        {deciding, lost, pair_is_unknown, "no such pair", terminated, give_up_unformed,
-         "the old primary still owns the VM alone"},
+        {deciding, lost, pair_stays_unknown, "no such pair, deadline passed", terminated, give_up_unformed,
+         "the old primary owned the VM alone"},
+        {deciding, lost, pair_is_unknown, "no such pair", deciding, wait_to_decide_again,
+         "the primary's question may still be under way; with it granted, somebody must be there to win"},
         {deciding, lost, always, "", terminated, give_up_deposed, "the other one goes on"},
 
         {going_live, log_drained, always, "", solo, speak_alone, "everything acknowledged has happened here too"},

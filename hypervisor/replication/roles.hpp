@@ -163,6 +163,8 @@ struct RoleConfig {
     ReplicaId self;
     std::chrono::nanoseconds retry_interval = std::chrono::milliseconds(50);  // after an unknown answer
     std::chrono::nanoseconds claim_deadline = std::chrono::seconds(10);
+    // How long a backup goes on asking for a pair that the arbiter does not know (yet).
+    std::chrono::nanoseconds unformed_deadline = std::chrono::seconds(5);
 };
 
 // --- The machine --------------------------------------------------------------------------------------------------
@@ -212,6 +214,7 @@ class RoleMachine {
         std::chrono::nanoseconds now{0};
         std::chrono::nanoseconds retry_at{0};
         std::optional<std::chrono::nanoseconds> claim_until;
+        std::optional<std::chrono::nanoseconds> unformed_until;
     };
 
   private:

@@ -218,10 +218,19 @@ TEST(Roles, ABackupWithoutTheWholeStateNeverAsks) {
     EXPECT_EQ(b(event::PeerLost{"P", "broken"}), "Terminated: drop(P) terminate(2)");
 }
 
-TEST(Roles, ABackupOfAPairThatNeverFormedEnds) {
-    Story b = following();
-    b(event::PeerLost{"P", "broken"});
-    EXPECT_EQ(b(answer(1, Verdict::no, VmState{{1}, {"P"}, {}})), "Terminated: terminate(3)");
+TEST(Roles, ABackupOfAPairThatIsNotFormedYetAsksAgain) {
+    const VmState before{{1}, {"P"}, {}};
+    Story late = following();
+    late(event::PeerLost{"P", "broken"});
+    EXPECT_EQ(late(answer(1, Verdict::no, before)), "Deciding:");
+    EXPECT_EQ(late(tick(50)), "Deciding: test_and_set#2(2,B)");
+    EXPECT_EQ(late(answer(2, Verdict::yes)), "Going live: go_live");
+
+    Story never = following();
+    never(event::PeerLost{"P", "broken"});
+    never(answer(1, Verdict::no, before));
+    never(tick(5000));
+    EXPECT_EQ(never(answer(2, Verdict::no, before)), "Terminated: terminate(3)");
 }
 
 TEST(Roles, WithoutAMajorityNobodyGoesOn) {
