@@ -1,0 +1,70 @@
+// Deliberate bugs, by which the simulation shows that it bites. In the product mutated() is the constant false and the
+// compiler removes every trace; the simulation's build (UNDERSTUDY_MUTATIONS) switches one on at a time.
+// docs/arbiter.md has the table of how many seeds each survived.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+namespace understudy {
+
+enum class Mutation : std::uint8_t {
+    none,
+    vote_not_persisted,          // a restarted server forgets whom it voted for
+    term_not_persisted,          // ... and the term it has seen
+    answer_before_fsync,         // replies leave before the write they depend on is durable
+    two_votes_in_a_term,         // voted_for is not looked at
+    no_up_to_date_check,         // anyone may become leader (paper §5.4.1)
+    commit_old_term_by_count,    // paper §5.4.2, figure 8
+    minority_commits,            // half the voters count as a majority
+    truncate_without_conflict,   // every AppendEntries cuts the log behind it (paper §5.3, step 3)
+    commit_beyond_match,         // follower takes the leader's commit index for entries it has not checked
+    no_previous_check,           // AppendEntries accepted whatever precedes it
+    stale_append_accepted,       // AppendEntries of a deposed leader accepted
+    read_without_quorum,         // ReadIndex answered without a round of heartbeats
+    read_before_own_commit,      // ReadIndex before the term's no-op is committed
+    change_before_own_commit,    // membership change before an entry of the term is committed
+    overlapping_changes,         // two uncommitted membership changes at once
+    learner_counts,              // a server without a vote counts for the majority
+    snapshot_ack_before_fsync,   // InstallSnapshot acknowledged before it is durable
+    dedup_not_in_snapshot,       // sessions are missing after a restore
+    no_dedup,                    // a retried command is executed again
+    torn_tail_kept,              // a torn tail is skipped at start but not cut off
+    no_fsync,                    // the write-ahead log is never synced
+    count_,
+};
+
+constexpr std::array<std::string_view, static_cast<std::size_t>(Mutation::count_)> kMutationNames = {
+    "none",
+    "vote_not_persisted",
+    "term_not_persisted",
+    "answer_before_fsync",
+    "two_votes_in_a_term",
+    "no_up_to_date_check",
+    "commit_old_term_by_count",
+    "minority_commits",
+    "truncate_without_conflict",
+    "commit_beyond_match",
+    "no_previous_check",
+    "stale_append_accepted",
+    "read_without_quorum",
+    "read_before_own_commit",
+    "change_before_own_commit",
+    "overlapping_changes",
+    "learner_counts",
+    "snapshot_ack_before_fsync",
+    "dedup_not_in_snapshot",
+    "no_dedup",
+    "torn_tail_kept",
+    "no_fsync",
+};
+
+#ifdef UNDERSTUDY_MUTATIONS
+inline Mutation active_mutation = Mutation::none;
+inline bool mutated(Mutation mutation) { return active_mutation == mutation; }
+#else
+constexpr bool mutated(Mutation /*mutation*/) { return false; }
+#endif
+
+}  // namespace understudy

@@ -1,0 +1,75 @@
+#include "arbiter/raft/types.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <stdexcept>
+
+#include "arbiter/codec.hpp"
+
+namespace understudy::raft {
+
+void require(bool holds, std::string_view rule) {
+    if (!holds) {
+#ifdef UNDERSTUDY_MUTATIONS
+        throw std::logic_error(std::string(rule));  // the simulation reports it with its seed
+#endif
+        std::fprintf(stderr, "raft: broken invariant: %.*s\n", static_cast<int>(rule.size()), rule.data());
+        std::abort();
+    }
+}
+
+std::string_view name(Role role) {
+    switch (role) {
+        case Role::follower:
+            return "follower";
+        case Role::pre_candidate:
+            return "pre-candidate";
+        case Role::candidate:
+            return "candidate";
+        case Role::leader:
+            return "leader";
+    }
+    return "?";
+}
+
+bool Configuration::votes(NodeId id) const {
+    const auto it = members.find(id);
+    return it != members.end() && it->second.voting;
+}
+
+std::size_t Configuration::voters() const {
+    return static_cast<std::size_t>(
+        std::count_if(members.begin(), members.end(), [](const auto& member) { return member.second.voting; }));
+}
+
+std::string Configuration::encode() const {
+    std::string out;
+    arbiter::Encoder encoder(out);
+    encoder.u32(static_cast<std::uint32_t>(members.size()));
+    for (const auto& [id, member] : members) {
+        encoder.u64(id).flag(member.voting).bytes(member.address);
+    }
+    return out;
+}
+
+std::optional<Configuration> Configuration::decode(std::string_view bytes) {
+    arbiter::Decoder decoder(bytes);
+    Configuration result;
+    const auto count = decoder.count(kMaxMembers);
+    for (std::size_t i = 0; i < count && decoder.ok(); ++i) {
+        const NodeId id = decoder.u64();
+        Member member;
+        member.voting = decoder.flag();
+        member.address = decoder.string(kMaxAddress);
+        if (id == 0 || !result.members.emplace(id, std::move(member)).second) {
+            decoder.fail();
+        }
+    }
+    if (!decoder.finished() || result.voters() == 0) {
+        return std::nullopt;
+    }
+    return result;
+}
+
+}  // namespace understudy::raft

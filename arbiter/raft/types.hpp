@@ -1,0 +1,87 @@
+// The vocabulary of the Raft core: terms, log entries, configurations, snapshots.
+//
+// Names follow D. Ongaro and J. Ousterhout, "In Search of an Understandable Consensus Algorithm" (2014; cited as "paper
+// §") and D. Ongaro, "Consensus: Bridging Theory and Practice" (2014; cited as "dissertation §").
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace understudy::raft {
+
+using NodeId = std::uint64_t;  // 0 names no server
+using Term = std::uint64_t;    // 0: before the first election
+using Index = std::uint64_t;   // the log's first entry has index 1
+
+// Time since an arbitrary origin, as the driver's clock gives it. Only differences matter, and no answer's correctness
+// depends on them.
+using Time = std::chrono::microseconds;
+
+// Aborts with the text and its place: a broken invariant is a programmer's error, in every build.
+void require(bool holds, std::string_view rule);
+
+enum class EntryKind : std::uint8_t {
+    no_op = 1,          // opens a leader's term (paper §8)
+    command = 2,        // for the state machine
+    configuration = 3,  // a Configuration, encoded (dissertation §4.1)
+};
+
+struct Entry {
+    Index index = 0;
+    Term term = 0;
+    EntryKind kind = EntryKind::no_op;
+    std::string data;
+
+    bool operator==(const Entry&) const = default;
+};
+
+// What a server must remember besides its log (paper, figure 2, "persistent state").
+struct HardState {
+    Term term = 0;
+    NodeId voted_for = 0;
+
+    bool operator==(const HardState&) const = default;
+};
+
+struct Member {
+    std::string address;  // where its peers reach it; opaque to the core
+    bool voting = true;   // a new server first catches up without a vote (dissertation §4.2.1)
+
+    bool operator==(const Member&) const = default;
+};
+
+// The servers of the cluster. Bounded: see kMaxMembers.
+struct Configuration {
+    std::map<NodeId, Member> members;
+
+    bool operator==(const Configuration&) const = default;
+    [[nodiscard]] bool contains(NodeId id) const { return members.contains(id); }
+    [[nodiscard]] bool votes(NodeId id) const;
+    [[nodiscard]] std::size_t voters() const;
+    [[nodiscard]] std::size_t majority() const { return voters() / 2 + 1; }
+
+    [[nodiscard]] std::string encode() const;
+    static std::optional<Configuration> decode(std::string_view bytes);
+};
+constexpr std::size_t kMaxMembers = 9;
+constexpr std::size_t kMaxAddress = 256;
+
+// The state machine as of `last_index`, in place of the log up to there (paper §7).
+struct Snapshot {
+    Index last_index = 0;
+    Term last_term = 0;
+    Configuration configuration;
+    std::string data;
+};
+using SnapshotPointer = std::shared_ptr<const Snapshot>;
+
+enum class Role : std::uint8_t { follower, pre_candidate, candidate, leader };
+[[nodiscard]] std::string_view name(Role role);
+
+}  // namespace understudy::raft

@@ -1,0 +1,551 @@
+#include "arbiter/server.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/connect.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/read_until.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/streambuf.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/write.hpp>
+#include <exception>
+#include <utility>
+
+#include "arbiter/connection.hpp"
+#include "arbiter/metrics.hpp"
+#include "common/error.hpp"
+
+namespace understudy::arbiter {
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr milliseconds kTick{10};
+// Time that this server could have used, at most, between two ticks: while it was itself not scheduled, it does not
+// hold the silence of others against them.
+constexpr milliseconds kMostPerTick{25};
+constexpr milliseconds kRedial{50};
+constexpr milliseconds kDialPatience{500};
+constexpr milliseconds kPeerGiveUp{1000};
+constexpr milliseconds kClientGiveUp{10'000};
+constexpr milliseconds kHelloPatience{2000};
+constexpr milliseconds kResignPatience{1000};
+constexpr std::size_t kPeerBuffer = std::size_t{16} << 20U;
+constexpr std::size_t kClientBuffer = std::size_t{8} << 20U;
+constexpr int kEventsPerTurn = 512;
+constexpr std::size_t kMaxHttpRequest = 4096;
+
+tcp::acceptor listen_on(asio::io_context& io, const Address& address) {
+    error_code error;
+    tcp::resolver resolver(io);
+    const auto found = resolver.resolve(address.host, std::to_string(address.port), tcp::resolver::passive, error);
+    if (error || found.empty()) {
+        throw Error::format("cannot listen on {}: {}", address.text(), error.message());
+    }
+    const tcp::endpoint endpoint = *found.begin();
+    tcp::acceptor acceptor(io);
+    acceptor.open(endpoint.protocol(), error);
+    if (!error) {
+        acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+        acceptor.bind(endpoint, error);
+    }
+    if (!error) {
+        acceptor.listen(asio::socket_base::max_listen_connections, error);
+    }
+    if (error) {
+        throw Error::format("cannot listen on {}: {}; choose a free address with --listen", address.text(),
+                            error.message());
+    }
+    return acceptor;
+}
+
+}  // namespace
+
+class Server::Impl {
+  public:
+    explicit Impl(ServerOptions options)
+        : options_(std::move(options)),
+          directory_(open_directory(options_.data)),
+          service_(options_.service, *directory_, raft::Time{0}),
+          tls_(options_.credentials ? make_tls(*options_.credentials) : nullptr),
+          acceptor_(listen_on(io_, options_.listen)),
+          tick_timer_(io_),
+          accept_retry_(io_),
+          resign_timer_(io_) {
+        if (!tls_ && !acceptor_.local_endpoint().address().is_loopback()) {
+            throw Error::format("plain text is for loopback only, and {} is not; give --tls DIR instead of --insecure",
+                                options_.listen.text());
+        }
+        if (options_.metrics) {
+            metrics_acceptor_.emplace(listen_on(io_, *options_.metrics));
+        }
+    }
+    ~Impl() { snapshot_thread_.join(); }
+    Impl(const Impl&) = delete;
+    Impl& operator=(const Impl&) = delete;
+
+    [[nodiscard]] std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
+    [[nodiscard]] std::uint16_t metrics_port() const {
+        return metrics_acceptor_ ? metrics_acceptor_->local_endpoint().port() : std::uint16_t{0};
+    }
+    [[nodiscard]] const Storage& storage() const { return service_.storage(); }
+
+    void run() {
+        last_tick_ = Clock::now();
+        tick();
+        accept();
+        if (metrics_acceptor_) {
+            accept_metrics();
+        }
+        while (!stopped_) {
+            sync_dialers();
+            io_.run_one();
+            for (int i = 0; i < kEventsPerTurn && io_.poll_one() > 0; ++i) {
+            }
+            commit_turn();
+            if (failure_) {
+                std::rethrow_exception(failure_);
+            }
+        }
+        for (const auto& [number, client] : clients_) {
+            client->close("the server stops");
+        }
+    }
+
+    void stop() {
+        asio::post(io_, [this] {
+            if (service_.resign()) {
+                resigning_ = true;
+                resign_timer_.expires_after(kResignPatience);
+                resign_timer_.async_wait([this](error_code /*error*/) { stopped_ = true; });
+            } else {
+                stopped_ = true;
+            }
+        });
+    }
+
+  private:
+    struct Dialer {
+        explicit Dialer(asio::io_context& io) : resolver(io), socket(io), timer(io) {}
+        std::string address;
+        tcp::resolver resolver;
+        tcp::socket socket;
+        asio::steady_timer timer;
+        std::shared_ptr<Connection> connection;
+        bool welcome = false;
+        std::string last_complaint;
+    };
+
+    // -- one turn: everything that arrived is handled; make it durable and answer
+
+    void commit_turn() {
+        dispatch(service_.begin());
+        while (service_.write_pending()) {
+            const auto before = Clock::now();
+            service_.write();
+            auto outgoing = service_.complete();
+            counts_.sync_microseconds += static_cast<std::uint64_t>(
+                std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - before).count());
+            dispatch(std::move(outgoing));
+        }
+        if (auto snapshot = service_.take_snapshot_to_write()) {
+            asio::post(snapshot_thread_, [this, snapshot] {
+                std::exception_ptr failure;
+                try {
+                    write_snapshot(*directory_, *snapshot);
+                } catch (const Error&) {
+                    failure = std::current_exception();
+                }
+                asio::post(io_, [this, snapshot, failure] {
+                    if (failure) {
+                        failure_ = failure;
+                    } else {
+                        service_.snapshot_written(snapshot);
+                    }
+                });
+            });
+        }
+        if (resigning_ && service_.node().role() != raft::Role::leader) {
+            stopped_ = true;
+        }
+    }
+
+    void dispatch(Outgoing outgoing) {
+        for (auto& message : outgoing.messages) {
+            const auto it = dialers_.find(message.to);
+            // A message that cannot be sent now is lost; Raft repeats what matters.
+            if (it != dialers_.end() && it->second->connection && it->second->welcome) {
+                it->second->connection->send(std::move(message));
+            }
+        }
+        for (auto& [number, reply] : outgoing.replies) {
+            const auto it = clients_.find(number);
+            if (it != clients_.end() && !it->second->send(std::move(reply))) {
+                it->second->close("reads its replies too slowly");
+            }
+        }
+    }
+
+    void tick() {
+        const auto now = Clock::now();
+        const auto passed = std::min<Clock::duration>(now - last_tick_, kMostPerTick);
+        last_tick_ = now;
+        awake_ += std::chrono::duration_cast<raft::Time>(passed);
+        service_.tick(awake_);
+        tick_timer_.expires_after(kTick);
+        tick_timer_.async_wait([this](error_code error) {
+            if (!error) {
+                tick();
+            }
+        });
+    }
+
+    // -- outgoing connections: one to each other member, for messages in that direction
+
+    void sync_dialers() {
+        const auto& members = service_.node().configuration().members;
+        for (auto it = dialers_.begin(); it != dialers_.end();) {
+            const auto member = members.find(it->first);
+            if (member == members.end() || member->second.address != it->second->address) {
+                const auto dialer = it->second;
+                it = dialers_.erase(it);
+                hang_up(*dialer, "no longer a member");
+            } else {
+                ++it;
+            }
+        }
+        for (const auto& [id, member] : members) {
+            if (id != service_.node().id() && !dialers_.contains(id)) {
+                auto dialer = std::make_shared<Dialer>(io_);
+                dialer->address = member.address;
+                dialers_.emplace(id, dialer);
+                dial(id, dialer);
+            }
+        }
+    }
+
+    static void hang_up(Dialer& dialer, const std::string& why) {
+        error_code ignored;
+        dialer.resolver.cancel();
+        dialer.timer.cancel();
+        dialer.socket.close(ignored);
+        if (dialer.connection) {
+            std::exchange(dialer.connection, nullptr)->close(why);
+        }
+    }
+
+    [[nodiscard]] bool current(raft::NodeId id, const std::shared_ptr<Dialer>& dialer) const {
+        const auto it = dialers_.find(id);
+        return it != dialers_.end() && it->second == dialer;
+    }
+
+    void dial(raft::NodeId id, const std::shared_ptr<Dialer>& dialer) {
+        Address address;
+        try {
+            address = parse_address(dialer->address);
+        } catch (const Error& error) {
+            complain(id, *dialer, error.what());
+            return;  // a new configuration brings a new address
+        }
+        dialer->welcome = false;
+        dialer->timer.expires_after(kDialPatience);
+        dialer->timer.async_wait([this, id, dialer](error_code error) {
+            if (!error && current(id, dialer) && !dialer->welcome) {
+                hang_up(*dialer, "no answer");
+                redial(id, dialer);
+            }
+        });
+        dialer->resolver.async_resolve(
+            address.host, std::to_string(address.port),
+            [this, id, dialer](error_code error, const tcp::resolver::results_type& found) {
+                if (error || !current(id, dialer)) {
+                    if (error != asio::error::operation_aborted) {
+                        complain(id, *dialer, error.message());
+                    }
+                    return;  // the timer dials again
+                }
+                asio::async_connect(dialer->socket, found, [this, id, dialer](error_code failed, const tcp::endpoint&) {
+                    if (!current(id, dialer)) {
+                        return;
+                    }
+                    if (failed) {
+                        if (failed != asio::error::operation_aborted) {
+                            complain(id, *dialer, failed.message());
+                            dialer->timer.cancel();
+                            redial(id, dialer);
+                        }
+                        return;
+                    }
+                    connected(id, dialer);
+                });
+            });
+    }
+
+    void redial(raft::NodeId id, const std::shared_ptr<Dialer>& dialer) {
+        dialer->timer.expires_after(kRedial);
+        dialer->timer.async_wait([this, id, dialer](error_code error) {
+            if (!error && current(id, dialer)) {
+                dial(id, dialer);
+            }
+        });
+    }
+
+    void connected(raft::NodeId id, const std::shared_ptr<Dialer>& dialer) {
+        tune(dialer->socket, kPeerGiveUp);
+        auto connection = std::make_shared<Connection>(std::exchange(dialer->socket, tcp::socket(io_)), tls_.get(),
+                                                       Connection::Side::dialer, kPeerBuffer);
+        dialer->connection = connection;
+        Connection::Handlers handlers;
+        handlers.on_ready = [this, id, dialer, weak = std::weak_ptr(connection)] {
+            const auto self = weak.lock();
+            if (tls_ && self && self->peer_name() != server_name(id)) {
+                complain(id, *dialer, "the server there has the certificate of '" + self->peer_name() + "'");
+                self->close("wrong certificate");
+            } else if (self) {
+                self->send(Hello{kProtocolVersion, Hello::Kind::peer, service_.node().id(), options_.cluster});
+            }
+        };
+        handlers.on_frame = [this, id, dialer](Frame frame) {
+            const auto* welcome = std::get_if<Welcome>(&frame);
+            if (welcome == nullptr || dialer->welcome) {
+                return false;
+            }
+            if (!welcome->refusal.empty() || welcome->id != id) {
+                complain(id, *dialer, welcome->refusal.empty() ? "another server answers there" : welcome->refusal);
+                return false;
+            }
+            dialer->welcome = true;
+            dialer->last_complaint.clear();
+            dialer->timer.cancel();
+            ++counts_.peers;
+            spdlog::debug("connected to server {} at {}", id, dialer->address);
+            return true;
+        };
+        handlers.on_closed = [this, id, dialer](const std::string& why) {
+            if (std::exchange(dialer->welcome, false)) {
+                --counts_.peers;
+                spdlog::info("connection to server {} at {} broke: {}", id, dialer->address, why);
+            }
+            if (current(id, dialer) && dialer->connection) {
+                dialer->connection = nullptr;
+                dialer->timer.cancel();
+                redial(id, dialer);
+            }
+        };
+        connection->start(std::move(handlers));
+    }
+
+    static void complain(raft::NodeId id, Dialer& dialer, const std::string& what) {
+        if (dialer.last_complaint != what) {  // once, not at every attempt
+            dialer.last_complaint = what;
+            spdlog::warn("server {} at {}: {}", id, dialer.address, what);
+        }
+    }
+
+    // -- incoming connections
+
+    void accept() {
+        acceptor_.async_accept([this](error_code error, tcp::socket socket) {
+            if (error == asio::error::operation_aborted) {
+                return;
+            }
+            if (error) {  // out of descriptors: those who are connected come first
+                spdlog::warn("cannot accept a connection: {}", error.message());
+                accept_retry_.expires_after(milliseconds(100));
+                accept_retry_.async_wait([this](error_code stopped) {
+                    if (!stopped) {
+                        accept();
+                    }
+                });
+                return;
+            }
+            if (incoming_ < options_.max_connections) {
+                accepted(std::move(socket));
+            } else {
+                ++counts_.refused;
+            }
+            accept();
+        });
+    }
+
+    void accepted(tcp::socket socket) {
+        struct Admission {
+            std::optional<Hello> hello;
+        };
+        tune(socket, kClientGiveUp);
+        const auto number = next_connection_++;
+        ++incoming_;
+        auto connection =
+            std::make_shared<Connection>(std::move(socket), tls_.get(), Connection::Side::acceptor, kClientBuffer);
+        auto caller = std::make_shared<Admission>();
+        auto timer = std::make_shared<asio::steady_timer>(io_, kHelloPatience);
+        timer->async_wait([connection, caller, timer](error_code error) {
+            if (!error && !caller->hello) {
+                connection->close("said nothing");
+            }
+        });
+        Connection::Handlers handlers;
+        handlers.on_frame = [this, number, caller, timer, weak = std::weak_ptr(connection)](Frame frame) {
+            const auto self = weak.lock();
+            if (!self) {
+                return false;
+            }
+            if (caller->hello) {
+                return serve(number, *caller->hello, *self, std::move(frame));
+            }
+            const auto* hello = std::get_if<Hello>(&frame);
+            if (hello == nullptr) {
+                return false;
+            }
+            const auto refusal = refuse(*hello, *self);
+            self->send(Welcome{service_.node().id(), refusal});
+            if (!refusal.empty()) {
+                spdlog::warn("refused {}: {}", self->remote(), refusal);
+                return false;
+            }
+            caller->hello = *hello;
+            timer->cancel();
+            self->admit();
+            if (hello->kind == Hello::Kind::client) {
+                clients_.emplace(number, self);
+                counts_.clients = clients_.size();
+            }
+            return true;
+        };
+        handlers.on_closed = [this, number, caller, timer, remote = connection->remote()](const std::string& why) {
+            timer->cancel();
+            --incoming_;
+            clients_.erase(number);
+            counts_.clients = clients_.size();
+            if (!caller->hello) {
+                ++counts_.refused;
+                spdlog::debug("{} was not admitted: {}", remote, why);
+            } else if (caller->hello->kind == Hello::Kind::peer) {
+                service_.peer_lost(caller->hello->id);
+            }
+        };
+        connection->start(std::move(handlers));
+    }
+
+    [[nodiscard]] std::string refuse(const Hello& hello, const Connection& connection) const {
+        if (hello.version != kProtocolVersion) {
+            return fmt::format("protocol version {} is not this server's {}", hello.version, kProtocolVersion);
+        }
+        if (hello.cluster != options_.cluster) {
+            return fmt::format("this server belongs to cluster '{}'", options_.cluster);
+        }
+        if (tls_ && hello.kind == Hello::Kind::peer && connection.peer_name() != server_name(hello.id)) {
+            return fmt::format("the certificate of '{}' does not speak for server {}", connection.peer_name(), hello.id);
+        }
+        return {};
+    }
+
+    bool serve(std::uint64_t number, const Hello& hello, Connection& connection, Frame frame) {
+        if (hello.kind == Hello::Kind::peer) {
+            auto* message = std::get_if<raft::Message>(&frame);
+            if (message == nullptr || message->from != hello.id) {
+                return false;
+            }
+            service_.receive(std::move(*message));
+            return true;
+        }
+        auto* request = std::get_if<Request>(&frame);
+        if (request == nullptr) {
+            return false;
+        }
+        const bool operators = request->body.index() >= 4;  // AddServerRequest and what follows it
+        static_assert(std::is_same_v<std::variant_alternative_t<4, decltype(Request::body)>, AddServerRequest>);
+        if (tls_ && operators && !may_operate(connection.peer_name())) {
+            connection.send(Reply{request->id, DoneReply{false, "this needs the operator's certificate"}});
+            return true;
+        }
+        service_.request(number, std::move(*request));
+        return true;
+    }
+
+    // -- metrics: any GET gets the page
+
+    void accept_metrics() {
+        metrics_acceptor_->async_accept([this](error_code error, tcp::socket accepted_socket) {
+            if (error == asio::error::operation_aborted) {
+                return;
+            }
+            if (!error) {
+                answer_metrics(std::make_shared<Scrape>(std::move(accepted_socket)));
+            }
+            accept_metrics();
+        });
+    }
+
+    struct Scrape {
+        explicit Scrape(tcp::socket s) : socket(std::move(s)), input(kMaxHttpRequest), timer(socket.get_executor()) {}
+        tcp::socket socket;
+        asio::streambuf input;
+        std::string output;
+        asio::steady_timer timer;
+    };
+
+    void answer_metrics(const std::shared_ptr<Scrape>& scrape) {
+        scrape->timer.expires_after(kHelloPatience);
+        scrape->timer.async_wait([weak = std::weak_ptr(scrape)](error_code error) {
+            if (const auto self = weak.lock(); self && !error) {
+                error_code ignored;
+                self->socket.close(ignored);
+            }
+        });
+        asio::async_read_until(scrape->socket, scrape->input, "\r\n\r\n", [this, scrape](error_code error, std::size_t) {
+            if (error) {
+                return;
+            }
+            const auto body = prometheus_text(service_, counts_);
+            scrape->output = fmt::format(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n"
+                "Connection: close\r\n\r\n{}",
+                body.size(), body);
+            asio::async_write(scrape->socket, asio::buffer(scrape->output), [scrape](error_code, std::size_t) {
+                error_code ignored;
+                scrape->socket.shutdown(tcp::socket::shutdown_both, ignored);
+                scrape->timer.cancel();
+            });
+        });
+    }
+
+    ServerOptions options_;
+    std::unique_ptr<Directory> directory_;
+    Service service_;
+    asio::io_context io_;
+    std::unique_ptr<asio::ssl::context> tls_;
+    tcp::acceptor acceptor_;
+    std::optional<tcp::acceptor> metrics_acceptor_;
+    asio::steady_timer tick_timer_;
+    asio::steady_timer accept_retry_;
+    asio::steady_timer resign_timer_;
+    asio::thread_pool snapshot_thread_{1};
+    std::map<raft::NodeId, std::shared_ptr<Dialer>> dialers_;
+    std::unordered_map<std::uint64_t, std::shared_ptr<Connection>> clients_;
+    std::uint64_t next_connection_ = 1;
+    std::size_t incoming_ = 0;
+    ConnectionCounts counts_;
+    Clock::time_point last_tick_;
+    raft::Time awake_{0};
+    std::exception_ptr failure_;
+    bool resigning_ = false;
+    bool stopped_ = false;
+};
+
+Server::Server(ServerOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
+Server::~Server() = default;
+std::uint16_t Server::port() const { return impl_->port(); }
+std::uint16_t Server::metrics_port() const { return impl_->metrics_port(); }
+std::uint64_t Server::torn_bytes() const { return impl_->storage().torn_bytes(); }
+bool Server::was_empty() const { return impl_->storage().was_empty(); }
+void Server::run() { impl_->run(); }
+void Server::stop() { impl_->stop(); }
+
+}  // namespace understudy::arbiter

@@ -1,0 +1,59 @@
+// One server's durable state: the write-ahead log (wal.hpp) and the newest snapshot beside it.
+//
+// Snapshot file `snapshot-<last index, 16 hex digits>`, little-endian, written as `….partial`, synced, then renamed:
+//
+//     0  8  "USTSNAP1"
+//     8  8  last index
+//    16  8  last term
+//    24  …  configuration (u32 length, raft::Configuration::encode)
+//     …  …  data (u64 length, bytes)
+//     …  8  digest of all before
+#pragma once
+
+#include "arbiter/raft/node.hpp"
+#include "arbiter/storage/file_system.hpp"
+#include "arbiter/storage/wal.hpp"
+
+namespace understudy::arbiter {
+
+[[nodiscard]] std::string encode_snapshot(const raft::Snapshot& snapshot);
+// nullptr: not a whole snapshot.
+[[nodiscard]] raft::SnapshotPointer decode_snapshot(std::string_view bytes);
+
+// Writes the snapshot aside, syncs it and renames it. Touches no other file, so it may run on a thread of its own beside
+// the owner of the directory's Storage.
+void write_snapshot(Directory& directory, const raft::Snapshot& snapshot);
+
+class Storage {
+  public:
+    // Reads what is there. `bootstrap` is the configuration of a new cluster, written if the directory is empty; a
+    // server that joins an existing cluster gives an empty one. Throws understudy::Error on damage and I/O errors.
+    Storage(Directory& directory, const raft::Configuration& bootstrap, std::size_t segment_bytes);
+
+    // What the Raft node starts from; once.
+    [[nodiscard]] raft::Restored take_restored();
+    [[nodiscard]] bool was_empty() const { return was_empty_; }
+    [[nodiscard]] std::uint64_t torn_bytes() const { return wal_.torn_bytes(); }
+    [[nodiscard]] std::uint64_t wal_bytes() const { return wal_.bytes(); }
+    [[nodiscard]] std::uint64_t snapshot_bytes() const { return snapshot_bytes_; }
+
+    // Durable after the next sync(); an installed snapshot is durable at once.
+    void append(const raft::Write& write);
+    void sync() { wal_.sync(); }
+    // write_snapshot() has finished: older snapshots and what the log no longer needs are removed.
+    void snapshot_written(const raft::Snapshot& snapshot, std::uint64_t bytes);
+
+  private:
+    void load(const raft::Configuration& bootstrap);
+    void remove_older_snapshots(raft::Index index);
+
+    Directory& directory_;
+    bool was_empty_ = false;
+    raft::SnapshotPointer snapshot_;
+    std::uint64_t snapshot_bytes_ = 0;
+    raft::Index snapshot_index_ = 0;
+    Wal wal_;
+    raft::Restored restored_;
+};
+
+}  // namespace understudy::arbiter
