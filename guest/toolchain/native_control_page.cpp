@@ -3,9 +3,8 @@
 #include <sys/mman.h>
 
 #include <cerrno>
+#include <system_error>
 #include <utility>
-
-#include "common/error.hpp"
 
 namespace understudy::toolchain {
 namespace {
@@ -52,8 +51,8 @@ NativeControlPage::NativeControlPage() {
     void* const place = reinterpret_cast<void*>(abi::kControlBase);  // NOLINT(performance-no-int-to-ptr)
     if (mmap(place, kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) ==
         MAP_FAILED) {
-        throw Error::from_errno("cannot map the control page at 0x40000 (vm.mmap_min_addr must not be above it)",
-                                errno);
+        throw std::system_error(errno, std::generic_category(),
+                                "cannot map the control page at 0x40000 (vm.mmap_min_addr must not be above it)");
     }
     on_trap([this] { arm(kEndless); });
     control().trap_entry = reinterpret_cast<std::uint64_t>(&understudy_native_trap_entry);

@@ -10,7 +10,7 @@
 namespace understudy::toolchain {
 
 // The process's one control page, from construction to destruction. Not for several threads: the cell belongs to
-// whoever runs counted code. Throws Error when the address is taken or forbidden (vm.mmap_min_addr).
+// whoever runs counted code. Throws std::system_error when the address is taken or forbidden (vm.mmap_min_addr).
 class NativeControlPage {
   public:
     NativeControlPage();
