@@ -9,9 +9,9 @@
 namespace understudy::toolchain {
 
 // The most that one charge takes from the cell, and so the longest stretch, in counts, that a trap can be late. At a
-// nanosecond or two for an iteration this keeps a kicked guest from running on for more than some tens of microseconds,
-// while a loop that is charged in such portions still pays next to nothing.
-constexpr std::uint64_t kMaxCharge = 1U << 14;
+// nanosecond or two for an iteration this keeps a kicked guest from running on for more than some microseconds, while a
+// loop that is charged in such portions still pays next to nothing.
+constexpr std::uint64_t kMaxCharge = 1U << 12;
 
 // Charges `counts` (1..kMaxCharge), a constant, before `where`.
 void charge(std::uint64_t counts, llvm::Instruction* where);

@@ -1,10 +1,13 @@
 #include "guest/toolchain/charged_loop.hpp"
 
+#include <llvm/IR/CFG.h>
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/Instructions.h>
 #include <llvm/IR/IntrinsicInst.h>
+#include <llvm/IR/MDBuilder.h>
 #include <llvm/IR/ValueHandle.h>
 #include <llvm/Transforms/Utils/Local.h>
+#include <llvm/Transforms/Utils/ScalarEvolutionExpander.h>
 
 #include <vector>
 
@@ -37,20 +40,33 @@ bool has_inner_cycle(const llvm::Loop& loop, const Latches& latches) {
     return false;
 }
 
-bool has_vectors(const llvm::Loop& loop) {
+// In a long body a charge at each iteration costs next to nothing, while a register for the count may be dear.
+bool is_long(const llvm::Loop& loop) {
+    constexpr std::size_t kLong = 64;
+    std::size_t instructions = 0;
     for (const llvm::BasicBlock* block : loop.blocks()) {
-        for (const llvm::Instruction& instruction : *block) {
-            if (instruction.getType()->isVectorTy()) {
-                return true;
-            }
-        }
+        instructions += block->size();
     }
-    return false;
+    return instructions > kLong;
 }
 
-// The scalar loop that handles what a vectorized one leaves over: too short to be worth a second loop around it.
-bool is_remainder(const llvm::Loop& loop) {
-    return llvm::findOptionMDForLoop(&loop, "llvm.loop.isvectorized") != nullptr && !has_vectors(loop);
+// The number of back-edges, if it can be had cheaply in the preheader and is exact.
+const llvm::SCEV* known_back_edges(llvm::Loop& loop, llvm::ScalarEvolution& evolution,
+                                   const llvm::TargetTransformInfo& target) {
+    const auto* branch = llvm::dyn_cast<llvm::BranchInst>(loop.getLoopLatch()->getTerminator());
+    if (loop.getExitingBlock() != loop.getLoopLatch() || branch == nullptr || !branch->isConditional()) {
+        return nullptr;
+    }
+    const llvm::SCEV* back_edges = evolution.getBackedgeTakenCount(&loop);
+    if (llvm::isa<llvm::SCEVCouldNotCompute>(back_edges) || evolution.getTypeSizeInBits(back_edges->getType()) > 64) {
+        return nullptr;
+    }
+    llvm::BasicBlock* preheader = loop.getLoopPreheader();
+    llvm::Instruction* end = preheader->getTerminator();
+    llvm::SCEVExpander expander(evolution, preheader->getModule()->getDataLayout(), "trips");
+    const bool is_cheap = llvm::isSafeToExpandAt(back_edges, end, evolution) &&
+                          !expander.isHighCostExpansion(back_edges, &loop, kTripCountBudget, &target, end);
+    return is_cheap ? back_edges : nullptr;
 }
 
 // Takes the latch's own exit condition away, and every induction variable that served it alone.
@@ -74,32 +90,23 @@ void drop_exit_condition(const ChargedLoop& loop) {
 
 std::optional<ChargedLoop> as_charged_loop(llvm::Loop& loop, const Latches& latches, llvm::ScalarEvolution& evolution,
                                            const llvm::TargetTransformInfo& target) {
-    llvm::BasicBlock* latch = loop.getLoopLatch();
-    llvm::BasicBlock* exit = loop.getUniqueExitBlock();
-    if (!loop.isInnermost() || !loop.isLoopSimplifyForm() || loop.getExitingBlock() != latch || exit == nullptr ||
-        has_inner_cycle(loop, latches) || calls_something(loop)) {
+    if (!loop.isInnermost() || !loop.isLoopSimplifyForm() || has_inner_cycle(loop, latches) || calls_something(loop)) {
         return std::nullopt;
     }
-    const auto* branch = llvm::dyn_cast<llvm::BranchInst>(latch->getTerminator());
-    const llvm::SCEV* back_edges = evolution.getBackedgeTakenCount(&loop);
-    if (branch == nullptr || !branch->isConditional() || llvm::isa<llvm::SCEVCouldNotCompute>(back_edges) ||
-        evolution.getTypeSizeInBits(back_edges->getType()) > 64) {
-        return std::nullopt;
+    ChargedLoop charged{loop.getLoopPreheader(), loop.getHeader(), loop.getLoopLatch(), {}, nullptr, ~std::uint64_t{0}};
+    loop.getUniqueExitBlocks(charged.exits);
+    charged.back_edges = known_back_edges(loop, evolution, target);
+    if (charged.back_edges != nullptr) {
+        const llvm::SCEV* guarded = evolution.applyLoopGuards(charged.back_edges, &loop);
+        charged.most_back_edges = evolution.getUnsignedRangeMax(guarded).getZExtValue();
     }
-    const llvm::SCEV* guarded = evolution.applyLoopGuards(back_edges, &loop);
-    const std::uint64_t most = evolution.getUnsignedRangeMax(guarded).getZExtValue();
-    llvm::BasicBlock* preheader = loop.getLoopPreheader();
-    llvm::Instruction* end = preheader->getTerminator();
-    llvm::SCEVExpander expander(evolution, preheader->getModule()->getDataLayout(), "trips");
-    if (!llvm::isSafeToExpandAt(back_edges, end, evolution) ||
-        expander.isHighCostExpansion(back_edges, &loop, kTripCountBudget, &target, end)) {
-        return std::nullopt;
+    if (charged.most_back_edges < kMaxCharge) {
+        return charged;
     }
-    const bool in_strips = most >= kMaxCharge;
-    if (in_strips && (is_remainder(loop) || latch->getParent()->hasOptSize())) {
-        return std::nullopt;
-    }
-    return ChargedLoop{preheader, loop.getHeader(), latch, exit, back_edges, most};
+    // What is left makes the code longer.
+    const llvm::Function& function = *loop.getHeader()->getParent();
+    const bool is_worth_it = charged.back_edges != nullptr || !is_long(loop);
+    return is_worth_it && !function.hasOptSize() && !function.hasOptNone() ? std::optional(charged) : std::nullopt;
 }
 
 void charge_in_preheader(const ChargedLoop& loop, llvm::Value* back_edges) {
@@ -113,7 +120,8 @@ void charge_in_strips(const ChargedLoop& loop, llvm::Value* back_edges) {
     llvm::LLVMContext& context = loop.header->getContext();
     llvm::Function* function = loop.header->getParent();
     auto* strip = llvm::BasicBlock::Create(context, "strip", function, loop.header);
-    auto* strip_end = llvm::BasicBlock::Create(context, "strip_end", function, loop.exit);
+    llvm::BasicBlock* exit = loop.exits.front();
+    auto* strip_end = llvm::BasicBlock::Create(context, "strip_end", function, exit);
     llvm::IRBuilder<> builder(context);
 
     // Loop-carried values pass through the strip.
@@ -135,7 +143,7 @@ void charge_in_strips(const ChargedLoop& loop, llvm::Value* back_edges) {
 
     builder.SetInsertPoint(strip_end);
     auto* left_next = builder.CreateSub(left, builder.getInt64(kMaxCharge), "left.next");
-    builder.CreateCondBr(is_last, loop.exit, strip);
+    builder.CreateCondBr(is_last, exit, strip);
     left->addIncoming(back_edges, loop.preheader);
     left->addIncoming(left_next, strip_end);
 
@@ -153,7 +161,44 @@ void charge_in_strips(const ChargedLoop& loop, llvm::Value* back_edges) {
     branch->eraseFromParent();
 
     loop.preheader->getTerminator()->replaceSuccessorWith(loop.header, strip);
-    loop.exit->replacePhiUsesWith(loop.latch, strip_end);
+    exit->replacePhiUsesWith(loop.latch, strip_end);
+}
+
+void charge_at_exits(const ChargedLoop& loop) {
+    llvm::LLVMContext& context = loop.header->getContext();
+    const auto portion = static_cast<std::int64_t>(kMaxCharge);
+    llvm::IRBuilder<> builder(context);
+
+    // Counts from -kMaxCharge up to 0. The test comes before the latch's own, so that the way back stays one branch.
+    builder.SetInsertPoint(loop.header, loop.header->begin());
+    auto* before = builder.CreatePHI(builder.getInt64Ty(), 2, "iterations");
+    llvm::BasicBlock* latch = loop.latch->splitBasicBlock(loop.latch->getFirstInsertionPt(), "latch");
+    auto* refill = llvm::BasicBlock::Create(context, "refill", loop.header->getParent());
+    builder.SetInsertPoint(loop.latch->getTerminator());
+    auto* next = builder.CreateAdd(before, builder.getInt64(1), "iterations.next");
+    auto* is_full = builder.CreateICmpEQ(next, builder.getInt64(0), "is_full");
+    builder.CreateCondBr(is_full, refill, latch, llvm::MDBuilder(context).createBranchWeights(1, kMaxCharge));
+    loop.latch->getTerminator()->eraseFromParent();
+    builder.SetInsertPoint(refill);
+    charge(kMaxCharge, builder.CreateBr(latch));
+    builder.SetInsertPoint(latch, latch->begin());
+    auto* counted = builder.CreatePHI(builder.getInt64Ty(), 2, "iterations.counted");
+    counted->addIncoming(next, loop.latch);
+    counted->addIncoming(builder.getInt64(-portion), refill);
+    before->addIncoming(builder.getInt64(-portion), loop.preheader);
+    before->addIncoming(counted, latch);
+
+    // Who leaves from the latch has this iteration counted, who leaves from elsewhere has not.
+    for (llvm::BasicBlock* exit : loop.exits) {
+        builder.SetInsertPoint(exit, exit->begin());
+        auto* iterations = builder.CreatePHI(builder.getInt64Ty(), 2, "iterations.left");
+        for (llvm::BasicBlock* from : llvm::predecessors(exit)) {
+            iterations->addIncoming(from == latch ? counted : before, from);
+        }
+        llvm::Instruction* place = &*exit->getFirstInsertionPt();
+        builder.SetInsertPoint(place);
+        charge(builder.CreateAdd(iterations, builder.getInt64(portion)), place);
+    }
 }
 
 }  // namespace understudy::toolchain

@@ -16,6 +16,7 @@
 #include <llvm/Passes/PassBuilder.h>
 #include <llvm/Passes/PassPlugin.h>
 #include <llvm/Transforms/Utils/LoopSimplify.h>
+#include <llvm/Transforms/Utils/ScalarEvolutionExpander.h>
 
 #include <algorithm>
 #include <vector>
@@ -145,6 +146,9 @@ llvm::PreservedAnalyses CountPass::run(llvm::Function& function, llvm::FunctionA
     llvm::SCEVExpander expander(evolution, layout, "trips");
     std::vector<std::pair<const ChargedLoop*, llvm::Value*>> evaluated;
     for (const ChargedLoop& loop : charged) {
+        if (loop.back_edges == nullptr) {
+            continue;
+        }
         llvm::Type* i64 = llvm::Type::getInt64Ty(function.getContext());
         const auto* back_edges = evolution.getNoopOrZeroExtend(loop.back_edges, i64);
         if (const auto* constant = llvm::dyn_cast<llvm::SCEVConstant>(back_edges);
@@ -163,6 +167,11 @@ llvm::PreservedAnalyses CountPass::run(llvm::Function& function, llvm::FunctionA
             charge_in_preheader(*loop, back_edges);
         } else {
             charge_in_strips(*loop, back_edges);
+        }
+    }
+    for (const ChargedLoop& loop : charged) {
+        if (loop.back_edges == nullptr) {
+            charge_at_exits(loop);
         }
     }
     for (auto& [block, counts] : block_charges) {
