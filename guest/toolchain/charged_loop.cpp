@@ -30,7 +30,7 @@ bool calls_something(const llvm::Loop& loop) {
     return false;
 }
 
-// An irreducible cycle inside the loop has back-edges of its own, which the loop's trip count does not cover.
+// Cycles inside the loop, natural or not, have back-edges of their own, which the loop's trip count does not cover.
 bool has_inner_cycle(const llvm::Loop& loop, const Latches& latches) {
     for (llvm::BasicBlock* block : loop.blocks()) {
         if (block != loop.getLoopLatch() && latches.contains(block)) {
@@ -90,12 +90,12 @@ void drop_exit_condition(const ChargedLoop& loop) {
 
 std::optional<ChargedLoop> as_charged_loop(llvm::Loop& loop, const Latches& latches, llvm::ScalarEvolution& evolution,
                                            const llvm::TargetTransformInfo& target) {
-    if (!loop.isInnermost() || !loop.isLoopSimplifyForm() || has_inner_cycle(loop, latches) || calls_something(loop)) {
+    if (!loop.isLoopSimplifyForm() || calls_something(loop)) {
         return std::nullopt;
     }
     ChargedLoop charged{loop.getLoopPreheader(), loop.getHeader(), loop.getLoopLatch(), {}, nullptr, ~std::uint64_t{0}};
     loop.getUniqueExitBlocks(charged.exits);
-    charged.back_edges = known_back_edges(loop, evolution, target);
+    charged.back_edges = has_inner_cycle(loop, latches) ? nullptr : known_back_edges(loop, evolution, target);
     if (charged.back_edges != nullptr) {
         const llvm::SCEV* guarded = evolution.applyLoopGuards(charged.back_edges, &loop);
         charged.most_back_edges = evolution.getUnsignedRangeMax(guarded).getZExtValue();
