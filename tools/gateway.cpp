@@ -1,7 +1,6 @@
 // `understudy gateway`: user-mode networking for one VM, in a process that outlives its replicas.
 #include "hypervisor/network/gateway.hpp"
 
-#include <fmt/format.h>
 #include <sys/signalfd.h>
 
 #include <CLI/CLI.hpp>
@@ -15,6 +14,7 @@
 #include "common/error.hpp"
 #include "hypervisor/network/unique_fd.hpp"
 #include "tools/commands.hpp"
+#include "tools/event.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -30,48 +30,25 @@ struct Options {
     bool json = false;
 };
 
-// Texts from the network layer hold a VM's name and endpoints: printable, but they may hold quotes.
-std::string json_string(const std::string& text) {
-    std::string quoted = "\"";
-    for (const char c : text) {
-        if (c == '"' || c == '\\') {
-            quoted += '\\';
-        }
-        quoted += c;
-    }
-    return quoted + '"';
-}
-
-std::string as_json(const GatewayEvent& event) {
-    const auto rank = fmt::format("\"vm\":{},\"generation\":{},\"won\":{}", json_string(event.vm),
-                                  event.rank.generation.value, event.rank.won);
+Event as_event(const GatewayEvent& event) {
+    using Kind = GatewayEvent::Kind;
     switch (event.kind) {
-        case GatewayEvent::Kind::listening:
-            return fmt::format("{{\"event\":\"listening\",\"endpoint\":{}}}", json_string(event.detail));
-        case GatewayEvent::Kind::attached:
-            return fmt::format("{{\"event\":\"attached\",{},\"frames\":{}}}", rank, event.frames);
-        case GatewayEvent::Kind::detached:
-            return fmt::format("{{\"event\":\"detached\",{},\"reason\":{}}}", rank, json_string(event.detail));
-        case GatewayEvent::Kind::refused:
-            return fmt::format("{{\"event\":\"refused\",\"reason\":{}}}", json_string(event.detail));
+        case Kind::listening:
+            return {"listening", {{"endpoint", event.detail}}};
+        case Kind::refused:
+            return {"refused", {{"reason", event.detail}}};
+        case Kind::attached:
+        case Kind::detached:
+            break;
     }
-    return {};
-}
-
-std::string as_text(const GatewayEvent& event) {
-    const auto rank = fmt::format("generation {}{}", event.rank.generation.value, event.rank.won ? ", won" : "");
-    switch (event.kind) {
-        case GatewayEvent::Kind::listening:
-            return fmt::format("listening for replicas on {}", event.detail);
-        case GatewayEvent::Kind::attached:
-            return fmt::format("a replica of {} ({}) speaks for the guest; {} frames wait for it", event.vm, rank,
-                               event.frames);
-        case GatewayEvent::Kind::detached:
-            return fmt::format("the replica of {} ({}) is gone: {}", event.vm, rank, event.detail);
-        case GatewayEvent::Kind::refused:
-            return fmt::format("turned a connection away: {}", event.detail);
+    std::vector<Event::Field> fields = {
+        {"vm", event.vm}, {"generation", event.rank.generation.value}, {"won", event.rank.won}};
+    if (event.kind == Kind::attached) {
+        fields.emplace_back("frames_waiting", std::uint64_t{event.frames});
+    } else {
+        fields.emplace_back("reason", event.detail);
     }
-    return {};
+    return {event.kind == Kind::attached ? "attached" : "detached", std::move(fields)};
 }
 
 // SIGINT and SIGTERM as a descriptor for the gateway's poll loop.
@@ -98,10 +75,8 @@ int run(const Options& options) {
     for (const std::string& forward : options.forwards) {
         config.network.forwards.push_back(network::parse_forward(forward));
     }
-    Gateway gateway(std::move(config), [json = options.json](const GatewayEvent& event) {
-        fmt::print("{}\n", json ? as_json(event) : as_text(event));
-        std::fflush(stdout);
-    });
+    EventWriter writer(stdout, options.json ? EventWriter::Form::json : EventWriter::Form::text);
+    Gateway gateway(std::move(config), [&writer](const GatewayEvent& event) { writer.write(as_event(event)); });
     gateway.run(stop.get());
     return 0;
 }
