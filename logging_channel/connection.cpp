@@ -493,6 +493,9 @@ void Connection::start(Handlers handlers) {
 void Connection::close() {
     impl_->close();
 }
+void Connection::finish() {
+    impl_->finish();
+}
 bool Connection::is_open() const {
     return impl_->is_open();
 }
