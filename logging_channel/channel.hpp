@@ -116,6 +116,7 @@ class Connection {
     // --- At the backup ----------------------------------------------------------------------------------------------
     // Where the state goes: zero, Welcome::memory_size bytes, valid until on_state or close. Call before start().
     void receive_state(std::span<std::byte> memory);
+    // The state is in place; acknowledges its stop, too.
     void send_ready();
     // Every record up to `received` is in this replica's memory. Sends at once.
     void acknowledge(StopNumber received, StopNumber replayed);

@@ -403,6 +403,17 @@ void Connection::Impl::set_released(StopNumber stop) {
     report_due_ = true;
 }
 
+// With the state the backup has every record up to its stop; said even if no record ever follows.
+void Connection::Impl::send_ready() {
+    wire::Message message;
+    message.mutable_ready();
+    send(message);
+    if (base_) {
+        acknowledge(std::max(report_.received, base_->stop), std::max(report_.replayed, base_->stop));
+    }
+    flush();
+}
+
 void Connection::Impl::acknowledge(StopNumber received, StopNumber replayed) {
     if (!may_acknowledge_) {
         return;
@@ -545,10 +556,7 @@ void Connection::receive_state(std::span<std::byte> memory) {
 }
 
 void Connection::send_ready() {
-    wire::Message message;
-    message.mutable_ready();
-    impl_->send(message);
-    impl_->flush();
+    impl_->send_ready();
 }
 
 void Connection::acknowledge(StopNumber received, StopNumber replayed) {

@@ -45,6 +45,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     Bytes send_record(const Record& record);
     void set_released(StopNumber stop);
     void receive_state(std::span<std::byte> memory) { state_in_.emplace(memory); }
+    void send_ready();
     void acknowledge(StopNumber received, StopNumber replayed);
     void stop_acknowledging() { may_acknowledge_ = false; }
     void flush();

@@ -85,7 +85,8 @@ std::optional<Record> from_message(const wire::LogRecord& message, const LogBase
     const auto before = advance(base.stop.value, message.stop_gap());
     const auto number = before ? advance(*before, 1) : std::nullopt;
     const auto count = advance(base.count.value, message.count_delta());
-    if (!number || !count || !kinds_are_known(message)) {
+    const bool early_input = message.mark() && (message.frames_size() > 0 || !message.answer().empty());
+    if (!number || !count || !kinds_are_known(message) || early_input) {
         return std::nullopt;
     }
     Record record;

@@ -30,6 +30,7 @@ using std::chrono::seconds;
 constexpr Time kFaultsEnd = seconds(4);
 constexpr Time kEnd = seconds(8);
 constexpr Time kHeartbeat = milliseconds(25);
+constexpr Time kFirstWait = seconds(1);  // for a backup that is still setting up
 constexpr Time kTick = milliseconds(10);
 constexpr Time kArbiterTimeout = milliseconds(200);
 
@@ -41,24 +42,28 @@ std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
 }
 
 // --- The guest ------------------------------------------------------------------------------------------------------
-// history[s] is its state once the input of stop s is in.
+// Its life is a chain of hashes, two for each stop: where the stop is, then the input that it gets there. What it says
+// at a stop follows from the first. Between the two it is at a mark.
 struct Guest {
-    std::vector<std::uint64_t> history{1};
+    std::vector<std::uint64_t> life{1};
 
-    [[nodiscard]] StopNumber stop() const { return {history.size() - 1}; }
-    void apply(std::uint64_t input) { history.push_back(mix(history.back(), input)); }
-    // Whether the guest says anything at the stop that its present state leads to.
-    [[nodiscard]] static bool speaks(std::uint64_t state) { return state % 3 != 0; }
-    [[nodiscard]] std::vector<Output> outputs(StopNumber stop) const {
-        if (!speaks(history.back())) {
+    [[nodiscard]] StopNumber stop() const { return {life.size() / 2}; }
+    [[nodiscard]] bool at_mark() const { return life.size() % 2 == 0; }
+    void live(std::uint64_t choice) { life.push_back(mix(life.back(), choice)); }
+    // At a mark: what is said there.
+    [[nodiscard]] std::vector<Output> outputs() const {
+        if (!speaks(life.back())) {
             return {};
         }
         Output output;
         for (int i = 0; i < 8; ++i) {
-            output.bytes.push_back(static_cast<std::byte>(stop.value >> (8 * i)));
+            output.bytes.push_back(static_cast<std::byte>(stop().value >> (8 * i)));
         }
         return {output};
     }
+    [[nodiscard]] static bool speaks(std::uint64_t hash) { return hash % 3 != 0; }
+    // Where in `life` a stop's outputs follow from.
+    [[nodiscard]] static std::size_t index(StopNumber stop) { return 2 * stop.value - 1; }
 };
 
 StopNumber stop_of(const Output& output) {
@@ -78,7 +83,9 @@ struct StateMessage {
 };
 struct RecordMessage {
     StopNumber stop;
-    std::uint64_t input = 0;
+    std::optional<std::uint64_t> position;  // absent behind a mark
+    std::optional<std::uint64_t> input;     // absent in a mark
+    [[nodiscard]] bool mark() const { return !input; }
 };
 struct ReportMessage {
     StopNumber received, replayed, released;
@@ -261,21 +268,39 @@ class World {
             role == Role::solo || role == Role::forming || role == Role::leading || role == Role::deciding;
         const bool room = (!replica.window || replica.window->may_proceed()) && replica.gate.held() < Bytes{2000};
         if (runs && room && !replica.backlog) {
-            const StopNumber stop = replica.guest.stop().next();
-            auto outputs = replica.guest.outputs(stop);
-            const std::uint64_t input = random_();
-            replica.guest.apply(input);
-            if (replica.link && replica.window) {
-                send(replica, RecordMessage{stop, input});
-                replica.window->sent(stop, now_, {40});
-            }
-            if (mistakes_.release_before_acknowledgement) {
-                release(replica, outputs);
-                outputs.clear();
-            }
-            release(replica, replica.gate.take(stop, std::move(outputs)));
+            record(replica, one_in(3));
         }
         at(between(microseconds(500), milliseconds(5)), replica, [this, &replica] { step(replica); });
+    }
+
+    // The next stop, up to its mark only if so wanted; or, at a mark, what completes it.
+    void record(Replica& replica, bool mark_only) {
+        Guest& guest = replica.guest;
+        RecordMessage message;
+        std::vector<Output> outputs;
+        const bool completes = guest.at_mark();
+        if (!completes) {
+            message.position = random_();
+            guest.live(*message.position);
+            outputs = guest.outputs();
+        }
+        message.stop = guest.stop();
+        if (completes || !mark_only) {
+            message.input = random_();
+            guest.live(*message.input);
+        }
+        if (replica.link && replica.window) {
+            send(replica, message);
+            replica.window->sent(message.stop, now_, {40}, message.mark());
+        }
+        if (completes) {
+            return;
+        }
+        if (mistakes_.release_before_acknowledgement) {
+            release(replica, outputs);
+            outputs.clear();
+        }
+        release(replica, replica.gate.take(message.stop, std::move(outputs)));
     }
 
     void replay(Replica& replica) {
@@ -289,9 +314,14 @@ class World {
         }
         const RecordMessage record = replica.log.front();
         replica.log.pop_front();
-        replica.retention.keep(record.stop, replica.guest.outputs(record.stop));
-        replica.guest.apply(record.input);
-        replica.backlog->replayed();
+        if (record.position) {
+            replica.guest.live(*record.position);
+            replica.retention.keep(record.stop, replica.guest.outputs());
+        }
+        if (record.input) {
+            replica.guest.live(*record.input);
+            replica.backlog->replayed();
+        }
         at(between(microseconds(10), one_in(40) ? milliseconds(60) : milliseconds(2)), replica,
            [this, &replica] { replay(replica); });
     }
@@ -316,17 +346,18 @@ class World {
             violate(fmt::format("{} says stop {} after stop {}", replica.id, stop.value, replica.last_heard.value));
         }
         replica.last_heard = stop;
-        const auto& lived = replica.guest.history;
-        const std::size_t common = std::min<std::size_t>(stop.value, history_.size() - 1);
-        if (lived[common] != history_[common]) {
+        const auto& lived = replica.guest.life;
+        const std::size_t index = Guest::index(stop);
+        const std::size_t common = std::min(index, life_.size() - 1);
+        if (lived[common] != life_[common]) {
             violate(fmt::format("{} says stop {} of another history than the one heard up to stop {}", replica.id,
-                                stop.value, history_.size() - 1));
+                                stop.value, life_.size() / 2));
             return;
         }
-        for (std::size_t s = history_.size(); s <= stop.value; ++s) {
-            history_.push_back(lived[s]);
-            heard_.push_back(false);
+        for (std::size_t i = life_.size(); i <= index; ++i) {
+            life_.push_back(lived[i]);
         }
+        heard_.resize(std::max<std::size_t>(heard_.size(), stop.value + 1));
         heard_[stop.value] = true;
         last_heard_at_ = now_;
     }
@@ -411,7 +442,7 @@ class World {
 
     void take(Replica& replica, const WelcomeMessage& welcome) {
         replica.roles = RoleMachine::join({"vm", replica.id}, replica.link->ends[0]->id, welcome.generation);
-        replica.timer.emplace(now_);
+        replica.timer.emplace(now_, SuspicionTimer::kDefaultSuspicion, kFirstWait);
         feed(replica, event::Started{});
         tick(replica);
         heartbeat(replica, replica.link);
@@ -426,7 +457,7 @@ class World {
         if (!replica.roles->may_acknowledge()) {
             return;
         }
-        if (replica.backlog->receive(record.stop, {40}) != ReplayBacklog::Verdict::accepted) {
+        if (replica.backlog->receive(record.stop, {40}, record.mark()) != ReplayBacklog::Verdict::accepted) {
             violate(fmt::format("{} received what a sound primary does not send", replica.id));
             return;
         }
@@ -585,8 +616,12 @@ class World {
     void act(Replica& replica, const action::TestAndSet& a) { ask(replica, a.ticket, a.request); }
     void act(Replica& replica, const action::StartGuest& /*a*/) { step(replica); }
     void act(Replica& replica, const action::StartTransfer& a) {
+        replica.link = nullptr;
+        if (replica.guest.at_mark()) {
+            record(replica, false);  // the state is taken at a stop that has its input
+        }
         replica.link = waiting_;
-        replica.timer.emplace(now_);
+        replica.timer.emplace(now_, SuspicionTimer::kDefaultSuspicion, kFirstWait);
         replica.window.emplace(replica.guest.stop());
         send(replica, WelcomeMessage{a.generation});
         send(replica, StateMessage{replica.guest});
@@ -812,9 +847,9 @@ class World {
         if (!plays(Role::leading) || !plays(Role::following)) {
             return violate("no pair has formed though nothing fails any more");
         }
-        for (std::size_t stop = 1; stop < history_.size(); ++stop) {
-            if (Guest::speaks(history_[stop - 1]) && !heard_[stop]) {
-                return violate(fmt::format("what the guest said at stop {} was never heard", stop));
+        for (StopNumber stop{1}; Guest::index(stop) < life_.size(); stop = stop.next()) {
+            if (Guest::speaks(life_[Guest::index(stop)]) && !heard_[stop.value]) {
+                return violate(fmt::format("what the guest said at stop {} was never heard", stop.value));
             }
         }
     }
@@ -839,7 +874,7 @@ class World {
     bool arbiter_down_ = false;
 
     // What the network heard: the one history, and which of its stops.
-    std::vector<std::uint64_t> history_{1};
+    std::vector<std::uint64_t> life_{1};
     std::vector<bool> heard_{false};
     Time last_heard_at_{0};
     std::map<std::pair<std::uint64_t, bool>, ReplicaId> ranks_;

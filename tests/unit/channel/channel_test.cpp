@@ -156,7 +156,7 @@ class Channel : public ::testing::Test {
     std::optional<Hello> said_;
     Welcome welcome_;
     std::vector<std::string> warnings_;
-    LogBase base_{{0}, {0}, GuestTime(0)};
+    LogBase base_{{100}, {0}, GuestTime(0)};
     std::vector<std::byte> memory_ = sample_memory();
     std::vector<std::byte> backup_memory_;
     std::optional<std::pair<LogBase, std::vector<std::byte>>> state_;
@@ -184,11 +184,11 @@ TEST_F(Channel, StateRecordsAcknowledgementsAndReports) {
     EXPECT_EQ(sent_.done, sent_.total);
 
     backup_->send_ready();
-    ASSERT_TRUE(run_until([&] { return ready_; }));
+    ASSERT_TRUE(run_until([&] { return ready_ && acknowledged_ == base_.stop; }));
     primary_->send_formed();
     ASSERT_TRUE(run_until([&] { return formed_; }));
 
-    testing::Sampler sampler(6);
+    testing::Sampler sampler(6, 100);
     std::vector<Record> sent;
     for (int i = 0; i < 1000; ++i) {
         sent.push_back(sampler.record());
@@ -214,7 +214,7 @@ TEST_F(Channel, RecordsSentDuringTheTransferFollowTheState) {
     start_both();
     memory_ = testing::Sampler(7).noise(kMemory);
     primary_->send_state(base_, memory_, nullptr, {}, nullptr);
-    testing::Sampler sampler(8);
+    testing::Sampler sampler(8, 100);
     std::vector<Record> sent;
     for (int i = 0; i < 500; ++i) {
         sent.push_back(sampler.record());
@@ -237,7 +237,7 @@ TEST_F(Channel, HeartbeatsGoBothWaysWithoutAnyNews) {
 TEST_F(Channel, AfterSuspicionNothingIsAcknowledged) {
     pair();
     backup_->stop_acknowledging();
-    testing::Sampler sampler(9);
+    testing::Sampler sampler(9, 100);
     primary_->send_record(sampler.record());
     primary_->flush();
     ASSERT_TRUE(run_until([&] { return received_.size() == 1; }));
@@ -320,7 +320,7 @@ TEST_F(Channel, GarbageIsDroppedNamedOnceAndHarmsNobody) {
     bytes_until_closed(greedy);
     EXPECT_EQ(warnings_.size(), 3U);
 
-    primary_->send_record(testing::Sampler(11).record());
+    primary_->send_record(testing::Sampler(11, 100).record());
     primary_->flush();
     EXPECT_TRUE(run_until([&] { return received_.size() == 1; }));
 }
@@ -392,7 +392,7 @@ TEST_F(Channel, ASlowPeerMeetsABound) {
     ChannelOptions options;
     options.max_backlog = {1U << 20};
     pair(options);
-    testing::Sampler sampler(13);
+    testing::Sampler sampler(13, 100);
     for (int i = 0; i < 100'000 && primary_closed_.empty() && primary_->is_open(); ++i) {
         Record record = sampler.record();
         primary_->send_record(record);  // the I/O never runs: nobody takes it
@@ -445,7 +445,7 @@ TEST_F(Channel, HandlersMayDestroyTheirConnection) {
     pair();
     on_records_ = [&] { backup_.reset(); };
     acknowledging_ = false;
-    testing::Sampler sampler(14);
+    testing::Sampler sampler(14, 100);
     for (int i = 0; i < 10; ++i) {
         primary_->send_record(sampler.record());
         primary_->flush();  // the first record is one frame, the others gather in a second: it finds nobody

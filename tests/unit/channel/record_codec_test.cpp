@@ -204,7 +204,6 @@ TEST(RecordCodecDeathTest, ARecordThatNoDecoderTakesIsAProgrammersError) {
     EXPECT_DEATH(RecordEncoder().encode(huge, bytes), "more input than one record holds");
 }
 
-}  // namespace
 // A mark and the record that completes it are two entries of one stop.
 TEST(RecordCodec, MarkIsCompletedByARecordOfTheSameStop) {
     RecordEncoder encoder;
@@ -231,4 +230,15 @@ TEST(RecordCodec, MarkIsCompletedByARecordOfTheSameStop) {
     }
 }
 
+TEST(RecordCodec, AMarkWithInputIsRefused) {
+    Record record = idle_record();
+    record.mark = true;
+    record.input = {};
+    record.input.answer = testing::bytes_of("too early");
+    std::vector<std::byte> bytes;
+    RecordEncoder().encode(record, bytes);
+    EXPECT_EQ(std::get<RecordFault>(decode_fresh(bytes)), RecordFault::bad_value);
+}
+
+}  // namespace
 }  // namespace understudy::channel

@@ -33,7 +33,7 @@ inline std::string hex(std::span<const std::byte> bytes) {
 
 class Sampler {
   public:
-    explicit Sampler(std::uint64_t seed) : random_(seed) {}
+    explicit Sampler(std::uint64_t seed, std::uint64_t base_stop = 0) : random_(seed), stop_(base_stop) {}
 
     std::uint64_t below(std::uint64_t limit) { return random_() % limit; }
 
@@ -73,7 +73,7 @@ class Sampler {
 
   private:
     std::mt19937_64 random_;
-    std::uint64_t stop_ = 0;
+    std::uint64_t stop_;
     std::uint64_t count_ = 0;
     std::int64_t clock_ = 0;
 };
