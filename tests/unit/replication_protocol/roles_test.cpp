@@ -4,6 +4,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
+
 namespace understudy::replication {
 namespace {
 
@@ -240,6 +243,14 @@ TEST(Roles, WithoutAMajorityNobodyGoesOn) {
         EXPECT_EQ(b(answer(ticket, Verdict::unknown)), "Deciding:");
         EXPECT_EQ(b(tick(static_cast<int>(ticket * 50))), fmt::format("Deciding: test_and_set#{}(2,B)", ticket + 1));
     }
+}
+
+// The table stands in docs/protocol.md, row by row as the code has it.
+TEST(Roles, TheDocumentedTableIsTheCodes) {
+    std::ifstream file(UNDERSTUDY_SOURCE_DIR "/docs/protocol.md");
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    EXPECT_NE(text.find("\n" + describe_transitions() + "\n"), std::string::npos) << "docs/protocol.md should contain\n"
+                                                                                  << describe_transitions();
 }
 
 }  // namespace
