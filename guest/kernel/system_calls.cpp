@@ -183,7 +183,44 @@ constexpr Table make_table() {
     t.set<sys_alarm>(__NR_alarm);
     t.set<sys_getitimer>(__NR_getitimer);
     t.set<sys_setitimer>(__NR_setitimer);
-//NET
+
+    t.set<sys_epoll_create>(__NR_epoll_create);
+    t.set<sys_epoll_create1>(__NR_epoll_create1);
+    t.set<sys_epoll_ctl>(__NR_epoll_ctl);
+    t.set<sys_epoll_wait>(__NR_epoll_wait);
+    t.set<sys_epoll_pwait>(__NR_epoll_pwait);
+    t.set<sys_epoll_pwait2>(__NR_epoll_pwait2);
+
+    t.set<sys_poll>(__NR_poll);
+    t.set<sys_ppoll>(__NR_ppoll);
+    t.set<sys_select>(__NR_select);
+    t.set<sys_pselect6>(__NR_pselect6);
+
+    t.set<sys_pipe>(__NR_pipe);
+    t.set<sys_pipe2>(__NR_pipe2);
+    t.set<sys_eventfd>(__NR_eventfd);
+    t.set<sys_eventfd2>(__NR_eventfd2);
+    t.set<sys_timerfd_create>(__NR_timerfd_create);
+    t.set<sys_timerfd_settime>(__NR_timerfd_settime);
+    t.set<sys_timerfd_gettime>(__NR_timerfd_gettime);
+
+    t.set<sys_socket>(__NR_socket);
+    t.set<sys_bind>(__NR_bind);
+    t.set<sys_listen>(__NR_listen);
+    t.set<sys_accept>(__NR_accept);
+    t.set<sys_accept4>(__NR_accept4);
+    t.set<sys_connect>(__NR_connect);
+    t.set<sys_sendto>(__NR_sendto);
+    t.set<sys_recvfrom>(__NR_recvfrom);
+    t.set<sys_sendmsg>(__NR_sendmsg);
+    t.set<sys_recvmsg>(__NR_recvmsg);
+    t.set<sys_sendmmsg>(__NR_sendmmsg);
+    t.set<sys_recvmmsg>(__NR_recvmmsg);
+    t.set<sys_shutdown>(__NR_shutdown);
+    t.set<sys_getsockname>(__NR_getsockname);
+    t.set<sys_getpeername>(__NR_getpeername);
+    t.set<sys_getsockopt>(__NR_getsockopt);
+    t.set<sys_setsockopt>(__NR_setsockopt);
     return t;
 }
 

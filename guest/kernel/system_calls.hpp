@@ -158,7 +158,6 @@ Result sys_timerfd_gettime(int fd, void* current);
 
 // net/socket_calls.cpp
 Result sys_socket(int family, unsigned type, int protocol);
-Result sys_socketpair(int family, unsigned type, int protocol, int* pair);
 Result sys_bind(int fd, const SocketAddress* address, std::uint32_t size);
 Result sys_listen(int fd, int backlog);
 Result sys_accept(int fd, SocketAddress* address, std::uint32_t* size);

@@ -2,6 +2,7 @@
 #include <linux/time.h>
 #include <linux/times.h>
 
+#include "guest/kernel/clock_ids.hpp"
 #include "guest/kernel/events.hpp"
 #include "guest/kernel/linux.hpp"
 #include "guest/kernel/system_calls.hpp"
