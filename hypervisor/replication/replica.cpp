@@ -41,6 +41,9 @@ constexpr auto kLagInterval = 200ms;
 constexpr auto kComparedInterval = 1s;
 constexpr auto kArbiterTimeout = 1000ms;
 constexpr Bytes kMaxHeldOutputs = 32_MiB;
+// Until the backup is in place neither side is silent for long on purpose, but both are busy with much memory; nothing
+// waits for them yet.
+constexpr auto kTransferSuspicion = 3s;
 constexpr auto kLastWords = 100ms;  // for what is still queued when a replica ends
 
 std::chrono::nanoseconds since_epoch() {
@@ -483,11 +486,12 @@ void Replica::candidate(std::unique_ptr<channel::Connection> connection, const c
 }
 
 void Replica::attend_backup() {
-    suspicion_.emplace(since_epoch(), config_.suspicion);
+    suspicion_.emplace(since_epoch(), kTransferSuspicion);
     channel::Connection::Handlers handlers;
     handlers.on_heard = [this] { heard(); };
     handlers.on_ready = [this] {
         if (const auto peer = roles_.peer()) {
+            suspicion_.emplace(since_epoch(), config_.suspicion);
             feed(event::BackupReady{*peer});
         }
     };
@@ -498,7 +502,7 @@ void Replica::attend_backup() {
 }
 
 void Replica::attend_primary() {
-    suspicion_.emplace(since_epoch(), config_.suspicion);
+    suspicion_.emplace(since_epoch(), kTransferSuspicion);
     channel::Connection::Handlers handlers;
     handlers.on_heard = [this] { heard(); };
     handlers.on_report = [this](const channel::Report& report) { retention_.released(report.released); };
@@ -545,6 +549,7 @@ void Replica::state_from_primary(const std::vector<std::byte>& vcpu_state) {
     feed(event::StateReceived{});
     start_vcpu({replayer_.get(), following_sink_.get()});
     peer_->send_ready();
+    suspicion_.emplace(since_epoch(), config_.suspicion);
 }
 
 void Replica::records_from_primary(std::vector<channel::ReceivedRecord> records) {
@@ -598,7 +603,7 @@ void Replica::lose_peer(const std::string& why) {
 void Replica::tick() {
     retired_.reset();
     if (suspicion_ && suspicion_->tick(since_epoch())) {
-        lose_peer(fmt::format("nothing heard for {} ms", config_.suspicion.count()));
+        lose_peer("nothing was heard from it for too long");
     }
     feed(event::Tick{since_epoch()});
     end_guest_if_over();
