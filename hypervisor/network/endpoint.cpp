@@ -18,7 +18,8 @@ namespace understudy::network {
 namespace {
 
 constexpr std::string_view kUnixPrefix = "unix:";
-constexpr int kBacklog = 16;
+// A scan of ports must not cost a replica the second after which a turned-away SYN is sent again.
+constexpr int kBacklog = 512;
 
 const sockaddr* generic(const sockaddr_storage& address) {
     return std::bit_cast<const sockaddr*>(&address);

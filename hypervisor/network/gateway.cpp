@@ -241,6 +241,7 @@ class Gateway::Server {
         send_notice(voice_->fd.get(), MessageKind::welcome, {});
         // The host's side need not ask for the guest's address, nor wait for the answer.
         network_.input(gratuitous_arp(ArpForm::request, hello.mac, htonl(kGuestAddress)));
+        network_.dispatch({});  // what waited for the address leaves now, not at the next tick
         report(GatewayEvent::Kind::attached, hello.rank, {}, to_guest_.frames());
         take_messages();  // frames may have come right behind the hello
     }

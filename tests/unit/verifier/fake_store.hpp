@@ -93,6 +93,22 @@ class FakeStore {
     bool drop_ = false;
 };
 
+[[nodiscard]] inline std::string encode(const Reply& reply) {
+    switch (reply.kind) {
+        case Reply::Kind::status:
+            return "+" + reply.text + "\r\n";
+        case Reply::Kind::error:
+            return "-" + reply.text + "\r\n";
+        case Reply::Kind::integer:
+            return ":" + std::to_string(reply.integer) + "\r\n";
+        case Reply::Kind::text:
+            return "$" + std::to_string(reply.text.size()) + "\r\n" + reply.text + "\r\n";
+        case Reply::Kind::nil:
+            break;
+    }
+    return "$-1\r\n";
+}
+
 // The words of the first request in `bytes`, which are removed; nothing while it is incomplete. For well-formed
 // requests.
 inline std::vector<std::string> take_request(std::string& bytes) {

@@ -81,29 +81,13 @@ class FakeServer {
                 if (words.empty()) {
                     break;
                 }
-                answers += encode(server.store_.execute(words));
+                answers += testing::encode(server.store_.execute(words));
                 if (server.store_.take_drop()) {
                     return;  // the last reference goes, the socket closes
                 }
             }
             asio::write(socket, asio::buffer(answers));
             read();
-        }
-
-        static std::string encode(const Reply& reply) {
-            switch (reply.kind) {
-                case Reply::Kind::status:
-                    return "+" + reply.text + "\r\n";
-                case Reply::Kind::error:
-                    return "-" + reply.text + "\r\n";
-                case Reply::Kind::integer:
-                    return ":" + std::to_string(reply.integer) + "\r\n";
-                case Reply::Kind::text:
-                    return "$" + std::to_string(reply.text.size()) + "\r\n" + reply.text + "\r\n";
-                case Reply::Kind::nil:
-                    break;
-            }
-            return "$-1\r\n";
         }
 
         FakeServer& server;
