@@ -89,15 +89,14 @@ void add_to_bridge(int control, const TapName& name) {
     }
 }
 
-void bring(int control, const std::string& device, bool up) {
+void bring_up(int control, const std::string& device) {
     ifreq request = request_for(device);
     if (::ioctl(control, SIOCGIFFLAGS, &request) != 0) {
         throw Error::from_errno("cannot read the state of the tap " + device, errno);
     }
-    const auto flag = static_cast<short>(IFF_UP);
-    request.ifr_flags = static_cast<short>(up ? request.ifr_flags | flag : request.ifr_flags & ~flag);
+    request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
     if (::ioctl(control, SIOCSIFFLAGS, &request) != 0) {
-        throw Error::from_errno("cannot bring the tap " + device + (up ? " up" : " down"), errno);
+        throw Error::from_errno("cannot bring the tap " + device + " up", errno);
     }
 }
 
@@ -113,17 +112,18 @@ class TapDevice : public std::enable_shared_from_this<TapDevice> {
           control_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)),
           device_(io, open_tap(name_.device).release()),
           buffer_(kReadBuffer) {
-        // A tap that is down carries nothing, so the bridge can have it before this replica may speak.
-        bring(control_.get(), name_.device, false);
+        // The device comes up now, because the kernel takes its time to let frames through. The replica is silent all
+        // the same: it writes nothing, so that no bridge learns this port, and what arrives is thrown away.
         silence_ipv6(name_.device);
         if (!name_.bridge.empty()) {
             add_to_bridge(control_.get(), name_);
         }
+        bring_up(control_.get(), name_.device);
     }
 
     void speak() {
         if (!std::exchange(speaking_, true)) {
-            bring(control_.get(), name_.device, true);
+            discard_backlog();
             wait_readable();
         }
         if (ipv4_address_ != 0) {
@@ -160,6 +160,12 @@ class TapDevice : public std::enable_shared_from_this<TapDevice> {
     // The kernel takes a frame or, out of memory, refuses it: then it is lost, as on a wire.
     void write(const Frame& frame) {
         [[maybe_unused]] const ssize_t written = ::write(device_.native_handle(), frame.data(), frame.size());
+    }
+
+    // What was flooded to this port while another replica spoke. The kernel's queue is short, so this ends.
+    void discard_backlog() {
+        while (::read(device_.native_handle(), buffer_.data(), buffer_.size()) >= 0) {
+        }
     }
 
     void wait_readable() {
