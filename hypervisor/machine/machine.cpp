@@ -12,8 +12,9 @@
 namespace understudy::machine {
 namespace {
 
-// The flags a program can see and change: CF PF AF ZF SF DF OF. The rest (IF, IOPL, RF) differs between engines.
-constexpr std::uint64_t kProgramFlags = 0xcd5;
+// Of a program's flags only DF is compared. The arithmetic flags may stem from a counted branch: then they depend on the
+// raw counter cell, which a replica arms differently, and nothing uses them. IF, IOPL and RF differ between engines.
+constexpr std::uint64_t kComparedFlags = 0x400;
 constexpr std::uint64_t kArithmeticFlags = 0x8d5;
 constexpr std::uint64_t kCarry = 1;
 constexpr std::uint64_t kOutLength = 2;
@@ -281,7 +282,10 @@ void Machine::rewrite_syscall_site() {
 
 std::uint64_t Machine::registers_digest() const {
     engine::Registers registers = engine_->registers();
-    registers.rflags &= kProgramFlags;
+    registers.rflags &= kComparedFlags;
+    if (port_ == abi::kPortSyscall) {
+        registers.general[engine::kR11] &= kComparedFlags;  // SYSCALL has put the flags here
+    }
     // While an OUT is pending some engines report RIP before it, some behind.
     const auto* code = const_cast<GuestMemory&>(memory_).all().data();
     if (registers.rip + kOutLength <= memory_.size().value && code[registers.rip] == std::byte{kOutOpcode} &&
