@@ -90,7 +90,8 @@ void drop_exit_condition(const ChargedLoop& loop) {
 
 std::optional<ChargedLoop> as_charged_loop(llvm::Loop& loop, const Latches& latches, llvm::ScalarEvolution& evolution,
                                            const llvm::TargetTransformInfo& target) {
-    if (!loop.isLoopSimplifyForm() || calls_something(loop)) {
+    if (!loop.isLoopSimplifyForm() || loop.getLoopPreheader()->getTerminator()->getNumSuccessors() != 1 ||
+        calls_something(loop)) {
         return std::nullopt;
     }
     ChargedLoop charged{loop.getLoopPreheader(), loop.getHeader(), loop.getLoopLatch(), {}, nullptr, ~std::uint64_t{0}};
@@ -185,8 +186,10 @@ void charge_at_exits(const ChargedLoop& loop) {
     auto* counted = builder.CreatePHI(builder.getInt64Ty(), 2, "iterations.counted");
     counted->addIncoming(next, loop.latch);
     counted->addIncoming(builder.getInt64(-portion), refill);
-    before->addIncoming(builder.getInt64(-portion), loop.preheader);
-    before->addIncoming(counted, latch);
+    for (llvm::BasicBlock* from : llvm::predecessors(loop.header)) {  // a switch may come from the latch more than once
+        before->addIncoming(from == loop.preheader ? builder.getInt64(-portion) : static_cast<llvm::Value*>(counted),
+                            from);
+    }
 
     // Who leaves from the latch has this iteration counted, who leaves from elsewhere has not.
     for (llvm::BasicBlock* exit : loop.exits) {
