@@ -1,0 +1,55 @@
+// A process of ours: started, read line by line, signalled, and never left behind.
+#pragma once
+
+#include <sys/types.h>
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace understudy::tools {
+
+// Runs while the object lives: the destructor kills (SIGKILL) and reaps it. Should this process die first, by whatever
+// signal, the kernel kills the child (PR_SET_PDEATHSIG). One thread, the one that runs the io_context and that made the
+// child; handlers run there and never from inside a member function.
+class Child {
+  public:
+    struct Config {
+        std::vector<std::string> command;  // the executable's path, or its name to be found in PATH, and its arguments
+        std::filesystem::path log;         // standard output and standard error are appended here
+    };
+    // One line of standard output, without its newline. Lines longer than kMaxLine are cut there.
+    using LineHandler = std::function<void(std::string_view)>;
+    static constexpr std::size_t kMaxLine = 64 * 1024;
+
+    // Throws understudy::Error when the command cannot be executed.
+    Child(boost::asio::io_context& io, Config config, LineHandler on_line);
+    ~Child();
+    Child(const Child&) = delete;
+    Child& operator=(const Child&) = delete;
+
+    // False once the process has ended and all of its output was handled.
+    [[nodiscard]] bool running() const;
+    // The exit status of an ended process, 128 + signal if a signal ended it; -1 while it runs.
+    [[nodiscard]] int exit_status() const;
+    [[nodiscard]] pid_t pid() const;
+
+    // To a process that has ended: nothing happens.
+    void signal(int number);
+
+    // The last line of the log that is not blank and no event: what an ended process had to say for itself.
+    [[nodiscard]] std::string last_words() const;
+
+  private:
+    struct State;
+    std::shared_ptr<State> state_;
+};
+
+}  // namespace understudy::tools

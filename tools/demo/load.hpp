@@ -1,0 +1,57 @@
+// The clients of the demonstration: one that verifies (tools/verifier.hpp), and redis-benchmark for load.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "tools/demo/stage.hpp"
+#include "tools/verifier.hpp"
+
+namespace understudy::tools {
+
+// What the verifying client found since the last time it was asked.
+struct Findings {
+    std::uint64_t acked_writes = 0;
+    std::uint64_t lost_acked_writes = 0;
+    std::uint64_t contradictions = 0;
+    std::uint64_t dropped_connections = 0;
+};
+
+class Load {
+  public:
+    // The server is at 127.0.0.1:`port`.
+    Load(Stage& stage, std::uint16_t port, unsigned connections);
+
+    // Returns when the clients are at work. Throws understudy::Error when they are not within `timeout`.
+    void start(std::chrono::milliseconds timeout);
+
+    // The fault is about to happen: the gap counts from here.
+    void mark_fault() { verifier_.mark(); }
+    // Waits until every connection has had its answer, reads every acknowledged write back, and returns the longest
+    // that any connection waited since the mark.
+    [[nodiscard]] std::chrono::nanoseconds gap_since_fault(std::chrono::milliseconds timeout);
+    // Reads every acknowledged write back and returns what was found since the last call of this function.
+    [[nodiscard]] Findings check(std::chrono::milliseconds timeout);
+
+    [[nodiscard]] std::chrono::nanoseconds longest_gap() const { return verifier_.since_start().longest_gap; }
+
+    // In words; empty: there was none.
+    [[nodiscard]] std::string first_finding() const { return verifier_.since_start().first_finding; }
+
+    // Ends redis-benchmark, checks a last time and closes the connections. The findings are those since the last
+    // check().
+    [[nodiscard]] Findings finish(std::chrono::milliseconds timeout);
+
+  private:
+    [[nodiscard]] Findings since_last();
+
+    Stage& stage_;
+    std::uint16_t port_;
+    Verifier verifier_;
+    std::shared_ptr<Child> benchmark_;
+    VerifierFigures last_;
+};
+
+}  // namespace understudy::tools

@@ -1,0 +1,38 @@
+// A TCP relay that can become a partition: the network between two hosts, on one machine and without root.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace understudy::tools {
+
+// Accepts connections on a port of its own and forwards each to the target, both ways. One thread, the io_context's.
+class Relay {
+  public:
+    // `target` is "127.0.0.1:PORT". Throws understudy::Error.
+    Relay(boost::asio::io_context& io, const std::string& target);
+    ~Relay();
+    Relay(const Relay&) = delete;
+    Relay& operator=(const Relay&) = delete;
+
+    // "127.0.0.1:PORT", where to connect to.
+    [[nodiscard]] std::string address() const;
+
+    // From now on nothing is forwarded, as if every packet were lost: connections stay open and silent.
+    void stall();
+    // From now on every connection is broken at once, the present ones and those to come.
+    void cut();
+
+    [[nodiscard]] std::uint64_t bytes_forwarded() const;
+
+  private:
+    struct State;
+    std::shared_ptr<State> state_;
+};
+
+}  // namespace understudy::tools

@@ -1,0 +1,59 @@
+// One replica of the demonstration: a `understudy primary` or `understudy backup` process and what it has reported.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tools/demo/child.hpp"
+#include "tools/demo/stage.hpp"
+#include "tools/event.hpp"
+
+namespace understudy::tools {
+
+class Replica {
+  public:
+    // `host` names it in the timeline, where its events appear as they come.
+    Replica(Stage& stage, std::string host, std::vector<std::string> command);
+
+    [[nodiscard]] const std::string& host() const { return host_; }
+    [[nodiscard]] const std::string& address() const { return address_; }  // empty until it listens
+    [[nodiscard]] const std::string& role() const { return role_; }
+    [[nodiscard]] std::uint64_t generation() const { return generation_; }
+    [[nodiscard]] bool running() const { return child_->running(); }
+
+    // It has gone live: as the survivor of a pair, it speaks for the guest alone. The times are its own.
+    [[nodiscard]] bool went_live() const { return takeover_ms_.has_value(); }
+    [[nodiscard]] std::optional<double> takeover_ms() const { return takeover_ms_; }
+
+    [[nodiscard]] std::uint64_t lag_records() const { return lag_records_; }
+    [[nodiscard]] double lag_ms() const { return lag_ms_; }
+    [[nodiscard]] std::uint64_t compared_stops() const { return compared_stops_; }
+    [[nodiscard]] std::uint64_t divergences() const { return divergences_; }
+
+    void signal(int number) { child_->signal(number); }
+    // It is about to be killed, or to lose: its end is expected.
+    void expect_end() { stage_.dismiss(child_); }
+    void expect_run() { stage_.expect(host_, child_); }
+
+  private:
+    void handle(std::string_view line);
+    void handle_role(const Event& event);
+
+    Stage& stage_;
+    std::string host_;
+    std::string address_;
+    std::string role_;
+    std::uint64_t generation_ = 0;
+    std::uint64_t lag_records_ = 0;
+    double lag_ms_ = 0;
+    std::optional<double> takeover_ms_;
+    std::uint64_t compared_stops_ = 0;
+    std::uint64_t divergences_ = 0;
+    bool transfer_said_ = false;
+    std::shared_ptr<Child> child_;  // last: its handler uses the rest
+};
+
+}  // namespace understudy::tools

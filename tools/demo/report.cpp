@@ -1,0 +1,100 @@
+#include "tools/demo/report.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "tools/event.hpp"
+
+namespace understudy::tools {
+namespace {
+
+std::uint64_t sum(const std::vector<Round>& rounds, std::uint64_t Round::*member) {
+    return std::accumulate(rounds.begin(), rounds.end(), std::uint64_t{0},
+                           [&](std::uint64_t total, const Round& round) { return total + round.*member; });
+}
+
+std::string json_of(const Round& round) {
+    return fmt::format(
+        R"({{"fault":"{}","gap_ms":{:.1f},"takeover_ms":{},"acked_writes":{},"lost_acked_writes":{},)"
+        R"("contradictions":{},"dropped_connections":{},"generation":{},"went_on":{},"lag_records":{}}})",
+        name_of(round.fault), round.gap_ms, round.takeover_ms ? fmt::format("{:.1f}", *round.takeover_ms) : "null",
+        round.acked_writes, round.lost_acked_writes, round.contradictions, round.dropped_connections, round.generation,
+        json_string(round.went_on), round.lag_records);
+}
+
+}  // namespace
+
+std::string_view name_of(Fault fault) {
+    switch (fault) {
+        case Fault::kill:
+            return "kill";
+        case Fault::stop:
+            return "stop";
+        case Fault::partition:
+            return "partition";
+    }
+    return "";
+}
+
+std::vector<std::string> Report::broken_promises() const {
+    std::vector<std::string> broken;
+    if (!failure.empty()) {
+        broken.push_back(failure);
+    }
+    if (const auto lost = sum(rounds, &Round::lost_acked_writes); lost > 0) {
+        broken.push_back(fmt::format("{} acknowledged writes were lost", lost));
+    }
+    if (const auto contradictions = sum(rounds, &Round::contradictions); contradictions > 0) {
+        broken.push_back(fmt::format("{} answers contradict earlier ones", contradictions));
+    }
+    if (const auto dropped = sum(rounds, &Round::dropped_connections); dropped > 0) {
+        broken.push_back(fmt::format("{} connections were dropped", dropped));
+    }
+    if (!finding.empty()) {
+        broken.push_back("the first finding: " + finding);
+    }
+    if (divergences > 0) {
+        broken.push_back(fmt::format("a replay differed from its recording at {} stops", divergences));
+    }
+    // What was not observed is not promised either.
+    if (rounds.empty() || std::ranges::any_of(rounds, [](const Round& round) { return round.acked_writes == 0; })) {
+        broken.emplace_back("there was a round without an acknowledged write");
+    }
+    if (compared_stops == 0) {
+        broken.emplace_back("no replay was compared with its recording");
+    }
+    return broken;
+}
+
+std::string Report::to_json() const {
+    std::string list;
+    for (const Round& round : rounds) {
+        list += (list.empty() ? "" : ",") + json_of(round);
+    }
+    return fmt::format(
+        R"({{"rounds":[{}],"seed":{},"longest_gap_ms":{:.1f},"compared_stops":{},"divergences":{},"failure":{},"ok":{}}})",
+        list, seed, longest_gap_ms, compared_stops, divergences, json_string(failure), ok());
+}
+
+std::string Report::to_text() const {
+    std::string text = fmt::format(
+        "\n"
+        "  acknowledged writes          {:>10}\n"
+        "  acknowledged writes lost     {:>10}\n"
+        "  connections dropped          {:>10}\n"
+        "  longest gap a client saw     {:>10.0f} ms\n"
+        "  replayed stops compared      {:>10}\n"
+        "  of these different           {:>10}\n"
+        "\n",
+        sum(rounds, &Round::acked_writes), sum(rounds, &Round::lost_acked_writes),
+        sum(rounds, &Round::dropped_connections), longest_gap_ms, compared_stops, divergences);
+    for (const std::string& promise : broken_promises()) {
+        text += fmt::format("  BROKEN: {}\n", promise);
+    }
+    return text + fmt::format("  verdict: {} (seed {})\n",
+                              ok() ? "the guest survived, nobody noticed more than a pause" : "FAILED", seed);
+}
+
+}  // namespace understudy::tools

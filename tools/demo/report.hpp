@@ -1,0 +1,48 @@
+// What the demonstration found, and whether that is what Understudy promises.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace understudy::tools {
+
+enum class Fault { kill, stop, partition };
+
+[[nodiscard]] std::string_view name_of(Fault fault);
+
+struct Round {
+    Fault fault = Fault::kill;
+    double gap_ms = 0;                  // the longest that a client waited for an answer from the fault on
+    std::optional<double> takeover_ms;  // death seen to guest running; empty: the primary won and went on
+    // Until the guest was protected again.
+    std::uint64_t acked_writes = 0;
+    std::uint64_t lost_acked_writes = 0;
+    std::uint64_t contradictions = 0;  // answers that no order of the requests explains
+    std::uint64_t dropped_connections = 0;
+    std::uint64_t generation = 0;   // that the fault ended
+    std::string went_on{};          // the host that did
+    std::uint64_t lag_records = 0;  // the backup's, last reported before the fault
+};
+
+struct Report {
+    std::uint64_t seed = 0;
+    std::vector<Round> rounds;
+    double longest_gap_ms = 0;         // that a client saw from the first request to the last
+    std::uint64_t compared_stops = 0;  // at which a backup compared its state with the primary's
+    std::uint64_t divergences = 0;
+    std::string finding{};  // the first loss, contradiction or dropped connection, in words
+    std::string failure{};  // why the demonstration could not go on to its end; empty: it did
+
+    // Every promise that does not hold, one line each; empty when all do.
+    [[nodiscard]] std::vector<std::string> broken_promises() const;
+    [[nodiscard]] bool ok() const { return broken_promises().empty(); }
+
+    [[nodiscard]] std::string to_json() const;
+    // The verdict, several lines.
+    [[nodiscard]] std::string to_text() const;
+};
+
+}  // namespace understudy::tools

@@ -1,0 +1,237 @@
+#include "tools/demo/scenario.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <csignal>
+#include <utility>
+
+#include "common/error.hpp"
+
+namespace understudy::tools {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::uint16_t kGuestPort = 6379;
+constexpr std::size_t kArbiters = 3;
+constexpr const char* kVm = "kv";
+
+// What each step may take on a loaded machine; none of them is a measurement.
+constexpr auto kStartTime = 20s;
+constexpr auto kProtectionTime = 60s;
+constexpr auto kTakeoverTime = 20s;
+constexpr auto kVerificationTime = 60s;
+
+double milliseconds(std::chrono::nanoseconds duration) {
+    return std::chrono::duration<double, std::milli>(duration).count();
+}
+
+void add(const Findings& findings, Round& round) {
+    round.acked_writes += findings.acked_writes;
+    round.lost_acked_writes += findings.lost_acked_writes;
+    round.contradictions += findings.contradictions;
+    round.dropped_connections += findings.dropped_connections;
+}
+
+}  // namespace
+
+Scenario::Scenario(Stage& stage, ScenarioOptions options)
+    : stage_(stage), options_(std::move(options)), random_(options_.seed) {}
+
+void Scenario::run(Report& report) {
+    start_arbiters();
+    start_gateway();
+    start_primary();
+    start_backup();
+    await_protection();
+    start_clients();
+    try {
+        for (unsigned i = 1; i <= options_.rounds; ++i) {
+            stage_.timeline().say(fmt::format("round {}", i),
+                                  fmt::format("of {}: {}", options_.rounds, name_of(options_.fault)));
+            play_round(report.rounds.emplace_back());
+        }
+        add(load_->finish(kVerificationTime), report.rounds.back());
+    } catch (...) {
+        conclude(report);
+        throw;
+    }
+    conclude(report);
+}
+
+std::vector<std::string> Scenario::command(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.begin(), options_.executable.string());
+    return arguments;
+}
+
+std::string Scenario::next_host() {
+    return fmt::format("host {}", ++hosts_);
+}
+
+void Scenario::start_primary() {
+    primary_ = std::make_unique<Replica>(
+        stage_, next_host(),
+        command({"primary", "--name", kVm, "--program", options_.program.string(), "--memory", options_.memory,
+                 "--listen", "127.0.0.1:0", "--arbiter", arbiter_url_, "--network", gateway_endpoint_, "--json", "--",
+                 "--port", std::to_string(kGuestPort)}));
+    stage_.until([&] { return primary_->role() == "solo" && !primary_->address().empty(); }, kStartTime,
+                 "the primary to run the guest");
+}
+
+void Scenario::start_backup() {
+    std::string address = primary_->address();
+    if (options_.fault == Fault::partition) {
+        channel_ = std::make_unique<Relay>(stage_.io(), address);
+        address = channel_->address();
+    }
+    backup_ =
+        std::make_unique<Replica>(stage_, next_host(),
+                                  command({"backup", "--name", kVm, "--primary", address, "--listen", "127.0.0.1:0",
+                                           "--arbiter", arbiter_url_, "--network", gateway_endpoint_, "--json"}));
+}
+
+void Scenario::await_protection() {
+    stage_.until(
+        [&] {
+            return primary_->role() == "leading" && backup_->role() == "following" &&
+                   primary_->generation() == backup_->generation() && !backup_->address().empty();
+        },
+        kProtectionTime, "the guest to be protected");
+    stage_.timeline().say("pair", fmt::format("{} is protected by {}, generation {}", primary_->host(), backup_->host(),
+                                              primary_->generation()));
+}
+
+void Scenario::start_gateway() {
+    guest_port_ = free_ports(1).front();
+    gateway_endpoint_ = "gateway:unix:" + (stage_.directory().path() / "gateway").string();
+    bool listening = false;
+    servers_.push_back(
+        stage_.start("gateway",
+                     command({"gateway", "--listen", gateway_endpoint_.substr(std::string_view("gateway:").size()),
+                              "--forward", fmt::format("tcp:127.0.0.1:{}:{}", guest_port_, kGuestPort), "--json"}),
+                     [&listening](std::string_view line) {
+                         const auto event = parse_event(line);
+                         listening = listening || (event && event->kind() == "listening");
+                     }));
+    stage_.until([&] { return listening; }, kStartTime, "the gateway to listen");
+    stage_.timeline().say("gateway", fmt::format("127.0.0.1:{} leads to the guest's port {}", guest_port_, kGuestPort));
+}
+
+void Scenario::start_clients() {
+    load_ = std::make_unique<Load>(stage_, guest_port_, options_.connections);
+    load_->start(kStartTime);
+    stage_.timeline().say("clients", fmt::format("{} connections write, remember and verify; redis-benchmark adds load",
+                                                 options_.connections));
+}
+
+void Scenario::play_round(Round& round) {
+    stage_.pause(std::chrono::milliseconds(std::uniform_int_distribution<int>(500, 2500)(random_)));
+    round.fault = options_.fault;
+    round.generation = primary_->generation();
+    round.lag_records = backup_->lag_records();
+    stage_.timeline().say(backup_->host(),
+                          fmt::format("is {} records, {:.1f} ms behind", backup_->lag_records(), backup_->lag_ms()));
+    load_->mark_fault();
+    switch (options_.fault) {
+        case Fault::kill:
+            play_kill(round);
+            break;
+        case Fault::stop:
+            play_stop(round);
+            break;
+        case Fault::partition:
+            play_partition(round);
+            break;
+    }
+    round.went_on = primary_->host();
+    round.gap_ms = milliseconds(load_->gap_since_fault(kVerificationTime));
+    stage_.timeline().say("clients", fmt::format("longest gap {:.0f} ms", round.gap_ms));
+    start_backup();
+    await_protection();
+    add(load_->check(kVerificationTime), round);
+    stage_.timeline().say(
+        "clients", fmt::format("{} of {} acknowledged writes lost, {} connections dropped", round.lost_acked_writes,
+                               round.acked_writes, round.dropped_connections));
+}
+
+// The backup has become the voice of the guest, or the primary has remained it.
+void Scenario::survivor_is(std::unique_ptr<Replica>& survivor) {
+    if (&survivor == &backup_) {
+        std::swap(primary_, backup_);
+    }
+    retire(std::move(backup_));
+}
+
+void Scenario::retire(std::unique_ptr<Replica> replica) {
+    retired_.push_back(std::move(replica));
+}
+
+void Scenario::play_kill(Round& round) {
+    stage_.timeline().say(primary_->host(), "KILLED (SIGKILL)");
+    primary_->expect_end();
+    primary_->signal(SIGKILL);
+    stage_.until([&] { return backup_->went_live() && backup_->role() == "solo"; }, kTakeoverTime,
+                 "the backup to take over");
+    round.takeover_ms = backup_->takeover_ms();
+    survivor_is(backup_);
+}
+
+void Scenario::play_stop(Round& round) {
+    stage_.timeline().say(primary_->host(), "STOPPED (SIGSTOP)");
+    primary_->expect_end();
+    primary_->signal(SIGSTOP);
+    stage_.until([&] { return backup_->went_live() && backup_->role() == "solo"; }, kTakeoverTime,
+                 "the backup to take over");
+    round.takeover_ms = backup_->takeover_ms();
+    stage_.pause(1s);
+    stage_.timeline().say(primary_->host(), "CONTINUED (SIGCONT): it must find itself deposed");
+    primary_->signal(SIGCONT);
+    stage_.until([&] { return !primary_->running(); }, kTakeoverTime, "the deposed primary to end itself");
+    if (primary_->role() != "terminated") {
+        throw Error::format("{} was deposed and ended as '{}' instead of terminated", primary_->host(),
+                            primary_->role());
+    }
+    survivor_is(backup_);
+}
+
+void Scenario::play_partition(Round& round) {
+    stage_.timeline().say(
+        "network", fmt::format("PARTITIONED: nothing passes between {} and {}", primary_->host(), backup_->host()));
+    primary_->expect_end();
+    backup_->expect_end();
+    channel_->stall();
+    const auto won = [](const Replica& one, const Replica& other) {
+        return one.running() && one.role() == "solo" && !other.running();
+    };
+    stage_.until([&] { return won(*primary_, *backup_) || won(*backup_, *primary_); }, kTakeoverTime,
+                 "one replica to go on and the other to end itself");
+    const bool backup_won = won(*backup_, *primary_);
+    std::unique_ptr<Replica>& winner = backup_won ? backup_ : primary_;
+    Replica& loser = backup_won ? *primary_ : *backup_;
+    if (loser.role() != "terminated") {
+        throw Error::format("{} lost and ended as '{}' instead of terminated", loser.host(), loser.role());
+    }
+    if (backup_won) {
+        round.takeover_ms = winner->takeover_ms();
+    }
+    winner->expect_run();
+    survivor_is(winner);
+    channel_.reset();
+}
+
+void Scenario::conclude(Report& report) const {
+    report.longest_gap_ms = milliseconds(load_->longest_gap());
+    report.finding = load_->first_finding();
+    const auto add_replica = [&](const std::unique_ptr<Replica>& replica) {
+        if (replica) {
+            report.compared_stops += replica->compared_stops();
+            report.divergences += replica->divergences();
+        }
+    };
+    add_replica(primary_);
+    add_replica(backup_);
+    std::ranges::for_each(retired_, add_replica);
+}
+
+}  // namespace understudy::tools

@@ -1,0 +1,72 @@
+// The demonstration's script: three arbiters, a gateway, a protected guest, clients; then round after round a fault,
+// the takeover, and a new backup.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "tools/demo/load.hpp"
+#include "tools/demo/relay.hpp"
+#include "tools/demo/replica.hpp"
+#include "tools/demo/report.hpp"
+#include "tools/demo/stage.hpp"
+
+namespace understudy::tools {
+
+struct ScenarioOptions {
+    unsigned rounds = 2;
+    Fault fault = Fault::kill;
+    std::uint64_t seed = 0;
+    unsigned connections = 16;         // of the verifying client
+    std::string memory = "64M";        // the guest's
+    std::filesystem::path executable;  // of `understudy`: every process is this one
+    std::filesystem::path program;     // a server of the Redis protocol that takes --port
+};
+
+class Scenario {
+  public:
+    Scenario(Stage& stage, ScenarioOptions options);
+
+    // Plays all rounds; `report` holds what was found so far even when it throws understudy::Error.
+    void run(Report& report);
+
+  private:
+    void start_arbiters();
+    void start_gateway();
+    void start_primary();
+    void start_backup();
+    void start_clients();
+    void await_protection();
+
+    void play_round(Round& round);
+    // Each brings the fault about and returns when one replica goes on and the other is gone.
+    void play_kill(Round& round);
+    void play_stop(Round& round);
+    void play_partition(Round& round);
+
+    void survivor_is(std::unique_ptr<Replica>& survivor);
+    void retire(std::unique_ptr<Replica> replica);
+    void conclude(Report& report) const;
+    std::string next_host();
+    std::vector<std::string> command(std::vector<std::string> arguments) const;
+
+    Stage& stage_;
+    ScenarioOptions options_;
+    std::mt19937_64 random_;
+    std::string arbiter_url_;
+    std::string gateway_endpoint_;
+    std::uint16_t guest_port_ = 0;  // of this host, led to the guest's server
+    std::vector<std::shared_ptr<Child>> servers_;
+    std::unique_ptr<Relay> channel_;    // between the present pair, where it is to be partitioned
+    std::unique_ptr<Replica> primary_;  // speaks for the guest
+    std::unique_ptr<Replica> backup_;
+    std::vector<std::unique_ptr<Replica>> retired_;
+    std::unique_ptr<Load> load_;
+    unsigned hosts_ = 0;
+};
+
+}  // namespace understudy::tools

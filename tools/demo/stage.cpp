@@ -1,0 +1,103 @@
+#include "tools/demo/stage.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <boost/asio/ip/tcp.hpp>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <system_error>
+#include <utility>
+
+#include "common/error.hpp"
+
+namespace understudy::tools {
+
+namespace asio = boost::asio;
+
+TemporaryDirectory::TemporaryDirectory(std::string_view prefix) {
+    std::error_code ignored;
+    std::string name = (std::filesystem::temp_directory_path(ignored) / fmt::format("{}-XXXXXX", prefix)).string();
+    if (::mkdtemp(name.data()) == nullptr) {
+        throw Error::from_errno("cannot make the directory " + name, errno);
+    }
+    path_ = name;
+}
+
+TemporaryDirectory::~TemporaryDirectory() {
+    if (!kept_) {
+        std::error_code ignored;
+        std::filesystem::remove_all(path_, ignored);
+    }
+}
+
+void Timeline::say(std::string_view who, std::string_view what) const {
+    const std::chrono::duration<double> elapsed = Clock::now() - start_;
+    fmt::print("{:8.3f}  {:<14}  {}\n", elapsed.count(), who, what);
+    std::fflush(stdout);
+}
+
+Stage::Stage() : signals_(io_, SIGINT, SIGTERM), directory_("understudy-demo") {
+    signals_.async_wait([this](const boost::system::error_code& error, int) { interrupted_ = !error; });
+}
+
+std::shared_ptr<Child> Stage::start(const std::string& name, std::vector<std::string> command,
+                                    Child::LineHandler on_line) {
+    auto child = std::make_shared<Child>(io_, Child::Config{std::move(command), directory_.path() / (name + ".log")},
+                                         std::move(on_line));
+    expect(name, child);
+    return child;
+}
+
+void Stage::expect(const std::string& name, const std::shared_ptr<Child>& child) {
+    watched_.push_back({name, child});
+}
+
+void Stage::dismiss(const std::shared_ptr<Child>& child) {
+    std::erase_if(watched_, [&](const Entry& entry) { return entry.child == child; });
+}
+
+void Stage::check_processes() const {
+    for (const Entry& entry : watched_) {
+        if (!entry.child->running()) {
+            const std::string words = entry.child->last_words();
+            throw Error::format("{} ended with status {}{}{}", entry.name, entry.child->exit_status(),
+                                words.empty() ? "" : ": ", words);
+        }
+    }
+}
+
+void Stage::until(const std::function<bool()>& condition, std::chrono::milliseconds timeout, std::string_view what) {
+    const auto deadline = Clock::now() + timeout;
+    while (!condition()) {
+        if (interrupted_) {
+            throw Error("interrupted");
+        }
+        check_processes();
+        if (Clock::now() >= deadline) {
+            throw Error::format("waited {:.1f} s for {}", std::chrono::duration<double>(timeout).count(), what);
+        }
+        io_.run_one_until(deadline);
+    }
+}
+
+void Stage::pause(std::chrono::milliseconds duration) {
+    const auto end = Clock::now() + duration;
+    until([&] { return Clock::now() >= end; }, duration + std::chrono::seconds(1), "time to pass");
+}
+
+std::vector<std::uint16_t> free_ports(std::size_t count) {
+    using asio::ip::tcp;
+    asio::io_context io;
+    std::vector<tcp::acceptor> acceptors;  // all open at once, so that no port comes twice
+    std::vector<std::uint16_t> ports;
+    for (std::size_t i = 0; i < count; ++i) {
+        acceptors.emplace_back(io, tcp::endpoint(asio::ip::address_v4::loopback(), 0));
+        ports.push_back(acceptors.back().local_endpoint().port());
+    }
+    return ports;
+}
+
+}  // namespace understudy::tools

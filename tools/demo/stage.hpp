@@ -1,0 +1,89 @@
+// What a demonstration stands on: one thread with an event loop, a directory that goes away, processes that end with
+// it, and waiting that notices when something that should run does not.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tools/demo/child.hpp"
+
+namespace understudy::tools {
+
+// A new directory below $TMPDIR, removed with all that is in it unless keep() was called.
+class TemporaryDirectory {
+  public:
+    explicit TemporaryDirectory(std::string_view prefix);  // throws understudy::Error
+    ~TemporaryDirectory();
+    TemporaryDirectory(const TemporaryDirectory&) = delete;
+    TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+
+    [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+    void keep() { kept_ = true; }
+
+  private:
+    std::filesystem::path path_;
+    bool kept_ = false;
+};
+
+// A time since the start, who, and what happened: one line each, as it happens.
+class Timeline {
+  public:
+    using Clock = std::chrono::steady_clock;
+    void say(std::string_view who, std::string_view what) const;
+    [[nodiscard]] Clock::time_point start() const { return start_; }
+
+  private:
+    Clock::time_point start_ = Clock::now();
+};
+
+class Stage {
+  public:
+    using Clock = std::chrono::steady_clock;
+
+    Stage();
+
+    [[nodiscard]] boost::asio::io_context& io() { return io_; }
+    [[nodiscard]] TemporaryDirectory& directory() { return directory_; }
+    [[nodiscard]] const Timeline& timeline() const { return timeline_; }
+
+    // Starts a process whose output goes to <directory>/<name>.log. It must run until it is told to end (dismiss).
+    std::shared_ptr<Child> start(const std::string& name, std::vector<std::string> command, Child::LineHandler on_line);
+
+    // From now on the process may end without being missed; or, again, may not.
+    void expect(const std::string& name, const std::shared_ptr<Child>& child);
+    void dismiss(const std::shared_ptr<Child>& child);
+
+    // Runs the event loop until `condition` holds. Throws understudy::Error: `timeout` has passed ("waited 5 s for
+    // <what>"), a process ended that was not dismissed, or the user interrupted (SIGINT, SIGTERM).
+    void until(const std::function<bool()>& condition, std::chrono::milliseconds timeout, std::string_view what);
+
+    // Runs the event loop for that long, with the same watchfulness.
+    void pause(std::chrono::milliseconds duration);
+
+  private:
+    struct Entry {
+        std::string name;
+        std::shared_ptr<Child> child;
+    };
+
+    void check_processes() const;
+
+    boost::asio::io_context io_;
+    boost::asio::signal_set signals_;
+    bool interrupted_ = false;
+    TemporaryDirectory directory_;
+    Timeline timeline_;
+    std::vector<Entry> watched_;
+};
+
+// Ports of 127.0.0.1 that were free a moment ago: for servers that must know each other's before they start.
+[[nodiscard]] std::vector<std::uint16_t> free_ports(std::size_t count);
+
+}  // namespace understudy::tools
