@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <memory>
 #include <utility>
 
 #include "common/error.hpp"
@@ -32,6 +33,14 @@ void add(const Findings& findings, Round& round) {
     round.lost_acked_writes += findings.lost_acked_writes;
     round.contradictions += findings.contradictions;
     round.dropped_connections += findings.dropped_connections;
+}
+
+// Counts the servers that have said where they listen.
+Child::LineHandler count_listening(std::shared_ptr<std::size_t> count) {
+    return [count = std::move(count)](std::string_view line) {
+        const auto event = parse_event(line);
+        *count += event && event->kind() == "listening" ? 1 : 0;
+    };
 }
 
 }  // namespace
@@ -102,19 +111,36 @@ void Scenario::await_protection() {
                                               primary_->generation()));
 }
 
+void Scenario::start_arbiters() {
+    std::vector<std::string> addresses;
+    std::vector<std::string> peers;
+    for (const std::uint16_t port : free_ports(kArbiters)) {
+        addresses.push_back(fmt::format("127.0.0.1:{}", port));
+        peers.insert(peers.end(), {"--peer", fmt::format("{}={}", addresses.size(), addresses.back())});
+    }
+    arbiter_url_ = fmt::format("raft://{}", fmt::join(addresses, ","));
+    const auto listening = std::make_shared<std::size_t>(0);
+    for (std::size_t id = 1; id <= kArbiters; ++id) {
+        const std::string name = fmt::format("arbiter-{}", id);
+        auto line = command({"arbiter", "serve", "--id", std::to_string(id), "--data",
+                             (stage_.directory().path() / name).string(), "--insecure", "--json"});
+        line.insert(line.end(), peers.begin(), peers.end());
+        servers_.push_back(stage_.start(name, std::move(line), count_listening(listening)));
+    }
+    stage_.until([&] { return *listening == kArbiters; }, kStartTime, "the arbiters to listen");
+    stage_.timeline().say("arbiter", fmt::format("three servers at {}", fmt::join(addresses, ", ")));
+}
+
 void Scenario::start_gateway() {
     guest_port_ = free_ports(1).front();
     gateway_endpoint_ = "gateway:unix:" + (stage_.directory().path() / "gateway").string();
-    bool listening = false;
+    const auto listening = std::make_shared<std::size_t>(0);
     servers_.push_back(
         stage_.start("gateway",
                      command({"gateway", "--listen", gateway_endpoint_.substr(std::string_view("gateway:").size()),
                               "--forward", fmt::format("tcp:127.0.0.1:{}:{}", guest_port_, kGuestPort), "--json"}),
-                     [&listening](std::string_view line) {
-                         const auto event = parse_event(line);
-                         listening = listening || (event && event->kind() == "listening");
-                     }));
-    stage_.until([&] { return listening; }, kStartTime, "the gateway to listen");
+                     count_listening(listening)));
+    stage_.until([&] { return *listening == 1; }, kStartTime, "the gateway to listen");
     stage_.timeline().say("gateway", fmt::format("127.0.0.1:{} leads to the guest's port {}", guest_port_, kGuestPort));
 }
 
