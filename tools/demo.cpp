@@ -111,6 +111,10 @@ Command add_demo(CLI::App& root) {
         ->capture_default_str()
         ->check(CLI::Range(1, 1000));
     app->add_option("--memory", scenario.memory, "The guest's memory")->capture_default_str();
+    app->add_option("--suspicion", scenario.suspicion_ms,
+                    "Milliseconds of silence after which a replica takes its peer for lost; more on a busy machine")
+        ->capture_default_str()
+        ->check(CLI::Range(20, 60000));
     app->add_flag("--keep", options->keep, "Keep the directory with every process's log");
     app->footer("Example:\n  understudy demo --rounds 5 --fault stop --json report.json");
     return {app, [options] { return run(*options); }};

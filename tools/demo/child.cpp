@@ -9,6 +9,7 @@
 #include <array>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <cctype>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -16,11 +17,14 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "tools/event.hpp"
 
 namespace understudy::tools {
 namespace {
 
 namespace asio = boost::asio;
+
+constexpr std::size_t kMaxWords = 500;
 
 struct Pipe {
     int read = -1;
@@ -36,7 +40,7 @@ Pipe make_pipe() {
 }
 
 // Between fork and exec: only async-signal-safe calls.
-[[noreturn]] void become(char* const* arguments, pid_t parent, int output, int log, int failure) {
+[[noreturn]] void become(char* const* arguments, pid_t parent, int output, int errors, int failure) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent) {
         ::_exit(127);  // the parent died before the line above
@@ -46,7 +50,8 @@ Pipe make_pipe() {
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
     ::signal(SIGPIPE, SIG_DFL);
     const int nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (::dup2(nothing, STDIN_FILENO) >= 0 && ::dup2(output, STDOUT_FILENO) >= 0 && ::dup2(log, STDERR_FILENO) >= 0) {
+    if (::dup2(nothing, STDIN_FILENO) >= 0 && ::dup2(output, STDOUT_FILENO) >= 0 &&
+        ::dup2(errors, STDERR_FILENO) >= 0) {
         ::execvp(arguments[0], arguments);
     }
     const int error = errno;
@@ -54,7 +59,25 @@ Pipe make_pipe() {
     ::_exit(127);
 }
 
-pid_t spawn(std::vector<std::string> command, int output, int log) {
+int open_log(const std::filesystem::path& path) {
+    const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (file < 0) {
+        throw Error::from_errno("cannot write " + path.string(), errno);
+    }
+    return file;
+}
+
+// Keeps `words`, without blanks at its end, unless nothing is left of it.
+void keep_words(std::string words, std::string& last) {
+    while (!words.empty() && std::isspace(static_cast<unsigned char>(words.back())) != 0) {
+        words.pop_back();
+    }
+    if (!words.empty()) {
+        last = words.substr(0, kMaxWords);
+    }
+}
+
+pid_t spawn(std::vector<std::string> command, int output, int errors) {
     std::vector<char*> arguments;
     for (std::string& word : command) {
         arguments.push_back(word.data());
@@ -64,7 +87,7 @@ pid_t spawn(std::vector<std::string> command, int output, int log) {
     const pid_t parent = ::getpid();
     const pid_t pid = ::fork();
     if (pid == 0) {
-        become(arguments.data(), parent, output, log, failure.write);
+        become(arguments.data(), parent, output, errors, failure.write);
     }
     const int fork_error = errno;
     ::close(failure.write);
@@ -89,14 +112,12 @@ struct Child::State : std::enable_shared_from_this<Child::State> {
         : config(std::move(the_config)), on_line(std::move(the_handler)), output(io), process(io) {}
 
     void start() {
-        log = ::open(config.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-        if (log < 0) {
-            throw Error::from_errno("cannot write " + config.log.string(), errno);
-        }
+        log = open_log(config.log);
+        errors = open_log(config.errors);
         const Pipe pipe = make_pipe();
         output.assign(pipe.read);
         try {
-            pid = spawn(config.command, pipe.write, log);
+            pid = spawn(config.command, pipe.write, errors);
         } catch (...) {
             ::close(pipe.write);
             throw;
@@ -127,6 +148,9 @@ struct Child::State : std::enable_shared_from_this<Child::State> {
     void take(std::string_view bytes) {
         for (const char c : bytes) {
             if (c == '\n') {
+                if (const auto event = parse_event(line)) {
+                    keep_words(event->kind() == "console" ? event->text("text") : event->text("message"), last_told);
+                }
                 on_line(line);
                 line.clear();
             } else if (line.size() < kMaxLine) {
@@ -162,8 +186,10 @@ struct Child::State : std::enable_shared_from_this<Child::State> {
         output.close(ignored);
         process.close(ignored);
         on_line = nullptr;
-        if (log >= 0) {
-            ::close(std::exchange(log, -1));
+        for (int* const file : {&log, &errors}) {
+            if (*file >= 0) {
+                ::close(std::exchange(*file, -1));
+            }
         }
     }
 
@@ -172,12 +198,14 @@ struct Child::State : std::enable_shared_from_this<Child::State> {
     asio::posix::stream_descriptor output;
     asio::posix::stream_descriptor process;  // a pidfd: readable when the process has ended
     int log = -1;
+    int errors = -1;
     pid_t pid = -1;
     int status = -1;
     bool output_ended = false;
     bool abandoned = false;
     std::array<char, 16 * 1024> buffer{};
     std::string line;
+    std::string last_told;  // by an event
 };
 
 Child::Child(asio::io_context& io, Config config, LineHandler on_line)
@@ -213,14 +241,12 @@ void Child::signal(int number) {
 }
 
 std::string Child::last_words() const {
-    std::ifstream log(state_->config.log);
+    std::ifstream errors(state_->config.errors);
     std::string last;
-    for (std::string line; std::getline(log, line);) {
-        if (line.find_first_not_of(" \t\r") != std::string::npos && !line.starts_with('{')) {
-            last = line.substr(0, 500);
-        }
+    for (std::string line; std::getline(errors, line);) {
+        keep_words(line, last);
     }
-    return last;
+    return last.empty() ? state_->last_told : last;
 }
 
 }  // namespace understudy::tools

@@ -23,7 +23,8 @@ class Child {
   public:
     struct Config {
         std::vector<std::string> command;  // the executable's path, or its name to be found in PATH, and its arguments
-        std::filesystem::path log;         // standard output and standard error are appended here
+        std::filesystem::path log;         // standard output is appended here
+        std::filesystem::path errors;      // and standard error here
     };
     // One line of standard output, without its newline. Lines longer than kMaxLine are cut there.
     using LineHandler = std::function<void(std::string_view)>;
@@ -44,7 +45,8 @@ class Child {
     // To a process that has ended: nothing happens.
     void signal(int number);
 
-    // The last line of the log that is not blank and no event: what an ended process had to say for itself.
+    // What an ended process had to say for itself: the last line on standard error, or else the last message or console
+    // text that an event on standard output brought.
     [[nodiscard]] std::string last_words() const;
 
   private:

@@ -82,8 +82,8 @@ void Scenario::start_primary() {
     primary_ = std::make_unique<Replica>(
         stage_, next_host(),
         command({"primary", "--name", kVm, "--program", options_.program.string(), "--memory", options_.memory,
-                 "--listen", "127.0.0.1:0", "--arbiter", arbiter_url_, "--network", gateway_endpoint_, "--json", "--",
-                 "--port", std::to_string(kGuestPort)}));
+                 "--listen", "127.0.0.1:0", "--arbiter", arbiter_url_, "--network", gateway_endpoint_, "--suspicion",
+                 std::to_string(options_.suspicion_ms), "--json", "--", "--port", std::to_string(kGuestPort)}));
     stage_.until([&] { return primary_->role() == "solo" && !primary_->address().empty(); }, kStartTime,
                  "the primary to run the guest");
 }
@@ -94,10 +94,10 @@ void Scenario::start_backup() {
         channel_ = std::make_unique<Relay>(stage_.io(), address);
         address = channel_->address();
     }
-    backup_ =
-        std::make_unique<Replica>(stage_, next_host(),
-                                  command({"backup", "--name", kVm, "--primary", address, "--listen", "127.0.0.1:0",
-                                           "--arbiter", arbiter_url_, "--network", gateway_endpoint_, "--json"}));
+    backup_ = std::make_unique<Replica>(
+        stage_, next_host(),
+        command({"backup", "--name", kVm, "--primary", address, "--listen", "127.0.0.1:0", "--arbiter", arbiter_url_,
+                 "--network", gateway_endpoint_, "--suspicion", std::to_string(options_.suspicion_ms), "--json"}));
 }
 
 void Scenario::await_protection() {

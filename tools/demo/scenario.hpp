@@ -22,6 +22,7 @@ struct ScenarioOptions {
     Fault fault = Fault::kill;
     std::uint64_t seed = 0;
     unsigned connections = 16;         // of the verifying client
+    unsigned suspicion_ms = 100;       // silence after which a replica takes its peer for lost
     std::string memory = "64M";        // the guest's
     std::filesystem::path executable;  // of `understudy`: every process is this one
     std::filesystem::path program;     // a server of the Redis protocol that takes --port

@@ -45,8 +45,10 @@ Stage::Stage() : signals_(io_, SIGINT, SIGTERM), directory_("understudy-demo") {
 
 std::shared_ptr<Child> Stage::start(const std::string& name, std::vector<std::string> command,
                                     Child::LineHandler on_line) {
-    auto child = std::make_shared<Child>(io_, Child::Config{std::move(command), directory_.path() / (name + ".log")},
-                                         std::move(on_line));
+    auto child = std::make_shared<Child>(
+        io_,
+        Child::Config{std::move(command), directory_.path() / (name + ".out"), directory_.path() / (name + ".err")},
+        std::move(on_line));
     expect(name, child);
     return child;
 }

@@ -53,7 +53,8 @@ class Stage {
     [[nodiscard]] TemporaryDirectory& directory() { return directory_; }
     [[nodiscard]] const Timeline& timeline() const { return timeline_; }
 
-    // Starts a process whose output goes to <directory>/<name>.log. It must run until it is told to end (dismiss).
+    // Starts a process whose output goes to <directory>/<name>.out and .err. It must run until it is told to end
+    // (dismiss).
     std::shared_ptr<Child> start(const std::string& name, std::vector<std::string> command, Child::LineHandler on_line);
 
     // From now on the process may end without being missed; or, again, may not.
