@@ -151,7 +151,7 @@ void LogWriter::finish() {
 }
 
 std::string LogEnd::describe() const {
-    const std::string place = fmt::format("at byte {} after record {} (stop {})", offset, records, last.value);
+    std::string place = fmt::format("at byte {} after record {} (stop {})", offset, records, last.value);
     switch (how) {
         case How::finished:
             return fmt::format("the log ends {}", place);
