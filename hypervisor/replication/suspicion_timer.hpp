@@ -6,7 +6,6 @@
 // arbiter decides then. It costs a takeover, never a wrong answer.
 #pragma once
 
-#include <algorithm>
 #include <chrono>
 
 namespace understudy::replication {
@@ -15,19 +14,16 @@ class SuspicionTimer {
   public:
     using Time = std::chrono::nanoseconds;
     static constexpr Time kDefaultSuspicion = std::chrono::milliseconds(100);
-    // Until the peer is heard for the first time.
-    static constexpr Time kFirstWait = std::chrono::seconds(10);
     // A replica that keeps finding itself late blames its peer after this many excuses in one silence all the same: a
     // host that is always late would otherwise wait for ever.
     static constexpr int kMaxExcuses = 10;
 
-    explicit SuspicionTimer(Time now, Time suspicion = kDefaultSuspicion, Time first_wait = kFirstWait)
-        : suspicion_(suspicion), first_wait_(std::max(suspicion, first_wait)), heard_(now), ticked_(now) {}
+    explicit SuspicionTimer(Time now, Time suspicion = kDefaultSuspicion)
+        : suspicion_(suspicion), heard_(now), ticked_(now) {}
 
     // Anything arrived from the peer.
     void heard(Time now) {
         heard_ = now;
-        heard_once_ = true;
         excuses_ = 0;
     }
 
@@ -40,15 +36,13 @@ class SuspicionTimer {
             ++excuses_;
             heard_ = now;
         }
-        return now - heard_ >= (heard_once_ ? suspicion_ : first_wait_);
+        return now - heard_ >= suspicion_;
     }
 
   private:
     Time suspicion_;
-    Time first_wait_;
     Time heard_;
     Time ticked_;
-    bool heard_once_ = false;
     int excuses_ = 0;
 };
 

@@ -30,7 +30,6 @@ using std::chrono::seconds;
 constexpr Time kFaultsEnd = seconds(4);
 constexpr Time kEnd = seconds(8);
 constexpr Time kHeartbeat = milliseconds(25);
-constexpr Time kFirstWait = seconds(1);  // for a backup that is still setting up
 constexpr Time kTick = milliseconds(10);
 constexpr Time kArbiterTimeout = milliseconds(200);
 
@@ -442,7 +441,7 @@ class World {
 
     void take(Replica& replica, const WelcomeMessage& welcome) {
         replica.roles = RoleMachine::join({"vm", replica.id}, replica.link->ends[0]->id, welcome.generation);
-        replica.timer.emplace(now_, SuspicionTimer::kDefaultSuspicion, kFirstWait);
+        replica.timer.emplace(now_);
         feed(replica, event::Started{});
         tick(replica);
         heartbeat(replica, replica.link);
@@ -621,7 +620,7 @@ class World {
             record(replica, false);  // the state is taken at a stop that has its input
         }
         replica.link = waiting_;
-        replica.timer.emplace(now_, SuspicionTimer::kDefaultSuspicion, kFirstWait);
+        replica.timer.emplace(now_);
         replica.window.emplace(replica.guest.stop());
         send(replica, WelcomeMessage{a.generation});
         send(replica, StateMessage{replica.guest});
