@@ -26,6 +26,7 @@ void Load::start(std::chrono::milliseconds timeout) {
                               {"redis-benchmark", "-h", "127.0.0.1", "-p", std::to_string(port_), "-t", "set,get", "-c",
                                std::to_string(kBenchmarkClients), "-n", "1000000", "-r", "10000", "-l", "--csv"},
                               [](std::string_view) {});
+    stage_.expect("redis-benchmark", benchmark_);
 }
 
 std::chrono::nanoseconds Load::gap_since_fault(std::chrono::milliseconds timeout) {

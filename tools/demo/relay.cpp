@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
 #include <charconv>
+#include <future>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 #include "common/error.hpp"
@@ -105,23 +107,36 @@ class Session : public std::enable_shared_from_this<Session> {
 
 }  // namespace
 
-struct Relay::State : std::enable_shared_from_this<Relay::State> {
-    State(asio::io_context& io, const std::string& the_target)
-        : target(parse_endpoint(the_target)), acceptor(io, tcp::endpoint(asio::ip::address_v4::loopback(), 0)) {}
+struct Relay::State {
+    explicit State(const std::string& the_target)
+        : target(parse_endpoint(the_target)), acceptor(io, tcp::endpoint(asio::ip::address_v4::loopback(), 0)) {
+        port = acceptor.local_endpoint().port();
+        accept();
+        thread = std::thread([this] { io.run(); });
+    }
+
+    ~State() {
+        asio::post(io, [this] {
+            boost::system::error_code ignored;
+            acceptor.close(ignored);
+            close_sessions();
+        });
+        thread.join();  // nothing is left to wait for: run() returns
+    }
 
     void accept() {
-        acceptor.async_accept([self = shared_from_this()](const boost::system::error_code& error, tcp::socket client) {
+        acceptor.async_accept([this](const boost::system::error_code& error, tcp::socket client) {
             if (error) {
                 return;
             }
-            std::erase_if(self->sessions, [](const auto& session) { return session->closed(); });
-            if (self->shared->mode != Mode::cut && self->sessions.size() < kMaxSessions) {
-                self->sessions.push_back(std::make_shared<Session>(std::move(client), self->shared));
-                if (self->shared->mode == Mode::forwarding) {
-                    self->sessions.back()->start(self->target);
+            std::erase_if(sessions, [](const auto& session) { return session->closed(); });
+            if (shared->mode != Mode::cut && sessions.size() < kMaxSessions) {
+                sessions.push_back(std::make_shared<Session>(std::move(client), shared));
+                if (shared->mode == Mode::forwarding) {
+                    sessions.back()->start(target);
                 }
             }
-            self->accept();
+            accept();
         });
     }
 
@@ -132,38 +147,50 @@ struct Relay::State : std::enable_shared_from_this<Relay::State> {
         sessions.clear();
     }
 
+    // Runs `act` on the relay's thread and returns when it has run.
+    template <typename Act>
+    void perform(Act act) {
+        std::promise<void> done;
+        asio::post(io, [&] {
+            act();
+            done.set_value();
+        });
+        done.get_future().wait();
+    }
+
     static constexpr std::size_t kMaxSessions = 64;
+    asio::io_context io;
     tcp::endpoint target;
     tcp::acceptor acceptor;
+    std::uint16_t port = 0;
     const std::shared_ptr<Shared> shared = std::make_shared<Shared>();
     std::vector<std::shared_ptr<Session>> sessions;
+    std::thread thread;
 };
 
-Relay::Relay(asio::io_context& io, const std::string& target) : state_(std::make_shared<State>(io, target)) {
-    state_->accept();
-}
+Relay::Relay(const std::string& target) : state_(std::make_unique<State>(target)) {}
 
-Relay::~Relay() {
-    boost::system::error_code ignored;
-    state_->acceptor.close(ignored);
-    state_->close_sessions();
-}
+Relay::~Relay() = default;
 
 std::string Relay::address() const {
-    return fmt::format("127.0.0.1:{}", state_->acceptor.local_endpoint().port());
+    return fmt::format("127.0.0.1:{}", state_->port);
 }
 
 void Relay::stall() {
-    state_->shared->mode = Mode::stalled;
+    state_->perform([this] { state_->shared->mode = Mode::stalled; });
 }
 
 void Relay::cut() {
-    state_->shared->mode = Mode::cut;
-    state_->close_sessions();
+    state_->perform([this] {
+        state_->shared->mode = Mode::cut;
+        state_->close_sessions();
+    });
 }
 
 std::uint64_t Relay::bytes_forwarded() const {
-    return state_->shared->bytes_forwarded;
+    std::uint64_t bytes = 0;
+    state_->perform([&] { bytes = state_->shared->bytes_forwarded; });
+    return bytes;
 }
 
 }  // namespace understudy::tools

@@ -5,17 +5,14 @@
 #include <memory>
 #include <string>
 
-namespace boost::asio {
-class io_context;
-}
-
 namespace understudy::tools {
 
-// Accepts connections on a port of its own and forwards each to the target, both ways. One thread, the io_context's.
+// Accepts connections on a port of its own and forwards each to the target, both ways, on a thread of its own: what the
+// rest of the program does never delays what passes. The members may be called from any thread, one at a time.
 class Relay {
   public:
     // `target` is "127.0.0.1:PORT". Throws understudy::Error.
-    Relay(boost::asio::io_context& io, const std::string& target);
+    explicit Relay(const std::string& target);
     ~Relay();
     Relay(const Relay&) = delete;
     Relay& operator=(const Relay&) = delete;
@@ -32,7 +29,7 @@ class Relay {
 
   private:
     struct State;
-    std::shared_ptr<State> state_;
+    std::unique_ptr<State> state_;
 };
 
 }  // namespace understudy::tools

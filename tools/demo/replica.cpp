@@ -52,28 +52,39 @@ void Replica::handle(std::string_view line) {
     } else if (kind == "lag") {
         lag_records_ = event->number("records");
         lag_ms_ = event->real("ms");
-    } else if (kind == "transfer") {
+    } else if (kind == "transfer" && role_ == "joining") {
         if (const auto total = event->number("bytes_total"); total > 0 && !std::exchange(transfer_said_, true)) {
-            stage_.timeline().say(
-                host_, fmt::format("receives the guest's state, {:.1f} MB", static_cast<double>(total) / 1e6));
+            say(*event, fmt::format("receives the guest's state, {:.1f} MB", static_cast<double>(total) / 1e6));
         }
     } else if (kind == "live") {
         takeover_ms_ = event->real("takeover_ms");
-        stage_.timeline().say(host_, fmt::format("LIVE {:.1f} ms after it saw the death", *takeover_ms_));
+        say(*event, fmt::format("LIVE {:.1f} ms after it saw the death", *takeover_ms_));
     } else if (kind == "compared") {
         compared_stops_ = event->number("stops");
         divergences_ = event->number("divergences");
     } else if (kind == "error") {
-        stage_.timeline().say(host_, "error: " + event->text("message"));
+        say(*event, "error: " + event->text("message"));
     }
 }
 
 void Replica::handle_role(const Event& event) {
+    const bool changed = role_ != event.text("role") || generation_ != event.number("generation");
     role_ = event.text("role");
     generation_ = event.number("generation");
-    const std::string reason = event.text("reason");
-    stage_.timeline().say(host_, fmt::format("{:<10}  generation {}: {}{}", role_, generation_, explain(role_),
-                                             reason.empty() ? "" : " (" + reason + ")"));
+    if (changed) {
+        const std::string reason = event.text("reason");
+        say(event, fmt::format("{:<10}  generation {}: {}{}", role_, generation_, explain(role_),
+                               reason.empty() ? "" : " (" + reason + ")"));
+    }
+}
+
+void Replica::say(const Event& event, const std::string& what) const {
+    stage_.timeline().say(host_, what, event.time());
+}
+
+std::string Replica::end() const {
+    const std::string words = child_->last_words();
+    return fmt::format("{} ended with status {}{}{}", host_, child_->exit_status(), words.empty() ? "" : ": ", words);
 }
 
 }  // namespace understudy::tools

@@ -23,6 +23,10 @@ class Replica {
     [[nodiscard]] const std::string& role() const { return role_; }
     [[nodiscard]] std::uint64_t generation() const { return generation_; }
     [[nodiscard]] bool running() const { return child_->running(); }
+    // It ended because the other replica goes on.
+    [[nodiscard]] bool deposed() const { return !running() && child_->exit_status() == kDeposed; }
+    // How it ended, in words.
+    [[nodiscard]] std::string end() const;
 
     // It has gone live: as the survivor of a pair, it speaks for the guest alone. The times are its own.
     [[nodiscard]] bool went_live() const { return takeover_ms_.has_value(); }
@@ -34,13 +38,13 @@ class Replica {
     [[nodiscard]] std::uint64_t divergences() const { return divergences_; }
 
     void signal(int number) { child_->signal(number); }
-    // It is about to be killed, or to lose: its end is expected.
-    void expect_end() { stage_.dismiss(child_); }
-    void expect_run() { stage_.expect(host_, child_); }
 
   private:
+    static constexpr int kDeposed = 3;  // an exit status of `understudy primary` and `understudy backup`
+
     void handle(std::string_view line);
     void handle_role(const Event& event);
+    void say(const Event& event, const std::string& what) const;
 
     Stage& stage_;
     std::string host_;

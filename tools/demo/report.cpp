@@ -74,8 +74,8 @@ std::string Report::to_json() const {
         list += (list.empty() ? "" : ",") + json_of(round);
     }
     return fmt::format(
-        R"({{"rounds":[{}],"seed":{},"longest_gap_ms":{:.1f},"compared_stops":{},"divergences":{},"failure":{},"ok":{}}})",
-        list, seed, longest_gap_ms, compared_stops, divergences, json_string(failure), ok());
+        R"({{"rounds":[{}],"seed":{},"longest_gap_ms":{:.1f},"unplanned_failovers":{},"compared_stops":{},"divergences":{},"failure":{},"ok":{}}})",
+        list, seed, longest_gap_ms, unplanned_failovers, compared_stops, divergences, json_string(failure), ok());
 }
 
 std::string Report::to_text() const {
@@ -87,9 +87,14 @@ std::string Report::to_text() const {
         "  longest gap a client saw     {:>10.0f} ms\n"
         "  replayed stops compared      {:>10}\n"
         "  of these different           {:>10}\n"
+        "{}"
         "\n",
         sum(rounds, &Round::acked_writes), sum(rounds, &Round::lost_acked_writes),
-        sum(rounds, &Round::dropped_connections), longest_gap_ms, compared_stops, divergences);
+        sum(rounds, &Round::dropped_connections), longest_gap_ms, compared_stops, divergences,
+        unplanned_failovers == 0
+            ? ""
+            : fmt::format("  failovers without a fault    {:>10}  (busy machine? see --suspicion)\n",
+                          unplanned_failovers));
     for (const std::string& promise : broken_promises()) {
         text += fmt::format("  BROKEN: {}\n", promise);
     }

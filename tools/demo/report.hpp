@@ -30,7 +30,9 @@ struct Round {
 struct Report {
     std::uint64_t seed = 0;
     std::vector<Round> rounds;
-    double longest_gap_ms = 0;         // that a client saw from the first request to the last
+    double longest_gap_ms = 0;  // that a client saw from the first request to the last
+    // Failovers that no fault of the script brought about: a replica of a busy machine was not heard in time.
+    std::uint64_t unplanned_failovers = 0;
     std::uint64_t compared_stops = 0;  // at which a backup compared its state with the primary's
     std::uint64_t divergences = 0;
     std::string finding{};  // the first loss, contradiction or dropped connection, in words

@@ -36,12 +36,16 @@ class Scenario {
     void run(Report& report);
 
   private:
+    void start_server(const std::string& name, std::vector<std::string> line, Child::LineHandler on_line);
     void start_arbiters();
     void start_gateway();
     void start_primary();
     void start_backup();
     void start_clients();
     void await_protection();
+    void recover();
+    [[nodiscard]] bool protected_now() const;
+    void await_takeover(Round& round);
 
     void play_round(Round& round);
     // Each brings the fault about and returns when one replica goes on and the other is gone.
@@ -68,6 +72,7 @@ class Scenario {
     std::vector<std::unique_ptr<Replica>> retired_;
     std::unique_ptr<Load> load_;
     unsigned hosts_ = 0;
+    std::uint64_t unplanned_failovers_ = 0;
 };
 
 }  // namespace understudy::tools

@@ -33,8 +33,8 @@ TemporaryDirectory::~TemporaryDirectory() {
     }
 }
 
-void Timeline::say(std::string_view who, std::string_view what) const {
-    const std::chrono::duration<double> elapsed = Clock::now() - start_;
+void Timeline::say(std::string_view who, std::string_view what, WallClock::time_point when) const {
+    const std::chrono::duration<double> elapsed = when - start_;
     fmt::print("{:8.3f}  {:<14}  {}\n", elapsed.count(), who, what);
     std::fflush(stdout);
 }
@@ -45,12 +45,10 @@ Stage::Stage() : signals_(io_, SIGINT, SIGTERM), directory_("understudy-demo") {
 
 std::shared_ptr<Child> Stage::start(const std::string& name, std::vector<std::string> command,
                                     Child::LineHandler on_line) {
-    auto child = std::make_shared<Child>(
+    return std::make_shared<Child>(
         io_,
         Child::Config{std::move(command), directory_.path() / (name + ".out"), directory_.path() / (name + ".err")},
         std::move(on_line));
-    expect(name, child);
-    return child;
 }
 
 void Stage::expect(const std::string& name, const std::shared_ptr<Child>& child) {
@@ -61,7 +59,10 @@ void Stage::dismiss(const std::shared_ptr<Child>& child) {
     std::erase_if(watched_, [&](const Entry& entry) { return entry.child == child; });
 }
 
-void Stage::check_processes() const {
+void Stage::check() const {
+    if (interrupted_) {
+        throw Error("interrupted");
+    }
     for (const Entry& entry : watched_) {
         if (!entry.child->running()) {
             const std::string words = entry.child->last_words();
@@ -74,10 +75,7 @@ void Stage::check_processes() const {
 void Stage::until(const std::function<bool()>& condition, std::chrono::milliseconds timeout, std::string_view what) {
     const auto deadline = Clock::now() + timeout;
     while (!condition()) {
-        if (interrupted_) {
-            throw Error("interrupted");
-        }
-        check_processes();
+        check();
         if (Clock::now() >= deadline) {
             throw Error::format("waited {:.1f} s for {}", std::chrono::duration<double>(timeout).count(), what);
         }
@@ -87,7 +85,10 @@ void Stage::until(const std::function<bool()>& condition, std::chrono::milliseco
 
 void Stage::pause(std::chrono::milliseconds duration) {
     const auto end = Clock::now() + duration;
-    until([&] { return Clock::now() >= end; }, duration + std::chrono::seconds(1), "time to pass");
+    while (Clock::now() < end) {
+        io_.run_one_until(end);
+        check();
+    }
 }
 
 std::vector<std::uint16_t> free_ports(std::size_t count) {

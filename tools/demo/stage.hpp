@@ -35,12 +35,13 @@ class TemporaryDirectory {
 // A time since the start, who, and what happened: one line each, as it happens.
 class Timeline {
   public:
-    using Clock = std::chrono::steady_clock;
-    void say(std::string_view who, std::string_view what) const;
-    [[nodiscard]] Clock::time_point start() const { return start_; }
+    using WallClock = std::chrono::system_clock;
+
+    // With the present time, or with that of an event that is reported late.
+    void say(std::string_view who, std::string_view what, WallClock::time_point when = WallClock::now()) const;
 
   private:
-    Clock::time_point start_ = Clock::now();
+    WallClock::time_point start_ = WallClock::now();
 };
 
 class Stage {
@@ -53,16 +54,15 @@ class Stage {
     [[nodiscard]] TemporaryDirectory& directory() { return directory_; }
     [[nodiscard]] const Timeline& timeline() const { return timeline_; }
 
-    // Starts a process whose output goes to <directory>/<name>.out and .err. It must run until it is told to end
-    // (dismiss).
+    // Starts a process whose output goes to <directory>/<name>.out and .err.
     std::shared_ptr<Child> start(const std::string& name, std::vector<std::string> command, Child::LineHandler on_line);
 
-    // From now on the process may end without being missed; or, again, may not.
+    // From now on until() misses the process when it ends; or, again, does not.
     void expect(const std::string& name, const std::shared_ptr<Child>& child);
     void dismiss(const std::shared_ptr<Child>& child);
 
     // Runs the event loop until `condition` holds. Throws understudy::Error: `timeout` has passed ("waited 5 s for
-    // <what>"), a process ended that was not dismissed, or the user interrupted (SIGINT, SIGTERM).
+    // <what>"), a process ended that is expected to run, or the user interrupted (SIGINT, SIGTERM).
     void until(const std::function<bool()>& condition, std::chrono::milliseconds timeout, std::string_view what);
 
     // Runs the event loop for that long, with the same watchfulness.
@@ -74,7 +74,8 @@ class Stage {
         std::shared_ptr<Child> child;
     };
 
-    void check_processes() const;
+    // Throws when the user interrupted or a process has ended that is expected to run.
+    void check() const;
 
     boost::asio::io_context io_;
     boost::asio::signal_set signals_;

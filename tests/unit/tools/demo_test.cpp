@@ -64,7 +64,6 @@ TEST(Child, isReadLineByLineAndReaped) {
     const auto child =
         stage.start("echo", {"sh", "-c", "echo one; printf 'tw'; sleep 0.05; echo o; echo oops >&2; exit 3"},
                     [&](std::string_view line) { lines.emplace_back(line); });
-    stage.dismiss(child);
     stage.until([&] { return !child->running(); }, 10s, "sh to end");
     EXPECT_THAT(lines, ElementsAre("one", "two"));
     EXPECT_EQ(child->exit_status(), 3);
@@ -148,6 +147,7 @@ TEST(Child, thatCannotBeExecutedIsAnError) {
 TEST(Stage, noticesAProcessThatShouldRunAndDoesNot) {
     Stage stage;
     const auto child = stage.start("server", {"sh", "-c", "echo 'no port' >&2; exit 1"}, [](std::string_view) {});
+    stage.expect("server", child);
     EXPECT_EQ(error_of([&] { stage.until([] { return false; }, 10s, "Godot"); }),
               "server ended with status 1: no port");
     stage.dismiss(child);
@@ -165,7 +165,7 @@ TEST(Stage, givesPortsThatDiffer) {
 class Relayed : public testing::Test {
   protected:
     Relayed() : acceptor_(io_, tcp::endpoint(boost::asio::ip::address_v4::loopback(), 0)) {
-        relay_.emplace(io_, "127.0.0.1:" + std::to_string(acceptor_.local_endpoint().port()));
+        relay_.emplace("127.0.0.1:" + std::to_string(acceptor_.local_endpoint().port()));
         acceptor_.async_accept(server_, [this](boost::system::error_code error) {
             ASSERT_FALSE(error);
             echo();
@@ -269,7 +269,7 @@ TEST(Report, hasTheDocumentedJsonForm) {
         R"("contradictions":0,"dropped_connections":0,"generation":2,"went_on":"host 2","lag_records":3},)"
         R"({"fault":"partition","gap_ms":143.2,"takeover_ms":null,"acked_writes":400,"lost_acked_writes":0,)"
         R"("contradictions":0,"dropped_connections":0,"generation":3,"went_on":"host 2","lag_records":0}],)"
-        R"("seed":7,"longest_gap_ms":143.2,"compared_stops":1000,"divergences":0,"failure":"","ok":true})");
+        R"("seed":7,"longest_gap_ms":143.2,"unplanned_failovers":0,"compared_stops":1000,"divergences":0,"failure":"","ok":true})");
     EXPECT_THAT(good().to_text(), HasSubstr("verdict: the guest survived"));
 }
 
