@@ -33,23 +33,17 @@ std::string charge_sequence() {
            ".previous";
 }
 
-void emit(llvm::Value* counts, const char* constraint, llvm::Instruction* where) {
-    llvm::IRBuilder<> builder(where);
-    auto* type = llvm::FunctionType::get(builder.getVoidTy(), {builder.getInt64Ty()}, false);
-    const std::string constraints = std::string(constraint) + ",~{memory},~{dirflag},~{fpsr},~{flags}";
-    auto* sequence = llvm::InlineAsm::get(type, charge_sequence(), constraints, /*hasSideEffects=*/true);
-    builder.CreateCall(type, sequence, {counts})->setDoesNotThrow();
-}
-
 }  // namespace
 
-void charge(std::uint64_t counts, llvm::Instruction* where) {
-    assert(counts > 0 && counts <= kMaxCharge);
-    emit(llvm::ConstantInt::get(llvm::Type::getInt64Ty(where->getContext()), counts), "i", where);
-}
-
 void charge(llvm::Value* counts, llvm::Instruction* where) {
-    emit(counts, "r", where);
+    const auto* constant = llvm::dyn_cast<llvm::ConstantInt>(counts);
+    assert(constant == nullptr || constant->getValue().ule(kMaxCharge));
+    llvm::IRBuilder<> builder(where);
+    auto* type = llvm::FunctionType::get(builder.getVoidTy(), {builder.getInt64Ty()}, false);
+    const std::string operand = constant != nullptr ? "i" : "r";
+    auto* sequence = llvm::InlineAsm::get(type, charge_sequence(), operand + ",~{memory},~{dirflag},~{fpsr},~{flags}",
+                                          /*hasSideEffects=*/true);
+    builder.CreateCall(type, sequence, {counts})->setDoesNotThrow();
 }
 
 }  // namespace understudy::toolchain

@@ -13,8 +13,8 @@ namespace understudy::toolchain {
 // loop that is charged in such portions still pays next to nothing.
 constexpr std::uint64_t kMaxCharge = 1U << 12;
 
-// Charges `counts` (1..kMaxCharge), a constant, before `where`.
-void charge(std::uint64_t counts, llvm::Instruction* where);
+// What is charged ahead or gathered behind: two of them may come together in one charge.
+constexpr std::uint64_t kPortion = kMaxCharge / 2;
 
 // Charges `counts`, an i64 that is never above kMaxCharge, before `where`.
 void charge(llvm::Value* counts, llvm::Instruction* where);

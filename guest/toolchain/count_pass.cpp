@@ -8,6 +8,7 @@
 #include <llvm/Analysis/ScalarEvolution.h>
 #include <llvm/Analysis/TargetTransformInfo.h>
 #include <llvm/IR/Constants.h>
+#include <llvm/IR/Dominators.h>
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/InstIterator.h>
 #include <llvm/IR/Instructions.h>
@@ -19,10 +20,13 @@
 #include <llvm/Transforms/Utils/ScalarEvolutionExpander.h>
 
 #include <algorithm>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "guest/toolchain/charge.hpp"
-#include "guest/toolchain/charged_loop.hpp"
+#include "guest/toolchain/counted_ahead.hpp"
+#include "guest/toolchain/counted_behind.hpp"
 
 namespace understudy::toolchain {
 namespace {
@@ -65,13 +69,30 @@ bool counts_entry(const llvm::Function& function) {
     return calls || !function.hasLocalLinkage() || function.hasAddressTaken();
 }
 
-// Sources of all retreating edges of a depth-first search: every cycle of the CFG, be it a natural loop, an irreducible
-// one, or made of computed gotos or unwind edges, has such an edge.
-Latches find_latches(const llvm::Function& function) {
-    llvm::SmallVector<std::pair<const llvm::BasicBlock*, const llvm::BasicBlock*>, 16> edges;
+// A call that certainly comes to a counted entry: of the function itself, or of one defined here whose entry is counted
+// whatever it contains.
+bool reaches_counted_entry(const llvm::Instruction& instruction, const llvm::Function& caller,
+                           bool caller_counts_entry) {
+    const auto* call = llvm::dyn_cast<llvm::CallBase>(&instruction);
+    const llvm::Function* callee = call != nullptr ? call->getCalledFunction() : nullptr;
+    if (callee == nullptr || !callee->hasExactDefinition() || !is_counted(*callee)) {
+        return false;
+    }
+    return callee == &caller ? caller_counts_entry : !callee->hasLocalLinkage() || callee->hasAddressTaken();
+}
+
+// The retreating edges of a depth-first search: every cycle of the CFG, be it a natural loop, an irreducible
+// one, or made of computed gotos or unwind edges, has such an edge. The block that it comes from is a latch.
+using Edges = llvm::SmallVector<std::pair<const llvm::BasicBlock*, const llvm::BasicBlock*>, 16>;
+Edges find_back_edges(const llvm::Function& function) {
+    Edges edges;
     llvm::FindFunctionBackedges(function, edges);
+    return edges;
+}
+
+Latches find_latches(const Edges& back_edges) {
     Latches latches;
-    for (const auto& [from, to] : edges) {
+    for (const auto& [from, to] : back_edges) {
         latches.insert(const_cast<llvm::BasicBlock*>(from));  // NOLINT(cppcoreguidelines-pro-type-const-cast)
     }
     return latches;
@@ -85,6 +106,10 @@ llvm::Instruction* first_place(llvm::BasicBlock& block) {
         }
     }
     return &*place;
+}
+
+llvm::ConstantInt* constant(const llvm::Function& function, std::uint64_t value) {
+    return llvm::ConstantInt::get(llvm::Type::getInt64Ty(function.getContext()), value);
 }
 
 // setjmp returns again without a function being entered or a branch taken back.
@@ -102,88 +127,150 @@ void charge_second_returns(llvm::Function& function) {
         }
     }
     for (llvm::Instruction* place : places) {
-        charge(1, place);
+        charge(constant(function, 1), place);
     }
 }
 
-class CountPass : public llvm::PassInfoMixin<CountPass> {
+// What a function counts, and how. Gathered while its analyses hold, then put into the code.
+class Plan {
   public:
-    static llvm::PreservedAnalyses run(llvm::Function& function, llvm::FunctionAnalysisManager& analyses);
-    // Without this, functions compiled at -O0 would be passed over.
-    static bool isRequired() { return true; }  // NOLINT(readability-identifier-naming)
-};
+    Plan(llvm::Function& function, llvm::FunctionAnalysisManager& analyses)
+        : function_(function),
+          loops_(analyses.getResult<llvm::LoopAnalysis>(function)),
+          evolution_(analyses.getResult<llvm::ScalarEvolutionAnalysis>(function)),
+          back_edges_(find_back_edges(function)),
+          latches_(find_latches(back_edges_)) {
+        const auto& target = analyses.getResult<llvm::TargetIRAnalysis>(function);
+        const auto& dominators = analyses.getResult<llvm::DominatorTreeAnalysis>(function);
+        for (llvm::Loop* loop : loops_.getLoopsInPreorder()) {
+            if (auto ahead = as_loop_ahead(*loop, latches_, evolution_, target)) {
+                ahead_.push_back(*ahead);
+                latches_.erase(ahead->latch);
+            }
+        }
+        for (llvm::Loop* loop : loops_) {
+            find_nests(*loop);
+        }
+        const bool entry_counts = counts_entry(function);
+        if (entry_counts) {
+            due_in_blocks_[&function.getEntryBlock()] += 1;
+        }
+        for (llvm::Loop* loop : loops_.getLoopsInPreorder()) {
+            if (is_counted_by_calls(*loop, dominators, entry_counts)) {
+                latches_.erase(loop->getLoopLatch());
+            }
+        }
+        for (llvm::BasicBlock& block : function) {
+            if (latches_.contains(&block)) {
+                due_in_blocks_[&block] += 1;
+            }
+        }
+    }
 
-llvm::PreservedAnalyses CountPass::run(llvm::Function& function, llvm::FunctionAnalysisManager& analyses) {
-    if (!is_counted(function)) {
-        return llvm::PreservedAnalyses::all();
+    void carry_out() {
+        std::vector<std::pair<NestBehind*, Due>> dues;
+        charge_ahead(dues);
+        for (const auto& [block, counts] : due_in_blocks_) {
+            llvm::Instruction* place = first_place(*block);
+            std::uint64_t left = counts;
+            for (; left > kPortion; left -= kPortion) {
+                dues.push_back({nest_of(block), {constant(function_, kPortion), place}});
+            }
+            dues.push_back({nest_of(block), {constant(function_, left), place}});
+        }
+        for (const auto& [nest, due] : dues) {
+            if (nest != nullptr) {
+                nest->count(due);
+            } else {
+                charge(due.counts, due.where);
+            }
+        }
+        for (const auto& nest : nests_) {
+            nest->finish();
+        }
+        charge_second_returns(function_);
     }
-    auto& loops = analyses.getResult<llvm::LoopAnalysis>(function);
-    auto& evolution = analyses.getResult<llvm::ScalarEvolutionAnalysis>(function);
-    const auto& target = analyses.getResult<llvm::TargetIRAnalysis>(function);
-    const llvm::DataLayout& layout = function.getParent()->getDataLayout();
-    Latches latches = find_latches(function);
 
-    std::vector<ChargedLoop> charged;
-    for (llvm::Loop* loop : loops.getLoopsInPreorder()) {
-        if (auto candidate = as_charged_loop(*loop, latches, evolution, target)) {
-            charged.push_back(*candidate);
+  private:
+    // The outermost loops that are counted behind; what they contain is counted with them.
+    void find_nests(llvm::Loop& loop) {
+        const bool is_ahead =
+            std::any_of(ahead_.begin(), ahead_.end(), [&](const LoopAhead& ahead) { return ahead.loop == &loop; });
+        if (!is_ahead && NestBehind::suits(loop)) {
+            nests_.push_back(std::make_unique<NestBehind>(loop));
+            for (llvm::BasicBlock* block : loop.blocks()) {
+                nest_of_[block] = nests_.back().get();
+            }
+            return;
+        }
+        for (llvm::Loop* inner : loop) {
+            find_nests(*inner);
         }
     }
-    // What is charged at the start of each block; constants that meet in one block become one charge.
-    llvm::MapVector<llvm::BasicBlock*, std::uint64_t> block_charges;
-    if (counts_entry(function)) {
-        block_charges[&function.getEntryBlock()] += 1;
+
+    // Each iteration of the loop makes a call that counts, and its latch is that of no other cycle.
+    bool is_counted_by_calls(const llvm::Loop& loop, const llvm::DominatorTree& dominators, bool entry_counts) const {
+        const llvm::BasicBlock* latch = loop.getLoopLatch();
+        const auto ways_back = std::count_if(back_edges_.begin(), back_edges_.end(),
+                                             [&](const auto& edge) { return edge.first == latch; });
+        return ways_back == 1 && std::any_of(loop.block_begin(), loop.block_end(), [&](const llvm::BasicBlock* block) {
+                   return dominators.dominates(block, latch) &&
+                          std::any_of(block->begin(), block->end(), [&](const llvm::Instruction& instruction) {
+                              return reaches_counted_entry(instruction, function_, entry_counts);
+                          });
+               });
     }
-    for (const ChargedLoop& loop : charged) {
-        latches.erase(loop.latch);
-    }
-    for (llvm::BasicBlock& block : function) {
-        if (latches.contains(&block)) {
-            block_charges[&block] += 1;
-        }
-    }
-    // The trip counts are evaluated before any loop is rebuilt: rebuilding leaves the analyses behind.
-    llvm::SCEVExpander expander(evolution, layout, "trips");
-    std::vector<std::pair<const ChargedLoop*, llvm::Value*>> evaluated;
-    for (const ChargedLoop& loop : charged) {
-        if (loop.back_edges == nullptr) {
-            continue;
-        }
-        llvm::Type* i64 = llvm::Type::getInt64Ty(function.getContext());
-        const auto* back_edges = evolution.getNoopOrZeroExtend(loop.back_edges, i64);
-        if (const auto* constant = llvm::dyn_cast<llvm::SCEVConstant>(back_edges);
-            constant != nullptr && loop.most_back_edges < kMaxCharge) {
-            block_charges[loop.preheader] += loop.most_back_edges + 1;
-        } else {
+
+    NestBehind* nest_of(llvm::BasicBlock* block) const { return nest_of_.lookup(block); }
+
+    void charge_ahead(std::vector<std::pair<NestBehind*, Due>>& dues) {
+        // The trip counts are evaluated before any loop is rebuilt: rebuilding leaves the analyses behind.
+        llvm::SCEVExpander expander(evolution_, function_.getParent()->getDataLayout(), "trips");
+        llvm::Type* i64 = llvm::Type::getInt64Ty(function_.getContext());
+        std::vector<std::pair<const LoopAhead*, llvm::Value*>> evaluated;
+        for (const LoopAhead& loop : ahead_) {
+            const auto* back_edges = evolution_.getNoopOrZeroExtend(loop.back_edges, i64);
+            if (llvm::isa<llvm::SCEVConstant>(back_edges) && !loop.needs_strips()) {
+                due_in_blocks_[loop.preheader] += loop.most_back_edges + 1;
+                continue;
+            }
             // The expander may return a value of the program's own. The freeze is a use of it, which keeps it when the
             // exit condition that it served goes away; and it settles a count that a loop never entered leaves open.
             llvm::Instruction* end = loop.preheader->getTerminator();
             llvm::IRBuilder<> builder(end);
             evaluated.emplace_back(&loop, builder.CreateFreeze(expander.expandCodeFor(back_edges, i64, end)));
         }
-    }
-    for (const auto& [loop, back_edges] : evaluated) {
-        if (loop->most_back_edges < kMaxCharge) {
-            charge_in_preheader(*loop, back_edges);
-        } else {
-            charge_in_strips(*loop, back_edges);
+        for (const auto& [loop, back_edges] : evaluated) {
+            NestBehind* nest = nest_of(loop->preheader);
+            dues.emplace_back(
+                nest, loop->needs_strips() ? due_in_strips(*loop, back_edges) : due_in_preheader(*loop, back_edges));
         }
     }
-    for (const ChargedLoop& loop : charged) {
-        if (loop.back_edges == nullptr) {
-            charge_at_exits(loop);
+
+    llvm::Function& function_;
+    llvm::LoopInfo& loops_;
+    llvm::ScalarEvolution& evolution_;
+    Edges back_edges_;
+    Latches latches_;  // but those of loops ahead
+    std::vector<LoopAhead> ahead_;
+    std::vector<std::unique_ptr<NestBehind>> nests_;
+    llvm::DenseMap<llvm::BasicBlock*, NestBehind*> nest_of_;
+    llvm::MapVector<llvm::BasicBlock*, std::uint64_t> due_in_blocks_;  // constants that meet in a block are one
+};
+
+class CountPass : public llvm::PassInfoMixin<CountPass> {
+  public:
+    static llvm::PreservedAnalyses run(llvm::Function& function, llvm::FunctionAnalysisManager& analyses) {
+        if (!is_counted(function)) {
+            return llvm::PreservedAnalyses::all();
         }
+        Plan(function, analyses).carry_out();
+        function.addFnAttr(llvm::Attribute::NoRedZone);  // the way to the trap pushes a return address
+        return llvm::PreservedAnalyses::none();
     }
-    for (auto& [block, counts] : block_charges) {
-        for (; counts > kMaxCharge; counts -= kMaxCharge) {
-            charge(kMaxCharge, first_place(*block));
-        }
-        charge(counts, first_place(*block));
-    }
-    charge_second_returns(function);
-    function.addFnAttr(llvm::Attribute::NoRedZone);  // the way to the trap pushes a return address
-    return llvm::PreservedAnalyses::none();
-}
+    // Without this, functions compiled at -O0 would be passed over.
+    static bool isRequired() { return true; }  // NOLINT(readability-identifier-naming)
+};
 
 void add_count_pass(llvm::ModulePassManager& modules, llvm::OptimizationLevel level) {
     llvm::FunctionPassManager functions;

@@ -43,7 +43,7 @@ TEST_F(Count, ChargesNothingForAnAnnotatedFunction) {
 }
 
 TEST_F(Count, ChargesOneForEachIteration) {
-    for (const std::uint64_t n : {0, 1, 2, 3, 100, 4094, 4095, 4096, 4097, 8191, 8192, 8193, 100000}) {
+    for (const std::uint64_t n : {0, 1, 2, 3, 100, 2046, 2047, 2048, 2049, 4095, 4096, 4097, 100000}) {
         const auto expected = static_cast<std::int64_t>(n) + 1;
         EXPECT_EQ(counts_of([&] { counted_o0::iterate(n); }), expected) << "one by one, n = " << n;
         EXPECT_EQ(counts_of([&] { counted_o2::iterate(n); }), expected) << "charged ahead, n = " << n;
@@ -93,6 +93,11 @@ TEST_F(Count, ChargesCallsFromCodeThatIsNotCounted) {
     EXPECT_EQ(own, 0);
     EXPECT_EQ(counts_of([] { plain::call_back(50, counted_o2::straight); }), 50);
     EXPECT_EQ(counts_of([] { counted_o2::call_back(50, counted_o2::straight); }), 1 + 50 + 50);
+}
+
+TEST_F(Count, ChargesAnIterationThatMakesACountedCallByThatCallAlone) {
+    EXPECT_EQ(counts_of([] { counted_o0::call_straight(50); }), 1 + 50);
+    EXPECT_EQ(counts_of([] { counted_o2::call_straight(50); }), 1 + 50);
 }
 
 // --- Traps --------------------------------------------------------------------------------------------------------
@@ -195,6 +200,7 @@ std::vector<Scenario> scenarios() {
         UNDERSTUDY_SCENARIO("iterate_constant", Values{s::iterate_constant(1)}),
         UNDERSTUDY_SCENARIO("nest", (Values{s::nest(6, 9)})),
         UNDERSTUDY_SCENARIO("call_back", (Values{s::call_back(20, s::straight)})),
+        UNDERSTUDY_SCENARIO("call_straight", Values{s::call_straight(20)}),
         UNDERSTUDY_SCENARIO("two_entries", (Values{s::two_entries(20, true), s::two_entries(20, false)})),
         UNDERSTUDY_SCENARIO("returns_again", Values{s::returns_again(6)}),
         UNDERSTUDY_SCENARIO("catches", Values{s::catches(20)}),

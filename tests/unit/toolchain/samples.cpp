@@ -14,7 +14,7 @@ namespace {
 
 }  // namespace
 
-std::uint64_t straight(std::uint64_t value) {
+[[gnu::noinline]] std::uint64_t straight(std::uint64_t value) {
     return value * 3 + 1;
 }
 
@@ -77,6 +77,14 @@ std::uint64_t call_back(std::uint64_t n, std::uint64_t (*callee)(std::uint64_t))
     std::uint64_t sum = 0;
     for (std::uint64_t i = 0; i < n; ++i) {
         sum += callee(i);
+    }
+    return sum;
+}
+
+std::uint64_t call_straight(std::uint64_t n) {
+    std::uint64_t sum = 0;
+    for (std::uint64_t i = 0; i < n; ++i) {
+        sum += straight(i ^ sum);
     }
     return sum;
 }

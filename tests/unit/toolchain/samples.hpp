@@ -15,6 +15,7 @@
     std::uint32_t sum_strided(const std::uint32_t* values, std::size_t count);        \
     std::uint64_t nest(std::uint64_t outer, std::uint64_t inner);                     \
     std::uint64_t call_back(std::uint64_t n, std::uint64_t (*callee)(std::uint64_t)); \
+    std::uint64_t call_straight(std::uint64_t n);                                     \
     std::uint64_t interpret(const std::uint8_t* code);                                \
     std::uint64_t two_entries(std::uint64_t n, bool second);                          \
     std::uint64_t returns_again(int times);                                           \
