@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "common/error.hpp"
+#include "logging_channel/bytes.hpp"
 #include "logging_channel/channel.pb.h"
 #include "logging_channel/frame.hpp"
 #include "tests/unit/channel/sample.hpp"
@@ -112,6 +113,14 @@ class Channel : public ::testing::Test {
         at_primary.on_report = [this](const Report& report) { acknowledged_ = report.received; };
         at_primary.on_closed = [this](const std::string& why) { primary_closed_ = why; };
         primary_->start(std::move(at_primary));
+    }
+
+    static std::vector<std::byte> greeting_bytes() {
+        std::vector<std::byte> bytes;
+        for (const std::byte b : preamble()) {
+            bytes.push_back(b);
+        }
+        return bytes;
     }
 
     tcp::socket raw_connection() {
@@ -312,10 +321,9 @@ TEST_F(Channel, GarbageIsDroppedNamedOnceAndHarmsNobody) {
     tcp::socket silent = raw_connection();  // as a port scan
     EXPECT_EQ(bytes_until_closed(silent), 0U);
     tcp::socket greedy = raw_connection();  // a greeting of a gigabyte
-    const auto head = preamble();
-    std::vector<std::byte> bytes(head.begin(), head.end());
-    bytes.insert(bytes.end(), {std::byte{0}, std::byte{0}, std::byte{0}, std::byte{0x40}});
-    bytes.resize(bytes.size() + 4);
+    std::vector<std::byte> bytes = greeting_bytes();
+    append_little_endian(bytes, std::uint32_t{1} << 30);
+    append_little_endian(bytes, std::uint32_t{0});
     boost::asio::write(greedy, boost::asio::buffer(bytes));
     bytes_until_closed(greedy);
     EXPECT_EQ(warnings_.size(), 3U);
@@ -367,8 +375,7 @@ TEST_F(Channel, AHalfOpenPeerIsHeardNoMore) {
     // The peer's process hangs: its sockets stay open, nothing is read or sent.
     listen();
     tcp::socket hung = raw_connection();
-    const auto head = preamble();
-    std::vector<std::byte> bytes(head.begin(), head.end());
+    std::vector<std::byte> bytes = greeting_bytes();
     wire::Message message;
     message.mutable_hello()->set_vm("web");
     message.mutable_hello()->set_replica("H");
