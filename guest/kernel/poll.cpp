@@ -127,15 +127,35 @@ Result sys_poll(pollfd* entries, std::uint64_t count, int timeout_ms) {
     return poll_entries(entries, count, timeout_ms < 0 ? kNever : static_cast<Nanoseconds>(timeout_ms) * kMillisecond);
 }
 
-Result sys_ppoll(pollfd* entries, std::uint64_t count, const Timespec* timeout, const std::uint64_t* mask, std::size_t mask_size) {
-    if (timeout != nullptr && (!accessible(timeout) || !valid(*timeout))) {
-        return failure(accessible(timeout) ? EINVAL : EFAULT);
+namespace {
+
+// Runs `wait(limit)` and leaves what remains of the time in *timeout, as Linux does; null waits for ever.
+template <typename WaitFor>
+Result within(Timespec* timeout, WaitFor wait) {
+    if (timeout == nullptr) {
+        return wait(kNever);
     }
-    const Nanoseconds limit = timeout == nullptr ? kNever : nanoseconds(*timeout);
+    if (!accessible(timeout)) {
+        return failure(EFAULT);
+    }
+    if (!valid(*timeout)) {
+        return failure(EINVAL);
+    }
+    const Nanoseconds limit = nanoseconds(*timeout);
+    const Nanoseconds deadline = after(now(), limit);
+    const Result result = wait(limit);
+    const Nanoseconds at = now();
+    *timeout = timespec_of(deadline > at ? deadline - at : 0);
+    return result;
+}
+
+}  // namespace
+
+Result sys_ppoll(pollfd* entries, std::uint64_t count, Timespec* timeout, const std::uint64_t* mask, std::size_t mask_size) {
     if (!set_temporary_mask(mask, mask_size)) {
         return failure(mask_size != sizeof *mask ? EINVAL : EFAULT);
     }
-    return poll_entries(entries, count, limit);
+    return within(timeout, [&](Nanoseconds limit) { return poll_entries(entries, count, limit); });
 }
 
 Result sys_select(int count, std::uint64_t* reading, std::uint64_t* writing, std::uint64_t* failing, Timeval* timeout) {
@@ -145,34 +165,26 @@ Result sys_select(int count, std::uint64_t* reading, std::uint64_t* writing, std
     if (!accessible(timeout)) {
         return failure(EFAULT);
     }
-    if (timeout->tv_sec < 0 || timeout->tv_usec < 0) {
-        return failure(EINVAL);
+    constexpr std::int64_t kMicrosecondsPerSecond = 1'000'000;
+    Timespec time{timeout->tv_sec + timeout->tv_usec / kMicrosecondsPerSecond, timeout->tv_usec % kMicrosecondsPerSecond * 1000};
+    const Result result = within(&time, [&](Nanoseconds limit) { return select_sets(count, reading, writing, failing, limit); });
+    if (!result.is_error(EINVAL)) {
+        *timeout = {time.tv_sec, time.tv_nsec / 1000};
     }
-    const Nanoseconds limit = static_cast<std::uint64_t>(timeout->tv_sec) * kSecond + static_cast<std::uint64_t>(timeout->tv_usec) * kMicrosecond;
-    const Nanoseconds deadline = after(now(), limit);
-    const Result result = select_sets(count, reading, writing, failing, limit);
-    // Linux tells how much of the time was left.
-    const Nanoseconds at = now();
-    const Nanoseconds left = deadline > at ? deadline - at : 0;
-    *timeout = {static_cast<std::int64_t>(left / kSecond), static_cast<std::int64_t>(left % kSecond / kMicrosecond)};
     return result;
 }
 
-Result sys_pselect6(int count, std::uint64_t* reading, std::uint64_t* writing, std::uint64_t* failing, const Timespec* timeout,
+Result sys_pselect6(int count, std::uint64_t* reading, std::uint64_t* writing, std::uint64_t* failing, Timespec* timeout,
                     const void* user_mask_and_size) {
     struct MaskAndSize {
         const std::uint64_t* mask;
         std::size_t size;
     };
-    if (timeout != nullptr && (!accessible(timeout) || !valid(*timeout))) {
-        return failure(accessible(timeout) ? EINVAL : EFAULT);
-    }
-    const Nanoseconds limit = timeout == nullptr ? kNever : nanoseconds(*timeout);
     const auto* mask_and_size = static_cast<const MaskAndSize*>(user_mask_and_size);
     if (mask_and_size != nullptr && (!accessible(mask_and_size) || !set_temporary_mask(mask_and_size->mask, mask_and_size->size))) {
         return failure(EFAULT);
     }
-    return select_sets(count, reading, writing, failing, limit);
+    return within(timeout, [&](Nanoseconds limit) { return select_sets(count, reading, writing, failing, limit); });
 }
 
 }  // namespace understudy::kernel

@@ -142,9 +142,9 @@ Result sys_epoll_pwait2(int epoll_fd, epoll_event* events, int capacity, const T
 
 // poll.cpp
 Result sys_poll(pollfd* entries, std::uint64_t count, int timeout_ms);
-Result sys_ppoll(pollfd* entries, std::uint64_t count, const Timespec* timeout, const std::uint64_t* mask, std::size_t mask_size);
+Result sys_ppoll(pollfd* entries, std::uint64_t count, Timespec* timeout, const std::uint64_t* mask, std::size_t mask_size);
 Result sys_select(int count, std::uint64_t* reading, std::uint64_t* writing, std::uint64_t* failing, Timeval* timeout);
-Result sys_pselect6(int count, std::uint64_t* reading, std::uint64_t* writing, std::uint64_t* failing, const Timespec* timeout,
+Result sys_pselect6(int count, std::uint64_t* reading, std::uint64_t* writing, std::uint64_t* failing, Timespec* timeout,
                     const void* mask_and_size);
 
 // pipe.cpp, eventfd.cpp, timerfd.cpp

@@ -56,7 +56,8 @@ class Socket : public File {
     virtual Result listen(int backlog) = 0;
     // A file with one reference less than it needs: the descriptor takes it over. EAGAIN when none waits.
     virtual Result accept(std::uint32_t status_flags, FileReference<Socket>& accepted) = 0;
-    // EINPROGRESS while the answer is outstanding; nothing (AF_UNSPEC) dissolves a datagram socket's association.
+    // EINPROGRESS, then EALREADY while the answer is outstanding; the first call after it tells how it went. No peer
+    // (AF_UNSPEC) dissolves a datagram socket's association.
     virtual Result connect(const std::optional<Endpoint>& peer) = 0;
     [[nodiscard]] virtual bool connecting() const { return false; }
     [[nodiscard]] virtual bool listening() const { return false; }

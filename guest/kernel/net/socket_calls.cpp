@@ -275,8 +275,7 @@ Result sys_connect(int fd, const SocketAddress* address, std::uint32_t size) {
         if (wake != Wake::ready) {
             return failure(wake == Wake::interrupted ? EINTR : EINPROGRESS);
         }
-        const int error = socket.take_error();
-        return error == 0 ? Result(0) : failure(error);
+        return socket.connect(peer);
     });
 }
 

@@ -141,6 +141,7 @@ class TcpSocket final : public Socket {
     bool read_shut_ = false;
     bool write_shut_ = false;
     bool had_room_ = true;
+    bool outcome_told_ = false;  // the program knows that its connect() has succeeded
     ReceiveQueue received_;
     Endpoint local_;
     std::optional<Endpoint> peer_;
@@ -267,6 +268,7 @@ err_t TcpSocket::on_accept(void* argument, tcp_pcb* pcb, err_t error) {
     socket->state_ = State::connected;
     socket->options = listener->options;
     socket->no_delay_ = listener->no_delay_;
+    socket->outcome_told_ = true;
     socket->remember_addresses();
     socket->options_changed();
     socket->acquire();
@@ -296,8 +298,9 @@ Result TcpSocket::accept(std::uint32_t status_flags, FileReference<Socket>& acce
 Result TcpSocket::connect(const std::optional<Endpoint>& peer) {
     switch (state_) {
         case State::listening:
-        case State::connected:
             return failure(EISCONN);
+        case State::connected:
+            return std::exchange(outcome_told_, true) ? failure(EISCONN) : Result(0);
         case State::connecting:
             return failure(EALREADY);
         case State::ended:
@@ -306,6 +309,9 @@ Result TcpSocket::connect(const std::optional<Endpoint>& peer) {
             }
             return failure(peer_ ? EISCONN : ECONNABORTED);
         case State::fresh:
+            if (const int error = take_error(); error != 0) {
+                return failure(error);
+            }
             break;
     }
     if (!peer) {
