@@ -22,12 +22,17 @@ std::size_t allocated_bytes() {
 
 }  // namespace understudy::kv
 
-void* operator new(std::size_t size) {
+void* operator new(std::size_t size, const std::nothrow_t& /*tag*/) noexcept {
     void* memory = std::malloc(size == 0 ? 1 : size);
+    in_use() += memory == nullptr ? 0 : malloc_usable_size(memory);
+    return memory;
+}
+
+void* operator new(std::size_t size) {
+    void* memory = operator new(size, std::nothrow);
     if (memory == nullptr) {
         throw std::bad_alloc();
     }
-    in_use() += malloc_usable_size(memory);
     return memory;
 }
 
