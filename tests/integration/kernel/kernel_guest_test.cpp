@@ -127,8 +127,8 @@ std::vector<std::tuple<std::string, std::string>> cases() {
     return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(Programs, KernelGuest, ::testing::ValuesIn(cases()), [](const auto& info) {
-    return std::get<0>(info.param) + "_" + std::get<1>(info.param);
+INSTANTIATE_TEST_SUITE_P(Programs, KernelGuest, ::testing::ValuesIn(cases()), [](const auto& test) {
+    return std::get<0>(test.param) + "_" + std::get<1>(test.param);
 });
 
 // An unknown call is an error to the program and a line on the console, once.
