@@ -15,7 +15,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::uint16_t kGuestPort = 6379;
-constexpr std::size_t kArbiters = 3;
 constexpr const char* kVm = "kv";
 constexpr unsigned kMaxAttempts = 5;  // to have the guest protected
 
@@ -36,22 +35,13 @@ void add(const Findings& findings, Round& round) {
     round.dropped_connections += findings.dropped_connections;
 }
 
-// Counts the servers that have said where they listen.
-Child::LineHandler count_listening(std::shared_ptr<std::size_t> count) {
-    return [count = std::move(count)](std::string_view line) {
-        const auto event = parse_event(line);
-        *count += event && event->kind() == "listening" ? 1 : 0;
-    };
-}
-
 }  // namespace
 
 Scenario::Scenario(Stage& stage, ScenarioOptions options)
     : stage_(stage), options_(std::move(options)), random_(options_.seed) {}
 
 void Scenario::run(Report& report) {
-    start_arbiters();
-    start_gateway();
+    start_servers();
     start_primary();
     start_backup();
     await_protection();
@@ -83,7 +73,7 @@ void Scenario::start_primary() {
     primary_ = std::make_unique<Replica>(
         stage_, next_host(),
         command({"primary", "--name", kVm, "--program", options_.program.string(), "--memory", options_.memory,
-                 "--listen", "127.0.0.1:0", "--arbiter", arbiter_url_, "--network", gateway_endpoint_, "--suspicion",
+                 "--listen", "127.0.0.1:0", "--arbiter", arbiters_.url, "--network", gateway_.endpoint, "--suspicion",
                  std::to_string(options_.suspicion_ms), "--json", "--", "--port", std::to_string(kGuestPort)}));
     stage_.until([&] { return (primary_->role() == "solo" && !primary_->address().empty()) || !primary_->running(); },
                  kStartTime, "the primary to run the guest");
@@ -100,8 +90,8 @@ void Scenario::start_backup() {
     }
     backup_ = std::make_unique<Replica>(
         stage_, next_host(),
-        command({"backup", "--name", kVm, "--primary", address, "--listen", "127.0.0.1:0", "--arbiter", arbiter_url_,
-                 "--network", gateway_endpoint_, "--suspicion", std::to_string(options_.suspicion_ms), "--json"}));
+        command({"backup", "--name", kVm, "--primary", address, "--listen", "127.0.0.1:0", "--arbiter", arbiters_.url,
+                 "--network", gateway_.endpoint, "--suspicion", std::to_string(options_.suspicion_ms), "--json"}));
 }
 
 bool Scenario::protected_now() const {
@@ -145,46 +135,16 @@ void Scenario::recover() {
     survivor_is(primary_lost ? backup_ : primary_);
 }
 
-void Scenario::start_server(const std::string& name, std::vector<std::string> line, Child::LineHandler on_line) {
-    servers_.push_back(stage_.start(name, std::move(line), std::move(on_line)));
-    stage_.expect(name, servers_.back());
-}
-
-void Scenario::start_arbiters() {
-    std::vector<std::string> addresses;
-    std::vector<std::string> peers;
-    for (const std::uint16_t port : free_ports(kArbiters)) {
-        addresses.push_back(fmt::format("127.0.0.1:{}", port));
-        peers.insert(peers.end(), {"--peer", fmt::format("{}={}", addresses.size(), addresses.back())});
-    }
-    arbiter_url_ = fmt::format("raft://{}", fmt::join(addresses, ","));
-    const auto listening = std::make_shared<std::size_t>(0);
-    for (std::size_t id = 1; id <= kArbiters; ++id) {
-        const std::string name = fmt::format("arbiter-{}", id);
-        auto line = command({"arbiter", "serve", "--id", std::to_string(id), "--data",
-                             (stage_.directory().path() / name).string(), "--insecure", "--json"});
-        line.insert(line.end(), peers.begin(), peers.end());
-        start_server(name, std::move(line), count_listening(listening));
-    }
-    stage_.until([&] { return *listening == kArbiters; }, kStartTime, "the arbiters to listen");
-    stage_.timeline().say("arbiter", fmt::format("three servers at {}", fmt::join(addresses, ", ")));
-}
-
-void Scenario::start_gateway() {
-    guest_port_ = free_ports(1).front();
-    gateway_endpoint_ = "gateway:unix:" + (stage_.directory().path() / "gateway").string();
-    const auto listening = std::make_shared<std::size_t>(0);
-    servers_.push_back(
-        stage_.start("gateway",
-                     command({"gateway", "--listen", gateway_endpoint_.substr(std::string_view("gateway:").size()),
-                              "--forward", fmt::format("tcp:127.0.0.1:{}:{}", guest_port_, kGuestPort), "--json"}),
-                     count_listening(listening)));
-    stage_.until([&] { return *listening == 1; }, kStartTime, "the gateway to listen");
-    stage_.timeline().say("gateway", fmt::format("127.0.0.1:{} leads to the guest's port {}", guest_port_, kGuestPort));
+void Scenario::start_servers() {
+    arbiters_ = start_arbiters(stage_, options_.executable);
+    stage_.timeline().say("arbiter", "three servers at " + arbiters_.url);
+    gateway_ = start_gateway(stage_, options_.executable, kGuestPort);
+    stage_.timeline().say("gateway",
+                          fmt::format("127.0.0.1:{} leads to the guest's port {}", gateway_.host_port, kGuestPort));
 }
 
 void Scenario::start_clients() {
-    load_ = std::make_unique<Load>(stage_, guest_port_, options_.connections);
+    load_ = std::make_unique<Load>(stage_, gateway_.host_port, options_.connections);
     load_->start(kStartTime);
     stage_.timeline().say("clients", fmt::format("{} connections write, remember and verify; redis-benchmark adds load",
                                                  options_.connections));

@@ -13,6 +13,7 @@
 #include "tools/demo/relay.hpp"
 #include "tools/demo/replica.hpp"
 #include "tools/demo/report.hpp"
+#include "tools/demo/services.hpp"
 #include "tools/demo/stage.hpp"
 
 namespace understudy::tools {
@@ -36,9 +37,7 @@ class Scenario {
     void run(Report& report);
 
   private:
-    void start_server(const std::string& name, std::vector<std::string> line, Child::LineHandler on_line);
-    void start_arbiters();
-    void start_gateway();
+    void start_servers();
     void start_primary();
     void start_backup();
     void start_clients();
@@ -62,10 +61,8 @@ class Scenario {
     Stage& stage_;
     ScenarioOptions options_;
     std::mt19937_64 random_;
-    std::string arbiter_url_;
-    std::string gateway_endpoint_;
-    std::uint16_t guest_port_ = 0;  // of this host, led to the guest's server
-    std::vector<std::shared_ptr<Child>> servers_;
+    Arbiters arbiters_;
+    GatewayService gateway_;
     std::unique_ptr<Relay> channel_;    // between the present pair, where it is to be partitioned
     std::unique_ptr<Replica> primary_;  // speaks for the guest
     std::unique_ptr<Replica> backup_;

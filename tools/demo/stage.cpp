@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/ip/tcp.hpp>
 #include <cerrno>
 #include <csignal>
@@ -79,7 +80,8 @@ void Stage::until(const std::function<bool()>& condition, std::chrono::milliseco
         if (Clock::now() >= deadline) {
             throw Error::format("waited {:.1f} s for {}", std::chrono::duration<double>(timeout).count(), what);
         }
-        io_.run_one_until(deadline);
+        // What no event tells (a process that is not ours) is looked at this often.
+        io_.run_one_until(std::min(deadline, Clock::now() + std::chrono::milliseconds(50)));
     }
 }
 

@@ -1,0 +1,70 @@
+#include "tools/demo/services.hpp"
+
+#include <fmt/format.h>
+
+#include <string_view>
+#include <utility>
+
+#include "tools/event.hpp"
+
+namespace understudy::tools {
+namespace {
+
+constexpr std::size_t kServers = 3;
+constexpr std::chrono::seconds kStartTime{20};
+
+// Counts the servers that have said where they listen.
+Child::LineHandler count_listening(std::shared_ptr<std::size_t> count) {
+    return [count = std::move(count)](std::string_view line) {
+        const auto event = parse_event(line);
+        *count += event && event->kind() == "listening" ? 1 : 0;
+    };
+}
+
+}  // namespace
+
+Arbiters start_arbiters(Stage& stage, const std::filesystem::path& executable) {
+    Arbiters arbiters;
+    std::vector<std::string> addresses;
+    std::vector<std::string> peers;
+    for (const std::uint16_t port : free_ports(kServers)) {
+        addresses.push_back(fmt::format("127.0.0.1:{}", port));
+        peers.insert(peers.end(), {"--peer", fmt::format("{}={}", addresses.size(), addresses.back())});
+    }
+    arbiters.url = fmt::format("raft://{}", fmt::join(addresses, ","));
+    const auto listening = std::make_shared<std::size_t>(0);
+    for (std::size_t id = 1; id <= kServers; ++id) {
+        const std::string name = fmt::format("arbiter-{}", id);
+        std::vector<std::string> command{executable.string(),
+                                         "arbiter",
+                                         "serve",
+                                         "--id",
+                                         std::to_string(id),
+                                         "--data",
+                                         (stage.directory().path() / name).string(),
+                                         "--insecure",
+                                         "--json"};
+        command.insert(command.end(), peers.begin(), peers.end());
+        arbiters.servers.push_back(stage.start(name, std::move(command), count_listening(listening)));
+        stage.expect(name, arbiters.servers.back());
+    }
+    stage.until([&] { return *listening == kServers; }, kStartTime, "the arbiters to listen");
+    return arbiters;
+}
+
+GatewayService start_gateway(Stage& stage, const std::filesystem::path& executable, std::uint16_t guest_port) {
+    GatewayService gateway;
+    const std::string socket = "unix:" + (stage.directory().path() / "gateway").string();
+    gateway.endpoint = "gateway:" + socket;
+    gateway.host_port = free_ports(1).front();
+    const auto listening = std::make_shared<std::size_t>(0);
+    gateway.server = stage.start("gateway",
+                                 {executable.string(), "gateway", "--listen", socket, "--forward",
+                                  fmt::format("tcp:127.0.0.1:{}:{}", gateway.host_port, guest_port), "--json"},
+                                 count_listening(listening));
+    stage.expect("gateway", gateway.server);
+    stage.until([&] { return *listening == 1; }, kStartTime, "the gateway to listen");
+    return gateway;
+}
+
+}  // namespace understudy::tools

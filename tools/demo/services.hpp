@@ -1,0 +1,32 @@
+// The servers that a pair needs, on this machine: three arbiters and a gateway.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tools/demo/stage.hpp"
+
+namespace understudy::tools {
+
+struct Arbiters {
+    std::string url;  // for --arbiter
+    std::vector<std::shared_ptr<Child>> servers;
+};
+
+// Three servers in plain text on loopback, listening. `executable` is `understudy`. Throws understudy::Error.
+[[nodiscard]] Arbiters start_arbiters(Stage& stage, const std::filesystem::path& executable);
+
+struct GatewayService {
+    std::string endpoint;         // for --network
+    std::uint16_t host_port = 0;  // of 127.0.0.1, led to the guest
+    std::shared_ptr<Child> server;
+};
+
+// A gateway that leads a port of this host to `guest_port`, listening. Throws understudy::Error.
+[[nodiscard]] GatewayService start_gateway(Stage& stage, const std::filesystem::path& executable,
+                                           std::uint16_t guest_port);
+
+}  // namespace understudy::tools
