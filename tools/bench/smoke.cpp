@@ -1,0 +1,308 @@
+#include "tools/bench/smoke.hpp"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+#include <csignal>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <optional>
+#include <regex>
+
+#include "common/error.hpp"
+#include "logging_channel/log_file.hpp"
+#include "tools/bench/site.hpp"
+#include "tools/event.hpp"
+
+namespace understudy::tools {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kLongest = 10min;  // of one measurement
+constexpr unsigned kRedisRequests = 100'000;
+
+struct Options {
+    unsigned repeats = 3;
+    unsigned spin_rounds = 100;
+    unsigned demo_rounds = 5;
+    bool json = false;
+};
+
+double median(std::vector<double> values) {
+    if (values.empty()) {
+        return 0;
+    }
+    std::ranges::sort(values);
+    return values[values.size() / 2];
+}
+
+// "sort rounds=20 checksum=... elapsed_ns=97968818": kernel and nanoseconds.
+std::map<std::string, double> kernel_times(const std::vector<std::string>& lines, std::size_t from = 0) {
+    static const std::regex pattern(R"(([a-z-]+) .*elapsed_ns=(\d+))");
+    std::map<std::string, double> times;
+    for (std::size_t i = from; i < lines.size(); ++i) {
+        std::smatch match;
+        if (std::regex_match(lines[i], match, pattern) && match[1] != "total") {
+            times[match[1]] = std::stod(match[2]);
+        }
+    }
+    return times;
+}
+
+// How much faster `a` is than `b`: the geometric mean of b/a over the kernels that both have.
+double speed_ratio(const std::map<std::string, double>& a, const std::map<std::string, double>& b) {
+    double sum = 0;
+    std::size_t count = 0;
+    for (const auto& [kernel, time] : a) {
+        if (const auto other = b.find(kernel); other != b.end() && time > 0 && other->second > 0) {
+            sum += std::log(other->second / time);
+            ++count;
+        }
+    }
+    return count == 0 ? 0 : std::exp(sum / static_cast<double>(count));
+}
+
+// The best time of each kernel: what a shared machine adds is always more, never less.
+void keep_best(std::map<std::string, double>& best, const std::map<std::string, double>& times) {
+    for (const auto& [kernel, time] : times) {
+        const auto [at, added] = best.emplace(kernel, time);
+        at->second = std::min(at->second, time);
+    }
+}
+
+struct Figure {
+    std::string name;
+    double value = 0;
+    std::string unit;
+    std::string target;
+    bool met = false;
+    std::string detail;
+};
+
+class Smoke {
+  public:
+    Smoke(Site& site, const Options& options) : site_(site), options_(options) {}
+
+    std::vector<Figure> measure() {
+        measure_spin();
+        measure_system_call();
+        measure_redis();
+        measure_log_volume();
+        measure_takeover();
+        return figures_;
+    }
+
+  private:
+    void measure_spin();
+    void measure_system_call();
+    void measure_redis();
+    void measure_log_volume();
+    void measure_takeover();
+    double redis_set_rate();
+    void add(Figure figure) {
+        site_.stage().timeline().say("bench", fmt::format("{}: {:.3f} {}", figure.name, figure.value, figure.unit));
+        figures_.push_back(std::move(figure));
+    }
+
+    Site& site_;
+    const Options& options_;
+    std::vector<Figure> figures_;
+};
+
+void Smoke::measure_spin() {
+    const std::vector<std::string> rounds = {"--rounds", std::to_string(options_.spin_rounds)};
+    std::map<std::string, double> native;
+    std::map<std::string, double> alone;
+    std::map<std::string, double> guarded;
+    for (unsigned i = 0; i < options_.repeats; ++i) {
+        std::vector<std::string> command = {site_.program("native/spin").string()};
+        command.insert(command.end(), rounds.begin(), rounds.end());
+        keep_best(native, kernel_times(site_.run(command, kLongest).lines));
+        {
+            const auto guest = site_.start_alone("spin", rounds);
+            site_.await_end(*guest, kLongest);
+            keep_best(alone, kernel_times(guest->console()));
+        }
+        {
+            const auto guest = site_.start_protected("spin", rounds);
+            site_.await_end(*guest, kLongest);
+            // The kernel under way when the pair was formed counts for neither.
+            keep_best(guarded, kernel_times(guest->console(), guest->console_lines_unprotected() + 1));
+        }
+    }
+    for (const auto& [kernel, time] : native) {
+        const auto ms = [&](const std::map<std::string, double>& times) {
+            return times.contains(kernel) ? times.at(kernel) / 1e6 : 0.0;
+        };
+        site_.stage().timeline().say(
+            "spin", fmt::format("{:12} native {:8.1f} ms, alone {:8.1f} ms, protected {:8.1f} ms", kernel, ms(native),
+                                ms(alone), ms(guarded)));
+    }
+    const double guest_ratio = speed_ratio(alone, native);
+    const double protected_ratio = speed_ratio(guarded, alone);
+    add({"spin, guest to native", guest_ratio, "", ">= 0.90", guest_ratio >= 0.90, "speed, geometric mean of kernels"});
+    add({"spin, protected to alone", protected_ratio, "", ">= 0.95", protected_ratio >= 0.95,
+         fmt::format("{} kernels", guarded.size())});
+}
+
+void Smoke::measure_system_call() {
+    constexpr double kCalls = 5e6;
+    std::vector<double> nanoseconds;
+    static const std::regex pattern(R"(.*elapsed_ns=(\d+).*)");
+    for (unsigned i = 0; i < options_.repeats; ++i) {
+        const auto guest = site_.start_alone("spin", {"--observe-clock", fmt::format("{:.0f}", kCalls)});
+        site_.await_end(*guest, kLongest);
+        for (const std::string& line : guest->console()) {
+            std::smatch match;
+            if (std::regex_match(line, match, pattern)) {
+                nanoseconds.push_back(std::stod(match[1]) / kCalls);
+            }
+        }
+    }
+    const double call = median(nanoseconds);
+    add({"patched system call", call, "ns", "< 100", call > 0 && call < 100, "clock_gettime, C library included"});
+}
+
+// Requests a second that redis-benchmark's SET with 50 clients gets from the present guest.
+double Smoke::redis_set_rate() {
+    const Output output = site_.run({"redis-benchmark", "-p", std::to_string(site_.guest_port()), "-t", "set", "-n",
+                                     std::to_string(kRedisRequests), "-c", "50", "--csv"},
+                                    kLongest);
+    for (const std::string& line : output.lines) {
+        static const std::regex pattern(R"re("SET","([0-9.]+)".*)re");
+        std::smatch match;
+        if (std::regex_match(line, match, pattern)) {
+            return std::stod(match[1]);
+        }
+    }
+    throw Error("redis-benchmark printed no figure for SET");
+}
+
+void Smoke::measure_redis() {
+    std::vector<double> alone;
+    std::vector<double> guarded;
+    for (unsigned i = 0; i < options_.repeats; ++i) {
+        {
+            const auto guest = site_.start_alone("kv", {"--port", "6379"});
+            alone.push_back(redis_set_rate());
+        }
+        {
+            const auto guest = site_.start_protected("kv", {"--port", "6379"});
+            guarded.push_back(redis_set_rate());
+        }
+    }
+    const double ratio = median(guarded) / median(alone);
+    add({"redis SET, protected to alone", ratio, "", ">= 0.5", ratio >= 0.5,
+         fmt::format("{:.0f}/s and {:.0f}/s, 50 clients, medians of {}", median(guarded), median(alone),
+                     alone.size())});
+}
+
+// The log of a guest under load against what came in: input bytes are those of the frames.
+void Smoke::measure_log_volume() {
+    const auto log = site_.stage().directory().path() / "volume.log";
+    {
+        const auto guest = site_.start_alone("kv", {"--port", "6379"}, {"--record", log.string()});
+        static_cast<void>(redis_set_rate());
+    }
+    channel::LogReader reader(log);
+    reader.skip_state();
+    const std::uint64_t start = reader.offset();
+    std::uint64_t input = 0;
+    GuestTime first{-1};
+    GuestTime last{0};
+    for (;;) {
+        const auto entry = reader.next();
+        const auto* record = std::get_if<Record>(&entry);
+        if (record == nullptr) {
+            break;
+        }
+        for (const Frame& frame : record->input.frames) {
+            input += frame.size();
+        }
+        first = first < GuestTime{0} ? record->input.clock : first;
+        last = record->input.clock;
+    }
+    const double seconds = std::chrono::duration<double>(last - first).count();
+    const auto volume = static_cast<double>(reader.offset() - start);
+    const double allowed = 1.2 * static_cast<double>(input) + 200e3 * seconds;
+    add({"log volume to what is allowed", volume / allowed, "", "<= 1", volume <= allowed,
+         fmt::format("{:.1f} MB for {:.1f} MB of input in {:.1f} s; allowed 1.2 x input + 200 kB/s", volume / 1e6,
+                     static_cast<double>(input) / 1e6, seconds)});
+}
+
+void Smoke::measure_takeover() {
+    const auto report = site_.stage().directory().path() / "demo.json";
+    static_cast<void>(site_.run({site_.executable().string(), "demo", "--rounds", std::to_string(options_.demo_rounds),
+                                 "--json", report.string()},
+                                kLongest));
+    std::ifstream in(report);
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    const auto values = [&](const std::string& field) {
+        const std::regex pattern("\"" + field + "\":([0-9.]+)");
+        std::vector<double> found;
+        for (auto at = std::sregex_iterator(text.begin(), text.end(), pattern); at != std::sregex_iterator(); ++at) {
+            found.push_back(std::stod((*at)[1]));
+        }
+        return found;
+    };
+    const auto worst = [](const std::vector<double>& all) { return all.empty() ? 0 : *std::ranges::max_element(all); };
+    const auto takeovers = values("takeover_ms");
+    const auto gaps = values("gap_ms");
+    add({"takeover, longest", worst(takeovers), "ms", "< 50", !takeovers.empty() && worst(takeovers) < 50,
+         fmt::format("median {:.1f} ms of {} kills", median(takeovers), takeovers.size())});
+    add({"gap a client saw, longest", worst(gaps), "ms", "< 300", !gaps.empty() && worst(gaps) < 300,
+         fmt::format("median {:.1f} ms, from the kill on", median(gaps))});
+}
+
+void print(const std::vector<Figure>& figures, bool json) {
+    if (json) {
+        std::string rows;
+        for (const Figure& figure : figures) {
+            rows +=
+                fmt::format("{}{{\"name\":{},\"value\":{},\"unit\":{},\"target\":{},\"met\":{},\"detail\":{}}}",
+                            rows.empty() ? "" : ",", json_string(figure.name), figure.value, json_string(figure.unit),
+                            json_string(figure.target), figure.met, json_string(figure.detail));
+        }
+        fmt::print("{{\"figures\":[{}]}}\n", rows);
+        return;
+    }
+    fmt::print("\n");
+    for (const Figure& figure : figures) {
+        fmt::print("  {:32} {:9.3f} {:3} target {:8} {:7} {}\n", figure.name, figure.value, figure.unit, figure.target,
+                   figure.met ? "met" : "MISSED", figure.detail);
+    }
+}
+
+int run(const Options& options) {
+    Site site(std::filesystem::read_symlink("/proc/self/exe"));
+    Smoke smoke(site, options);
+    print(smoke.measure(), options.json);
+    return 0;
+}
+
+}  // namespace
+
+Command add_bench_smoke(CLI::App& bench) {
+    auto options = std::make_shared<Options>();
+    CLI::App* app = bench.add_subcommand("smoke", "What a guest costs, and what protecting it costs");
+    app->add_option("--repeats", options->repeats, "Of each measurement; the best or the median counts")
+        ->check(CLI::Range(1, 100))
+        ->capture_default_str();
+    app->add_option("--spin-rounds", options->spin_rounds, "Of spin's kernels; fewer than 50 are too short")
+        ->check(CLI::Range(1, 100000))
+        ->capture_default_str();
+    app->add_option("--kills", options->demo_rounds, "Of the demonstration that measures takeovers")
+        ->check(CLI::Range(1, 1000))
+        ->capture_default_str();
+    app->add_flag("--json", options->json, "End with one JSON object instead of a table");
+    app->footer(
+        "Ratios compare runs that alternate in one session of one machine. A missed target is said, not an error.\n\n"
+        "Example:\n  understudy bench smoke --repeats 5");
+    return {app, [options] { return run(*options); }};
+}
+
+}  // namespace understudy::tools
