@@ -335,9 +335,11 @@ void Replica::perform(const action::Speak& a) {
 void Replica::perform(const action::Terminate& a) {
     result_ = ReplicaResult{a.reason, a.explanation, false, 0, {}};
     reason_ = a.explanation;
-    if (peer_) {
-        peer_->send_goodbye(a.explanation);
+    if (peer_ && a.reason == action::Terminate::Reason::guest_ended) {
+        peer_->send_goodbye(a.explanation);  // a backup takes it for the guest's end, and nothing else
         peer_->finish();
+    } else if (peer_) {
+        peer_->close();
     }
     timer_.expires_after(kLastWords);
     timer_.async_wait([this](const boost::system::error_code& /*error*/) { io_.stop(); });
