@@ -3,8 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <boost/asio/ip/tcp.hpp>
-#include <csignal>
+#include <algorithm>
 #include <string_view>
 #include <utility>
 
@@ -15,7 +14,6 @@ namespace understudy::tools {
 namespace {
 
 using namespace std::chrono_literals;
-namespace asio = boost::asio;
 
 constexpr auto kStartTime = 20s;
 constexpr std::size_t kArbiters = 3;
@@ -112,7 +110,7 @@ std::unique_ptr<Site::Guest> Site::start_alone(const std::string& name, std::vec
     stage_.dismiss(guest->processes_.front());
     guest->processes_.push_back(std::move(gateway));
     if (name == "kv") {
-        await_port();
+        await_service(*guest);
     }
     return guest;
 }
@@ -173,7 +171,7 @@ std::unique_ptr<Site::Guest> Site::start_protected(const std::string& name, std:
     stage_.until([&] { return guest->role_ == "leading"; }, kStartTime, "the guest to be protected");
     guest->processes_.push_back(std::move(gateway));
     if (name == "kv") {
-        await_port();
+        await_service(*guest);
     }
     return guest;
 }
@@ -182,17 +180,13 @@ void Site::await_end(Guest& guest, std::chrono::milliseconds timeout) {
     stage_.until([&] { return guest.ended(); }, timeout, "the guest's program to end");
 }
 
-// The gateway accepts at once; only an answer shows that the guest's server is there.
-void Site::await_port() {
-    asio::ip::tcp::socket socket(stage_.io());
-    bool answered = false;
-    std::string reply(7, '\0');
-    const std::string ping = "PING\r\n";
-    socket.connect({asio::ip::address_v4::loopback(), guest_port_});
-    socket.send(asio::buffer(ping));
-    socket.async_receive(asio::buffer(reply),
-                         [&](const boost::system::error_code& error, std::size_t) { answered = !error; });
-    stage_.until([&] { return answered; }, kStartTime, "the guest's server to answer");
+// A connection made before the guest's server listens would wait for a retransmission: its console tells.
+void Site::await_service(const Guest& guest) {
+    const auto ready = [&] {
+        return std::ranges::any_of(guest.console(),
+                                   [](const std::string& line) { return line.find(" ready ") != std::string::npos; });
+    };
+    stage_.until(ready, kStartTime, "the guest's server to be ready");
 }
 
 }  // namespace understudy::tools

@@ -68,7 +68,7 @@ class Site {
 
   private:
     std::shared_ptr<Child> start_server(const std::string& name, std::vector<std::string> arguments);
-    void await_port();
+    void await_service(const Guest& guest);
 
     Stage stage_;
     std::filesystem::path executable_;
