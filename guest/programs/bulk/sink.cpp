@@ -12,6 +12,8 @@ namespace understudy::programs {
 namespace {
 
 struct Sink {
+    explicit Sink(EventLoop& the_loop) : loop(the_loop) {}
+
     EventLoop& loop;
     bool verify = false;
     Pattern pattern;
@@ -62,7 +64,7 @@ class SinkConnection final : public Connection {
 int run(int argc, char** argv) {
     std::uint16_t port = 7008;
     EventLoop loop;
-    Sink sink{.loop = loop};
+    Sink sink(loop);
     Options options("sink", "takes what it is sent and, when the sender is done, says how much that was",
                     "sink --port 7008 --verify");
     options.port(port).flag("--verify", "check that the bytes are those that source sends", sink.verify);
