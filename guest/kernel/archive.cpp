@@ -125,7 +125,8 @@ Archive::Node* Archive::add(Node& parent, std::string_view name) {
 // The node at `path` under `node`, made with its parents where it does not exist; null for a path that leaves the root
 // or has a file on its way.
 Archive::Node* Archive::make_path(Node* node, std::string_view path) {
-    for (std::string_view name = first_component(path); node != nullptr && !name.empty(); name = first_component(path)) {
+    for (std::string_view name = first_component(path); node != nullptr && !name.empty();
+         name = first_component(path)) {
         if (name == ".") {
             continue;
         }

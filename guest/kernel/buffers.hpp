@@ -50,9 +50,8 @@ class Buffers {
         });
     }
     std::size_t fill(std::uint8_t value, std::size_t size) {
-        return transfer(size, [&](std::span<std::uint8_t> piece, std::size_t) {
-            std::memset(piece.data(), value, piece.size());
-        });
+        return transfer(
+            size, [&](std::span<std::uint8_t> piece, std::size_t) { std::memset(piece.data(), value, piece.size()); });
     }
 
   private:

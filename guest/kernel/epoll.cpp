@@ -216,7 +216,8 @@ Result sys_epoll_ctl(int epoll_fd, int operation, int fd, epoll_event* user_even
     }
     switch (operation) {
         case EPOLL_CTL_ADD:
-            if (const Epoll* nested = file->as_epoll(); nested != nullptr && nested->watches(*epoll_file, kMaxNesting)) {
+            if (const Epoll* nested = file->as_epoll();
+                nested != nullptr && nested->watches(*epoll_file, kMaxNesting)) {
                 return failure(ELOOP);
             }
             return epoll->add(fd, *file, *user_event);
@@ -263,15 +264,16 @@ Result sys_epoll_wait(int epoll_fd, epoll_event* events, int capacity, int timeo
     return wait_for_events(epoll_fd, events, capacity, timeout_of(timeout_ms));
 }
 
-Result sys_epoll_pwait(int epoll_fd, epoll_event* events, int capacity, int timeout_ms, const std::uint64_t* mask, std::size_t mask_size) {
+Result sys_epoll_pwait(int epoll_fd, epoll_event* events, int capacity, int timeout_ms, const std::uint64_t* mask,
+                       std::size_t mask_size) {
     if (!set_temporary_mask(mask, mask_size)) {
         return failure(mask_size != sizeof *mask ? EINVAL : EFAULT);
     }
     return wait_for_events(epoll_fd, events, capacity, timeout_of(timeout_ms));
 }
 
-Result sys_epoll_pwait2(int epoll_fd, epoll_event* events, int capacity, const Timespec* timeout, const std::uint64_t* mask,
-                        std::size_t mask_size) {
+Result sys_epoll_pwait2(int epoll_fd, epoll_event* events, int capacity, const Timespec* timeout,
+                        const std::uint64_t* mask, std::size_t mask_size) {
     if (timeout != nullptr && (!accessible(timeout) || !valid(*timeout))) {
         return failure(accessible(timeout) ? EINVAL : EFAULT);
     }

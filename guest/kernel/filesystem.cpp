@@ -108,7 +108,8 @@ class ArchiveFile final : public File {
         if (!accessible(static_cast<int*>(argument))) {
             return failure(EFAULT);
         }
-        *static_cast<int*>(argument) = static_cast<int>(node_.content.size() - std::min<std::uint64_t>(offset_, node_.content.size()));
+        *static_cast<int*>(argument) =
+            static_cast<int>(node_.content.size() - std::min<std::uint64_t>(offset_, node_.content.size()));
         return 0;
     }
 
@@ -128,7 +129,8 @@ class ArchiveFile final : public File {
             }
             const std::size_t length = (kNameOffset + entry->name.size() + 1 + 7) & ~std::size_t{7};
             if (length > to.remaining()) {
-                return to.remaining() == room ? failure(EINVAL) : Result(static_cast<std::int64_t>(room - to.remaining()));
+                return to.remaining() == room ? failure(EINVAL)
+                                              : Result(static_cast<std::int64_t>(room - to.remaining()));
             }
             std::uint8_t record[kNameOffset + 264] = {};
             const std::uint64_t number = entry->node->number;
@@ -180,7 +182,8 @@ std::optional<Device> device_at(std::string_view path) {
     if (path == "/dev/urandom" || path == "/dev/random") {
         return Device::random;
     }
-    if (path == "/dev/console" || path == "/dev/tty" || path == "/dev/stdin" || path == "/dev/stdout" || path == "/dev/stderr") {
+    if (path == "/dev/console" || path == "/dev/tty" || path == "/dev/stdin" || path == "/dev/stdout" ||
+        path == "/dev/stderr") {
         return path == "/dev/tty" ? std::nullopt : std::optional(Device::console);
     }
     return std::nullopt;
@@ -397,7 +400,8 @@ Result sys_faccessat(int directory, const char* user_path, unsigned mode) {
     if (result.failed()) {
         return result;
     }
-    const bool device = (status.st_mode & kFileTypeMask) == kCharacterDevice || (status.st_mode & kFileTypeMask) == kPipe;
+    const bool device =
+        (status.st_mode & kFileTypeMask) == kCharacterDevice || (status.st_mode & kFileTypeMask) == kPipe;
     if ((mode & kWrite) != 0 && !device) {
         return failure(EROFS);
     }

@@ -26,8 +26,9 @@ class Heap {
     static constexpr std::size_t kPageSize = 4096;
     static constexpr std::size_t kSlabPages = 4;
     // 16-byte steps, then four classes to a doubling; 1600 holds a pbuf with a full Ethernet frame.
-    static constexpr std::array<std::uint16_t, 24> kClasses = {16,  32,  48,  64,  80,  96,  112,  128,  160,  192,  224,  256,
-                                                               320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1600, 1792, 2048};
+    static constexpr std::array<std::uint16_t, 24> kClasses = {16,  32,  48,  64,   80,   96,   112,  128,
+                                                               160, 192, 224, 256,  320,  384,  448,  512,
+                                                               640, 768, 896, 1024, 1280, 1600, 1792, 2048};
     static constexpr std::size_t kLargestClass = kClasses.back();
     static constexpr std::uint32_t kLarge = 0x80000000;  // page note: this page begins a run of (note & ~kLarge) pages
 

@@ -122,8 +122,9 @@ Result sys_preadv(int fd, const iovec* pieces, std::uint64_t count, std::int64_t
                            [&](File& file, Buffers& to) { return at_offset<Direction::reading>(file, to, offset); });
 }
 Result sys_pwritev(int fd, const iovec* pieces, std::uint64_t count, std::int64_t offset) {
-    return transfer_vector(fd, pieces, count, Direction::writing,
-                           [&](File& file, Buffers& from) { return at_offset<Direction::writing>(file, from, offset); });
+    return transfer_vector(fd, pieces, count, Direction::writing, [&](File& file, Buffers& from) {
+        return at_offset<Direction::writing>(file, from, offset);
+    });
 }
 
 Result sys_sendfile(int out_fd, int in_fd, std::int64_t* offset, std::size_t size) {
@@ -239,7 +240,8 @@ Result sys_fcntl(int fd, unsigned command, std::uint64_t argument) {
         case F_GETFL:
             return file->status_flags();
         case F_SETFL:
-            file->set_status_flags((file->status_flags() & ~kSettable) | (static_cast<std::uint32_t>(argument) & kSettable));
+            file->set_status_flags((file->status_flags() & ~kSettable) |
+                                   (static_cast<std::uint32_t>(argument) & kSettable));
             return 0;
         case F_SETLK:
         case F_SETLKW:
@@ -260,7 +262,8 @@ Result sys_ioctl(int fd, unsigned request, void* argument) {
                 return failure(EFAULT);
             }
             const bool on = *static_cast<int*>(argument) != 0;
-            file->set_status_flags(on ? file->status_flags() | O_NONBLOCK : file->status_flags() & ~std::uint32_t{O_NONBLOCK});
+            file->set_status_flags(on ? file->status_flags() | O_NONBLOCK
+                                      : file->status_flags() & ~std::uint32_t{O_NONBLOCK});
             return 0;
         }
         case FIOCLEX:

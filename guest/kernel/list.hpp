@@ -1,4 +1,5 @@
-// An intrusive doubly-linked list: the hook is a member of the element, so that linking needs no memory and cannot fail.
+// An intrusive doubly-linked list: the hook is a member of the element, so that linking needs no memory and cannot
+// fail.
 #pragma once
 
 namespace understudy::kernel {

@@ -66,7 +66,8 @@ Result sys_brk(std::uint64_t wanted) {
     return static_cast<std::int64_t>(address_space().set_break(wanted));
 }
 
-Result sys_mmap(std::uint64_t address, std::uint64_t size, unsigned protection, unsigned flags, int fd, std::uint64_t offset) {
+Result sys_mmap(std::uint64_t address, std::uint64_t size, unsigned protection, unsigned flags, int fd,
+                std::uint64_t offset) {
     if (size == 0 || !page_aligned(offset) || size > boot().memory_size) {
         return failure(size == 0 || !page_aligned(offset) ? EINVAL : ENOMEM);
     }
@@ -82,7 +83,8 @@ Result sys_mmap(std::uint64_t address, std::uint64_t size, unsigned protection, 
         }
         struct stat status {};
         file->describe(status);
-        if ((status.st_mode & kFileTypeMask) != kRegularFile || (type != MAP_PRIVATE && (protection & PROT_WRITE) != 0)) {
+        if ((status.st_mode & kFileTypeMask) != kRegularFile ||
+            (type != MAP_PRIVATE && (protection & PROT_WRITE) != 0)) {
             return failure((status.st_mode & kFileTypeMask) != kRegularFile ? ENODEV : EACCES);
         }
     }
@@ -125,7 +127,8 @@ Result sys_mprotect(std::uint64_t address, std::uint64_t size, unsigned protecti
     return 0;
 }
 
-Result sys_mremap(std::uint64_t address, std::uint64_t old_size, std::uint64_t new_size, unsigned flags, std::uint64_t new_address) {
+Result sys_mremap(std::uint64_t address, std::uint64_t old_size, std::uint64_t new_size, unsigned flags,
+                  std::uint64_t new_address) {
     constexpr unsigned kKnown = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
     if (!page_aligned(address) || new_size == 0 || old_size == 0 || (flags & ~kKnown) != 0 ||
         ((flags & MREMAP_FIXED) != 0 && (flags & MREMAP_MAYMOVE) == 0) || (flags & MREMAP_DONTUNMAP) != 0) {
@@ -155,7 +158,8 @@ Result sys_mremap(std::uint64_t address, std::uint64_t old_size, std::uint64_t n
     if (place.failed()) {
         return place;
     }
-    std::memcpy(reinterpret_cast<void*>(place.raw()), reinterpret_cast<const void*>(address), std::min(page_up(old_size), page_up(new_size)));
+    std::memcpy(reinterpret_cast<void*>(place.raw()), reinterpret_cast<const void*>(address),
+                std::min(page_up(old_size), page_up(new_size)));
     address_space().unmap(address, old_size);
     return place;
 }
@@ -174,7 +178,8 @@ Result sys_madvise(std::uint64_t address, std::uint64_t size, int advice) {
 }
 
 Result sys_msync(std::uint64_t address, std::uint64_t size, int /*flags*/) {
-    return !page_aligned(address) ? failure(EINVAL) : (address_space().is_mapped(address, size) ? Result(0) : failure(ENOMEM));
+    return !page_aligned(address) ? failure(EINVAL)
+                                  : (address_space().is_mapped(address, size) ? Result(0) : failure(ENOMEM));
 }
 
 Result sys_mlock(std::uint64_t /*address*/, std::uint64_t /*size*/) {

@@ -24,7 +24,9 @@ class PageMap {
     void take(std::size_t first, std::size_t count);
     void release(std::size_t first, std::size_t count);
 
-    [[nodiscard]] bool used(std::size_t page) const { return (words_[page / kBitsPerWord] >> page % kBitsPerWord & 1) != 0; }
+    [[nodiscard]] bool used(std::size_t page) const {
+        return (words_[page / kBitsPerWord] >> page % kBitsPerWord & 1) != 0;
+    }
     [[nodiscard]] bool all_used(std::size_t first, std::size_t count) const;
     [[nodiscard]] bool all_free(std::size_t first, std::size_t count) const;
     [[nodiscard]] std::size_t pages() const { return pages_; }

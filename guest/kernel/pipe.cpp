@@ -111,7 +111,8 @@ class PipeEnd final : public File {
 
     [[nodiscard]] std::uint32_t ready() const override {
         if (reads()) {
-            return (buffer_.size() != 0 ? POLLIN | POLLRDNORM : 0U) | (buffer_.writer == nullptr ? std::uint32_t{POLLHUP} : 0U);
+            return (buffer_.size() != 0 ? POLLIN | POLLRDNORM : 0U) |
+                   (buffer_.writer == nullptr ? std::uint32_t{POLLHUP} : 0U);
         }
         return (buffer_.room() >= PipeBuffer::kAtomic ? POLLOUT | POLLWRNORM : 0U) |
                (buffer_.reader == nullptr ? std::uint32_t{POLLERR} : 0U);

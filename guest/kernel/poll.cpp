@@ -54,7 +54,8 @@ constexpr int kBitsPerWord = 64;
 // The sets of one select call, copied in; answered in place.
 struct Selection {
     static constexpr int kSets = 3;
-    static constexpr std::uint32_t kBits[kSets] = {POLLIN | POLLRDNORM | POLLHUP | POLLERR, POLLOUT | POLLWRNORM | POLLERR, POLLPRI};
+    static constexpr std::uint32_t kBits[kSets] = {POLLIN | POLLRDNORM | POLLHUP | POLLERR,
+                                                   POLLOUT | POLLWRNORM | POLLERR, POLLPRI};
     std::uint64_t* user[kSets];
     std::uint64_t asked[kSets][kMaxSelected / kBitsPerWord];
     std::uint64_t found[kSets][kMaxSelected / kBitsPerWord];
@@ -88,12 +89,14 @@ Result select_once(Selection& selection, int count) {
     return ready;
 }
 
-Result select_sets(int count, std::uint64_t* reading, std::uint64_t* writing, std::uint64_t* failing, Nanoseconds timeout) {
+Result select_sets(int count, std::uint64_t* reading, std::uint64_t* writing, std::uint64_t* failing,
+                   Nanoseconds timeout) {
     if (count < 0) {
         return failure(EINVAL);
     }
     count = std::min(count, kMaxSelected);
-    const std::size_t size = static_cast<std::size_t>((count + kBitsPerWord - 1) / kBitsPerWord) * sizeof(std::uint64_t);
+    const std::size_t size =
+        static_cast<std::size_t>((count + kBitsPerWord - 1) / kBitsPerWord) * sizeof(std::uint64_t);
     Selection selection{{reading, writing, failing}, {}, {}};
     for (int set = 0; set < Selection::kSets; ++set) {
         if (selection.user[set] != nullptr) {
@@ -151,7 +154,8 @@ Result within(Timespec* timeout, WaitFor wait) {
 
 }  // namespace
 
-Result sys_ppoll(pollfd* entries, std::uint64_t count, Timespec* timeout, const std::uint64_t* mask, std::size_t mask_size) {
+Result sys_ppoll(pollfd* entries, std::uint64_t count, Timespec* timeout, const std::uint64_t* mask,
+                 std::size_t mask_size) {
     if (!set_temporary_mask(mask, mask_size)) {
         return failure(mask_size != sizeof *mask ? EINVAL : EFAULT);
     }
@@ -166,22 +170,25 @@ Result sys_select(int count, std::uint64_t* reading, std::uint64_t* writing, std
         return failure(EFAULT);
     }
     constexpr std::int64_t kMicrosecondsPerSecond = 1'000'000;
-    Timespec time{timeout->tv_sec + timeout->tv_usec / kMicrosecondsPerSecond, timeout->tv_usec % kMicrosecondsPerSecond * 1000};
-    const Result result = within(&time, [&](Nanoseconds limit) { return select_sets(count, reading, writing, failing, limit); });
+    Timespec time{timeout->tv_sec + timeout->tv_usec / kMicrosecondsPerSecond,
+                  timeout->tv_usec % kMicrosecondsPerSecond * 1000};
+    const Result result =
+        within(&time, [&](Nanoseconds limit) { return select_sets(count, reading, writing, failing, limit); });
     if (!result.is_error(EINVAL)) {
         *timeout = {time.tv_sec, time.tv_nsec / 1000};
     }
     return result;
 }
 
-Result sys_pselect6(int count, std::uint64_t* reading, std::uint64_t* writing, std::uint64_t* failing, Timespec* timeout,
-                    const void* user_mask_and_size) {
+Result sys_pselect6(int count, std::uint64_t* reading, std::uint64_t* writing, std::uint64_t* failing,
+                    Timespec* timeout, const void* user_mask_and_size) {
     struct MaskAndSize {
         const std::uint64_t* mask;
         std::size_t size;
     };
     const auto* mask_and_size = static_cast<const MaskAndSize*>(user_mask_and_size);
-    if (mask_and_size != nullptr && (!accessible(mask_and_size) || !set_temporary_mask(mask_and_size->mask, mask_and_size->size))) {
+    if (mask_and_size != nullptr &&
+        (!accessible(mask_and_size) || !set_temporary_mask(mask_and_size->mask, mask_and_size->size))) {
         return failure(EFAULT);
     }
     return within(timeout, [&](Nanoseconds limit) { return select_sets(count, reading, writing, failing, limit); });

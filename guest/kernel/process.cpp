@@ -193,7 +193,8 @@ Result sys_getrusage(int who, rusage* usage) {
     }
     rusage answer{};
     const Nanoseconds time = who == kLowest ? 0 : now();
-    answer.ru_utime = {static_cast<std::int64_t>(time / kSecond), static_cast<std::int64_t>(time % kSecond / kMicrosecond)};
+    answer.ru_utime = {static_cast<std::int64_t>(time / kSecond),
+                       static_cast<std::int64_t>(time % kSecond / kMicrosecond)};
     *usage = answer;
     return 0;
 }

@@ -1,8 +1,8 @@
 #include "guest/kernel/signals.hpp"
 
-#include <asm/signal.h>
 #include <asm/sigcontext.h>
 #include <asm/siginfo.h>
+#include <asm/signal.h>
 #include <asm/ucontext.h>
 
 #include <bit>
@@ -26,8 +26,8 @@ constexpr std::uint64_t bit(int signal) {
 }
 constexpr std::uint64_t kUnblockable = bit(SIGKILL) | bit(SIGSTOP);
 // What does nothing by default. SIGCONT and the stop signals too: nobody could continue a stopped program.
-constexpr std::uint64_t kIgnoredByDefault =
-    bit(SIGCHLD) | bit(SIGURG) | bit(SIGWINCH) | bit(SIGCONT) | bit(SIGSTOP) | bit(SIGTSTP) | bit(SIGTTIN) | bit(SIGTTOU);
+constexpr std::uint64_t kIgnoredByDefault = bit(SIGCHLD) | bit(SIGURG) | bit(SIGWINCH) | bit(SIGCONT) | bit(SIGSTOP) |
+                                            bit(SIGTSTP) | bit(SIGTTIN) | bit(SIGTTOU);
 
 // The kernel's struct sigaction: what rt_sigaction takes.
 struct Action {
@@ -45,7 +45,7 @@ struct SignalInfo {
     std::int32_t error;
     std::int32_t code;
     std::int32_t padding;
-    std::int32_t source;  // the sender's process, or the timer's number
+    std::int32_t source;   // the sender's process, or the timer's number
     std::uint32_t detail;  // the sender's user, or the timer's overruns
     std::uint64_t value;   // the timer's
     std::uint8_t rest[96];
@@ -122,7 +122,9 @@ void enter_handler(Frame& frame, int signal) {
     }
     understudy_save_fpu(reinterpret_cast<void*>(fpu));
     std::memset(out, 0, sizeof *out);
-    out->return_address = (action.flags & SA_RESTORER) != 0 ? action.restorer : reinterpret_cast<std::uint64_t>(&understudy_signal_return);
+    out->return_address = (action.flags & SA_RESTORER) != 0
+                              ? action.restorer
+                              : reinterpret_cast<std::uint64_t>(&understudy_signal_return);
     out->info = infos[signal];
     Context& context = out->context;
     context.stack = alternate;
@@ -286,7 +288,8 @@ void kill_program(int signal) {
 Result sys_rt_sigaction(int signal, const void* user_wanted, void* user_old, std::size_t size) {
     const auto* wanted = static_cast<const Action*>(user_wanted);
     auto* old = static_cast<Action*>(user_old);
-    if (size != sizeof(std::uint64_t) || !valid_signal(signal) || (wanted != nullptr && (bit(signal) & kUnblockable) != 0)) {
+    if (size != sizeof(std::uint64_t) || !valid_signal(signal) ||
+        (wanted != nullptr && (bit(signal) & kUnblockable) != 0)) {
         return failure(EINVAL);
     }
     if ((wanted != nullptr && !accessible(wanted)) || (old != nullptr && !accessible(old))) {
@@ -387,7 +390,8 @@ Result sys_sigaltstack(const void* user_wanted, void* user_old, Frame& frame) {
     if ((wanted != nullptr && !accessible(wanted)) || (old != nullptr && !accessible(old))) {
         return failure(EFAULT);
     }
-    const AlternateStack before{alternate.base, alternate.flags | (on_alternate_stack(frame.rsp) ? kOnStack : 0), alternate.size};
+    const AlternateStack before{alternate.base, alternate.flags | (on_alternate_stack(frame.rsp) ? kOnStack : 0),
+                                alternate.size};
     if (wanted != nullptr) {
         if (on_alternate_stack(frame.rsp)) {
             return failure(EPERM);
@@ -398,7 +402,8 @@ Result sys_sigaltstack(const void* user_wanted, void* user_old, Frame& frame) {
         if ((wanted->flags & kDisabled) == 0 && wanted->size < kMinimumAlternateStack) {
             return failure(ENOMEM);
         }
-        alternate = (wanted->flags & kDisabled) != 0 ? AlternateStack{0, kDisabled, 0} : AlternateStack{wanted->base, 0, wanted->size};
+        alternate = (wanted->flags & kDisabled) != 0 ? AlternateStack{0, kDisabled, 0}
+                                                     : AlternateStack{wanted->base, 0, wanted->size};
     }
     if (old != nullptr) {
         *old = before;
@@ -409,7 +414,8 @@ Result sys_sigaltstack(const void* user_wanted, void* user_old, Frame& frame) {
 Result sys_rt_sigreturn(Frame& frame) {
     // RET took the return address: the frame begins below the stack pointer.
     const auto* in = reinterpret_cast<const SignalFrame*>(frame.rsp - sizeof(std::uint64_t));
-    if (!accessible(in) || in->context.fpu % 16 != 0 || !accessible(reinterpret_cast<const void*>(in->context.fpu), kFpuSize)) {
+    if (!accessible(in) || in->context.fpu % 16 != 0 ||
+        !accessible(reinterpret_cast<const void*>(in->context.fpu), kFpuSize)) {
         kill_program(SIGSEGV);
     }
     const Context& context = in->context;
@@ -470,7 +476,9 @@ Result sys_alarm(unsigned seconds) {
     const Nanoseconds left = alarm_remaining();
     const Result armed = set_alarm(seconds * kSecond, 0);
     // Rounded to whole seconds, but never to none while one is set.
-    return armed.failed() ? Result(0) : Result(static_cast<std::int64_t>(left != 0 && left < kSecond ? 1 : (left + kSecond / 2) / kSecond));
+    return armed.failed()
+               ? Result(0)
+               : Result(static_cast<std::int64_t>(left != 0 && left < kSecond ? 1 : (left + kSecond / 2) / kSecond));
 }
 
 namespace {

@@ -253,7 +253,8 @@ Result unsupported(std::uint64_t number) {
     if (number < kTableSize && !is_optional(number) && (named[number / 64] >> number % 64 & 1) == 0) {
         named[number / 64] |= 1ULL << number % 64;
         const char* name = kNames[number] == nullptr ? "unknown" : kNames[number];
-        console::print("understudy: system call ", static_cast<std::int64_t>(number), " (", name, ") is not supported\n");
+        console::print("understudy: system call ", static_cast<std::int64_t>(number), " (", name,
+                       ") is not supported\n");
     }
     return failure(ENOSYS);
 }

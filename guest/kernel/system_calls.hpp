@@ -30,10 +30,12 @@ struct SocketAddress;
 
 // memory_calls.cpp
 Result sys_brk(std::uint64_t wanted);
-Result sys_mmap(std::uint64_t address, std::uint64_t size, unsigned protection, unsigned flags, int fd, std::uint64_t offset);
+Result sys_mmap(std::uint64_t address, std::uint64_t size, unsigned protection, unsigned flags, int fd,
+                std::uint64_t offset);
 Result sys_munmap(std::uint64_t address, std::uint64_t size);
 Result sys_mprotect(std::uint64_t address, std::uint64_t size, unsigned protection);
-Result sys_mremap(std::uint64_t address, std::uint64_t old_size, std::uint64_t new_size, unsigned flags, std::uint64_t new_address);
+Result sys_mremap(std::uint64_t address, std::uint64_t old_size, std::uint64_t new_size, unsigned flags,
+                  std::uint64_t new_address);
 Result sys_madvise(std::uint64_t address, std::uint64_t size, int advice);
 Result sys_msync(std::uint64_t address, std::uint64_t size, int flags);
 Result sys_mlock(std::uint64_t address, std::uint64_t size);
@@ -136,16 +138,18 @@ Result sys_epoll_create(int size);
 Result sys_epoll_create1(unsigned flags);
 Result sys_epoll_ctl(int epoll_fd, int operation, int fd, epoll_event* event);
 Result sys_epoll_wait(int epoll_fd, epoll_event* events, int capacity, int timeout_ms);
-Result sys_epoll_pwait(int epoll_fd, epoll_event* events, int capacity, int timeout_ms, const std::uint64_t* mask, std::size_t mask_size);
-Result sys_epoll_pwait2(int epoll_fd, epoll_event* events, int capacity, const Timespec* timeout, const std::uint64_t* mask,
-                        std::size_t mask_size);
+Result sys_epoll_pwait(int epoll_fd, epoll_event* events, int capacity, int timeout_ms, const std::uint64_t* mask,
+                       std::size_t mask_size);
+Result sys_epoll_pwait2(int epoll_fd, epoll_event* events, int capacity, const Timespec* timeout,
+                        const std::uint64_t* mask, std::size_t mask_size);
 
 // poll.cpp
 Result sys_poll(pollfd* entries, std::uint64_t count, int timeout_ms);
-Result sys_ppoll(pollfd* entries, std::uint64_t count, Timespec* timeout, const std::uint64_t* mask, std::size_t mask_size);
+Result sys_ppoll(pollfd* entries, std::uint64_t count, Timespec* timeout, const std::uint64_t* mask,
+                 std::size_t mask_size);
 Result sys_select(int count, std::uint64_t* reading, std::uint64_t* writing, std::uint64_t* failing, Timeval* timeout);
-Result sys_pselect6(int count, std::uint64_t* reading, std::uint64_t* writing, std::uint64_t* failing, Timespec* timeout,
-                    const void* mask_and_size);
+Result sys_pselect6(int count, std::uint64_t* reading, std::uint64_t* writing, std::uint64_t* failing,
+                    Timespec* timeout, const void* mask_and_size);
 
 // pipe.cpp, eventfd.cpp, timerfd.cpp
 Result sys_pipe(int* ends);
@@ -163,8 +167,10 @@ Result sys_listen(int fd, int backlog);
 Result sys_accept(int fd, SocketAddress* address, std::uint32_t* size);
 Result sys_accept4(int fd, SocketAddress* address, std::uint32_t* size, unsigned flags);
 Result sys_connect(int fd, const SocketAddress* address, std::uint32_t size);
-Result sys_sendto(int fd, const void* buffer, std::size_t size, unsigned flags, const SocketAddress* address, std::uint32_t address_size);
-Result sys_recvfrom(int fd, void* buffer, std::size_t size, unsigned flags, SocketAddress* address, std::uint32_t* address_size);
+Result sys_sendto(int fd, const void* buffer, std::size_t size, unsigned flags, const SocketAddress* address,
+                  std::uint32_t address_size);
+Result sys_recvfrom(int fd, void* buffer, std::size_t size, unsigned flags, SocketAddress* address,
+                    std::uint32_t* address_size);
 Result sys_sendmsg(int fd, const MessageHeader* message, unsigned flags);
 Result sys_recvmsg(int fd, MessageHeader* message, unsigned flags);
 Result sys_sendmmsg(int fd, void* messages, unsigned count, unsigned flags);

@@ -16,7 +16,8 @@ constexpr std::size_t kPathLimit = 4096;
 
 inline bool accessible(const volatile void* address, std::uint64_t size) {
     const auto start = reinterpret_cast<std::uint64_t>(address);
-    return size == 0 || (start >= kLowestUserAddress && start <= boot().memory_size && size <= boot().memory_size - start);
+    return size == 0 ||
+           (start >= kLowestUserAddress && start <= boot().memory_size && size <= boot().memory_size - start);
 }
 
 template <typename T>

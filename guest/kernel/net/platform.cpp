@@ -1,4 +1,6 @@
 // What lwIP calls: the clock, random numbers, checksums, assertions.
+#include "guest/kernel/net/platform.hpp"
+
 #include <array>
 #include <bit>
 #include <cstring>
@@ -6,7 +8,6 @@
 #include "guest/kernel/clock.hpp"
 #include "guest/kernel/control.hpp"
 #include "guest/kernel/net/lwip.hpp"
-#include "guest/kernel/net/platform.hpp"
 #include "guest/kernel/panic.hpp"
 
 namespace understudy::kernel::net {
@@ -25,7 +26,8 @@ constinit Secrets secrets{};
 class SipHash {
   public:
     explicit SipHash(const std::uint64_t (&key)[2])
-        : v_{key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d, key[0] ^ 0x6c7967656e657261, key[1] ^ 0x7465646279746573} {}
+        : v_{key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d, key[0] ^ 0x6c7967656e657261,
+             key[1] ^ 0x7465646279746573} {}
 
     void add(std::uint64_t word) {
         v_[3] ^= word;

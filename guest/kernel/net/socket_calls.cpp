@@ -107,7 +107,8 @@ Result check_pieces(const iovec* pieces, std::uint64_t count) {
     }
     std::size_t total = 0;
     for (std::size_t i = 0; i < count; ++i) {
-        if (pieces[i].iov_len > kMaxTransfer || (pieces[i].iov_len != 0 && !accessible(pieces[i].iov_base, pieces[i].iov_len))) {
+        if (pieces[i].iov_len > kMaxTransfer ||
+            (pieces[i].iov_len != 0 && !accessible(pieces[i].iov_base, pieces[i].iov_len))) {
             return failure(pieces[i].iov_len > kMaxTransfer ? EINVAL : EFAULT);
         }
         total += pieces[i].iov_len;
@@ -133,7 +134,8 @@ Result receive_some(Socket& socket, Buffers& to, unsigned flags, Socket::Receive
     const bool all = (flags & kWaitAll) != 0 && (flags & kPeek) == 0 && socket.type() == SocketType::stream;
     std::int64_t count = 0;
     do {
-        const Result result = blocking(socket, (flags & kDontWait) != 0, true, [&] { return socket.receive(to, flags, received); });
+        const Result result =
+            blocking(socket, (flags & kDontWait) != 0, true, [&] { return socket.receive(to, flags, received); });
         if (result.failed() || result.raw() == 0) {
             return count != 0 ? Result(count) : result;
         }
@@ -193,12 +195,14 @@ Result accept_one(int fd, SocketAddress* address, std::uint32_t* size, unsigned 
     }
     return on_socket(fd, [&](Socket& socket) -> Result {
         FileReference<Socket> accepted;
-        const Result result = blocking(socket, false, true, [&] { return socket.accept(status_flags_of(flags), accepted); });
+        const Result result =
+            blocking(socket, false, true, [&] { return socket.accept(status_flags_of(flags), accepted); });
         if (result.failed()) {
             return result;
         }
         if (address != nullptr) {
-            const Result answered = answer_address(accepted->peer().value_or(Endpoint{}), socket.family(), address, size);
+            const Result answered =
+                answer_address(accepted->peer().value_or(Endpoint{}), socket.family(), address, size);
             if (answered.failed()) {
                 return answered;
             }
@@ -279,7 +283,8 @@ Result sys_connect(int fd, const SocketAddress* address, std::uint32_t size) {
     });
 }
 
-Result sys_sendto(int fd, const void* buffer, std::size_t size, unsigned flags, const SocketAddress* address, std::uint32_t address_size) {
+Result sys_sendto(int fd, const void* buffer, std::size_t size, unsigned flags, const SocketAddress* address,
+                  std::uint32_t address_size) {
     return on_socket(fd, [&](Socket& socket) -> Result {
         const iovec piece{const_cast<void*>(buffer), std::min(size, kMaxTransfer)};
         if (piece.iov_len != 0 && !accessible(buffer, piece.iov_len)) {
@@ -298,7 +303,8 @@ Result sys_sendto(int fd, const void* buffer, std::size_t size, unsigned flags, 
     });
 }
 
-Result sys_recvfrom(int fd, void* buffer, std::size_t size, unsigned flags, SocketAddress* address, std::uint32_t* address_size) {
+Result sys_recvfrom(int fd, void* buffer, std::size_t size, unsigned flags, SocketAddress* address,
+                    std::uint32_t* address_size) {
     return on_socket(fd, [&](Socket& socket) -> Result {
         const iovec piece{buffer, std::min(size, kMaxTransfer)};
         if (piece.iov_len != 0 && !accessible(buffer, piece.iov_len)) {
@@ -387,7 +393,8 @@ Result sys_shutdown(int fd, int how) {
 }
 
 Result sys_getsockname(int fd, SocketAddress* address, std::uint32_t* size) {
-    return on_socket(fd, [&](Socket& socket) { return answer_address(socket.local(), socket.family(), address, size); });
+    return on_socket(fd,
+                     [&](Socket& socket) { return answer_address(socket.local(), socket.family(), address, size); });
 }
 
 Result sys_getpeername(int fd, SocketAddress* address, std::uint32_t* size) {
@@ -454,7 +461,8 @@ Result get_socket_option(Socket& socket, int option, void* value, std::uint32_t*
         case SO_RCVTIMEO:
         case SO_SNDTIMEO: {
             const Nanoseconds time = option == SO_RCVTIMEO ? options.receive_timeout : options.send_timeout;
-            const Timeval answer{static_cast<std::int64_t>(time / kSecond), static_cast<std::int64_t>(time % kSecond / kMicrosecond)};
+            const Timeval answer{static_cast<std::int64_t>(time / kSecond),
+                                 static_cast<std::int64_t>(time % kSecond / kMicrosecond)};
             return answer_option(&answer, sizeof answer, value, size);
         }
         case SO_OOBINLINE:
@@ -580,7 +588,8 @@ Result sys_setsockopt(int fd, int level, int option, const void* value, std::uin
         if (size < sizeof(int) && !(level == IPPROTO_IP && size >= 1)) {
             return failure(EINVAL);
         }
-        const int number = size >= sizeof(int) ? *static_cast<const int*>(value) : *static_cast<const std::uint8_t*>(value);
+        const int number =
+            size >= sizeof(int) ? *static_cast<const int*>(value) : *static_cast<const std::uint8_t*>(value);
         return socket.set_option(level, option, number);
     });
 }

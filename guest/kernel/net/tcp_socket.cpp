@@ -5,14 +5,13 @@
 #include <linux/in.h>
 #include <linux/tcp.h>
 
-
 #include "guest/kernel/descriptors.hpp"
+#include "guest/kernel/linux.hpp"
 #include "guest/kernel/net/errors.hpp"
 #include "guest/kernel/net/interface.hpp"
 #include "guest/kernel/net/lwip.hpp"
 #include "guest/kernel/net/socket.hpp"
 #include "guest/kernel/signals.hpp"
-#include "guest/kernel/linux.hpp"
 
 namespace understudy::kernel {
 
@@ -153,8 +152,8 @@ class TcpSocket final : public Socket {
     List<TcpSocket, &TcpSocket::in_backlog_> backlog_queue_;
 };
 
-constexpr int kMaxBacklog = 4096;     // Linux's net.core.somaxconn
-constexpr int kMaxHalfOpen = 255;     // lwIP counts them in 8 bits
+constexpr int kMaxBacklog = 4096;  // Linux's net.core.somaxconn
+constexpr int kMaxHalfOpen = 255;  // lwIP counts them in 8 bits
 
 TcpSocket::~TcpSocket() {
     while (TcpSocket* waiting = backlog_queue_.pop_front()) {
@@ -167,7 +166,8 @@ TcpSocket::~TcpSocket() {
     }
     tcp_pcb* pcb = pcb_;
     const bool listener = state_ == State::listening;
-    const bool reset = state_ == State::connected && ((options.linger && options.linger_seconds == 0) || received_.size() != 0);
+    const bool reset =
+        state_ == State::connected && ((options.linger && options.linger_seconds == 0) || received_.size() != 0);
     detach();
     if (reset) {
         tcp_abort(pcb);
@@ -589,8 +589,9 @@ Result TcpSocket::set_option(int level, int option, int value) {
             }
             if (has_block) {
                 const auto wanted = static_cast<std::uint32_t>(value);
-                (option == TCP_KEEPIDLE ? pcb_->keep_idle : option == TCP_KEEPINTVL ? pcb_->keep_intvl : pcb_->keep_cnt) =
-                    option == TCP_KEEPCNT ? wanted : wanted * 1000;
+                (option == TCP_KEEPIDLE    ? pcb_->keep_idle
+                 : option == TCP_KEEPINTVL ? pcb_->keep_intvl
+                                           : pcb_->keep_cnt) = option == TCP_KEEPCNT ? wanted : wanted * 1000;
             }
             return 0;
         case TCP_CORK:

@@ -23,7 +23,9 @@ class UdpSocket final : public Socket {
     [[nodiscard]] SocketType type() const override { return SocketType::datagram; }
     Result bind(const Endpoint& local) override;
     Result listen(int /*backlog*/) override { return failure(EOPNOTSUPP); }
-    Result accept(std::uint32_t /*status_flags*/, FileReference<Socket>& /*accepted*/) override { return failure(EOPNOTSUPP); }
+    Result accept(std::uint32_t /*status_flags*/, FileReference<Socket>& /*accepted*/) override {
+        return failure(EOPNOTSUPP);
+    }
     Result connect(const std::optional<Endpoint>& peer) override;
     Result shutdown(ShutdownHow how) override;
     Result send(Buffers& from, unsigned flags, const std::optional<Endpoint>& to) override;
@@ -74,11 +76,13 @@ void UdpSocket::drop_front() {
     delete front;
 }
 
-void UdpSocket::on_received(void* argument, udp_pcb* /*pcb*/, pbuf* data, const ip4_addr_t* address, std::uint16_t port) {
+void UdpSocket::on_received(void* argument, udp_pcb* /*pcb*/, pbuf* data, const ip4_addr_t* address,
+                            std::uint16_t port) {
     auto* socket = static_cast<UdpSocket*>(argument);
     const std::size_t cost = data->tot_len + kDatagramCost;
     const bool fits = socket->queued_ + cost <= static_cast<std::size_t>(socket->options.receive_buffer);
-    auto* datagram = fits && !socket->read_shut_ ? new (std::nothrow) Datagram{nullptr, data, {address->addr, port}} : nullptr;
+    auto* datagram =
+        fits && !socket->read_shut_ ? new (std::nothrow) Datagram{nullptr, data, {address->addr, port}} : nullptr;
     if (datagram == nullptr) {
         pbuf_free(data);
         return;

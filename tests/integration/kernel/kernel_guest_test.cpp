@@ -99,9 +99,10 @@ TEST_P(KernelGuest, DoesWhatLinuxDoes) {
     // Counted programs need the guest's counter cell: the host runs the ordinary build of the same source.
     const std::string on_host = kPrograms + "/" + (variant == "counted" ? "glibc" : variant) + "/" + program;
     const Outcome host = run("env -C " + fixture.folder().string() + " GREETING='hello world' " + on_host + kArguments);
-    const Outcome guest = run(kCommand + " run --memory 64M --env GREETING='hello world' --root " + fixture.archive().string() +
-                              " --record " + fixture.log().string() + " --digest-interval 50 --program " + kPrograms + "/" + variant +
-                              "/" + program + " --" + kArguments);
+    const Outcome guest =
+        run(kCommand + " run --memory 64M --env GREETING='hello world' --root " + fixture.archive().string() +
+            " --record " + fixture.log().string() + " --digest-interval 50 --program " + kPrograms + "/" + variant +
+            "/" + program + " --" + kArguments);
     const int expected = program == "process" ? 42 : 0;
     EXPECT_EQ(host.status, expected) << host.text;
     EXPECT_EQ(guest.status, expected) << guest.text;
@@ -112,12 +113,14 @@ TEST_P(KernelGuest, DoesWhatLinuxDoes) {
     EXPECT_EQ(count(guest.text, "is not supported"), 0U) << guest.text;
 
     const Outcome replay = run(kCommand + " replay --quiet " + fixture.log().string() + " 2>&1");
-    EXPECT_EQ(replay.status, 0) << replay.text << "\nreplay it with: " << kCommand << " replay, after recording " << program;
+    EXPECT_EQ(replay.status, 0) << replay.text << "\nreplay it with: " << kCommand << " replay, after recording "
+                                << program;
 }
 
 std::vector<std::tuple<std::string, std::string>> cases() {
     std::vector<std::tuple<std::string, std::string>> all;
-    for (const char* program : {"descriptors", "epoll", "files", "memory", "process", "signals", "tcp", "time", "udp"}) {
+    for (const char* program :
+         {"descriptors", "epoll", "files", "memory", "process", "signals", "tcp", "time", "udp"}) {
         for (const char* variant : {"glibc", "musl", "counted"}) {
             if (fits(program, variant)) {
                 all.emplace_back(program, variant);
@@ -127,9 +130,8 @@ std::vector<std::tuple<std::string, std::string>> cases() {
     return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(Programs, KernelGuest, ::testing::ValuesIn(cases()), [](const auto& test) {
-    return std::get<0>(test.param) + "_" + std::get<1>(test.param);
-});
+INSTANTIATE_TEST_SUITE_P(Programs, KernelGuest, ::testing::ValuesIn(cases()),
+                         [](const auto& test) { return std::get<0>(test.param) + "_" + std::get<1>(test.param); });
 
 // An unknown call is an error to the program and a line on the console, once.
 TEST(KernelGuestConsole, NamesUnsupportedCallsOnce) {

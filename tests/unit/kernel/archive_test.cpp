@@ -27,7 +27,9 @@ std::string member(const std::string& name, char type, const std::string& conten
     put(136, octal(1700000000, 11));
     header[156] = type;
     put(157, link);
-    put(257, std::string("ustar\0" "00", 8));
+    put(257, std::string("ustar\0"
+                         "00",
+                         8));
     put(345, prefix);
     put(148, "        ");
     std::size_t sum = 0;
@@ -58,7 +60,8 @@ class ArchiveTest : public ::testing::Test {
     }
     std::string read(std::string_view path) {
         const auto answer = archive_.find(archive_.root(), path, true);
-        return answer.node == nullptr ? "(none)" : std::string(answer.node->content.begin(), answer.node->content.end());
+        return answer.node == nullptr ? "(none)"
+                                      : std::string(answer.node->content.begin(), answer.node->content.end());
     }
     Archive::Lookup outcome(std::string_view path) { return archive_.find(archive_.root(), path, true).outcome; }
 
@@ -70,7 +73,8 @@ class ArchiveTest : public ::testing::Test {
 const std::string kEnd(1024, '\0');
 
 TEST_F(ArchiveTest, FindsFilesByPath) {
-    open(member("./etc/", '5', "") + member("./etc/motd", '0', "hello\n") + member("top", '0', std::string(1000, 'x')) + kEnd);
+    open(member("./etc/", '5', "") + member("./etc/motd", '0', "hello\n") + member("top", '0', std::string(1000, 'x')) +
+         kEnd);
     EXPECT_EQ(read("/etc/motd"), "hello\n");
     EXPECT_EQ(read("etc/../etc/./motd"), "hello\n");
     EXPECT_EQ(read("//etc///motd"), "hello\n");
@@ -93,8 +97,9 @@ TEST_F(ArchiveTest, MakesDirectoriesThatHaveNoMember) {
 
 TEST_F(ArchiveTest, FollowsLinks) {
     open(member("dir/file", '0', "content") + member("relative", '2', "", "dir/file") +
-         member("dir/up", '2', "", "../relative") + member("absolute", '2', "", "/dir") + member("loop", '2', "", "loop") +
-         member("hard", '1', "", "dir/file") + member("dangling", '2', "", "nowhere") + kEnd);
+         member("dir/up", '2', "", "../relative") + member("absolute", '2', "", "/dir") +
+         member("loop", '2', "", "loop") + member("hard", '1', "", "dir/file") +
+         member("dangling", '2', "", "nowhere") + kEnd);
     EXPECT_EQ(read("/relative"), "content");
     EXPECT_EQ(read("/dir/up"), "content");
     EXPECT_EQ(read("/absolute/file"), "content");
@@ -148,7 +153,8 @@ TEST_F(ArchiveTest, SurvivesArbitraryDamage) {
     std::mt19937 random(seed);
     const std::string good = member("dir/file", '0', "content") + member("link", '2', "", "dir/file") +
                              member("p", 'x', "20 path=a/long/name\n") + member("x", '0', "y") +
-                             member("././@LongLink", 'L', std::string("dir/file") + '\0') + member("z", '1', "", "x") + kEnd;
+                             member("././@LongLink", 'L', std::string("dir/file") + '\0') + member("z", '1', "", "x") +
+                             kEnd;
     for (int round = 0; round < 2000; ++round) {
         std::string bytes = good;
         for (unsigned flips = random() % 8 + 1; flips > 0; --flips) {

@@ -1,8 +1,8 @@
 // A kernel's panic, on the host.
-#include "guest/kernel/panic.hpp"
-
 #include <cstdlib>
 #include <iostream>
+
+#include "guest/kernel/panic.hpp"
 
 namespace understudy::kernel {
 

@@ -19,26 +19,26 @@ static inline void report(int passed, const char* what, int line) {
 #define CHECK(condition) report((condition) != 0, #condition, __LINE__)
 
 // `call` answers `expected`.
-#define CHECK_IS(call, expected)                                                              \
-    do {                                                                                      \
-        const long got_ = (long)(call);                                                       \
-        const int error_ = errno;                                                             \
-        if (got_ != (long)(expected)) {                                                       \
+#define CHECK_IS(call, expected)                                                                   \
+    do {                                                                                           \
+        const long got_ = (long)(call);                                                            \
+        const int error_ = errno;                                                                  \
+        if (got_ != (long)(expected)) {                                                            \
             fprintf(stderr, "line %d: %s is %ld (%s)\n", __LINE__, #call, got_, strerror(error_)); \
-        }                                                                                     \
-        report(got_ == (long)(expected), #call " is " #expected, __LINE__);                   \
+        }                                                                                          \
+        report(got_ == (long)(expected), #call " is " #expected, __LINE__);                        \
     } while (0)
 
 // `call` fails with `error`.
-#define CHECK_FAILS(call, error)                                                              \
-    do {                                                                                      \
-        errno = 0;                                                                            \
-        const long got_ = (long)(call);                                                       \
-        const int error_ = errno;                                                             \
-        if (got_ != -1 || error_ != (error)) {                                                \
+#define CHECK_FAILS(call, error)                                                                   \
+    do {                                                                                           \
+        errno = 0;                                                                                 \
+        const long got_ = (long)(call);                                                            \
+        const int error_ = errno;                                                                  \
+        if (got_ != -1 || error_ != (error)) {                                                     \
             fprintf(stderr, "line %d: %s is %ld (%s)\n", __LINE__, #call, got_, strerror(error_)); \
-        }                                                                                     \
-        report(got_ == -1 && error_ == (error), #call " fails with " #error, __LINE__);       \
+        }                                                                                          \
+        report(got_ == -1 && error_ == (error), #call " fails with " #error, __LINE__);            \
     } while (0)
 
 static inline int verdict(void) {

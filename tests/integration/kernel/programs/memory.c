@@ -42,13 +42,15 @@ static void mappings_are_zero_and_apart(void) {
     memset(a, 7, 5 * kPage);
     CHECK(all_are(b, kPage, 0));
     CHECK_IS(munmap(a + kPage, kPage), 0);  // a hole
-    unsigned char* hole = mmap(a + kPage, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    unsigned char* hole =
+        mmap(a + kPage, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     CHECK(hole == a + kPage);
     CHECK(all_are(hole, kPage, 0));
     CHECK(all_are(a, kPage, 7) && all_are(a + 2 * kPage, 3 * kPage, 7));
     unsigned char* over = mmap(a, 2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     CHECK(over == a && all_are(a, 2 * kPage, 0));
-    CHECK(mmap(a, kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED && errno == EEXIST);
+    CHECK(mmap(a, kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED &&
+          errno == EEXIST);
     CHECK_IS(munmap(a, 5 * kPage), 0);
     CHECK_IS(munmap(a, 5 * kPage), 0);
     CHECK_IS(munmap(b, kPage), 0);
@@ -86,7 +88,8 @@ static void mistakes_are_named(void) {
     CHECK(mmap(NULL, 0, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED && errno == EINVAL);
     CHECK(mmap(NULL, kPage, PROT_READ, MAP_ANONYMOUS, -1, 0) == MAP_FAILED && errno == EINVAL);
     CHECK(mmap(NULL, kPage, PROT_READ, MAP_PRIVATE, 99, 0) == MAP_FAILED && errno == EBADF);
-    CHECK(mmap(NULL, (size_t)1 << 46, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED && errno == ENOMEM);
+    CHECK(mmap(NULL, (size_t)1 << 46, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED &&
+          errno == ENOMEM);
     CHECK_FAILS(munmap((void*)1, kPage), EINVAL);
     CHECK(mremap((void*)1, kPage, kPage, 0) == MAP_FAILED && errno == EINVAL);
 }

@@ -80,11 +80,14 @@ int main(int count, char** arguments, char** environment) {
     __asm__ volatile(
         "push %%rbp\n\tpush %%rbx\n\t"
         "mov %[out], %%rbp\n\t"
-        "mov $1, %%ebx\n\tmov $2, %%edi\n\tmov $3, %%esi\n\tmov $4, %%edx\n\tmov $5, %%r8d\n\tmov $6, %%r9d\n\tmov $7, %%r10d\n\t"
+        "mov $1, %%ebx\n\tmov $2, %%edi\n\tmov $3, %%esi\n\tmov $4, %%edx\n\tmov $5, %%r8d\n\tmov $6, %%r9d\n\tmov $7, "
+        "%%r10d\n\t"
         "mov $8, %%r12d\n\tmov $9, %%r13d\n\tmov $10, %%r14d\n\tmov $11, %%r15d\n\t"
         "mov $39, %%eax\n\tsyscall\n\t"
-        "mov %%rbx, (%%rbp)\n\tmov %%rdi, 8(%%rbp)\n\tmov %%rsi, 16(%%rbp)\n\tmov %%rdx, 24(%%rbp)\n\tmov %%r8, 32(%%rbp)\n\t"
-        "mov %%r9, 40(%%rbp)\n\tmov %%r10, 48(%%rbp)\n\tmov %%r12, 56(%%rbp)\n\tmov %%r13, 64(%%rbp)\n\tmov %%r14, 72(%%rbp)\n\t"
+        "mov %%rbx, (%%rbp)\n\tmov %%rdi, 8(%%rbp)\n\tmov %%rsi, 16(%%rbp)\n\tmov %%rdx, 24(%%rbp)\n\tmov %%r8, "
+        "32(%%rbp)\n\t"
+        "mov %%r9, 40(%%rbp)\n\tmov %%r10, 48(%%rbp)\n\tmov %%r12, 56(%%rbp)\n\tmov %%r13, 64(%%rbp)\n\tmov %%r14, "
+        "72(%%rbp)\n\t"
         "mov %%r15, 80(%%rbp)\n\tmov %%rax, 88(%%rbp)\n\t"
         "pop %%rbx\n\tpop %%rbp"
         :

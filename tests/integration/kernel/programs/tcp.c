@@ -346,8 +346,8 @@ static void many_connections(void) {
     for (int i = 0; i < kCount; ++i) {
         int value = i;
         int back = -1;
-        echoed += write(clients[i], &value, sizeof value) == sizeof value && read(servers[i], &back, sizeof back) == sizeof back &&
-                  back == i;
+        echoed += write(clients[i], &value, sizeof value) == sizeof value &&
+                  read(servers[i], &back, sizeof back) == sizeof back && back == i;
     }
     CHECK_IS(echoed, kCount);
     for (int i = 0; i < kCount; ++i) {
