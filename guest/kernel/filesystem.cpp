@@ -8,6 +8,7 @@
 
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "guest/kernel/archive.hpp"
 #include "guest/kernel/descriptors.hpp"
@@ -477,8 +478,9 @@ Result sys_chdir(const char* path) {
     return 0;
 }
 
-Result sys_umask(unsigned /*mask*/) {
-    return 022;
+Result sys_umask(unsigned mask) {
+    static unsigned current = 022;  // of no consequence: nothing can be made
+    return std::exchange(current, mask & 0777);
 }
 
 // Whatever would change the read-only file system.
