@@ -59,12 +59,19 @@ void* Heap::allocate(std::size_t size) {
             return nullptr;
         }
         notes_[*first] = kLarge | static_cast<std::uint32_t>(pages);
+        used_ += pages * kPageSize;
         return reinterpret_cast<void*>(base_ + *first * kPageSize);
     }
-    const std::size_t size_class = class_of(size);
+    std::size_t size_class = class_of(size);
     if (free_[size_class] == nullptr && !add_slab(size_class)) {
-        return nullptr;
+        while (size_class < kClasses.size() && free_[size_class] == nullptr) {
+            ++size_class;
+        }
+        if (size_class == kClasses.size()) {
+            return nullptr;
+        }
     }
+    used_ += kClasses[size_class];
     FreeBlock* block = free_[size_class];
     free_[size_class] = block->next;
     return block;
@@ -84,6 +91,7 @@ void Heap::free(void* block) {
     }
     const std::size_t page = page_of(block);
     const std::uint32_t note = notes_[page];
+    used_ -= block_size(note);
     if ((note & kLarge) != 0) {
         map_.release(page, note & ~kLarge);
         return;

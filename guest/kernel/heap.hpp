@@ -1,6 +1,6 @@
 // The kernel's heap, over Boot::kernel_heap: the kernel's objects and lwIP's buffers. Segregated free lists for up to
-// kLargestClass bytes, runs of whole pages above. A slab stays with its size class for good, so that what one burst of
-// connections needed is there for the next.
+// kLargestClass bytes, runs of whole pages above. A slab stays with its size class for good; when no page is left for
+// another, smaller blocks are served from larger classes.
 #pragma once
 
 #include <array>
@@ -20,7 +20,9 @@ class Heap {
     [[nodiscard]] void* allocate(std::size_t size);
     void free(void* block);
 
-    [[nodiscard]] std::size_t free_bytes() const { return map_.free_pages() * kPageSize; }
+    // Only an eighth is left: what can wait (data to be received or sent) should, so that connections can still be
+    // made, acknowledged and closed.
+    [[nodiscard]] bool low() const { return used_ > map_.pages() * kPageSize / 8 * 7; }
 
   private:
     static constexpr std::size_t kPageSize = 4096;
@@ -37,11 +39,15 @@ class Heap {
     };
     static std::size_t class_of(std::size_t size);
     bool add_slab(std::size_t size_class);
+    [[nodiscard]] std::size_t block_size(std::uint32_t note) const {
+        return (note & kLarge) != 0 ? (note & ~kLarge) * kPageSize : kClasses[note];
+    }
     [[nodiscard]] std::size_t page_of(const void* block) const;
 
     std::uint64_t base_ = 0;
     std::uint32_t* notes_ = nullptr;  // for each page its size class, or kLarge and a count
     PageMap map_;
+    std::size_t used_ = 0;  // in blocks that are allocated
     std::array<FreeBlock*, kClasses.size()> free_{};
 };
 

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "guest/kernel/control.hpp"
+#include "guest/kernel/heap.hpp"
 #include "guest/kernel/net/lwip.hpp"
 #include "guest/kernel/net/platform.hpp"
 #include "guest/kernel/panic.hpp"
@@ -10,6 +11,8 @@
 namespace understudy::kernel::net {
 
 namespace {
+
+constexpr std::uint16_t kControlFrame = 128;
 
 netif ethernet;
 Nanoseconds deadline = kNever;
@@ -43,8 +46,10 @@ void receive_frames() {
     while (indices.consumed != indices.produced) {
         const abi::FrameSlot& slot = slot_of(ring, indices.consumed);
         const auto length = static_cast<std::uint16_t>(slot.length);
-        // Without memory the frame is lost, as on any network: its sender will repeat it.
-        if (pbuf* frame = pbuf_alloc(PBUF_RAW, length, PBUF_RAM)) {
+        // Without memory the frame is lost, as on any network: its sender will repeat it. While memory is low only what
+        // is too short for much data gets in: what makes, acknowledges and ends connections, and so frees memory.
+        const bool welcome = length <= kControlFrame || !heap().low();
+        if (pbuf* frame = !welcome ? nullptr : pbuf_alloc(PBUF_RAW, length, PBUF_RAM)) {
             pbuf_take(frame, slot.bytes, length);
             if (ethernet.input(frame, &ethernet) != ERR_OK) {
                 pbuf_free(frame);

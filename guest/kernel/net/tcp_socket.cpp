@@ -6,6 +6,7 @@
 #include <linux/tcp.h>
 
 #include "guest/kernel/descriptors.hpp"
+#include "guest/kernel/heap.hpp"
 #include "guest/kernel/linux.hpp"
 #include "guest/kernel/net/errors.hpp"
 #include "guest/kernel/net/interface.hpp"
@@ -19,6 +20,7 @@ namespace {
 
 // lwIP counts lengths of one call in 16 bits.
 constexpr std::size_t kMaxStep = 0xffff;
+constexpr std::size_t kStepWhenLow = 4096;
 
 // Received bytes in arrival order. The buffers are chained by pbuf::next alone: one pbuf can be taken off the front
 // without a walk, which lwIP's own chains (with total lengths) do not allow.
@@ -121,6 +123,7 @@ class TcpSocket final : public Socket {
     void attach();
     void detach();
     [[nodiscard]] bool has_room() const;
+    [[nodiscard]] bool in_flight() const { return pcb_->unsent != nullptr || pcb_->unacked != nullptr; }
     Result pipe_error(unsigned flags);
     void apply_backlog();
     void remember_addresses();
@@ -205,8 +208,9 @@ void TcpSocket::remember_addresses() {
     }
 }
 
+// While memory is low a connection sends a little at a time, and waits for its acknowledgement.
 bool TcpSocket::has_room() const {
-    return pcb_->snd_buf > TCP_SNDLOWAT && pcb_->snd_queuelen < TCP_SNDQUEUELOWAT;
+    return heap().low() ? !in_flight() : pcb_->snd_buf > TCP_SNDLOWAT && pcb_->snd_queuelen < TCP_SNDQUEUELOWAT;
 }
 
 Result TcpSocket::bind(const Endpoint& local) {
@@ -444,7 +448,9 @@ Result TcpSocket::send(Buffers& from, unsigned flags, const std::optional<Endpoi
     err_t error = ERR_OK;
     while (from.remaining() != 0 && error == ERR_OK) {
         const auto piece = from.front();
-        const std::size_t room = pcb_->snd_queuelen < TCP_SND_QUEUELEN - 64 ? pcb_->snd_buf : 0;
+        const std::size_t memory = !heap().low() ? kMaxStep : in_flight() ? 0 : kStepWhenLow;
+        const std::size_t room =
+            pcb_->snd_queuelen < TCP_SND_QUEUELEN - 64 ? std::min<std::size_t>(pcb_->snd_buf, memory) : 0;
         const std::size_t step = std::min(std::min(piece.size(), room), kMaxStep);
         if (step == 0) {
             break;
@@ -467,8 +473,7 @@ Result TcpSocket::send(Buffers& from, unsigned flags, const std::optional<Endpoi
         return 0;
     }
     // Waiting helps only while something is under way whose acknowledgement frees memory.
-    const bool nothing_queued = pcb_->unsent == nullptr && pcb_->unacked == nullptr;
-    return failure(error != ERR_OK && nothing_queued ? ENOBUFS : EAGAIN);
+    return failure(error != ERR_OK && !in_flight() ? ENOBUFS : EAGAIN);
 }
 
 Result TcpSocket::receive(Buffers& to, unsigned flags, Received& /*received*/) {

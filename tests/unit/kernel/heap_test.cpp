@@ -89,6 +89,22 @@ TEST(Heap, AnswersNullWhenFullAndRecovers) {
     }
 }
 
+TEST(Heap, ServesSmallBlocksFromLargeOnesWhenThePagesAreGone) {
+    Arena arena;
+    std::vector<void*> blocks;
+    while (void* block = arena.heap.allocate(1600)) {
+        blocks.push_back(block);
+    }
+    EXPECT_TRUE(arena.heap.low());
+    for (void* block : blocks) {
+        arena.heap.free(block);
+    }
+    EXPECT_FALSE(arena.heap.low());
+    for (std::size_t i = 0; i + 1 < blocks.size(); ++i) {
+        ASSERT_NE(arena.heap.allocate(i % 1600), nullptr) << i;
+    }
+}
+
 TEST(HeapDeathTest, RefusesForeignBlocks) {
     Arena arena;
     int foreign = 0;
