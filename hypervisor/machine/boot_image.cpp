@@ -212,6 +212,8 @@ LoadedVm load_vm(const VmConfig& config) {
 engine::BootState write_boot_image(const LoadedVm& vm, GuestMemory& memory) {
     engine::BootState state = write_platform(memory, {vm.kernel.find("understudy_vectors").value()});
     const Layout layout = lay_out(vm, memory.size().value).value();
+    // A program that overflows its stack faults there, and not in whatever lies below.
+    unmap_page(memory, {layout.user_stack.base - kGuardPage});
     copy_segments(vm.kernel, 0, memory);
     copy_segments(vm.program, load_bias(vm.program), memory);
 

@@ -12,8 +12,9 @@
 namespace understudy::machine {
 namespace {
 
-// Of a program's flags only DF is compared. The arithmetic flags may stem from a counted branch: then they depend on the
-// raw counter cell, which a replica arms differently, and nothing uses them. IF, IOPL and RF differ between engines.
+// Of a program's flags only DF is compared. The arithmetic flags may stem from a counted branch: then they depend on
+// the raw counter cell, which a replica arms differently, and nothing uses them. IF, IOPL and RF differ between
+// engines.
 constexpr std::uint64_t kComparedFlags = 0x400;
 constexpr std::uint64_t kArithmeticFlags = 0x8d5;
 constexpr std::uint64_t kCarry = 1;
@@ -134,9 +135,18 @@ Stop Machine::broken(std::string reason) {
     fault_ = {};
     fault_.reason = std::move(reason);
     fault_.registers = engine_->registers();
+    describe_place();
+    return stop;
+}
+
+// Where it broke: what is at RIP, and the address of the last page fault.
+void Machine::describe_place() {
     fault_.address = engine_->fault_address();
     fault_.symbol = nearest_symbol(vm_, fault_.registers.rip);
-    return stop;
+    constexpr std::uint64_t kShownBytes = 16;
+    if (const auto code = memory_.range({fault_.registers.rip}, kShownBytes)) {
+        fault_.instruction_bytes.assign(code->begin(), code->end());
+    }
 }
 
 Stop Machine::stopped_at(engine::PortOut exit) {
@@ -179,12 +189,7 @@ void Machine::report_fault(Stop& stop) {
     }
     stop.argument = fault_.vector;
     fault_.reason = exception_name(fault_.vector);
-    fault_.address = engine_->fault_address();
-    fault_.symbol = nearest_symbol(vm_, fault_.registers.rip);
-    constexpr std::uint64_t kShownBytes = 16;
-    if (const auto code = memory_.range({fault_.registers.rip}, kShownBytes)) {
-        fault_.instruction_bytes.assign(code->begin(), code->end());
-    }
+    describe_place();
 }
 
 std::vector<Output> Machine::take_outputs() {

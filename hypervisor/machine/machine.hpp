@@ -84,6 +84,7 @@ class Machine {
     Stop broken(std::string reason);
     Stop stopped_at(engine::PortOut exit);
     void report_fault(Stop& stop);
+    void describe_place();
     void answer(const Stop& stop, const Input& input);
     void rewrite_syscall_site();
 

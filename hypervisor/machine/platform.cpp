@@ -17,6 +17,7 @@ constexpr GuestAddress kIdt{0x5000};
 constexpr GuestAddress kTss{0x6000};
 constexpr GuestAddress kSyscallStub{0x8000};
 constexpr GuestAddress kCodeRanges{0x9000};
+constexpr GuestAddress kGuardPageTable{0xb000};
 constexpr GuestAddress kPageDirectories{0x10000};  // one page for each GiB, up to 32
 
 constexpr std::uint64_t kPresent = 1;
@@ -99,6 +100,17 @@ engine::BootState write_platform(GuestMemory& memory, GuestAddress vectors) {
     boot.data_selector = abi::kDataSelector;
     boot.registers.rflags = engine::kInitialRflags;
     return boot;
+}
+
+void unmap_page(GuestMemory& memory, GuestAddress page) {
+    const std::uint64_t large = page.value / kLargePage;
+    for (std::uint64_t i = 0; i < kEntries; ++i) {
+        const std::uint64_t address = large * kLargePage + i * kPageSize;
+        const std::uint64_t flags = kPresent | kWritable | kUser | kAccessedDirty;
+        memory.at<std::uint64_t>(kGuardPageTable + i * 8) = address == page.value ? 0 : address | flags;
+    }
+    memory.at<std::uint64_t>(kPageDirectories + large * 8) =
+        kGuardPageTable.value | kPresent | kWritable | kUser | kAccessedDirty;
 }
 
 CodeRanges& code_ranges(GuestMemory& memory) {

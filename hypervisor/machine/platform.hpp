@@ -25,6 +25,9 @@ struct CodeRanges {
 // kernel's first vector stub.
 engine::BootState write_platform(GuestMemory& memory, GuestAddress vectors);
 
+// Makes one 4 KiB page above the first 2 MiB fault on access. Once: there is one page table for it.
+void unmap_page(GuestMemory& memory, GuestAddress page);
+
 [[nodiscard]] CodeRanges& code_ranges(GuestMemory& memory);
 
 }  // namespace understudy::machine
