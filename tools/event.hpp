@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <initializer_list>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -57,16 +58,33 @@ class Event {
 [[nodiscard]] std::optional<Event> parse_event(std::string_view line);
 
 // Writes events to a stream, each line at once. Not for several threads.
+//
+// Events that tell of progress (transfer, lag, compared) come many times a second. As JSON they are lines like any
+// other. For people they are one line that is written over on a terminal, and elsewhere a line each now and then.
 class EventWriter {
   public:
-    enum class Form { text, json };
-    EventWriter(std::FILE* stream, Form form) : stream_(stream), form_(form) {}
+    enum class Form { text, terminal, json };
+    // Form::text becomes Form::terminal where the stream is one.
+    EventWriter(std::FILE* stream, Form form);
+    ~EventWriter();
+    EventWriter(const EventWriter&) = delete;
+    EventWriter& operator=(const EventWriter&) = delete;
 
     void write(const Event& event);
+    // Before something else is written to the same terminal.
+    void clear_progress();
 
   private:
+    [[nodiscard]] bool is_due(const Event& event);
+    void show_progress(const Event& event);
+    void put(const std::string& bytes);
+
     std::FILE* stream_;
     Form form_;
+    bool progress_shown_ = false;
+    std::string lag_;
+    std::string compared_;
+    std::map<std::string, Event::Time> last_written_;  // by kind
 };
 
 // "key": JSON's form of a string, quotes included. Bytes that are no UTF-8 become U+FFFD.

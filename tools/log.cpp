@@ -154,10 +154,11 @@ std::string record_json(const Record& record) {
 std::string header_text(const channel::LogHeader& header) {
     const auto start = std::chrono::duration_cast<std::chrono::seconds>(header.start_time).count();
     return fmt::format(
-        "VM            {}\nprogram       {}\nmemory        {} MiB\nengine        {}\nrecorded by   {}\n"
-        "recorded at   {:%Y-%m-%d %H:%M:%S} UTC\nstarts at     stop {}\n",
-        header.vm, header.command_line, header.memory_size.value >> 20U, header.engine, header.recorder,
-        fmt::gmtime(static_cast<std::time_t>(start)), header.base.stop.value);
+        "VM            {}\nprogram       {}\nmemory        {} MiB\nengine        {}\n"
+        "recorded      {:%Y-%m-%d %H:%M:%S} UTC{}{}\nstarts at     stop {}\n",
+        header.vm, header.command_line, header.memory_size.value >> 20U, header.engine,
+        fmt::gmtime(static_cast<std::time_t>(start)), header.recorder.empty() ? "" : " by ", header.recorder,
+        header.base.stop.value);
 }
 
 std::string summary_text(const Summary& summary, std::uint64_t log_bytes) {

@@ -65,6 +65,7 @@ replication::ReplicaObserver make_observer(const std::shared_ptr<EventWriter>& o
         if (json) {
             out->write({"console", {{"text", std::string(text)}}});
         } else {
+            out->clear_progress();
             fmt::print("{}", text);
             std::fflush(stdout);
         }
