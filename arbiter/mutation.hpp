@@ -19,7 +19,7 @@ enum class Mutation : std::uint8_t {
     commit_old_term_by_count,    // paper §5.4.2, figure 8
     minority_commits,            // half the voters count as a majority
     truncate_without_conflict,   // every AppendEntries cuts the log behind it (paper §5.3, step 3)
-    commit_beyond_match,         // follower takes the leader's commit index for entries it has not checked
+    commit_before_check,         // a follower takes the leader's commit index though its log does not match
     no_previous_check,           // AppendEntries accepted whatever precedes it
     stale_append_accepted,       // AppendEntries of a deposed leader accepted
     read_without_quorum,         // ReadIndex answered without a round of heartbeats
@@ -27,7 +27,7 @@ enum class Mutation : std::uint8_t {
     change_before_own_commit,    // membership change before an entry of the term is committed
     overlapping_changes,         // two uncommitted membership changes at once
     learner_counts,              // a server without a vote counts for the majority
-    snapshot_ack_before_fsync,   // InstallSnapshot acknowledged before it is durable
+    leader_counts_unsynced,      // the leader counts its own entries before they are durable
     dedup_not_in_snapshot,       // sessions are missing after a restore
     no_dedup,                    // a retried command is executed again
     torn_tail_kept,              // a torn tail is skipped at start but not cut off
@@ -45,7 +45,7 @@ constexpr std::array<std::string_view, static_cast<std::size_t>(Mutation::count_
     "commit_old_term_by_count",
     "minority_commits",
     "truncate_without_conflict",
-    "commit_beyond_match",
+    "commit_before_check",
     "no_previous_check",
     "stale_append_accepted",
     "read_without_quorum",
@@ -53,7 +53,7 @@ constexpr std::array<std::string_view, static_cast<std::size_t>(Mutation::count_
     "change_before_own_commit",
     "overlapping_changes",
     "learner_counts",
-    "snapshot_ack_before_fsync",
+    "leader_counts_unsynced",
     "dedup_not_in_snapshot",
     "no_dedup",
     "torn_tail_kept",

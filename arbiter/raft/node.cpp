@@ -229,8 +229,7 @@ void Node::send(NodeId to, Body body) {
 }
 
 void Node::send_when(std::uint64_t sequence, Message message) {
-    if (sequence <= persisted_sequence_ || mutated(Mutation::answer_before_fsync) ||
-        (mutated(Mutation::snapshot_ack_before_fsync) && std::holds_alternative<SnapshotReply>(message.body))) {
+    if (sequence <= persisted_sequence_ || mutated(Mutation::answer_before_fsync)) {
         messages_.push_back(std::move(message));
     } else {
         held_.push_back({sequence, std::move(message)});

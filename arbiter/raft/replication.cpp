@@ -124,12 +124,13 @@ void Node::advance_commit() {
     for (const auto& [id, member] : configuration().members) {
         if (member.voting || mutated(Mutation::learner_counts)) {
             const auto it = peers_.find(id);
-            matches.push_back(id == options_.id ? durable_ : it == peers_.end() ? 0 : it->second.match);
+            const auto own = mutated(Mutation::leader_counts_unsynced) ? log_.last_index() : durable_;
+            matches.push_back(id == options_.id ? own : it == peers_.end() ? 0 : it->second.match);
         }
     }
     std::sort(matches.begin(), matches.end(), std::greater<>());
     const auto needed = mutated(Mutation::minority_commits) ? std::max<std::size_t>(1, matches.size() / 2)
-                                                            : matches.size() / 2 + 1;
+                                                            : configuration().majority();
     const Index index = matches.at(needed - 1);
     if (index <= commit_ || (log_.term_at(index) != term_ && !mutated(Mutation::commit_old_term_by_count))) {
         return;
@@ -181,6 +182,9 @@ AppendReply Node::accept_append(AppendRequest& request) {
     // agrees.
     const auto term = log_.term_at(request.previous_index);
     const bool compacted = request.previous_index < log_.base_index();
+    if (mutated(Mutation::commit_before_check)) {
+        commit_ = std::max(commit_, std::min(request.commit_index, log_.last_index()));
+    }
     if (!compacted && term != request.previous_term && !(mutated(Mutation::no_previous_check) && term)) {
         if (term) {
             reply.conflict_term = *term;
@@ -214,9 +218,7 @@ AppendReply Node::accept_append(AppendRequest& request) {
         !request.entries.empty()) {
         truncate_from(end + 1);
     }
-    // Step 5: only what is known to agree with the leader's log.
-    const Index known = mutated(Mutation::commit_beyond_match) ? log_.last_index() : end;
-    commit_ = std::max(commit_, std::min(request.commit_index, known));
+    commit_ = std::max(commit_, std::min(request.commit_index, end));  // step 5: only what is known to agree
     reply.success = true;
     reply.match_index = end;
     return reply;

@@ -2,7 +2,7 @@
 //
 //   arbiter_simulation_test --schedules=200000            a longer run (default 20,000), --first=SEED where to begin
 //   arbiter_simulation_test --seed=42 [--mutation=NAME]   one schedule again, with a line for every event
-//   arbiter_simulation_test --table[=LIMIT]               how many seeds each deliberate bug survives
+//   arbiter_simulation_test --table[=LIMIT] [--mutation=NAME]  how many seeds each deliberate bug survives
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -128,7 +128,11 @@ INSTANTIATE_TEST_SUITE_P(Arbiter, DeliberateBug, testing::ValuesIn(all_mutations
                          [](const auto& one) { return mutation_name(one.param); });
 
 void print_table(std::uint64_t limit) {
+    const auto only = active_mutation;
     for (const auto mutation : all_mutations()) {
+        if (only != Mutation::none && mutation != only) {
+            continue;
+        }
         active_mutation = mutation;
         const auto tally = run_many(kFirstSeed, limit);
         const auto survived = tally.failed_seed ? *tally.failed_seed - kFirstSeed : limit;
