@@ -205,7 +205,14 @@ SegmentScan scan_segment(std::string_view bytes, std::uint64_t number, std::opti
         }
         for (const auto& item : *items) {
             if (!apply_item(item.kind, item.body, first_item, contents)) {
-                return stop(SegmentScan::End::damaged, "an item contradicts those before it");
+                Decoder body(item.body);
+                const auto a = body.u64();
+                const auto b = body.u64();
+                return stop(SegmentScan::End::damaged,
+                            fmt::format("an item of kind {} with ({}, {}) contradicts those before it: base {}, {} "
+                                        "entries, term {}",
+                                        static_cast<int>(item.kind), a, b, contents.base_index, contents.entries.size(),
+                                        contents.hard_state.term));
             }
             first_item = false;
             if (item.kind == ItemKind::entry) {
@@ -226,15 +233,21 @@ Wal::Wal(Directory& directory, std::size_t segment_bytes) : directory_(directory
             numbers.push_back(*number);
         }
     }
+    // drop_before() removes the newest first. So what stands before a gap is what it had yet to remove; and if a needed
+    // segment is gone instead, the log will turn out not to reach the snapshot.
+    std::size_t first_needed = 0;
+    for (std::size_t i = 1; i < numbers.size(); ++i) {
+        if (numbers[i] != numbers[i - 1] + 1) {
+            first_needed = i;
+        }
+    }
+    leftover_.assign(numbers.begin(), numbers.begin() + static_cast<std::ptrdiff_t>(first_needed));
+    numbers.erase(numbers.begin(), numbers.begin() + static_cast<std::ptrdiff_t>(first_needed));
     std::optional<std::uint64_t> expected_batch;
     for (std::size_t i = 0; i < numbers.size(); ++i) {
         const auto name = segment_name(numbers[i]);
         const auto bytes = directory_.read(name);
         const bool last = i + 1 == numbers.size();
-        if (i > 0 && numbers[i] != numbers[i - 1] + 1) {
-            throw Error::format("{} is missing between others; restore this server's data or replace the server",
-                                directory_.path(segment_name(numbers[i - 1] + 1)));
-        }
         Segment segment{numbers[i], contents_.base_index + contents_.entries.size(), 0, bytes.size()};
         const auto scan = scan_segment(bytes, numbers[i], expected_batch, i == 0, contents_);
         if (scan.end == SegmentScan::End::damaged || (scan.end == SegmentScan::End::torn && !last)) {
@@ -365,9 +378,14 @@ void Wal::drop_before(raft::Index index) {
             break;
         }
     }
-    for (std::size_t i = 0; i < keep; ++i) {
+    // Newest first, one by one: whenever the server dies, what it still needs follows on the last gap. (Oldest first, an
+    // old segment could come to be read as the first one that replaces entries from before its base.)
+    for (std::size_t i = keep; i-- > 0;) {
         directory_.remove(segment_name(segments_[i].number));
-        directory_.sync();  // oldest first, one by one: what remains is without a gap
+        directory_.sync();
+    }
+    for (const auto number : std::exchange(leftover_, {})) {
+        directory_.remove(segment_name(number));
     }
     segments_.erase(segments_.begin(), segments_.begin() + static_cast<std::ptrdiff_t>(keep));
 }

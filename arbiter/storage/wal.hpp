@@ -95,6 +95,7 @@ class Wal {
     raft::Index last_index_ = 0;
     raft::Term last_term_ = 0;
     std::vector<Segment> segments_;
+    std::vector<std::uint64_t> leftover_;  // segments from before a gap: no longer needed
     std::unique_ptr<File> file_;
     std::uint64_t offset_ = 0;
     std::uint64_t next_batch_ = 1;

@@ -1,0 +1,89 @@
+// Child processes, directories and clusters of real servers for the arbiter's integration tests.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace understudy::arbiter::testing {
+
+class TemporaryDirectory {
+  public:
+    TemporaryDirectory();
+    ~TemporaryDirectory();
+    TemporaryDirectory(const TemporaryDirectory&) = delete;
+    TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+    [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+  private:
+    std::filesystem::path path_;
+};
+
+// Killed when destroyed, and when the test dies.
+class Process {
+  public:
+    Process(const std::vector<std::string>& words, std::filesystem::path output);
+    ~Process();
+    Process(const Process&) = delete;
+    Process& operator=(const Process&) = delete;
+
+    void signal(int number) const;
+    int wait();  // the exit status; 128 + signal when killed
+    [[nodiscard]] std::string output() const;
+
+  private:
+    pid_t pid_ = -1;
+    std::filesystem::path output_;
+};
+
+// Runs a command to its end; its status and what it printed.
+struct Finished {
+    int status = 0;
+    std::string output;
+};
+[[nodiscard]] Finished run(const std::vector<std::string>& words);
+
+[[nodiscard]] std::string understudy();
+[[nodiscard]] std::uint16_t free_port();
+
+// `understudy arbiter serve` processes with ids 1 …, on loopback unless `hosts` says otherwise.
+class ServerProcesses {
+  public:
+    struct Place {
+        std::string address;              // host:port
+        std::vector<std::string> prefix;  // words before the command, for a network namespace
+        std::filesystem::path data;
+        std::vector<std::string> more;  // further options
+    };
+    ServerProcesses(std::map<std::uint64_t, Place> places, std::filesystem::path logs, std::string tls);
+    static ServerProcesses on_loopback(const std::filesystem::path& directory, std::size_t count);
+
+    void start(std::uint64_t id);
+    void start_joining(std::uint64_t id, Place place);
+    void start_all();
+    void kill(std::uint64_t id);  // SIGKILL
+    void signal(std::uint64_t id, int number);
+    int wait(std::uint64_t id);
+    [[nodiscard]] bool runs(std::uint64_t id) const { return processes_.contains(id); }
+    [[nodiscard]] std::string log(std::uint64_t id) const;
+    [[nodiscard]] std::string url() const;
+    // The leader, once there is one; 0 after 20 seconds without.
+    [[nodiscard]] std::uint64_t leader() const;
+    [[nodiscard]] const std::map<std::uint64_t, Place>& places() const { return places_; }
+
+  private:
+    void launch(std::uint64_t id, bool join);
+
+    std::map<std::uint64_t, Place> places_;
+    std::vector<std::string> initial_;
+    std::filesystem::path logs_;
+    std::string tls_;
+    std::map<std::uint64_t, std::unique_ptr<Process>> processes_;
+};
+
+}  // namespace understudy::arbiter::testing

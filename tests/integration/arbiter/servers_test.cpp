@@ -1,0 +1,297 @@
+// Real servers under a real load: killed, stopped, cut off, out of disk, restarted; afterwards every acknowledged
+// decision stands and each generation has one winner.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <boost/asio/connect.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/write.hpp>
+#include <fstream>
+#include <iterator>
+
+#include "arbiter/address.hpp"
+#include "tests/integration/arbiter/contest.hpp"
+#include "tests/integration/arbiter/process.hpp"
+
+namespace understudy::arbiter::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+
+class Servers : public ::testing::Test {
+  protected:
+    TemporaryDirectory directory_;
+};
+
+TEST_F(Servers, LeaderKilledAgainAndAgain) {
+    auto servers = ServerProcesses::on_loopback(directory_.path(), 3);
+    servers.start_all();
+    Contests contests(servers.url(), 8);
+    ASSERT_TRUE(contests.advance(5));
+    for (int i = 0; i < 5; ++i) {
+        const auto leader = servers.leader();
+        ASSERT_NE(leader, 0U);
+        servers.kill(leader);
+        ASSERT_TRUE(contests.advance(5)) << "no decisions after the leader's death";
+        servers.start(leader);
+        ASSERT_TRUE(contests.advance(5));
+    }
+    EXPECT_EQ(contests.verdict(), "");
+}
+
+TEST_F(Servers, StoppedLeaderIsDeposedAndHarmlessWhenItGoesOn) {
+    auto servers = ServerProcesses::on_loopback(directory_.path(), 3);
+    servers.start_all();
+    Contests contests(servers.url(), 8);
+    ASSERT_TRUE(contests.advance(5));
+    for (int i = 0; i < 3; ++i) {
+        const auto leader = servers.leader();
+        ASSERT_NE(leader, 0U);
+        servers.signal(leader, SIGSTOP);
+        ASSERT_TRUE(contests.advance(5)) << "no decisions while the leader was stopped";
+        servers.signal(leader, SIGCONT);
+        ASSERT_TRUE(contests.advance(5));
+    }
+    EXPECT_EQ(contests.verdict(), "");
+}
+
+TEST_F(Servers, AllKilledAtOnce) {
+    auto servers = ServerProcesses::on_loopback(directory_.path(), 3);
+    for (int i = 0; i < 3; ++i) {
+        servers.start_all();
+        Contests contests(servers.url(), 1);  // vm0 goes on from round to round only within one contest
+        contests.run_for(milliseconds(300));
+        for (std::uint64_t id = 1; id <= 3; ++id) {
+            servers.kill(id);
+        }
+        contests.run_for(milliseconds(100));
+        servers.start_all();
+        ASSERT_TRUE(contests.advance(5));
+        EXPECT_EQ(contests.verdict(), "");
+        for (std::uint64_t id = 1; id <= 3; ++id) {
+            servers.kill(id);
+        }
+        for (std::uint64_t id = 1; id <= 3; ++id) {
+            fs::remove_all(directory_.path() / fmt::format("data{}", id));
+        }
+    }
+}
+
+TEST_F(Servers, RollingRestartFailsNoRequest) {
+    auto servers = ServerProcesses::on_loopback(directory_.path(), 3);
+    servers.start_all();
+    Contests contests(servers.url(), 8);
+    ASSERT_TRUE(contests.advance(3));
+    for (std::uint64_t id = 1; id <= 3; ++id) {
+        servers.signal(id, SIGTERM);
+        EXPECT_EQ(servers.wait(id), 0) << servers.log(id);
+        ASSERT_TRUE(contests.advance(3));
+        servers.start(id);
+        ASSERT_TRUE(contests.advance(3));
+    }
+    EXPECT_EQ(contests.unknowns(), 0U);
+    EXPECT_EQ(contests.verdict(), "");
+}
+
+TEST_F(Servers, MembersComeAndGo) {
+    auto servers = ServerProcesses::on_loopback(directory_.path(), 3);
+    servers.start_all();
+    const auto url = servers.url();
+    Contests contests(url, 4);
+    ASSERT_TRUE(contests.advance(3));
+    const auto address = fmt::format("127.0.0.1:{}", free_port());
+    servers.start_joining(4, {address, {}, directory_.path() / "data4", {}});
+    const auto operate = [&](std::vector<std::string> words) {
+        words.insert(words.begin(), {understudy(), "arbiter"});
+        words.insert(words.end(), {"--arbiter", url});
+        const auto finished = run(words);
+        EXPECT_EQ(finished.status, 0) << finished.output;
+    };
+    operate({"snapshot"});
+    operate({"add", "--id", "4", "--address", address});
+    operate({"transfer", "--id", "1"});
+    operate({"remove", "--id", "2"});
+    servers.kill(2);
+    ASSERT_TRUE(contests.advance(3));
+    servers.kill(3);  // the majority of 1, 3 and 4 needs the new member
+    ASSERT_TRUE(contests.advance(3));
+    EXPECT_EQ(contests.verdict(), "");
+}
+
+TEST_F(Servers, FullDiskStopsTheServerAndLosesNothing) {
+    if (::geteuid() != 0) {
+        GTEST_SKIP() << "mounting a small tmpfs needs root";
+    }
+    const auto small = directory_.path() / "small";
+    fs::create_directories(small);
+    if (::mount("tmpfs", small.c_str(), "tmpfs", 0, "size=2m") != 0) {
+        GTEST_SKIP() << "cannot mount a tmpfs here";
+    }
+    const std::shared_ptr<void> unmount(nullptr, [&](void*) { ::umount2(small.c_str(), MNT_DETACH); });
+    auto places = ServerProcesses::on_loopback(directory_.path(), 3).places();
+    places[3].data = small / "data";
+    ServerProcesses servers(places, directory_.path(), "");
+    servers.start_all();
+    Contests contests(servers.url(), 8);
+    ASSERT_TRUE(contests.advance(3));
+    {
+        std::ofstream filler(small / "filler");
+        const std::string block(4096, 'x');
+        for (int i = 0; i < 600 && filler << block << std::flush; ++i) {
+        }
+    }
+    ASSERT_TRUE(contests.advance(100));
+    EXPECT_EQ(servers.wait(3), 1);
+    EXPECT_NE(servers.log(3).find("the disk is full"), std::string::npos) << servers.log(3);
+    ASSERT_TRUE(contests.advance(3));
+    fs::remove(small / "filler");
+    servers.start(3);
+    servers.kill(1);  // now the one that was full is needed
+    ASSERT_TRUE(contests.advance(3)) << servers.log(3);
+    EXPECT_EQ(contests.verdict(), "");
+}
+
+TEST_F(Servers, GarbageOnThePortHarmsNobody) {
+    auto servers = ServerProcesses::on_loopback(directory_.path(), 3);
+    servers.start_all();
+    Contests contests(servers.url(), 2);
+    ASSERT_TRUE(contests.advance(2));
+    boost::asio::io_context io;
+    for (const auto& garbage : {std::string("GET / HTTP/1.1\r\n\r\n"), std::string(100'000, '\xFF'), std::string(7, '\0'),
+                                std::string()}) {
+        for (const auto& [id, place] : servers.places()) {
+            const auto address = parse_address(place.address);
+            boost::asio::ip::tcp::socket socket(io);
+            socket.connect({boost::asio::ip::make_address(address.host), address.port});
+            boost::system::error_code ignored;
+            boost::asio::write(socket, boost::asio::buffer(garbage), ignored);
+        }
+    }
+    ASSERT_TRUE(contests.advance(3));
+    EXPECT_EQ(contests.verdict(), "");
+}
+
+TEST_F(Servers, MetricsAreServed) {
+    auto places = ServerProcesses::on_loopback(directory_.path(), 1).places();
+    const auto port = free_port();
+    places[1].more = {"--metrics", fmt::format("127.0.0.1:{}", port)};
+    ServerProcesses servers(places, directory_.path(), "");
+    servers.start_all();
+    Contests contests(servers.url(), 1);
+    ASSERT_TRUE(contests.advance(3));
+    boost::asio::io_context io;
+    boost::asio::ip::tcp::socket socket(io);
+    socket.connect({boost::asio::ip::make_address("127.0.0.1"), port});
+    boost::asio::write(socket, boost::asio::buffer(std::string("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")));
+    std::string page;
+    boost::system::error_code end;
+    boost::asio::read(socket, boost::asio::dynamic_buffer(page), end);
+    EXPECT_NE(page.find("\nunderstudy_arbiter_is_leader 1\n"), std::string::npos) << page;
+    EXPECT_NE(page.find("\nunderstudy_arbiter_vms 1\n"), std::string::npos);
+}
+
+TEST_F(Servers, WithoutTheRightCertificateNobodyIsServed) {
+    const auto tls = (directory_.path() / "tls").string();
+    const auto foreign = (directory_.path() / "foreign").string();
+    for (const auto& out : {tls, foreign}) {
+        const auto made = run({understudy(), "arbiter", "init", "--out", out, "--server", "1"});
+        ASSERT_EQ(made.status, 0) << made.output;
+    }
+    auto places = ServerProcesses::on_loopback(directory_.path(), 1).places();
+    ServerProcesses servers(places, directory_.path(), tls);
+    servers.start_all();
+    {
+        Contests contests(servers.url(), 1);
+        ASSERT_TRUE(contests.advance(2)) << servers.log(1);
+        EXPECT_EQ(contests.verdict(), "");
+    }
+    const auto plain = "raft://" + places[1].address;
+    for (const auto& url : {plain, plain + "?tls=" + foreign}) {
+        boost::asio::io_context io;
+        const auto client = connect(io, url);
+        std::optional<Verdict> verdict;
+        client->read("vm0", milliseconds(600), [&](const Outcome& outcome) { verdict = outcome.verdict; });
+        io.run_for(milliseconds(5000));
+        EXPECT_EQ(verdict, Verdict::unknown) << url;
+    }
+    const auto removal = run({understudy(), "arbiter", "remove", "--id", "9", "--arbiter", plain + "?tls=" + tls + "&name=client"});
+    EXPECT_NE(removal.status, 0);
+    EXPECT_NE(removal.output.find("operator's certificate"), std::string::npos) << removal.output;
+}
+
+// Three servers and the clients in network namespaces on one bridge; nftables cuts the servers from each other.
+TEST_F(Servers, PartitionsByNftables) {
+    if (::geteuid() != 0) {
+        GTEST_SKIP() << "network namespaces need root";
+    }
+    const auto tag = std::to_string(::getpid());
+    const auto bridge = "uab" + tag;
+    const auto shell = [](const std::string& command) { return run({"sh", "-c", command}); };
+    const std::shared_ptr<void> clean(nullptr, [&](void*) {
+        for (int i = 1; i <= 3; ++i) {
+            static_cast<void>(shell(fmt::format("ip netns del uas{}{}", i, tag)));
+        }
+        static_cast<void>(shell("ip link del " + bridge));
+    });
+    const int net = 64 + static_cast<int>(::getpid() % 128);
+    std::string setup = fmt::format("set -e; ip link add {0} type bridge; ip addr add 10.77.{1}.254/24 dev {0}; "
+                                    "ip link set {0} up; ",
+                                    bridge, net);
+    for (int i = 1; i <= 3; ++i) {
+        setup += fmt::format(
+            "ip netns add uas{0}{1}; ip link add uav{0}{1} type veth peer name eth0 netns uas{0}{1}; "
+            "ip link set uav{0}{1} master {2} up; ip -n uas{0}{1} addr add 10.77.{3}.{0}/24 dev eth0; "
+            "ip -n uas{0}{1} link set eth0 up; ip -n uas{0}{1} link set lo up; ",
+            i, tag, bridge, net);
+    }
+    if (const auto made = shell(setup); made.status != 0) {
+        GTEST_SKIP() << "cannot make network namespaces here: " << made.output;
+    }
+    const auto tls = (directory_.path() / "tls").string();
+    ASSERT_EQ(run({understudy(), "arbiter", "init", "--out", tls, "--server", "1", "2", "3"}).status, 0);
+    std::map<std::uint64_t, ServerProcesses::Place> places;
+    for (std::uint64_t id = 1; id <= 3; ++id) {
+        places[id] = {fmt::format("10.77.{}.{}:7001", net, id),
+                      {"ip", "netns", "exec", fmt::format("uas{}{}", id, tag)},
+                      directory_.path() / fmt::format("data{}", id),
+                      {}};
+    }
+    ServerProcesses servers(places, directory_.path(), tls);
+    servers.start_all();
+    Contests contests(servers.url(), 4);
+    ASSERT_TRUE(contests.advance(3)) << servers.log(1);
+    // `direction`: what the leader still hears (input cut), says (output cut), or both.
+    for (const std::string chains : {"input output", "input", "output"}) {
+        const auto leader = servers.leader();
+        ASSERT_NE(leader, 0U);
+        std::string rules = fmt::format("ip netns exec uas{}{} sh -c 'nft add table ip cut", leader, tag);
+        for (const std::string chain : {"input", "output"}) {
+            if (chains.find(chain) == std::string::npos) {
+                continue;
+            }
+            rules += fmt::format("; nft add chain ip cut {0} {{ type filter hook {0} priority 0 \\; }}", chain);
+            for (std::uint64_t id = 1; id <= 3; ++id) {
+                if (id != leader) {
+                    rules += fmt::format("; nft add rule ip cut {} ip {} 10.77.{}.{} drop", chain,
+                                         chain == "input" ? "saddr" : "daddr", net, id);
+                }
+            }
+        }
+        const auto cut = shell(rules + "'");
+        ASSERT_EQ(cut.status, 0) << cut.output;
+        ASSERT_TRUE(contests.advance(5)) << "no decisions while the leader's " << chains << " was cut";
+        const auto healed = shell(fmt::format("ip netns exec uas{}{} nft delete table ip cut", leader, tag));
+        ASSERT_EQ(healed.status, 0) << healed.output;
+        ASSERT_TRUE(contests.advance(5));
+    }
+    EXPECT_EQ(contests.verdict(), "");
+}
+
+}  // namespace
+}  // namespace understudy::arbiter::testing
