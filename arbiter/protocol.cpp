@@ -155,7 +155,7 @@ void put(Encoder& e, const Submit& submit) {
     e.bytes(Command{LogClock{0}, submit.client, submit.sequence, submit.answered_below, submit.operation}.encode());
 }
 void get(Decoder& d, Submit& submit) {
-    if (auto command = Command::decode(d.bytes(kMaxFrame))) {
+    if (auto command = Command::decode(d.bytes(kMaxFrame)); command && command->clock == LogClock{0}) {
         submit = {command->client, command->sequence, command->answered_below, std::move(command->operation)};
     } else {
         d.fail();

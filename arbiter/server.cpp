@@ -178,10 +178,13 @@ class Server::Impl {
 
     void dispatch(Outgoing outgoing) {
         for (auto& message : outgoing.messages) {
-            const auto it = dialers_.find(message.to);
             // A message that cannot be sent now is lost; Raft repeats what matters.
+            const auto it = dialers_.find(message.to);
+            const auto caller = callers_.find(message.to);
             if (it != dialers_.end() && it->second->connection && it->second->welcome) {
                 it->second->connection->send(std::move(message));
+            } else if (it == dialers_.end() && caller != callers_.end()) {
+                caller->second->send(std::move(message));  // a server that joins does not know its peers' addresses yet
             }
         }
         for (auto& [number, reply] : outgoing.replies) {
@@ -312,6 +315,10 @@ class Server::Impl {
             }
         };
         handlers.on_frame = [this, id, dialer](Frame frame) {
+            if (auto* message = std::get_if<raft::Message>(&frame); message && dialer->welcome && message->from == id) {
+                service_.receive(std::move(*message));
+                return true;
+            }
             const auto* welcome = std::get_if<Welcome>(&frame);
             if (welcome == nullptr || dialer->welcome) {
                 return false;
@@ -321,6 +328,7 @@ class Server::Impl {
                 return false;
             }
             dialer->welcome = true;
+            dialer->connection->admit();
             dialer->last_complaint.clear();
             dialer->timer.cancel();
             ++counts_.peers;
@@ -415,10 +423,13 @@ class Server::Impl {
             if (hello->kind == Hello::Kind::client) {
                 clients_.emplace(number, self);
                 counts_.clients = clients_.size();
+            } else {
+                callers_[hello->id] = self;
             }
             return true;
         };
-        handlers.on_closed = [this, number, caller, timer, remote = connection->remote()](const std::string& why) {
+        handlers.on_closed = [this, number, caller, timer, gone = std::weak_ptr(connection),
+                              remote = connection->remote()](const std::string& why) {
             timer->cancel();
             --incoming_;
             clients_.erase(number);
@@ -427,6 +438,10 @@ class Server::Impl {
                 ++counts_.refused;
                 spdlog::debug("{} was not admitted: {}", remote, why);
             } else if (caller->hello->kind == Hello::Kind::peer) {
+                const auto it = callers_.find(caller->hello->id);
+                if (it != callers_.end() && it->second == gone.lock()) {
+                    callers_.erase(it);
+                }
                 service_.peer_lost(caller->hello->id);
             }
         };
@@ -528,6 +543,7 @@ class Server::Impl {
     asio::steady_timer resign_timer_;
     asio::thread_pool snapshot_thread_{1};
     std::map<raft::NodeId, std::shared_ptr<Dialer>> dialers_;
+    std::unordered_map<raft::NodeId, std::shared_ptr<Connection>> callers_;  // peers that dialled this server
     std::unordered_map<std::uint64_t, std::shared_ptr<Connection>> clients_;
     std::uint64_t next_connection_ = 1;
     std::size_t incoming_ = 0;

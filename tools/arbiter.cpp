@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <boost/asio/io_context.hpp>
@@ -355,7 +356,7 @@ int add(const Options& options) {
                     EventWriter(stdout, form(options)).write(Event("added", {{"id", options.target}}));
                     return 0;
                 }
-                if (member.id == options.target && !options.json) {
+                if (member.id == options.target && !options.json && ::isatty(STDERR_FILENO) == 1) {
                     fmt::print(stderr, "\rserver {} catches up: {} of {} entries ", member.id, member.match_index,
                                found->raft.last_index);
                 }

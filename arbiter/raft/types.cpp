@@ -62,9 +62,10 @@ std::optional<Configuration> Configuration::decode(std::string_view bytes) {
         Member member;
         member.voting = decoder.flag();
         member.address = decoder.string(kMaxAddress);
-        if (id == 0 || !result.members.emplace(id, std::move(member)).second) {
-            decoder.fail();
+        if (id == 0 || (!result.members.empty() && id <= result.members.rbegin()->first)) {
+            decoder.fail();  // one encoding for each configuration: in the order of the ids
         }
+        result.members.emplace(id, std::move(member));
     }
     if (!decoder.finished() || result.voters() == 0) {
         return std::nullopt;

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -146,7 +148,7 @@ class Cluster {
         slow_disks_ = chance(0.3);
         // Some schedules dwell on what seldom happens by itself.
         one_entry_ = chance(0.5);
-        kills_leaders_ = chance(0.3);
+        kills_leaders_ = chance(0.4);
         kills_voters_ = chance(0.3);
         busy_operator_ = chance(0.5);
         for (NodeId id = 1; id <= initial + spares_; ++id) {
@@ -697,8 +699,8 @@ class Cluster {
                 ++verdict_.elections;
                 say("server {} leads term {}", server.id, node.term());
                 check_completeness(server);
-                if (kills_leaders_ && !healed_ && chance(0.6)) {
-                    crash_soon(server, milliseconds(100));
+                if (kills_leaders_ && !healed_ && chance(0.7)) {
+                    crash_soon(server, std::array<Time, 3>{milliseconds(2), milliseconds(20), milliseconds(100)}[below(3)]);
                 }
             }
             if (server.led_term == node.term()) {
