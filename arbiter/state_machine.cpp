@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::uint8_t kCommandVersion = 1;
 constexpr std::uint32_t kSnapshotVersion = 1;
+constexpr std::uint64_t kMaxClock = 0x7FFFFFFFFFFFFFFFULL;
 
 }  // namespace
 
@@ -36,7 +37,11 @@ std::optional<Command> Command::decode(std::string_view bytes) {
     if (decoder.u8() != kCommandVersion) {
         return std::nullopt;
     }
-    command.clock = LogClock(static_cast<LogClock::rep>(decoder.u64() & 0x7FFFFFFFFFFFFFFFULL));
+    const auto clock = decoder.u64();
+    if (clock > kMaxClock) {
+        return std::nullopt;
+    }
+    command.clock = LogClock(static_cast<LogClock::rep>(clock));
     command.client.high = decoder.u64();
     command.client.low = decoder.u64();
     command.sequence = decoder.u64();
@@ -212,7 +217,7 @@ bool StateMachine::restore(std::string_view bytes) {
     if (decoder.u32() != kSnapshotVersion) {
         return false;
     }
-    const auto clock = [&] { return LogClock(static_cast<LogClock::rep>(decoder.u64() & 0x7FFFFFFFFFFFFFFFULL)); };
+    const auto clock = [&] { return LogClock(static_cast<LogClock::rep>(decoder.u64() & kMaxClock)); };
     restored.clock_ = clock();
     const auto vms = decoder.u64();
     if (vms > kMaxVms) {

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "tools/bench/smoke.hpp"
+#include "tools/bench_arbiter.hpp"
 #include "tools/commands.hpp"
 
 namespace understudy::tools {
@@ -10,7 +11,7 @@ namespace understudy::tools {
 Command add_bench(CLI::App& root) {
     CLI::App* app = root.add_subcommand("bench", "Measure: replication overhead, failover times, the arbiter");
     app->require_subcommand(1);
-    std::vector<Command> benchmarks = {add_bench_smoke(*app)};
+    std::vector<Command> benchmarks = {add_bench_smoke(*app), add_bench_arbiter(*app)};
     app->footer("Example:\n  understudy bench smoke");
     return {app, [benchmarks] {
                 for (const Command& benchmark : benchmarks) {
