@@ -120,7 +120,12 @@ LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
         std::fwrite(text.data(), 1, text.size(), stdout);
         std::fflush(stdout);
     };
-    LiveIo live(io, queue, config.link, {kick, print});
+    const auto kick_if_overdue = [&] {
+        if (recorder.overdue()) {
+            machine.kick();
+        }
+    };
+    LiveIo live(io, queue, config.link, {kick, kick_if_overdue, print});
     LoneSink sink(io, live, log ? &*log : nullptr);
     boost::asio::signal_set signals(io, SIGINT, SIGTERM);
     signals.async_wait([&](const boost::system::error_code& error, int /*signal*/) {

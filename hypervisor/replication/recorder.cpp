@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 namespace understudy::replication {
 namespace {
@@ -61,6 +62,7 @@ Recorder::Clock::time_point Recorder::host_time(std::uint64_t guest_deadline) co
 }
 
 std::optional<machine::Budget> Recorder::budget(const machine::Machine& machine) {
+    interval_.fetch_add(1, std::memory_order_relaxed);
     guest_runs_ = true;
     return machine::Budget{{machine.count().value + config_.quantum.value}, true};
 }
@@ -72,6 +74,11 @@ bool Recorder::memory_digest_due(const Stop& /*stop*/) {
     }
     next_memory_digest_ = now() + config_.memory_digest_interval;
     return true;
+}
+
+bool Recorder::overdue() {
+    const std::uint64_t before = std::exchange(seen_interval_, interval_.load(std::memory_order_relaxed));
+    return guest_runs_ && before == seen_interval_;
 }
 
 bool Recorder::must_wait(const Stop& stop) {

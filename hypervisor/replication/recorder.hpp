@@ -28,6 +28,9 @@ class Recorder final : public Source {
 
     // From any thread: the guest is running, so that only a kick makes it look at the queue.
     [[nodiscard]] bool guest_runs() const { return guest_runs_; }
+    // From one thread, periodically: the guest has been in one interval since the last call. Code that does not count
+    // never exhausts its budget; without a kick its clock would stand still.
+    [[nodiscard]] bool overdue();
 
   private:
     using Clock = InputQueue::Clock;
@@ -39,6 +42,8 @@ class Recorder final : public Source {
     const Clock::time_point epoch_;  // the host's time at guest time 0
     GuestTime next_memory_digest_;
     std::atomic<bool> guest_runs_{false};
+    std::atomic<std::uint64_t> interval_{0};
+    std::uint64_t seen_interval_ = 0;  // by overdue()
 };
 
 }  // namespace understudy::replication

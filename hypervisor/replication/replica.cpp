@@ -642,12 +642,17 @@ void Replica::make_live_io(network::LinkConfig link) {
             machine_->kick();
         }
     };
+    const auto kick_if_overdue = [this] {
+        if (Recorder* recorder = running_recorder_; recorder != nullptr && recorder->overdue()) {
+            machine_->kick();
+        }
+    };
     const auto print = [this](std::string_view text) {
         if (config_.observer.on_console) {
             config_.observer.on_console(text);
         }
     };
-    live_ = std::make_unique<LiveIo>(io_, queue_, std::move(link), LiveIo::Handlers{kick, print});
+    live_ = std::make_unique<LiveIo>(io_, queue_, std::move(link), LiveIo::Handlers{kick, kick_if_overdue, print});
 }
 
 void Replica::lead() {

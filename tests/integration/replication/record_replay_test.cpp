@@ -111,6 +111,14 @@ TEST_F(RecordReplay, EveryKernelOfSpinAtAnOddQuantum) {
     EXPECT_THAT(replayed.console, HasSubstr("total rounds=2"));
 }
 
+// A program that nobody counts is stopped by time, at its next system call: its clock must keep up with the world's.
+TEST_F(RecordReplay, TheClockGoesOnWhileUncountedCodeComputes) {
+    const LoneGuestResult recorded = record(test_program("uncounted_clock"), {}, 1u << 22, GuestTime{0});
+    ASSERT_EQ(recorded.loop.ending, Ending::exit);
+    EXPECT_EQ(recorded.loop.last.stop.argument, 0u);
+    expect_equal(recorded, replay_log(log()));
+}
+
 TEST_F(RecordReplay, NondeterministicInstructionsAreRecordedOrAnsweredFromTheTable) {
     const LoneGuestResult recorded = record(test_program("nondeterminism"), {}, 1u << 22, std::chrono::milliseconds(1));
     ASSERT_EQ(recorded.loop.ending, Ending::exit);
