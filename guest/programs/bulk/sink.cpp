@@ -17,7 +17,7 @@ struct Sink {
     EventLoop& loop;
     bool verify = false;
     Pattern pattern;
-    std::vector<char> buffer = std::vector<char>(256 * 1024);
+    std::vector<char> buffer = std::vector<char>(std::size_t{256} << 10);
 };
 
 class SinkConnection final : public Connection {

@@ -15,7 +15,7 @@
 namespace understudy::programs {
 namespace {
 
-constexpr std::size_t kBufferSize = 64 * 1024;
+constexpr std::size_t kBufferSize = std::size_t{64} << 10;
 
 // Holds at most one buffer of bytes that the client has not taken back, and reads no more until it has.
 class EchoConnection final : public Connection {

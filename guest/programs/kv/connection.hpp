@@ -16,7 +16,7 @@ class Server;
 class Connection final : public programs::EventLoop::Handler {
   public:
     Connection(Server& server, programs::FileDescriptor socket, std::uint64_t id);
-    ~Connection();
+    ~Connection() override;
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
@@ -25,9 +25,9 @@ class Connection final : public programs::EventLoop::Handler {
 
   private:
     // A client that does not read its replies is not read from either, once this much waits for it.
-    static constexpr std::size_t kEnoughOutput = 256 * 1024;
+    static constexpr std::size_t kEnoughOutput = std::size_t{256} << 10;
     // One reply may go beyond that (LRANGE of long elements), but not beyond this: the client is closed.
-    static constexpr std::size_t kMaxOutput = 64 * 1024 * 1024;
+    static constexpr std::size_t kMaxOutput = std::size_t{64} << 20;
 
     void read();
     // Runs the requests in `bytes`; what is not yet complete, or must wait for the client to read, stays in input_.

@@ -14,10 +14,10 @@
 namespace understudy::kv {
 
 struct RequestLimits {
-    std::size_t inline_length = 64 * 1024;
-    std::size_t arguments = 64 * 1024;
-    std::size_t argument_length = 16 * 1024 * 1024;
-    std::size_t request_length = 32 * 1024 * 1024;
+    std::size_t inline_length = std::size_t{64} << 10;
+    std::size_t arguments = std::size_t{64} << 10;
+    std::size_t argument_length = std::size_t{16} << 20;
+    std::size_t request_length = std::size_t{32} << 20;
 };
 
 class RequestParser {

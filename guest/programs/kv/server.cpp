@@ -5,7 +5,7 @@
 namespace understudy::kv {
 namespace {
 
-constexpr std::size_t kReadAtOnce = 64 * 1024;
+constexpr std::size_t kReadAtOnce = std::size_t{64} << 10;
 
 RequestLimits limits_of(const Settings& settings) {
     RequestLimits limits;

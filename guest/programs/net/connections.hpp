@@ -16,7 +16,7 @@ class Connections;
 class Connection : public EventLoop::Handler {
   public:
     Connection(Connections& all, FileDescriptor socket);
-    virtual ~Connection();
+    ~Connection() override;
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 

@@ -30,7 +30,7 @@ class EventLoop {
         virtual void ready(Readiness readiness) = 0;
 
       protected:
-        ~Handler() = default;
+        virtual ~Handler() = default;
     };
 
     EventLoop();

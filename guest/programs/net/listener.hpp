@@ -16,7 +16,7 @@ class Listener final : public EventLoop::Handler {
         : loop_(loop), socket_(listen_tcp(port)), accepted_(std::move(accepted)) {
         loop_.add(socket_.get(), {.readable = true}, *this);
     }
-    ~Listener() { loop_.remove(socket_.get()); }
+    ~Listener() override { loop_.remove(socket_.get()); }
     Listener(const Listener&) = delete;
     Listener& operator=(const Listener&) = delete;
 

@@ -20,7 +20,7 @@ std::uint64_t run_hash(std::uint64_t seed) {
 
 // Streams: as fast as memory gives.
 std::uint64_t run_stream(std::uint64_t seed) {
-    constexpr std::size_t kCount = 512 * 1024;
+    constexpr std::size_t kCount = std::size_t{512} << 10;
     std::vector<std::uint64_t> a(kCount, seed);
     std::vector<std::uint64_t> b(kCount, 3);
     std::vector<std::uint64_t> c(kCount);
