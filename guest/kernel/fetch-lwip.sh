@@ -36,11 +36,16 @@ trap 'rm -rf "$work"' EXIT
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 [ -r "$keyring" ] || fail "no $keyring; install debian-archive-keyring"
 
+# The mirror that the system itself uses.
+mirror=$(apt-get indextargets --no-release-info --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
+    sed -n 's/ bookworm main$//p' | head -n 1)
+[ -n "$mirror" ] || fail "apt has no source for Debian 12 (bookworm main); add one, or unpack lwIP $package_version and set UNDERSTUDY_LWIP to its folder"
+
 # A source list and lists of its own: the system's need no deb-src line, and nothing of the system's is touched.
 mkdir -p "$work/sources" "$work/lists/partial" "$work/archives/partial"
 cat > "$work/sources/lwip.sources" <<SOURCES
 Types: deb-src
-URIs: http://deb.debian.org/debian
+URIs: $mirror
 Suites: bookworm
 Components: main
 Signed-By: $keyring
