@@ -10,7 +10,9 @@ std::string Address::text() const {
     return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
 }
 
-bool Address::loopback() const { return host == "localhost" || host == "::1" || host.starts_with("127."); }
+bool Address::loopback() const {
+    return host == "localhost" || host == "::1" || host.starts_with("127.");
+}
 
 Address parse_address(std::string_view text) {
     const auto fail = [&](std::string_view why) {

@@ -51,7 +51,8 @@ class Decoder {
         }
         Integer value = 0;
         for (std::size_t i = 0; i < sizeof(Integer); ++i) {
-            value = static_cast<Integer>(value | static_cast<Integer>(static_cast<Integer>(static_cast<unsigned char>(rest_[i])) << (8U * i)));
+            value = static_cast<Integer>(
+                value | static_cast<Integer>(static_cast<Integer>(static_cast<unsigned char>(rest_[i])) << (8U * i)));
         }
         rest_.remove_prefix(sizeof(Integer));
         return value;

@@ -3,8 +3,8 @@
 //   raft://host:port,host:port,…[?tls=DIR][&name=NAME][&cluster=NAME]
 //   etcd://host:port,host:port,…[?prefix=TEXT]
 //
-// Without tls=DIR (the directory that `understudy arbiter init` made) a raft:// connection is plain text, and every host
-// must be on loopback.
+// Without tls=DIR (the directory that `understudy arbiter init` made) a raft:// connection is plain text, and every
+// host must be on loopback.
 #include <map>
 
 #include "arbiter/address.hpp"
@@ -16,9 +16,10 @@ namespace understudy::arbiter {
 
 ParsedUrl parse_url(std::string_view url) {
     const auto fail = [&](std::string_view why) {
-        return Error::format("'{}' is not an arbiter's URL ({}); write raft://host:port,host:port,host:port or "
-                             "etcd://host:port,…",
-                             url, why);
+        return Error::format(
+            "'{}' is not an arbiter's URL ({}); write raft://host:port,host:port,host:port or "
+            "etcd://host:port,…",
+            url, why);
     };
     ParsedUrl parsed;
     const auto scheme_end = url.find("://");
@@ -58,9 +59,10 @@ ParsedUrl parse_url(std::string_view url) {
     if (parsed.scheme == "raft" && !parsed.parameters.contains("tls")) {
         for (const auto& server : parsed.servers) {
             if (!server.loopback()) {
-                throw Error::format("plain text is for loopback only, and {} is not; add ?tls=DIR with the directory "
-                                    "that 'understudy arbiter init' made",
-                                    server.text());
+                throw Error::format(
+                    "plain text is for loopback only, and {} is not; add ?tls=DIR with the directory "
+                    "that 'understudy arbiter init' made",
+                    server.text());
             }
         }
     }

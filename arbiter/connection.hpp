@@ -20,13 +20,15 @@ class Connection : public std::enable_shared_from_this<Connection> {
   public:
     enum class Side : std::uint8_t { dialer, acceptor };
     struct Handlers {
-        std::function<void()> on_ready;                          // connected; under TLS: and authenticated
-        std::function<bool(Frame)> on_frame;                     // false: the frame is out of place, close
+        std::function<void()> on_ready;       // connected; under TLS: and authenticated
+        std::function<bool(Frame)> on_frame;  // false: the frame is out of place, close
         std::function<void(const std::string& why)> on_closed;
     };
 
-    // `tls` is null for plain text; otherwise it outlives the connection. More than `max_buffered` unsent bytes: see send().
-    Connection(boost::asio::ip::tcp::socket socket, boost::asio::ssl::context* tls, Side side, std::size_t max_buffered);
+    // `tls` is null for plain text; otherwise it outlives the connection. More than `max_buffered` unsent bytes: see
+    // send().
+    Connection(boost::asio::ip::tcp::socket socket, boost::asio::ssl::context* tls, Side side,
+               std::size_t max_buffered);
 
     // On a connected socket, once.
     void start(Handlers handlers);

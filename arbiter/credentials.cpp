@@ -172,11 +172,17 @@ std::unique_ptr<boost::asio::ssl::context> make_tls(const Credentials& credentia
     return context;
 }
 
-std::string server_name(raft::NodeId id) { return std::string(kServerPrefix) + std::to_string(id); }
+std::string server_name(raft::NodeId id) {
+    return std::string(kServerPrefix) + std::to_string(id);
+}
 
-bool is_server_name(const std::string& common_name) { return common_name.starts_with(kServerPrefix); }
+bool is_server_name(const std::string& common_name) {
+    return common_name.starts_with(kServerPrefix);
+}
 
-bool may_operate(const std::string& common_name) { return common_name == "operator" || is_server_name(common_name); }
+bool may_operate(const std::string& common_name) {
+    return common_name == "operator" || is_server_name(common_name);
+}
 
 std::vector<std::string> make_certificates(const fs::path& directory, const std::vector<std::string>& names) {
     std::error_code error;

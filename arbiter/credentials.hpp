@@ -1,5 +1,6 @@
 // Who may speak to whom. `understudy arbiter init` makes one certificate authority for a cluster and, under it, a
-// certificate for each server and for its clients; nobody without one is served. The common name says what its holder is:
+// certificate for each server and for its clients; nobody without one is served. The common name says what its holder
+// is:
 //
 //   server-<id>  one arbiter server: speaks as that peer, and serves
 //   operator     may also change the cluster (add, remove, transfer, snapshot)
@@ -35,6 +36,7 @@ struct Credentials {
 // Writes a new authority (ca.pem, ca.key) and certificates for `names` into `directory`, valid for ten years. With an
 // authority already there it is used, and only missing certificates are added. Returns the names of the files written.
 // Throws understudy::Error.
-std::vector<std::string> make_certificates(const std::filesystem::path& directory, const std::vector<std::string>& names);
+std::vector<std::string> make_certificates(const std::filesystem::path& directory,
+                                           const std::vector<std::string>& names);
 
 }  // namespace understudy::arbiter

@@ -2,9 +2,9 @@
 //
 // Each VM is one key, <prefix>/vm/<name>; its value is the VmRecord that our own servers keep. An operation reads the
 // record, decides by the rules of vm_register.hpp and writes the new record in a transaction that compares the key's
-// modification revision; when another client was faster, it begins anew. Nothing is remembered about clients: a repeated
-// operation finds its own effect in the record and gets the same answer. Where an earlier attempt's outcome was lost and
-// the repetition finds no trace of it, the verdict is unknown.
+// modification revision; when another client was faster, it begins anew. Nothing is remembered about clients: a
+// repeated operation finds its own effect in the record and gets the same answer. Where an earlier attempt's outcome
+// was lost and the repetition finds no trace of it, the verdict is unknown.
 #include <openssl/evp.h>
 
 #include <boost/asio/connect.hpp>
@@ -47,8 +47,9 @@ constexpr std::size_t kPage = 1000;
 
 std::string base64(std::string_view bytes) {
     std::string out((bytes.size() + 2) / 3 * 4 + 1, '\0');
-    const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                     reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
+    const int size =
+        EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
+                        reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
     out.resize(static_cast<std::size_t>(size));
     return out;
 }
@@ -58,8 +59,9 @@ std::optional<std::string> from_base64(const std::string& text) {
         return std::nullopt;
     }
     std::string out(text.size() / 4 * 3 + 1, '\0');
-    const int size = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                     reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
+    const int size =
+        EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()),
+                        reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
     if (size < 0) {
         return std::nullopt;
     }
@@ -224,7 +226,8 @@ class EtcdClient : public std::enable_shared_from_this<EtcdClient> {
                 const auto name = from_base64(kv.get<std::string>("key", ""));
                 const auto stored = stored_from(kv);
                 if (!name || name->size() <= prefix_.size() || !stored) {
-                    finish({Verdict::unknown, std::nullopt, "the cluster holds a record that this version cannot read"});
+                    finish(
+                        {Verdict::unknown, std::nullopt, "the cluster holds a record that this version cannot read"});
                     return;
                 }
                 listing.vms.emplace_back(name->substr(prefix_.size()), stored->record->state);
@@ -300,23 +303,24 @@ class EtcdClient : public std::enable_shared_from_this<EtcdClient> {
     void exchange(std::uint64_t attempt) {
         stream_->expires_after(kAttempt);
         const auto stream = stream_;
-        http::async_write(*stream, request_, [self = shared_from_this(), stream, attempt](error_code error, std::size_t) {
-            if (attempt != self->attempt_) {
-                return;
-            }
-            if (error) {
-                self->failed(error.message());
-                return;
-            }
-            const auto parser = std::make_shared<http::response_parser<http::string_body>>();
-            parser->body_limit(kMaxBody);
-            http::async_read(*stream, self->input_, *parser,
-                             [self, stream, parser, attempt](error_code broken, std::size_t) {
-                                 if (attempt == self->attempt_) {
-                                     self->answered(broken, parser->get());
-                                 }
-                             });
-        });
+        http::async_write(*stream, request_,
+                          [self = shared_from_this(), stream, attempt](error_code error, std::size_t) {
+                              if (attempt != self->attempt_) {
+                                  return;
+                              }
+                              if (error) {
+                                  self->failed(error.message());
+                                  return;
+                              }
+                              const auto parser = std::make_shared<http::response_parser<http::string_body>>();
+                              parser->body_limit(kMaxBody);
+                              http::async_read(*stream, self->input_, *parser,
+                                               [self, stream, parser, attempt](error_code broken, std::size_t) {
+                                                   if (attempt == self->attempt_) {
+                                                       self->answered(broken, parser->get());
+                                                   }
+                                               });
+                          });
     }
 
     void answered(error_code error, const http::response<http::string_body>& response) {

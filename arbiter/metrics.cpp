@@ -9,9 +9,10 @@ namespace understudy::arbiter {
 std::string prometheus_text(const Service& service, const ConnectionCounts& connections) {
     std::string out;
     const auto metric = [&](std::string_view name, std::string_view type, std::string_view help, auto value) {
-        fmt::format_to(std::back_inserter(out),
-                       "# HELP understudy_arbiter_{0} {1}\n# TYPE understudy_arbiter_{0} {2}\nunderstudy_arbiter_{0} {3}\n",
-                       name, help, type, value);
+        fmt::format_to(
+            std::back_inserter(out),
+            "# HELP understudy_arbiter_{0} {1}\n# TYPE understudy_arbiter_{0} {2}\nunderstudy_arbiter_{0} {3}\n", name,
+            help, type, value);
     };
     const auto status = service.status();
     const auto& raft = status.raft;
@@ -42,8 +43,9 @@ std::string prometheus_text(const Service& service, const ConnectionCounts& conn
     metric("peer_connections", "gauge", "Open connections to other servers.", connections.peers);
     metric("connections_refused_total", "counter", "Connections refused or broken off for cause.", connections.refused);
     if (raft.role == raft::Role::leader) {
-        out += "# HELP understudy_arbiter_member_lag_entries Entries that a member has not yet stored.\n"
-               "# TYPE understudy_arbiter_member_lag_entries gauge\n";
+        out +=
+            "# HELP understudy_arbiter_member_lag_entries Entries that a member has not yet stored.\n"
+            "# TYPE understudy_arbiter_member_lag_entries gauge\n";
         for (const auto& member : raft.members) {
             fmt::format_to(std::back_inserter(out), "understudy_arbiter_member_lag_entries{{member=\"{}\"}} {}\n",
                            member.id, raft.last_index - std::min(raft.last_index, member.match_index));

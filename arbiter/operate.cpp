@@ -107,7 +107,8 @@ Reply ask_leader(const ParsedUrl& url, const RequestBody& body, milliseconds tim
     std::optional<Address> redirected;
     while (Clock::now() < deadline) {
         const bool hinted = redirected.has_value();
-        const Address target = hinted ? *std::exchange(redirected, std::nullopt) : url.servers[next++ % url.servers.size()];
+        const Address target =
+            hinted ? *std::exchange(redirected, std::nullopt) : url.servers[next++ % url.servers.size()];
         const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
         auto answer = ask_server(url, target, body, std::min(left, kAttempt));
         if (auto* reply = std::get_if<Reply>(&answer)) {

@@ -34,7 +34,9 @@ void get(Decoder& d, Hello& hello) {
     hello.cluster = d.string(kMaxCluster);
 }
 
-void put(Encoder& e, const Welcome& welcome) { e.u64(welcome.id).bytes(welcome.refusal); }
+void put(Encoder& e, const Welcome& welcome) {
+    e.u64(welcome.id).bytes(welcome.refusal);
+}
 void get(Decoder& d, Welcome& welcome) {
     welcome.id = d.u64();
     welcome.refusal = d.string(kMaxText);
@@ -53,7 +55,9 @@ void get(Decoder& d, raft::VoteRequest& m) {
     m.transfer = d.flag();
 }
 
-void put(Encoder& e, const raft::VoteReply& m) { e.u64(m.for_term).flag(m.pre_vote).flag(m.granted); }
+void put(Encoder& e, const raft::VoteReply& m) {
+    e.u64(m.for_term).flag(m.pre_vote).flag(m.granted);
+}
 void get(Decoder& d, raft::VoteReply& m) {
     m.for_term = d.u64();
     m.pre_vote = d.flag();
@@ -161,21 +165,39 @@ void get(Decoder& d, Submit& submit) {
         d.fail();
     }
 }
-void put(Encoder& e, const ReadRequest& read) { e.bytes(read.vm); }
-void get(Decoder& d, ReadRequest& read) { read.vm = d.string(kMaxName); }
-void put(Encoder& e, const ListRequest& list) { e.bytes(list.after); }
-void get(Decoder& d, ListRequest& list) { list.after = d.string(kMaxName); }
+void put(Encoder& e, const ReadRequest& read) {
+    e.bytes(read.vm);
+}
+void get(Decoder& d, ReadRequest& read) {
+    read.vm = d.string(kMaxName);
+}
+void put(Encoder& e, const ListRequest& list) {
+    e.bytes(list.after);
+}
+void get(Decoder& d, ListRequest& list) {
+    list.after = d.string(kMaxName);
+}
 void put(Encoder& /*e*/, const StatusRequest& /*status*/) {}
 void get(Decoder& /*d*/, StatusRequest& /*status*/) {}
-void put(Encoder& e, const AddServerRequest& add) { e.u64(add.id).bytes(add.address); }
+void put(Encoder& e, const AddServerRequest& add) {
+    e.u64(add.id).bytes(add.address);
+}
 void get(Decoder& d, AddServerRequest& add) {
     add.id = d.u64();
     add.address = d.string(raft::kMaxAddress);
 }
-void put(Encoder& e, const RemoveServerRequest& remove) { e.u64(remove.id); }
-void get(Decoder& d, RemoveServerRequest& remove) { remove.id = d.u64(); }
-void put(Encoder& e, const TransferRequest& transfer) { e.u64(transfer.target); }
-void get(Decoder& d, TransferRequest& transfer) { transfer.target = d.u64(); }
+void put(Encoder& e, const RemoveServerRequest& remove) {
+    e.u64(remove.id);
+}
+void get(Decoder& d, RemoveServerRequest& remove) {
+    remove.id = d.u64();
+}
+void put(Encoder& e, const TransferRequest& transfer) {
+    e.u64(transfer.target);
+}
+void get(Decoder& d, TransferRequest& transfer) {
+    transfer.target = d.u64();
+}
 void put(Encoder& /*e*/, const SnapshotNowRequest& /*snapshot*/) {}
 void get(Decoder& /*d*/, SnapshotNowRequest& /*snapshot*/) {}
 
@@ -190,13 +212,19 @@ void get(Decoder& d, Request& request) {
 
 // -- replies
 
-void put(Encoder& e, const Redirect& redirect) { e.u64(redirect.leader).bytes(redirect.address); }
+void put(Encoder& e, const Redirect& redirect) {
+    e.u64(redirect.leader).bytes(redirect.address);
+}
 void get(Decoder& d, Redirect& redirect) {
     redirect.leader = d.u64();
     redirect.address = d.string(raft::kMaxAddress);
 }
-void put(Encoder& e, const Answer& answer) { encode(e, answer); }
-void get(Decoder& d, Answer& answer) { answer = decode_answer(d); }
+void put(Encoder& e, const Answer& answer) {
+    encode(e, answer);
+}
+void get(Decoder& d, Answer& answer) {
+    answer = decode_answer(d);
+}
 void put(Encoder& e, const ReadReply& reply) {
     e.flag(reply.state.has_value());
     if (reply.state) {
@@ -265,7 +293,9 @@ void get(Decoder& d, StatusReply& reply) {
     reply.wal_bytes = d.u64();
     reply.snapshot_bytes = d.u64();
 }
-void put(Encoder& e, const DoneReply& reply) { e.flag(reply.done).bytes(reply.text); }
+void put(Encoder& e, const DoneReply& reply) {
+    e.flag(reply.done).bytes(reply.text);
+}
 void get(Decoder& d, DoneReply& reply) {
     reply.done = d.flag();
     reply.text = d.string(kMaxText);
@@ -306,7 +336,9 @@ void get_variant(Decoder& d, Variant& value) {
     get_alternative<0>(d, value, d.u8());
 }
 
-std::uint32_t checksum_of(std::string_view bytes) { return checksum(std::as_bytes(std::span(bytes))); }
+std::uint32_t checksum_of(std::string_view bytes) {
+    return checksum(std::as_bytes(std::span(bytes)));
+}
 
 }  // namespace
 

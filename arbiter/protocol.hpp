@@ -4,11 +4,11 @@
 //              4  4  checksum of the payload
 //              8  …  payload: u8 type, fields as the encode functions below write them, one after the other
 //
-// Both sides begin with one frame: the dialer's Hello, the server's Welcome. Then a peer sends only Raft messages. (Each
-// server dials every other one and is answered on the other's connection; only a server that joins, and does not know
-// yet whom to dial, answers on the one it was dialled on.) A client sends Requests, each answered by one Reply with the same
-// id, in any order. Whoever breaks a rule is disconnected. Integers are fixed-width; strings are u32 length and
-// bytes, with the bounds given in vm_register.hpp and raft/types.hpp.
+// Both sides begin with one frame: the dialer's Hello, the server's Welcome. Then a peer sends only Raft messages.
+// (Each server dials every other one and is answered on the other's connection; only a server that joins, and does not
+// know yet whom to dial, answers on the one it was dialled on.) A client sends Requests, each answered by one Reply
+// with the same id, in any order. Whoever breaks a rule is disconnected. Integers are fixed-width; strings are u32
+// length and bytes, with the bounds given in vm_register.hpp and raft/types.hpp.
 #pragma once
 
 #include <cstdint>
@@ -78,8 +78,8 @@ struct SnapshotNowRequest {};
 
 struct Request {
     std::uint64_t id = 0;
-    std::variant<Submit, ReadRequest, ListRequest, StatusRequest, AddServerRequest, RemoveServerRequest, TransferRequest,
-                 SnapshotNowRequest>
+    std::variant<Submit, ReadRequest, ListRequest, StatusRequest, AddServerRequest, RemoveServerRequest,
+                 TransferRequest, SnapshotNowRequest>
         body;
 };
 

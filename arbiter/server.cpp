@@ -456,7 +456,8 @@ class Server::Impl {
             return fmt::format("this server belongs to cluster '{}'", options_.cluster);
         }
         if (tls_ && hello.kind == Hello::Kind::peer && connection.peer_name() != server_name(hello.id)) {
-            return fmt::format("the certificate of '{}' does not speak for server {}", connection.peer_name(), hello.id);
+            return fmt::format("the certificate of '{}' does not speak for server {}", connection.peer_name(),
+                               hello.id);
         }
         return {};
     }
@@ -514,21 +515,22 @@ class Server::Impl {
                 self->socket.close(ignored);
             }
         });
-        asio::async_read_until(scrape->socket, scrape->input, "\r\n\r\n", [this, scrape](error_code error, std::size_t) {
-            if (error) {
-                return;
-            }
-            const auto body = prometheus_text(service_, counts_);
-            scrape->output = fmt::format(
-                "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n"
-                "Connection: close\r\n\r\n{}",
-                body.size(), body);
-            asio::async_write(scrape->socket, asio::buffer(scrape->output), [scrape](error_code, std::size_t) {
-                error_code ignored;
-                scrape->socket.shutdown(tcp::socket::shutdown_both, ignored);
-                scrape->timer.cancel();
+        asio::async_read_until(
+            scrape->socket, scrape->input, "\r\n\r\n", [this, scrape](error_code error, std::size_t) {
+                if (error) {
+                    return;
+                }
+                const auto body = prometheus_text(service_, counts_);
+                scrape->output = fmt::format(
+                    "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n"
+                    "Connection: close\r\n\r\n{}",
+                    body.size(), body);
+                asio::async_write(scrape->socket, asio::buffer(scrape->output), [scrape](error_code, std::size_t) {
+                    error_code ignored;
+                    scrape->socket.shutdown(tcp::socket::shutdown_both, ignored);
+                    scrape->timer.cancel();
+                });
             });
-        });
     }
 
     ServerOptions options_;
@@ -557,11 +559,23 @@ class Server::Impl {
 
 Server::Server(ServerOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 Server::~Server() = default;
-std::uint16_t Server::port() const { return impl_->port(); }
-std::uint16_t Server::metrics_port() const { return impl_->metrics_port(); }
-std::uint64_t Server::torn_bytes() const { return impl_->storage().torn_bytes(); }
-bool Server::was_empty() const { return impl_->storage().was_empty(); }
-void Server::run() { impl_->run(); }
-void Server::stop() { impl_->stop(); }
+std::uint16_t Server::port() const {
+    return impl_->port();
+}
+std::uint16_t Server::metrics_port() const {
+    return impl_->metrics_port();
+}
+std::uint64_t Server::torn_bytes() const {
+    return impl_->storage().torn_bytes();
+}
+bool Server::was_empty() const {
+    return impl_->storage().was_empty();
+}
+void Server::run() {
+    impl_->run();
+}
+void Server::stop() {
+    impl_->stop();
+}
 
 }  // namespace understudy::arbiter

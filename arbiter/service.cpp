@@ -47,8 +47,12 @@ void Service::handle(const Caller& caller, Submit& submit) {
     await(caller, proposal);
 }
 
-void Service::handle(const Caller& caller, ReadRequest& read) { queue_read(caller, read); }
-void Service::handle(const Caller& caller, ListRequest& list) { queue_read(caller, list); }
+void Service::handle(const Caller& caller, ReadRequest& read) {
+    queue_read(caller, read);
+}
+void Service::handle(const Caller& caller, ListRequest& list) {
+    queue_read(caller, list);
+}
 
 template <typename Query>
 void Service::queue_read(const Caller& caller, Query& query) {
@@ -59,7 +63,9 @@ void Service::queue_read(const Caller& caller, Query& query) {
     reads_.emplace(next_read_++, WaitingRead{caller, std::move(query)});
 }
 
-void Service::handle(const Caller& caller, StatusRequest& /*status*/) { reply(caller, status()); }
+void Service::handle(const Caller& caller, StatusRequest& /*status*/) {
+    reply(caller, status());
+}
 
 void Service::handle(const Caller& caller, AddServerRequest& add) {
     const auto member = node_.configuration().members.find(add.id);
@@ -264,7 +270,9 @@ void Service::after_role_change() {
     }
 }
 
-bool Service::resign() { return node_.transfer_leadership(0) == raft::Refusal::none; }
+bool Service::resign() {
+    return node_.transfer_leadership(0) == raft::Refusal::none;
+}
 
 StatusReply Service::status() const {
     return {node_.status(), machine_.vms(), machine_.sessions(), storage_.wal_bytes(), storage_.snapshot_bytes()};
@@ -288,7 +296,9 @@ void Service::consider_snapshot() {
     snapshot_requested_ = false;
 }
 
-raft::SnapshotPointer Service::take_snapshot_to_write() { return std::exchange(snapshot_to_write_, nullptr); }
+raft::SnapshotPointer Service::take_snapshot_to_write() {
+    return std::exchange(snapshot_to_write_, nullptr);
+}
 
 void Service::snapshot_written(const raft::SnapshotPointer& snapshot) {
     snapshot_under_way_ = false;

@@ -7,8 +7,8 @@
 //
 // Events may also come between write() and complete(): the write is then still under way.
 //
-// Not thread-safe. Throws understudy::Error when the disk fails: the server must stop, and has told nobody anything that
-// is not on disk.
+// Not thread-safe. Throws understudy::Error when the disk fails: the server must stop, and has told nobody anything
+// that is not on disk.
 #pragma once
 
 #include <functional>
@@ -131,7 +131,8 @@ class Service {
     std::uint64_t next_read_ = 1;
     Outgoing outgoing_;
 
-    // The leader's clock for the log (state_machine.hpp): where it was when this server began to lead, and when that was.
+    // The leader's clock for the log (state_machine.hpp): where it was when this server began to lead, and when that
+    // was.
     raft::Term led_term_ = 0;
     bool established_ = false;
     LogClock clock_base_{0};

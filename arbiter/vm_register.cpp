@@ -7,7 +7,9 @@
 namespace understudy::arbiter {
 namespace {
 
-bool valid_name(const std::string& name) { return !name.empty() && name.size() <= kMaxName; }
+bool valid_name(const std::string& name) {
+    return !name.empty() && name.size() <= kMaxName;
+}
 
 bool valid(const FormRequest& request) {
     const auto& members = request.members;
@@ -31,7 +33,9 @@ bool owns(const VmState& state, const ReplicaId& replica) {
     return state.members.size() == 1 && state.members.front() == replica;
 }
 
-Decision refuse(Reason reason, bool old_value = false) { return {false, reason, old_value}; }
+Decision refuse(Reason reason, bool old_value = false) {
+    return {false, reason, old_value};
+}
 
 }  // namespace
 
@@ -89,7 +93,8 @@ std::string explain(Reason reason, const VmId& vm, const std::optional<VmState>&
         case Reason::unknown_vm:
             return fmt::format("VM {} is not registered", vm);
         case Reason::already_claimed:
-            return fmt::format("VM {} is already registered, at generation {}: it runs elsewhere or did", vm, generation);
+            return fmt::format("VM {} is already registered, at generation {}: it runs elsewhere or did", vm,
+                               generation);
         case Reason::other_generation:
             return fmt::format("VM {} is at generation {}", vm, generation);
         case Reason::not_owner:
@@ -97,13 +102,14 @@ std::string explain(Reason reason, const VmId& vm, const std::optional<VmState>&
         case Reason::not_member:
             return fmt::format("not a member of generation {} of VM {}", generation, vm);
         case Reason::lost:
-            return fmt::format("{} won generation {} of VM {}", current && current->winner ? *current->winner : "another",
-                               generation, vm);
+            return fmt::format("{} won generation {} of VM {}",
+                               current && current->winner ? *current->winner : "another", generation, vm);
         case Reason::invalid:
-            return fmt::format("the request for VM {} is malformed: a name is empty or longer than {} bytes, the members "
-                               "are not 1 to {} different ones with the proposer among them, or the generation does "
-                               "not rise",
-                               vm.substr(0, kMaxName), kMaxName, kMaxReplicas);
+            return fmt::format(
+                "the request for VM {} is malformed: a name is empty or longer than {} bytes, the members "
+                "are not 1 to {} different ones with the proposer among them, or the generation does "
+                "not rise",
+                vm.substr(0, kMaxName), kMaxName, kMaxReplicas);
         case Reason::full:
             return "the arbiter has no room for another VM or client";
         case Reason::superseded:

@@ -23,16 +23,16 @@ struct VmRecord {
 };
 
 enum class Reason : std::uint8_t {
-    none = 0,             // granted
-    unknown_vm = 1,       // the VM is not registered
-    already_claimed = 2,  // a claim, and the VM is registered
-    other_generation = 3, // the request's generation is not the newest
-    not_owner = 4,        // form: the proposer did not win the generation and is not alone in it
-    not_member = 5,       // test_and_set: the candidate is not of that generation
-    lost = 6,             // test_and_set: another member asked first
-    invalid = 7,          // names or members out of bounds, or next is not above expected
-    full = 8,             // the register or its table of clients has no room
-    superseded = 9,       // a repeated request that its own client has long had the answer to
+    none = 0,              // granted
+    unknown_vm = 1,        // the VM is not registered
+    already_claimed = 2,   // a claim, and the VM is registered
+    other_generation = 3,  // the request's generation is not the newest
+    not_owner = 4,         // form: the proposer did not win the generation and is not alone in it
+    not_member = 5,        // test_and_set: the candidate is not of that generation
+    lost = 6,              // test_and_set: another member asked first
+    invalid = 7,           // names or members out of bounds, or next is not above expected
+    full = 8,              // the register or its table of clients has no room
+    superseded = 9,        // a repeated request that its own client has long had the answer to
 };
 // One line for the user.
 [[nodiscard]] std::string explain(Reason reason, const VmId& vm, const std::optional<VmState>& current);

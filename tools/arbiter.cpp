@@ -88,8 +88,9 @@ arbiter::ServerOptions server_options(const Options& options) {
     arbiter::ServerOptions server;
     const auto peers = parse_peers(options.peers);
     if (options.join == !peers.empty()) {
-        throw Error("give every server of a new cluster as --peer ID=HOST:PORT, or --join for one that is to be added "
-                    "to a cluster that runs");
+        throw Error(
+            "give every server of a new cluster as --peer ID=HOST:PORT, or --join for one that is to be added "
+            "to a cluster that runs");
     }
     if (!peers.empty() && !peers.contains(options.id)) {
         throw Error::format("server {} is not among its --peer options", options.id);
@@ -203,8 +204,9 @@ int init(const Options& options) {
         events.write(Event("written", {{"file", options.out + "/" + name}}));
     }
     if (!options.json) {
-        fmt::print("Give each server ca.pem and its own server-N.pem and .key, each user ca.pem and client.pem and .key;\n"
-                   "keep ca.key offline: who has it can make certificates.\n");
+        fmt::print(
+            "Give each server ca.pem and its own server-N.pem and .key, each user ca.pem and client.pem and .key;\n"
+            "keep ca.key offline: who has it can make certificates.\n");
     }
     return 0;
 }
@@ -265,8 +267,8 @@ int status(const Options& options) {
         if (found == nullptr) {
             const auto why = reply == nullptr ? std::get<std::string>(answer) : std::string("an unexpected answer");
             ++unreachable;
-            json += fmt::format(R"({}{{"address":{},"error":{}}})", json.empty() ? "" : ",", json_string(address.text()),
-                                json_string(why));
+            json += fmt::format(R"({}{{"address":{},"error":{}}})", json.empty() ? "" : ",",
+                                json_string(address.text()), json_string(why));
             if (!options.json) {
                 fmt::print("server at {}: {}\n", address.text(), why);
             }
@@ -416,7 +418,8 @@ CLI::App* subcommand(CLI::App& parent, const std::string& name, const std::strin
 
 Command add_arbiter(CLI::App& root) {
     auto options = std::make_shared<Options>();
-    CLI::App* app = root.add_subcommand("arbiter", "One server of the arbiter; and the commands that operate a cluster");
+    CLI::App* app =
+        root.add_subcommand("arbiter", "One server of the arbiter; and the commands that operate a cluster");
     app->require_subcommand(1);
     std::map<CLI::App*, int (*)(const Options&)> actions;
     const std::string three = "raft://127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003";
@@ -424,7 +427,9 @@ Command add_arbiter(CLI::App& root) {
     CLI::App* one = subcommand(*app, "serve", "Run one server", options,
                                "understudy arbiter serve --id 1 --data a1 --peer 1=127.0.0.1:7001 \\\n"
                                "      --peer 2=127.0.0.1:7002 --peer 3=127.0.0.1:7003 --insecure");
-    one->add_option("--id", options->id, "This server's number, from 1, its own for ever")->required()->check(CLI::PositiveNumber);
+    one->add_option("--id", options->id, "This server's number, from 1, its own for ever")
+        ->required()
+        ->check(CLI::PositiveNumber);
     one->add_option("--data", options->data, "Directory for its log and snapshots")->required();
     one->add_option("--peer", options->peers, "A server of the new cluster, this one included: ID=HOST:PORT");
     one->add_flag("--join", options->join, "Start empty and wait to be added to a running cluster");
@@ -448,7 +453,8 @@ Command add_arbiter(CLI::App& root) {
     const auto on_cluster = [&](const std::string& name, const std::string& text, const std::string& more,
                                 int (*action)(const Options&)) {
         one = subcommand(*app, name, text, options, "understudy arbiter " + name + " --arbiter " + three + more);
-        one->add_option("--arbiter", options->url, "The cluster: raft://HOST:PORT,…[?tls=DIR&name=operator]")->required();
+        one->add_option("--arbiter", options->url, "The cluster: raft://HOST:PORT,…[?tls=DIR&name=operator]")
+            ->required();
         actions[one] = action;
         return one;
     };

@@ -125,8 +125,14 @@ class OurCluster {
     }
 
     void start(std::size_t i) {
-        std::vector<std::string> words{"/proc/self/exe", "arbiter", "serve", "--id", std::to_string(i + 1), "--data",
-                                       (directory_ / fmt::format("server{}", i + 1)).string(), "--insecure"};
+        std::vector<std::string> words{"/proc/self/exe",
+                                       "arbiter",
+                                       "serve",
+                                       "--id",
+                                       std::to_string(i + 1),
+                                       "--data",
+                                       (directory_ / fmt::format("server{}", i + 1)).string(),
+                                       "--insecure"};
         for (std::size_t k = 0; k < kServers; ++k) {
             words.insert(words.end(), {"--peer", fmt::format("{}=127.0.0.1:{}", k + 1, ports_[k])});
         }
@@ -218,7 +224,8 @@ struct Result {
 
 class Decider {
   public:
-    Decider(boost::asio::io_context& io, const std::string& url, VmId vm) : client_(arbiter::connect(io, url)), vm_(std::move(vm)) {}
+    Decider(boost::asio::io_context& io, const std::string& url, VmId vm)
+        : client_(arbiter::connect(io, url)), vm_(std::move(vm)) {}
 
     std::function<void(Clock::time_point asked, bool test_and_set, const Outcome&)> on_decision;
     void go() { next(); }
@@ -352,8 +359,8 @@ struct Bulk {
     std::uint64_t resident_kib = 0;
     std::uint64_t snapshot_bytes = 0;
     double snapshot_ms = 0;
-    double restart_ms = 0;   // until the server answers
-    double caught_up_ms = 0; // until it has applied what the others have
+    double restart_ms = 0;    // until the server answers
+    double caught_up_ms = 0;  // until it has applied what the others have
 };
 
 Bulk run_bulk(OurCluster& cluster, std::size_t vms) {
@@ -471,15 +478,16 @@ int run(const Options& options) {
     const double etcd_p99 = etcd ? quantile(etcd->one.test_and_set, 0.99) : 0;
     const double etcd_rate = etcd ? etcd->many.rate() : 0;
     if (options.json) {
-        fmt::print(R"({{"one_client":{{"p50_us":{:.0f},"p99_us":{:.0f},"etcd_p50_us":{:.0f},"etcd_p99_us":{:.0f}}},)"
-                   R"("clients_64":{{"per_second":{:.0f},"etcd_per_second":{:.0f},"failures":{}}},)"
-                   R"("leader_killed":{{"kills":{},"p50_ms":{:.1f},"p99_ms":{:.1f},"max_ms":{:.1f}}},)"
-                   R"("bulk":{{"vms":{},"register_s":{:.2f},"resident_kib":{},"snapshot_bytes":{},"snapshot_ms":{:.0f},)"
-                   R"("restart_ms":{:.0f},"caught_up_ms":{:.0f}}}}})"
-                   "\n",
-                   p50, p99, etcd_p50, etcd_p99, ours.many.rate(), etcd_rate, ours.many.failures, gaps.size(),
-                   quantile(gaps, 0.5), quantile(gaps, 0.99), quantile(gaps, 1), bulk.vms, bulk.register_seconds,
-                   bulk.resident_kib, bulk.snapshot_bytes, bulk.snapshot_ms, bulk.restart_ms, bulk.caught_up_ms);
+        fmt::print(
+            R"({{"one_client":{{"p50_us":{:.0f},"p99_us":{:.0f},"etcd_p50_us":{:.0f},"etcd_p99_us":{:.0f}}},)"
+            R"("clients_64":{{"per_second":{:.0f},"etcd_per_second":{:.0f},"failures":{}}},)"
+            R"("leader_killed":{{"kills":{},"p50_ms":{:.1f},"p99_ms":{:.1f},"max_ms":{:.1f}}},)"
+            R"("bulk":{{"vms":{},"register_s":{:.2f},"resident_kib":{},"snapshot_bytes":{},"snapshot_ms":{:.0f},)"
+            R"("restart_ms":{:.0f},"caught_up_ms":{:.0f}}}}})"
+            "\n",
+            p50, p99, etcd_p50, etcd_p99, ours.many.rate(), etcd_rate, ours.many.failures, gaps.size(),
+            quantile(gaps, 0.5), quantile(gaps, 0.99), quantile(gaps, 1), bulk.vms, bulk.register_seconds,
+            bulk.resident_kib, bulk.snapshot_bytes, bulk.snapshot_ms, bulk.restart_ms, bulk.caught_up_ms);
     } else {
         fmt::print("{:44} {:>12} {:>12} {:>8}\n", "", "understudy", "etcd", "ratio");
         const auto row = [&](const char* what, double our, double their, const char* unit) {
@@ -490,16 +498,18 @@ int run(const Options& options) {
         row("test_and_set, 1 client, 99th percentile", p99, etcd_p99, "us");
         row("decisions a second, 64 clients", ours.many.rate(), etcd_rate, "/s");
         if (!gaps.empty()) {
-            fmt::print("leader killed {} times: next decision after {:.0f} ms median, {:.0f} ms 99th percentile, {:.0f} "
-                       "ms at most\n",
-                       gaps.size(), quantile(gaps, 0.5), quantile(gaps, 0.99), quantile(gaps, 1));
+            fmt::print(
+                "leader killed {} times: next decision after {:.0f} ms median, {:.0f} ms 99th percentile, {:.0f} "
+                "ms at most\n",
+                gaps.size(), quantile(gaps, 0.5), quantile(gaps, 0.99), quantile(gaps, 1));
         }
         if (bulk.vms > 0) {
-            fmt::print("{} VMs: registered in {:.1f} s, {} MiB resident, snapshot {:.1f} MiB in {:.0f} ms, restart {:.0f} "
-                       "ms, caught up after {:.0f} ms\n",
-                       bulk.vms, bulk.register_seconds, bulk.resident_kib / 1024,
-                       static_cast<double>(bulk.snapshot_bytes) / 1048576, bulk.snapshot_ms, bulk.restart_ms,
-                       bulk.caught_up_ms);
+            fmt::print(
+                "{} VMs: registered in {:.1f} s, {} MiB resident, snapshot {:.1f} MiB in {:.0f} ms, restart {:.0f} "
+                "ms, caught up after {:.0f} ms\n",
+                bulk.vms, bulk.register_seconds, bulk.resident_kib / 1024,
+                static_cast<double>(bulk.snapshot_bytes) / 1048576, bulk.snapshot_ms, bulk.restart_ms,
+                bulk.caught_up_ms);
         }
     }
     if (!options.keep) {

@@ -31,8 +31,7 @@ void Node::on(const Message& message, const VoteRequest& request) {
     if (request.pre_vote) {
         reply.granted = request.for_term > term_ && up_to_date(request);
     } else if (request.for_term == term_ && role_ == Role::follower) {
-        const bool free =
-            voted_for_ == 0 || voted_for_ == message.from || mutated(Mutation::two_votes_in_a_term);
+        const bool free = voted_for_ == 0 || voted_for_ == message.from || mutated(Mutation::two_votes_in_a_term);
         reply.granted = free && up_to_date(request);
         if (reply.granted) {
             set_hard_state(term_, message.from);

@@ -6,8 +6,8 @@
 namespace understudy::raft {
 
 // One change at a time, and none before the leader has committed an entry of its own term: without that, two leaders'
-// changes that differ by one server each could have disjoint majorities (found after the dissertation, Ongaro, raft-dev,
-// 2015-07-10).
+// changes that differ by one server each could have disjoint majorities (found after the dissertation, Ongaro,
+// raft-dev, 2015-07-10).
 Refusal Node::may_change() const {
     if (role_ != Role::leader) {
         return Refusal::not_leader;

@@ -78,7 +78,8 @@ struct TimeoutNow {
     bool operator==(const TimeoutNow&) const = default;
 };
 
-using Body = std::variant<VoteRequest, VoteReply, AppendRequest, AppendReply, SnapshotRequest, SnapshotReply, TimeoutNow>;
+using Body =
+    std::variant<VoteRequest, VoteReply, AppendRequest, AppendReply, SnapshotRequest, SnapshotReply, TimeoutNow>;
 
 struct Message {
     NodeId from = 0;

@@ -123,7 +123,9 @@ void Node::abandon_leadership() {
     reset_election_timer();
 }
 
-bool Node::established() const { return role_ == Role::leader && commit_ >= term_start_; }
+bool Node::established() const {
+    return role_ == Role::leader && commit_ >= term_start_;
+}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Events
@@ -198,15 +200,17 @@ Proposal Node::propose(std::string data) {
 // ---------------------------------------------------------------------------------------------------------------------
 
 void Node::set_hard_state(Term term, NodeId voted_for) {
-    require(term > term_ || (term == term_ && (voted_for_ == 0 || voted_for_ == voted_for ||
-                                               mutated(Mutation::two_votes_in_a_term))),
+    require(term > term_ || (term == term_ &&
+                             (voted_for_ == 0 || voted_for_ == voted_for || mutated(Mutation::two_votes_in_a_term))),
             "a server votes once in a term");
     term_ = term;
     voted_for_ = voted_for;
     hard_state_dirty_ = true;
 }
 
-bool Node::dirty() const { return hard_state_dirty_ || dirty_from_.has_value() || snapshot_dirty_ != nullptr; }
+bool Node::dirty() const {
+    return hard_state_dirty_ || dirty_from_.has_value() || snapshot_dirty_ != nullptr;
+}
 
 std::uint64_t Node::hard_state_dependency() const {
     return hard_state_dirty_ ? next_sequence_ : hard_state_sequence_;
@@ -329,7 +333,7 @@ Snapshot Node::snapshot_point() const {
 }
 
 Status Node::status() const {
-    Status status{options_.id, role_,     term_, leader_, commit_, applied_, log_.last_index(), log_.base_index(),
+    Status status{options_.id,           role_, term_, leader_, commit_, applied_, log_.last_index(), log_.base_index(),
                   snapshot_->last_index, {}};
     for (const auto& [id, member] : configuration().members) {
         MemberStatus one{id, member, 0, false};

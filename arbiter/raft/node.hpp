@@ -6,8 +6,8 @@
 // What the driver owes the node, in the order of the effects:
 //   1. `messages` may be sent at once, in any order, lost or repeated. The node itself holds back every message that
 //      depends on something not yet durable, until persisted() reports it: persist-before-send is kept in here, not
-//      trusted to the driver (paper §5.1, "responds to RPCs after updating on stable storage"). A leader's AppendEntries
-//      need not wait for its own disk (dissertation §10.2.1).
+//      trusted to the driver (paper §5.1, "responds to RPCs after updating on stable storage"). A leader's
+//      AppendEntries need not wait for its own disk (dissertation §10.2.1).
 //   2. `write` goes to stable storage; several may be outstanding, in order. When it and all before it are durable:
 //      persisted(write.sequence).
 //   3. `restore` replaces the state machine, then `committed` is applied to it, in order.
@@ -35,13 +35,13 @@ struct Options {
     Time heartbeat_interval = std::chrono::milliseconds(40);
     // A follower that hears no leader stands for election after a random time between this and twice this.
     Time election_timeout = std::chrono::milliseconds(200);
-    std::size_t max_append_bytes = 256 * 1024;      // of entries in one AppendEntries (one entry at least)
-    std::size_t max_in_flight = 64;                 // unanswered AppendEntries per follower
-    std::size_t snapshot_chunk = 256 * 1024;        // bytes in one InstallSnapshot
+    std::size_t max_append_bytes = 256 * 1024;  // of entries in one AppendEntries (one entry at least)
+    std::size_t max_in_flight = 64;             // unanswered AppendEntries per follower
+    std::size_t snapshot_chunk = 256 * 1024;    // bytes in one InstallSnapshot
     std::size_t max_snapshot = std::size_t{1} << 30U;
     std::size_t max_uncommitted = 64 * 1024 * 1024;  // bytes of proposals beyond which no more are taken
-    std::size_t max_reads = 65536;                  // unanswered linearizable reads
-    std::uint64_t seed = 1;                         // of the election timeouts
+    std::size_t max_reads = 65536;                   // unanswered linearizable reads
+    std::uint64_t seed = 1;                          // of the election timeouts
 };
 
 // What the server finds on its disk at start.

@@ -21,8 +21,7 @@ Refusal Node::read(std::uint64_t context) {
 // One round of heartbeats for all reads that came since the last one. Step 1: the commit index is only known to be the
 // cluster's once an entry of the own term is committed.
 void Node::start_reads() {
-    if (reads_.empty() || reads_.back().round != 0 ||
-        (!established() && !mutated(Mutation::read_before_own_commit))) {
+    if (reads_.empty() || reads_.back().round != 0 || (!established() && !mutated(Mutation::read_before_own_commit))) {
         return;
     }
     broadcast_heartbeat();

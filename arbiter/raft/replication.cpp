@@ -129,8 +129,8 @@ void Node::advance_commit() {
         }
     }
     std::sort(matches.begin(), matches.end(), std::greater<>());
-    const auto needed = mutated(Mutation::minority_commits) ? std::max<std::size_t>(1, matches.size() / 2)
-                                                            : configuration().majority();
+    const auto needed =
+        mutated(Mutation::minority_commits) ? std::max<std::size_t>(1, matches.size() / 2) : configuration().majority();
     const Index index = matches.at(needed - 1);
     if (index <= commit_ || (log_.term_at(index) != term_ && !mutated(Mutation::commit_old_term_by_count))) {
         return;
@@ -160,7 +160,8 @@ void Node::check_quorum() {
 
 void Node::on(const Message& message, AppendRequest& request) {
     if (message.term < term_ && !mutated(Mutation::stale_append_accepted)) {
-        send(message.from, AppendReply{false, request.previous_index, 0, 0, 0, 0});  // its term tells the deposed leader
+        send(message.from,
+             AppendReply{false, request.previous_index, 0, 0, 0, 0});  // its term tells the deposed leader
         return;
     }
     require(role_ != Role::leader, "one leader in a term (Election Safety)");

@@ -18,9 +18,8 @@ void Node::compact(SnapshotPointer snapshot, Index trailing) {
         log_.compact_to(keep_from);
     }
     // The configuration in force at the snapshot and all later ones.
-    const auto later = std::find_if(configurations_.begin(), configurations_.end(), [&](const ConfigurationAt& at) {
-        return at.index > snapshot_->last_index;
-    });
+    const auto later = std::find_if(configurations_.begin(), configurations_.end(),
+                                    [&](const ConfigurationAt& at) { return at.index > snapshot_->last_index; });
     if (later - configurations_.begin() > 1) {
         configurations_.erase(configurations_.begin(), later - 1);
     }
@@ -38,8 +37,12 @@ void Node::send_snapshot(NodeId id, Peer& peer, bool probe) {
         probe = false;
     }
     const auto& data = peer.sending->data;
-    SnapshotRequest request{peer.sending->last_index, peer.sending->last_term, peer.sending->configuration,
-                            data.size(),              peer.snapshot_offset,    {},
+    SnapshotRequest request{peer.sending->last_index,
+                            peer.sending->last_term,
+                            peer.sending->configuration,
+                            data.size(),
+                            peer.snapshot_offset,
+                            {},
                             round_};
     if (!probe || now_ - peer.chunk_sent >= 4 * options_.heartbeat_interval) {
         request.chunk = data.substr(peer.snapshot_offset, options_.snapshot_chunk);

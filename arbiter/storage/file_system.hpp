@@ -33,8 +33,8 @@ class Directory {
     [[nodiscard]] virtual std::string path(const std::string& name) const = 0;  // for messages
 };
 
-// A directory on disk, created if it is not there and locked for this process until destroyed. Throws understudy::Error,
-// also when another process holds the lock.
+// A directory on disk, created if it is not there and locked for this process until destroyed. Throws
+// understudy::Error, also when another process holds the lock.
 [[nodiscard]] std::unique_ptr<Directory> open_directory(const std::string& path);
 
 }  // namespace understudy::arbiter

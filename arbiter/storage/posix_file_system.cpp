@@ -158,6 +158,8 @@ class PosixDirectory : public Directory {
 
 }  // namespace
 
-std::unique_ptr<Directory> open_directory(const std::string& path) { return std::make_unique<PosixDirectory>(path); }
+std::unique_ptr<Directory> open_directory(const std::string& path) {
+    return std::make_unique<PosixDirectory>(path);
+}
 
 }  // namespace understudy::arbiter

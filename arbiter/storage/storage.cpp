@@ -14,14 +14,18 @@ constexpr std::string_view kMagic = "USTSNAP1";
 constexpr std::string_view kPartial = ".partial";
 constexpr std::size_t kMaxConfiguration = 16 * 1024;
 
-std::string snapshot_name(raft::Index index) { return fmt::format("snapshot-{:016x}", index); }
+std::string snapshot_name(raft::Index index) {
+    return fmt::format("snapshot-{:016x}", index);
+}
 
 bool is_snapshot(const std::string& name) {
     return name.size() == 25 && name.starts_with("snapshot-") &&
            name.find_first_not_of("0123456789abcdef", 9) == std::string::npos;
 }
 
-std::uint64_t digest_of(std::string_view bytes) { return digest(std::as_bytes(std::span(bytes))); }
+std::uint64_t digest_of(std::string_view bytes) {
+    return digest(std::as_bytes(std::span(bytes)));
+}
 
 }  // namespace
 
@@ -92,9 +96,10 @@ void Storage::load(const raft::Configuration& bootstrap) {
     auto wal = wal_.take_contents();
     if (newest.empty()) {
         if (wal.base_index != 0 || !wal.entries.empty()) {
-            throw Error::format("{} has a log but no snapshot to begin it; restore this server's data, or remove it "
-                                "from the cluster and add it anew with an empty directory",
-                                directory_.path(""));
+            throw Error::format(
+                "{} has a log but no snapshot to begin it; restore this server's data, or remove it "
+                "from the cluster and add it anew with an empty directory",
+                directory_.path(""));
         }
         was_empty_ = true;
         const raft::Snapshot first{0, 0, bootstrap, {}};
@@ -105,9 +110,10 @@ void Storage::load(const raft::Configuration& bootstrap) {
     snapshot_bytes_ = bytes.size();
     const auto snapshot = decode_snapshot(bytes);
     if (!snapshot) {
-        throw Error::format("{} is damaged; restore this server's data, or remove it from the cluster and add it anew "
-                            "with an empty directory",
-                            directory_.path(newest));
+        throw Error::format(
+            "{} is damaged; restore this server's data, or remove it from the cluster and add it anew "
+            "with an empty directory",
+            directory_.path(newest));
     }
     snapshot_index_ = snapshot->last_index;
     restored_.hard_state = wal.hard_state;
@@ -123,9 +129,10 @@ void Storage::load(const raft::Configuration& bootstrap) {
         at_snapshot = wal.entries[snapshot->last_index - wal.base_index - 1].term;
     }
     if (wal.base_index > snapshot->last_index) {
-        throw Error::format("the log in {} begins at index {}, behind the newest snapshot's {}: a snapshot is missing; "
-                            "restore this server's data",
-                            directory_.path(""), wal.base_index + 1, snapshot->last_index);
+        throw Error::format(
+            "the log in {} begins at index {}, behind the newest snapshot's {}: a snapshot is missing; "
+            "restore this server's data",
+            directory_.path(""), wal.base_index + 1, snapshot->last_index);
     }
     if (snapshot->last_index <= last && at_snapshot == snapshot->last_term) {
         restored_.base_index = wal.base_index;
@@ -139,7 +146,9 @@ void Storage::load(const raft::Configuration& bootstrap) {
     remove_older_snapshots(snapshot->last_index);
 }
 
-raft::Restored Storage::take_restored() { return std::exchange(restored_, {}); }
+raft::Restored Storage::take_restored() {
+    return std::exchange(restored_, {});
+}
 
 void Storage::append(const raft::Write& write) {
     if (write.snapshot) {

@@ -20,8 +20,8 @@ namespace understudy::arbiter {
 // nullptr: not a whole snapshot.
 [[nodiscard]] raft::SnapshotPointer decode_snapshot(std::string_view bytes);
 
-// Writes the snapshot aside, syncs it and renames it. Touches no other file, so it may run on a thread of its own beside
-// the owner of the directory's Storage.
+// Writes the snapshot aside, syncs it and renames it. Touches no other file, so it may run on a thread of its own
+// beside the owner of the directory's Storage.
 void write_snapshot(Directory& directory, const raft::Snapshot& snapshot);
 
 class Storage {

@@ -23,11 +23,17 @@ constexpr std::size_t kMaxBatch = std::size_t{512} << 20U;
 
 enum class ItemKind : std::uint8_t { base = 1, hard_state = 2, entry = 3, reset = 4 };
 
-std::uint32_t checksum_of(std::string_view bytes) { return checksum(std::as_bytes(std::span(bytes))); }
+std::uint32_t checksum_of(std::string_view bytes) {
+    return checksum(std::as_bytes(std::span(bytes)));
+}
 
-std::size_t aligned(std::size_t size) { return (size + kAlignment - 1) / kAlignment * kAlignment; }
+std::size_t aligned(std::size_t size) {
+    return (size + kAlignment - 1) / kAlignment * kAlignment;
+}
 
-std::string segment_name(std::uint64_t number) { return fmt::format("wal-{:016x}", number); }
+std::string segment_name(std::uint64_t number) {
+    return fmt::format("wal-{:016x}", number);
+}
 
 std::optional<std::uint64_t> segment_number(const std::string& name) {
     if (name.size() != 20 || !name.starts_with("wal-") ||
@@ -284,7 +290,9 @@ Wal::Wal(Directory& directory, std::size_t segment_bytes) : directory_(directory
     start_segment();  // the old tail is never written again
 }
 
-WalContents Wal::take_contents() { return std::exchange(contents_, {}); }
+WalContents Wal::take_contents() {
+    return std::exchange(contents_, {});
+}
 
 std::uint64_t Wal::bytes() const {
     std::uint64_t sum = 0;
@@ -378,8 +386,8 @@ void Wal::drop_before(raft::Index index) {
             break;
         }
     }
-    // Newest first, one by one: whenever the server dies, what it still needs follows on the last gap. (Oldest first, an
-    // old segment could come to be read as the first one that replaces entries from before its base.)
+    // Newest first, one by one: whenever the server dies, what it still needs follows on the last gap. (Oldest first,
+    // an old segment could come to be read as the first one that replaces entries from before its base.)
     for (std::size_t i = keep; i-- > 0;) {
         directory_.remove(segment_name(segments_[i].number));
         directory_.sync();

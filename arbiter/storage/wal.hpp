@@ -24,10 +24,10 @@
 //                 entry       u64 index, u64 term, u8 kind, data; replaces whatever is there from its index on
 //                 reset       u64 index, u64 term: the log is empty, what follows comes after a snapshot up to there
 //
-// One batch is one group commit: all that was waiting, written by one write and one fdatasync. The next batch is written
-// only when the one before is durable. So whatever is wrong with the last batch is a torn tail that nobody was told of,
-// and is cut off at start; a bad batch with a later one behind it was durable once, and is refused as damage. (Damage to
-// the very last batch cannot be told from a torn write.)
+// One batch is one group commit: all that was waiting, written by one write and one fdatasync. The next batch is
+// written only when the one before is durable. So whatever is wrong with the last batch is a torn tail that nobody was
+// told of, and is cut off at start; a bad batch with a later one behind it was durable once, and is refused as damage.
+// (Damage to the very last batch cannot be told from a torn write.)
 #pragma once
 
 #include <optional>

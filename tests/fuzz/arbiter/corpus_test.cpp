@@ -15,8 +15,8 @@ namespace {
 
 void replay(const std::string& folder, void (*target)(std::string_view)) {
     std::size_t inputs = 0;
-    for (const auto& file :
-         std::filesystem::directory_iterator(std::string(UNDERSTUDY_SOURCE_DIR) + "/tests/fuzz/arbiter/corpus/" + folder)) {
+    for (const auto& file : std::filesystem::directory_iterator(std::string(UNDERSTUDY_SOURCE_DIR) +
+                                                                "/tests/fuzz/arbiter/corpus/" + folder)) {
         std::ifstream in(file.path(), std::ios::binary);
         const std::string bytes{std::istreambuf_iterator<char>(in), {}};
         target(bytes);
@@ -34,8 +34,12 @@ void replay(const std::string& folder, void (*target)(std::string_view)) {
     EXPECT_GT(inputs, 0U) << "the corpus is missing";
 }
 
-TEST(FuzzCorpus, Wire) { replay("wire", wire); }
-TEST(FuzzCorpus, Wal) { replay("wal", wal); }
+TEST(FuzzCorpus, Wire) {
+    replay("wire", wire);
+}
+TEST(FuzzCorpus, Wal) {
+    replay("wal", wal);
+}
 
 }  // namespace
 }  // namespace understudy::arbiter::fuzz

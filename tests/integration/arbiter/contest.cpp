@@ -11,7 +11,9 @@ using Clock = std::chrono::steady_clock;
 Contest::Contest(boost::asio::io_context& io, const std::string& url, VmId vm, milliseconds patience)
     : vm_(std::move(vm)), patience_(patience), clients_{connect(io, url), connect(io, url)} {}
 
-void Contest::start() { form(); }
+void Contest::start() {
+    form();
+}
 
 void Contest::form() {
     if (stopping_) {
@@ -85,8 +87,8 @@ void Contest::check(const Outcome& now) {
         return;  // nothing was acknowledged
     }
     if (now.verdict != Verdict::yes || !now.current || now.current->generation.value < generation_) {
-        violations_.push_back(fmt::format("generation {} of {} was acknowledged and is gone: {}", generation_, vm_,
-                                          now.explanation));
+        violations_.push_back(
+            fmt::format("generation {} of {} was acknowledged and is gone: {}", generation_, vm_, now.explanation));
         return;
     }
     const auto it = winners_.find(now.current->generation.value);

@@ -4,7 +4,6 @@
 
 #include <array>
 #include <boost/asio/io_context.hpp>
-#include <array>
 #include <chrono>
 #include <map>
 #include <memory>

@@ -52,7 +52,9 @@ Process::~Process() {
         ::waitpid(pid_, nullptr, 0);
     }
 }
-void Process::signal(int number) const { ::kill(pid_, number); }
+void Process::signal(int number) const {
+    ::kill(pid_, number);
+}
 int Process::wait() {
     int status = 0;
     ::waitpid(std::exchange(pid_, -1), &status, 0);
@@ -70,7 +72,9 @@ Finished run(const std::vector<std::string>& words) {
     return {status, process.output()};
 }
 
-std::string understudy() { return std::string(UNDERSTUDY_BINARY_DIR) + "/understudy"; }
+std::string understudy() {
+    return std::string(UNDERSTUDY_BINARY_DIR) + "/understudy";
+}
 
 std::uint16_t free_port() {
     boost::asio::io_context io;
@@ -112,7 +116,9 @@ void ServerProcesses::launch(std::uint64_t id, bool join) {
     processes_[id] = std::make_unique<Process>(words, logs_ / fmt::format("server{}.log", id));
 }
 
-void ServerProcesses::start(std::uint64_t id) { launch(id, false); }
+void ServerProcesses::start(std::uint64_t id) {
+    launch(id, false);
+}
 void ServerProcesses::start_joining(std::uint64_t id, Place place) {
     places_[id] = std::move(place);
     launch(id, true);
@@ -122,8 +128,12 @@ void ServerProcesses::start_all() {
         start(id);
     }
 }
-void ServerProcesses::kill(std::uint64_t id) { processes_.erase(id); }
-void ServerProcesses::signal(std::uint64_t id, int number) { processes_.at(id)->signal(number); }
+void ServerProcesses::kill(std::uint64_t id) {
+    processes_.erase(id);
+}
+void ServerProcesses::signal(std::uint64_t id, int number) {
+    processes_.at(id)->signal(number);
+}
 int ServerProcesses::wait(std::uint64_t id) {
     const int status = processes_.at(id)->wait();
     processes_.erase(id);

@@ -163,8 +163,8 @@ TEST_F(Servers, GarbageOnThePortHarmsNobody) {
     Contests contests(servers.url(), 2);
     ASSERT_TRUE(contests.advance(2));
     boost::asio::io_context io;
-    for (const auto& garbage : {std::string("GET / HTTP/1.1\r\n\r\n"), std::string(100'000, '\xFF'), std::string(7, '\0'),
-                                std::string()}) {
+    for (const auto& garbage :
+         {std::string("GET / HTTP/1.1\r\n\r\n"), std::string(100'000, '\xFF'), std::string(7, '\0'), std::string()}) {
         for (const auto& [id, place] : servers.places()) {
             const auto address = parse_address(place.address);
             boost::asio::ip::tcp::socket socket(io);
@@ -220,7 +220,8 @@ TEST_F(Servers, WithoutTheRightCertificateNobodyIsServed) {
         io.run_for(milliseconds(5000));
         EXPECT_EQ(verdict, Verdict::unknown) << url;
     }
-    const auto removal = run({understudy(), "arbiter", "remove", "--id", "9", "--arbiter", plain + "?tls=" + tls + "&name=client"});
+    const auto removal =
+        run({understudy(), "arbiter", "remove", "--id", "9", "--arbiter", plain + "?tls=" + tls + "&name=client"});
     EXPECT_NE(removal.status, 0);
     EXPECT_NE(removal.output.find("operator's certificate"), std::string::npos) << removal.output;
 }
@@ -240,9 +241,10 @@ TEST_F(Servers, PartitionsByNftables) {
         static_cast<void>(shell("ip link del " + bridge));
     });
     const int net = 64 + static_cast<int>(::getpid() % 128);
-    std::string setup = fmt::format("set -e; ip link add {0} type bridge; ip addr add 10.77.{1}.254/24 dev {0}; "
-                                    "ip link set {0} up; ",
-                                    bridge, net);
+    std::string setup = fmt::format(
+        "set -e; ip link add {0} type bridge; ip addr add 10.77.{1}.254/24 dev {0}; "
+        "ip link set {0} up; ",
+        bridge, net);
     for (int i = 1; i <= 3; ++i) {
         setup += fmt::format(
             "ip netns add uas{0}{1}; ip link add uav{0}{1} type veth peer name eth0 netns uas{0}{1}; "

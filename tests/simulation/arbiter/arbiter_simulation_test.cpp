@@ -79,10 +79,11 @@ TEST(ArbiterSimulation, NoScheduleViolatesAnything) {
     const auto began = std::chrono::steady_clock::now();
     const auto tally = run_many(flags().first, flags().schedules);
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
-    fmt::print("{} schedules in {:.1f} s: {} steps, {} answered operations, {} crashes, {} elections, {} snapshots "
-               "installed, {} membership changes\n",
-               flags().schedules, took.count(), tally.sum.steps, tally.sum.operations, tally.sum.crashes,
-               tally.sum.elections, tally.sum.snapshots_installed, tally.sum.membership_changes);
+    fmt::print(
+        "{} schedules in {:.1f} s: {} steps, {} answered operations, {} crashes, {} elections, {} snapshots "
+        "installed, {} membership changes\n",
+        flags().schedules, took.count(), tally.sum.steps, tally.sum.operations, tally.sum.crashes, tally.sum.elections,
+        tally.sum.snapshots_installed, tally.sum.membership_changes);
     ASSERT_FALSE(tally.failed_seed) << "seed " << *tally.failed_seed << ": " << tally.violation
                                     << "\nreplay with: arbiter_simulation_test --seed=" << *tally.failed_seed;
     // A simulation in which nothing happens proves nothing.

@@ -44,7 +44,9 @@ struct Violation : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-std::uint64_t digest_of(std::string_view bytes) { return digest(std::as_bytes(std::span(bytes))); }
+std::uint64_t digest_of(std::string_view bytes) {
+    return digest(std::as_bytes(std::span(bytes)));
+}
 
 struct Server {
     NodeId id = 0;
@@ -527,8 +529,7 @@ class Cluster {
             const auto owner = seen->winner.value_or(seen->members.front());
             operation.request = FormRequest{vm, seen->generation, seen->generation.next(), owner, members_with(owner)};
         } else {
-            operation.request =
-                TestAndSetRequest{vm, seen->generation, seen->members[below(seen->members.size())]};
+            operation.request = TestAndSetRequest{vm, seen->generation, seen->members[below(seen->members.size())]};
         }
     }
 
@@ -660,9 +661,8 @@ class Cluster {
             return;
         }
         const auto [it, first] = votes_.emplace(std::pair(reply->for_term, message.from), message.to);
-        check(it->second == message.to,
-              fmt::format("server {} voted for {} and for {} in term {}", message.from, it->second, message.to,
-                          reply->for_term));
+        check(it->second == message.to, fmt::format("server {} voted for {} and for {} in term {}", message.from,
+                                                    it->second, message.to, reply->for_term));
         if (first && kills_voters_ && !healed_ && chance(0.4)) {
             crash_soon(servers_[message.from], milliseconds(5));
         }
@@ -681,9 +681,9 @@ class Cluster {
                                                       key.second, key.first, execution->second, index));
         if (const auto* test = std::get_if<TestAndSetRequest>(&command.operation); test && applied.answer.granted) {
             const auto [winner, alone] = winners_.emplace(std::pair(test->vm, test->generation), test->candidate);
-            check(winner->second == test->candidate, fmt::format("generation {} of {} has two winners, {} and {}",
-                                                                 test->generation.value, test->vm, winner->second,
-                                                                 test->candidate));
+            check(winner->second == test->candidate,
+                  fmt::format("generation {} of {} has two winners, {} and {}", test->generation.value, test->vm,
+                              winner->second, test->candidate));
         }
     }
 
@@ -700,7 +700,8 @@ class Cluster {
                 say("server {} leads term {}", server.id, node.term());
                 check_completeness(server);
                 if (kills_leaders_ && !healed_ && chance(0.7)) {
-                    crash_soon(server, std::array<Time, 3>{milliseconds(2), milliseconds(20), milliseconds(100)}[below(3)]);
+                    crash_soon(server,
+                               std::array<Time, 3>{milliseconds(2), milliseconds(20), milliseconds(100)}[below(3)]);
                 }
             }
             if (server.led_term == node.term()) {
@@ -715,8 +716,9 @@ class Cluster {
             const auto term = log.term_at(i);
             check(term.has_value(), "what is committed is in the log");
             const auto [it, first] = committed_.emplace(i, Committed{*term, node.term()});
-            check(it->second.term == *term, fmt::format("State Machine Safety: entries {} of terms {} and {} are committed",
-                                                        i, it->second.term, *term));
+            check(it->second.term == *term,
+                  fmt::format("State Machine Safety: entries {} of terms {} and {} are committed", i, it->second.term,
+                              *term));
         }
         server.commit = node.commit_index();
     }
@@ -732,7 +734,8 @@ class Cluster {
             const auto previous = log.term_at(entry.index - 1).value_or(0);
             const std::pair content(digest_of(entry.data), previous);
             const auto [it, first] = entries_.emplace(std::pair(entry.index, entry.term), content);
-            check(it->second == content, fmt::format("Log Matching: two entries {} of term {}", entry.index, entry.term));
+            check(it->second == content,
+                  fmt::format("Log Matching: two entries {} of term {}", entry.index, entry.term));
         }
         server.verified = log.last_index();
         server.verified_term = log.last_term();
@@ -816,6 +819,8 @@ class Cluster {
 
 }  // namespace
 
-Verdict run_schedule(std::uint64_t seed, bool trace) { return Cluster(seed, trace).run(); }
+Verdict run_schedule(std::uint64_t seed, bool trace) {
+    return Cluster(seed, trace).run();
+}
 
 }  // namespace understudy::arbiter::simulation

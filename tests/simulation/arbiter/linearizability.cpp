@@ -49,10 +49,9 @@ class Search {
         if (std::holds_alternative<ReadOperation>(operation.request)) {
             return !answered || operation.answer.current == current();
         }
-        const auto decision =
-            std::holds_alternative<FormRequest>(operation.request)
-                ? decide(state, std::get<FormRequest>(operation.request))
-                : decide(state, std::get<TestAndSetRequest>(operation.request));
+        const auto decision = std::holds_alternative<FormRequest>(operation.request)
+                                  ? decide(state, std::get<FormRequest>(operation.request))
+                                  : decide(state, std::get<TestAndSetRequest>(operation.request));
         return !answered ||
                operation.answer == Answer{decision.granted, decision.reason, decision.old_value, current()};
     }
@@ -82,8 +81,8 @@ std::string text(const std::optional<VmState>& state) {
 std::string describe(const Operation& operation) {
     std::string what;
     if (const auto* form = std::get_if<FormRequest>(&operation.request)) {
-        what = fmt::format("form {} {}->{} by {} [{}]", form->vm, form->expected.value, form->next.value, form->proposer,
-                           fmt::join(form->members, ","));
+        what = fmt::format("form {} {}->{} by {} [{}]", form->vm, form->expected.value, form->next.value,
+                           form->proposer, fmt::join(form->members, ","));
     } else if (const auto* test = std::get_if<TestAndSetRequest>(&operation.request)) {
         what = fmt::format("test_and_set {} g{} by {}", test->vm, test->generation.value, test->candidate);
     } else {

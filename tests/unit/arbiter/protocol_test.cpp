@@ -42,7 +42,9 @@ std::vector<Frame> examples() {
     };
 }
 
-std::string payload_of(const Frame& frame) { return encode_frame(frame).substr(kFrameHeader); }
+std::string payload_of(const Frame& frame) {
+    return encode_frame(frame).substr(kFrameHeader);
+}
 
 TEST(Protocol, EveryFrameSurvivesTheWire) {
     for (const auto& frame : examples()) {
@@ -67,14 +69,22 @@ TEST(Protocol, ATruncatedOrLongerFrameIsRefused) {
 }
 
 TEST(Protocol, GoldenBytesOfTheHandshake) {
-    const std::string expected("\x01" "UARB" "\x01\x00" "\x02" "\x00\x00\x00\x00\x00\x00\x00\x00" "\x03\x00\x00\x00" "abc", 23);
+    const std::string expected(
+        "\x01"
+        "UARB"
+        "\x01\x00"
+        "\x02"
+        "\x00\x00\x00\x00\x00\x00\x00\x00"
+        "\x03\x00\x00\x00"
+        "abc",
+        23);
     EXPECT_EQ(payload_of(Hello{kProtocolVersion, Hello::Kind::client, 0, "abc"}), expected);
 }
 
 TEST(Protocol, EntriesThatDoNotFollowOneAnotherAreRefused) {
     const auto with = [](raft::Index index, raft::Term term) {
-        return payload_of(raft::Message{
-            1, 2, 9, raft::AppendRequest{7, 3, 0, 0, {{index, term, raft::EntryKind::command, "x"}}}});
+        return payload_of(
+            raft::Message{1, 2, 9, raft::AppendRequest{7, 3, 0, 0, {{index, term, raft::EntryKind::command, "x"}}}});
     };
     EXPECT_TRUE(decode_payload(with(8, 3)));
     EXPECT_FALSE(decode_payload(with(9, 3)));

@@ -20,9 +20,9 @@ TEST(Url, PlainTextIsForLoopbackOnly) {
 }
 
 TEST(Url, MalformedOnesAreRefused) {
-    for (const auto* text : {"", "raft", "http://a:1", "raft://", "raft://a", "raft://a:b", "raft://a:70000", "raft://:1",
-                             "raft://127.0.0.1:1,", "raft://127.0.0.1:1?x=1", "raft://127.0.0.1:1?tls", "raft://::1:1",
-                             "etcd://a:1?tls=x"}) {
+    for (const auto* text : {"", "raft", "http://a:1", "raft://", "raft://a", "raft://a:b", "raft://a:70000",
+                             "raft://:1", "raft://127.0.0.1:1,", "raft://127.0.0.1:1?x=1", "raft://127.0.0.1:1?tls",
+                             "raft://::1:1", "etcd://a:1?tls=x"}) {
         EXPECT_THROW(static_cast<void>(parse_url(text)), Error) << text;
     }
 }

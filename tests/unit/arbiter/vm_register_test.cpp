@@ -7,7 +7,9 @@ namespace {
 
 using Record = std::optional<VmRecord>;
 
-Decision claim(Record& record, const ReplicaId& who) { return decide(record, FormRequest{"vm", {0}, {1}, who, {who}}); }
+Decision claim(Record& record, const ReplicaId& who) {
+    return decide(record, FormRequest{"vm", {0}, {1}, who, {who}});
+}
 Decision ask(Record& record, std::uint64_t generation, const ReplicaId& who) {
     return decide(record, TestAndSetRequest{"vm", {generation}, who});
 }

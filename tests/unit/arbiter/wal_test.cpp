@@ -108,7 +108,8 @@ TEST_F(WalTest, DamageBeforeTheLastBatchIsRefusedWithFileAndOffset) {
         FAIL() << "damage was accepted";
     } catch (const Error& error) {
         EXPECT_NE(std::string(error.what()).find(segment), std::string::npos) << error.what();
-        EXPECT_NE(std::string(error.what()).find("offset " + std::to_string(offset)), std::string::npos) << error.what();
+        EXPECT_NE(std::string(error.what()).find("offset " + std::to_string(offset)), std::string::npos)
+            << error.what();
     }
 }
 
@@ -128,7 +129,9 @@ TEST_F(WalTest, SegmentsThatASnapshotCoversAreDropped) {
     EXPECT_EQ(wal.contents().entries.back(), entry(50, 1));
 }
 
-TEST_F(WalTest, ASecondServerOnTheSameDirectoryIsRefused) { EXPECT_THROW(open_directory(path_), Error); }
+TEST_F(WalTest, ASecondServerOnTheSameDirectoryIsRefused) {
+    EXPECT_THROW(open_directory(path_), Error);
+}
 
 TEST_F(WalTest, ADamagedSnapshotIsRefused) {
     raft::Configuration configuration;
