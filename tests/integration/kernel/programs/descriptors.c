@@ -10,6 +10,10 @@
 #include "check.h"
 
 static void duplicates(void) {
+    // Whoever starts this on the host may have left descriptors open.
+    for (int fd = 3; fd < 256; ++fd) {
+        close(fd);
+    }
     const int null = open("/dev/null", O_RDWR);
     const int copy = dup(null);
     CHECK_IS(copy, null + 1);
