@@ -14,7 +14,6 @@ constexpr std::size_t kListBytes = kMaxFrame / 2;
 
 Service::Service(const ServiceOptions& options, Directory& directory, raft::Time now)
     : options_(options),
-      directory_(directory),
       storage_(directory, options.bootstrap, options.segment_bytes),
       node_(options.raft, storage_.take_restored(), now),
       now_(now) {

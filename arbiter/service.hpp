@@ -117,7 +117,6 @@ class Service {
     [[nodiscard]] ListReply list_page(const VmId& after) const;
 
     ServiceOptions options_;
-    Directory& directory_;
     Storage storage_;
     raft::Node node_;
     StateMachine machine_;
