@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <algorithm>
 #include <utility>
 
 namespace understudy::replication {
@@ -28,9 +29,11 @@ void LogWindow::sent(StopNumber stop, GuestTime clock, Bytes size, bool mark) {
         entries_.back().bytes += size.value;
         bytes_ += size.value;
         received_bytes_ += received_entries_ == entries_.size() ? size.value : 0;
+        entries_.back().clock = last_clock_ = clock;
         return;
     }
-    entries_.push_back({stop, clock, size.value});
+    last_clock_ = mark ? last_clock_ : clock;
+    entries_.push_back({stop, last_clock_, size.value});
     bytes_ += size.value;
     last_sent_ = stop;
 }
@@ -52,7 +55,12 @@ bool LogWindow::report(StopNumber received, StopNumber replayed) {
         entries_.pop_front();
         --received_entries_;
     }
-    caught_up_ = caught_up_ || (replayed_ > base_ && unreplayed().time <= limits_.unreplayed_time / 2);
+    if (replayed_ > base_) {
+        constexpr int kSteps = 50;  // with a report every few milliseconds a lag is made up within a second
+        const GuestTime lag = unreplayed().time;
+        const GuestTime before = allowed_time_.value_or(lag);
+        allowed_time_ = std::max(limits_.unreplayed_time, std::min(lag, before - before / kSteps));
+    }
     return true;
 }
 
@@ -61,7 +69,7 @@ bool LogWindow::may_proceed() const {
     if (lag.bytes >= limits_.unreplayed || lag.records >= limits_.unreplayed_records) {
         return false;
     }
-    return !caught_up_ || (unacknowledged().bytes < limits_.unacknowledged && lag.time < limits_.unreplayed_time);
+    return !allowed_time_ || (unacknowledged().bytes < limits_.unacknowledged && lag.time < *allowed_time_);
 }
 
 LogWindow::Lag LogWindow::lag_from(std::size_t first, std::uint64_t bytes) const {

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <optional>
 
 #include "common/execution.hpp"
 #include "common/units.hpp"
@@ -21,7 +22,7 @@ struct WindowLimits {
     std::uint64_t unreplayed_records = 100'000;
     // Of guest time between the oldest and the newest. It bounds how long a takeover takes: the backup replays all of
     // it before it speaks.
-    GuestTime unreplayed_time = std::chrono::milliseconds(200);
+    GuestTime unreplayed_time = std::chrono::milliseconds(40);
 };
 
 // At the primary.
@@ -33,12 +34,15 @@ class LogWindow {
         GuestTime time{0};  // from the oldest of these records to the newest
     };
 
-    // Begins behind the stop that the state was taken at. Until `caught_up()` the limits on time and on what is not
-    // acknowledged do not count: while a state is transferred the backup neither receives nor replays anything.
+    // Begins behind the stop that the state was taken at. While a state is transferred the backup neither receives nor
+    // replays anything, and the limits on time and on what is not acknowledged do not count. From its first replayed
+    // stop on it is behind by what the transfer took, and if the guest computes it stays so; that lag is the limit on
+    // time at first, and shrinks with each report until it is the configured one. So the guest slows down for a while
+    // instead of standing still.
     explicit LogWindow(StopNumber base, WindowLimits limits = {});
 
     // A record, encoded in `size` bytes, went to the backup. Stops grow; a mark and the record that completes it have
-    // the same.
+    // the same. A mark's `clock` means nothing.
     void sent(StopNumber stop, GuestTime clock, Bytes size, bool mark = false);
 
     // What the backup reports: everything up to `received` is in its memory, up to `replayed` replayed. Old reports are
@@ -53,7 +57,7 @@ class LogWindow {
     [[nodiscard]] StopNumber replayed_up_to() const { return replayed_; }
     [[nodiscard]] Lag unacknowledged() const;
     [[nodiscard]] Lag unreplayed() const;
-    [[nodiscard]] bool caught_up() const { return caught_up_; }
+    [[nodiscard]] bool caught_up() const { return allowed_time_ == limits_.unreplayed_time; }
 
   private:
     struct Entry {
@@ -73,7 +77,8 @@ class LogWindow {
     StopNumber last_sent_;
     StopNumber received_;
     StopNumber replayed_;
-    bool caught_up_ = false;
+    GuestTime last_clock_{0};
+    std::optional<GuestTime> allowed_time_;  // the present limit on time; nothing: none yet
     bool open_mark_ = false;  // the last entry is a mark
 };
 

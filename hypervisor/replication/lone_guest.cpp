@@ -29,6 +29,7 @@ channel::LogHeader header_of(const LoneGuestConfig& config, const machine::Machi
     header.quantum = config.recorder.quantum.value;
     header.start_time = std::chrono::system_clock::now().time_since_epoch();
     header.command_line = config.command_line;
+    header.recorder = "understudy " UNDERSTUDY_VERSION;
     return header;
 }
 

@@ -69,6 +69,42 @@ TEST(LogWindow, LagInTimeCountsOnceTheBackupHasCaughtUp) {
     EXPECT_TRUE(window.may_proceed());
 }
 
+// A guest that computes keeps its backup as far behind as the transfer left it, unless it gives way.
+TEST(LogWindow, TheLagOfTheTransferShrinksToTheLimit) {
+    WindowLimits limits = small_limits();
+    limits.unreplayed_records = 1000;
+    LogWindow late({0}, limits);
+    std::uint64_t stop = 1;
+    for (; stop <= 100; ++stop) {
+        late.sent({stop}, milliseconds(stop), {0});
+    }
+    std::uint64_t waits = 0;
+    for (std::uint64_t replayed = 1; !late.caught_up() && replayed < 10'000; ++replayed) {
+        EXPECT_TRUE(late.report({stop - 1}, {replayed}));
+        if (late.may_proceed()) {
+            late.sent({stop}, milliseconds(stop), {0});
+            ++stop;
+        } else {
+            ++waits;
+        }
+    }
+    EXPECT_TRUE(late.caught_up());
+    EXPECT_GE(waits, 80U);
+    EXPECT_LE(late.unreplayed().time, milliseconds(12));
+}
+
+// A mark says nothing about time: it must not look like a record of the guest's boot.
+TEST(LogWindow, AMarkIsNoLag) {
+    LogWindow window({0}, small_limits());
+    window.sent({1}, milliseconds(1000), {1});
+    EXPECT_TRUE(window.report({1}, {1}));
+    window.sent({2}, milliseconds(0), {1}, true);
+    window.sent({2}, milliseconds(1001), {1});
+    window.sent({3}, milliseconds(1002), {1});
+    EXPECT_EQ(window.unreplayed().time, milliseconds(1));
+    EXPECT_TRUE(window.may_proceed());
+}
+
 TEST(LogWindow, ImpossibleReportsAreRefusedAndOldOnesHarmless) {
     LogWindow window({5}, small_limits());
     EXPECT_FALSE(window.report({6}, {5}));
