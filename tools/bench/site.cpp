@@ -153,10 +153,13 @@ std::unique_ptr<Site::Guest> Site::start_protected(const std::string& name, std:
         } else if (event->kind() == "role") {
             raw->role_ = event->text("role");
             if (raw->role_ == "leading") {
-                raw->unprotected_lines_ = raw->console_.size();
+                raw->settled_at_ = Stage::Clock::now() + 1s;
             }
         } else if (event->kind() == "console") {
             append_lines(event->text("text"), raw->partial_line_, raw->console_);
+            if (Stage::Clock::now() < raw->settled_at_) {
+                raw->unsettled_lines_ = raw->console_.size();
+            }
         }
     }));
     stage_.dismiss(guest->processes_.front());

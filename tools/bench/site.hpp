@@ -35,8 +35,9 @@ class Site {
     class Guest {
       public:
         [[nodiscard]] const std::vector<std::string>& console() const { return console_; }
-        // How many console lines had come when the pair was formed.
-        [[nodiscard]] std::size_t console_lines_unprotected() const { return unprotected_lines_; }
+        // How many console lines had come a second after the pair was formed: until then the guest gives way to a
+        // backup that makes up for the transfer.
+        [[nodiscard]] std::size_t console_lines_unsettled() const { return unsettled_lines_; }
         [[nodiscard]] bool ended() const { return !processes_.front()->running(); }
         ~Guest();
 
@@ -49,7 +50,8 @@ class Site {
         std::string address_;
         std::vector<std::string> console_;
         std::string partial_line_;
-        std::size_t unprotected_lines_ = 0;
+        std::size_t unsettled_lines_ = 0;
+        Stage::Clock::time_point settled_at_ = Stage::Clock::time_point::max();
         std::vector<std::shared_ptr<Child>> processes_;
     };
     [[nodiscard]] std::unique_ptr<Guest> start_alone(const std::string& program, std::vector<std::string> arguments,
