@@ -317,8 +317,9 @@ std::vector<std::byte> Machine::save_vcpu() {
 void Machine::restore_vcpu(std::span<const std::byte> state) {
     const MonitorState& monitor = monitor_state(memory_);
     for (const abi::Region& ring : {monitor.receive_ring, monitor.transmit_ring, monitor.console_ring}) {
-        if (ring.size == 0 || !memory_.range({ring.base}, ring.size)) {
-            throw Error("the received memory holds no guest: its rings lie outside");
+        // A ring holds whole frame slots, the console's too: fewer bytes than one would leave no slot to count by.
+        if (ring.size == 0 || ring.size % abi::kFrameSlotSize != 0 || !memory_.range({ring.base}, ring.size)) {
+            throw Error("the received memory holds no guest: its rings are not where a guest has them");
         }
     }
     count_ = {monitor.instruction_count};
