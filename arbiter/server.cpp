@@ -26,10 +26,10 @@ using std::chrono::milliseconds;
 
 namespace {
 
-constexpr milliseconds kTick{10};
-// Time that this server could have used, at most, between two ticks: while it was itself not scheduled, it does not
-// hold the silence of others against them.
-constexpr milliseconds kMostPerTick{25};
+constexpr milliseconds kLongestSleep{100};
+// While this server was itself not scheduled it does not hold the silence of others against them: of the time by which
+// it was late, this much counts.
+constexpr milliseconds kMostLateness{15};
 constexpr milliseconds kRedial{50};
 constexpr milliseconds kDialPatience{500};
 constexpr milliseconds kPeerGiveUp{1000};
@@ -97,14 +97,14 @@ class Server::Impl {
     [[nodiscard]] const Storage& storage() const { return service_.storage(); }
 
     void run() {
-        last_tick_ = Clock::now();
-        tick();
+        time_seen_ = Clock::now();
         accept();
         if (metrics_acceptor_) {
             accept_metrics();
         }
         while (!stopped_) {
             sync_dialers();
+            arm_tick();
             io_.run_one();
             for (int i = 0; i < kEventsPerTurn && io_.poll_one() > 0; ++i) {
             }
@@ -195,16 +195,28 @@ class Server::Impl {
         }
     }
 
-    void tick() {
+    // Before every event: lets the service's time pass.
+    void pass_time() {
         const auto now = Clock::now();
-        const auto passed = std::min<Clock::duration>(now - last_tick_, kMostPerTick);
-        last_tick_ = now;
+        const auto passed = std::min<Clock::duration>(now - time_seen_, kLongestSleep + kMostLateness);
+        time_seen_ = now;
         awake_ += std::chrono::duration_cast<raft::Time>(passed);
         service_.tick(awake_);
-        tick_timer_.expires_after(kTick);
+    }
+
+    // After every turn: what happened may have brought forward when there is something to do.
+    void arm_tick() {
+        const auto due =
+            std::clamp<Clock::duration>(service_.node().next_due() - awake_, milliseconds(0), kLongestSleep);
+        if (tick_armed_ && time_seen_ + due >= tick_timer_.expiry()) {
+            return;
+        }
+        tick_armed_ = true;
+        tick_timer_.expires_at(time_seen_ + due);
         tick_timer_.async_wait([this](error_code error) {
             if (!error) {
-                tick();
+                tick_armed_ = false;
+                pass_time();
             }
         });
     }
@@ -316,6 +328,7 @@ class Server::Impl {
         };
         handlers.on_frame = [this, id, dialer](Frame frame) {
             if (auto* message = std::get_if<raft::Message>(&frame); message && dialer->welcome && message->from == id) {
+                pass_time();
                 service_.receive(std::move(*message));
                 return true;
             }
@@ -442,6 +455,7 @@ class Server::Impl {
                 if (it != callers_.end() && it->second == gone.lock()) {
                     callers_.erase(it);
                 }
+                pass_time();
                 service_.peer_lost(caller->hello->id);
             }
         };
@@ -468,6 +482,7 @@ class Server::Impl {
             if (message == nullptr || message->from != hello.id) {
                 return false;
             }
+            pass_time();
             service_.receive(std::move(*message));
             return true;
         }
@@ -481,6 +496,7 @@ class Server::Impl {
             connection.send(Reply{request->id, DoneReply{false, "this needs the operator's certificate"}});
             return true;
         }
+        pass_time();
         service_.request(number, std::move(*request));
         return true;
     }
@@ -550,7 +566,8 @@ class Server::Impl {
     std::uint64_t next_connection_ = 1;
     std::size_t incoming_ = 0;
     ConnectionCounts counts_;
-    Clock::time_point last_tick_;
+    Clock::time_point time_seen_;
+    bool tick_armed_ = false;
     raft::Time awake_{0};
     std::exception_ptr failure_;
     bool resigning_ = false;

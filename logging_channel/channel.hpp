@@ -89,7 +89,8 @@ class Connection {
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
-    // Begins to receive, and to send heartbeats. Until then what the peer sends waits in the kernel.
+    // Begins to receive, and to send a heartbeat whenever nothing else was sent for a while. Until then what the peer
+    // sends waits in the kernel.
     void start(Handlers handlers);
     // Closes at once; what is queued is lost. No handler is called any more.
     void close();
@@ -120,7 +121,9 @@ class Connection {
     void send_ready();
     // Every record up to `received` is in this replica's memory. Sends at once.
     void acknowledge(StopNumber received, StopNumber replayed);
-    // From now on acknowledge() does nothing, for ever.
+    // The same, told with the next frame or heartbeat.
+    void set_progress(StopNumber received, StopNumber replayed);
+    // From now on acknowledge() and set_progress() do nothing, for ever.
     void stop_acknowledging();
 
     // --- At both ----------------------------------------------------------------------------------------------------

@@ -399,8 +399,8 @@ void Connection::Impl::frame_batch() {
 }
 
 void Connection::Impl::set_released(StopNumber stop) {
+    report_due_ = report_due_ || stop != report_.released;
     report_.released = stop;
-    report_due_ = true;
 }
 
 // With the state the backup has every record up to its stop; said even if no record ever follows.
@@ -409,19 +409,19 @@ void Connection::Impl::send_ready() {
     message.mutable_ready();
     send(message);
     if (base_) {
-        acknowledge(std::max(report_.received, base_->stop), std::max(report_.replayed, base_->stop));
+        set_progress(std::max(report_.received, base_->stop), std::max(report_.replayed, base_->stop));
+        report_due_ = true;
     }
     flush();
 }
 
-void Connection::Impl::acknowledge(StopNumber received, StopNumber replayed) {
+void Connection::Impl::set_progress(StopNumber received, StopNumber replayed) {
     if (!may_acknowledge_) {
         return;
     }
+    report_due_ = report_due_ || received != report_.received || replayed != report_.replayed;
     report_.received = received;
     report_.replayed = replayed;
-    report_due_ = true;
-    flush();
 }
 
 void Connection::Impl::flush() {
@@ -456,6 +456,7 @@ void Connection::Impl::write() {
         return;
     }
     writing_ = true;
+    last_write_ = std::chrono::steady_clock::now();
     std::swap(pending_, in_flight_);
     asio::async_write(socket_, asio::buffer(in_flight_),
                       [self = shared_from_this()](error_code error, std::size_t /*size*/) {
@@ -475,14 +476,19 @@ void Connection::Impl::write() {
                       });
 }
 
+// Whatever was sent says "I am here" as well as a heartbeat does.
 void Connection::Impl::beat() {
-    timer_.expires_after(options_.heartbeat);
+    const auto now = std::chrono::steady_clock::now();
+    const bool silent = now - last_write_ >= options_.heartbeat;  // or the socket takes nothing
+    timer_.expires_at((silent ? now : last_write_) + options_.heartbeat);
     timer_.async_wait([self = shared_from_this()](error_code error) {
         if (error || self->stage_ != Stage::running) {
             return;
         }
-        self->report_due_ = true;
-        self->flush();
+        if (std::chrono::steady_clock::now() - self->last_write_ >= self->options_.heartbeat) {
+            self->report_due_ = true;
+            self->flush();
+        }
         self->beat();
     });
 }
@@ -560,7 +566,11 @@ void Connection::send_ready() {
 }
 
 void Connection::acknowledge(StopNumber received, StopNumber replayed) {
-    impl_->acknowledge(received, replayed);
+    impl_->set_progress(received, replayed);
+    impl_->flush();
+}
+void Connection::set_progress(StopNumber received, StopNumber replayed) {
+    impl_->set_progress(received, replayed);
 }
 void Connection::stop_acknowledging() {
     impl_->stop_acknowledging();

@@ -46,7 +46,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     void set_released(StopNumber stop);
     void receive_state(std::span<std::byte> memory) { state_in_.emplace(memory); }
     void send_ready();
-    void acknowledge(StopNumber received, StopNumber replayed);
+    void set_progress(StopNumber received, StopNumber replayed);
     void stop_acknowledging() { may_acknowledge_ = false; }
     void flush();
     [[nodiscard]] Bytes backlog() const;
@@ -102,6 +102,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     std::vector<std::byte> batch_;
     std::vector<std::byte> behind_state_;
     bool writing_ = false;
+    std::chrono::steady_clock::time_point last_write_;
     std::unique_ptr<OutgoingState> state_out_;
     bool pumping_ = false;
     RecordEncoder record_encoder_;

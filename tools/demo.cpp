@@ -114,7 +114,7 @@ Command add_demo(CLI::App& root) {
     app->add_option("--suspicion", scenario.suspicion_ms,
                     "Milliseconds of silence after which a replica takes its peer for lost; more on a busy machine")
         ->capture_default_str()
-        ->check(CLI::Range(20, 60000));
+        ->check(CLI::Range(50, 60'000));
     app->add_flag("--keep", options->keep, "Keep the directory with every process's log");
     app->footer("Example:\n  understudy demo --rounds 5 --fault stop --json report.json");
     return {app, [options] { return run(*options); }};

@@ -95,7 +95,7 @@ ReplicaOptions::ReplicaOptions(CLI::App& app) {
     app.add_option("--listen", listen_, "Where backups join this replica while it leads; port 0: any")
         ->capture_default_str();
     app.add_option("--suspicion", suspicion_ms_, "Milliseconds of silence after which the peer is taken for lost")
-        ->check(CLI::Range(20, 60'000))
+        ->check(CLI::Range(50, 60'000))
         ->capture_default_str();
     app.add_flag("--json", json_, "Events as JSON, one object a line");
 }

@@ -152,6 +152,14 @@ void Node::tick(Time now) {
     }
 }
 
+Time Node::next_due() const {
+    if (role_ != Role::leader) {
+        return election_deadline_;
+    }
+    const Time due = std::min(heartbeat_due_, quorum_check_due_);
+    return transferring() ? std::min(due, transfer_deadline_) : due;
+}
+
 void Node::receive(Message message) {
     if (message.to != options_.id || message.from == 0 || message.from == options_.id) {
         return;  // misdirected: the sender's view of who is where is wrong

@@ -114,7 +114,9 @@ class Node {
     Node(const Options& options, Restored restored, Time now);
 
     // -- events
-    void tick(Time now);  // at least once per heartbeat interval
+    void tick(Time now);  // at next_due() or soon after, and before every other event
+    // When tick() has something to do, if nothing else happens before.
+    [[nodiscard]] Time next_due() const;
     void receive(Message message);
     void persisted(std::uint64_t sequence);
     // The connection to a peer broke. A follower that so loses its leader asks for an election soon instead of waiting

@@ -4,15 +4,17 @@
 
 namespace understudy::replication {
 
-void Outbox::put(Handover item) {
-    bool was_empty = false;
+void Outbox::put(Handover item, Urgency urgency) {
+    bool wake = false;
     {
         std::unique_lock lock(mutex_);
         room_.wait(lock, [&] { return released_ || items_.size() < kCapacity; });
-        was_empty = items_.empty();
         items_.push_back(std::move(item));
+        if (urgency == Urgency::at_once || items_.size() >= kCapacity / 4) {
+            wake = !std::exchange(woken_, true);
+        }
     }
-    if (was_empty) {
+    if (wake) {
         wake_();
     }
 }
@@ -22,6 +24,7 @@ std::vector<Handover> Outbox::take() {
     {
         const std::lock_guard lock(mutex_);
         taken.swap(items_);
+        woken_ = false;
     }
     room_.notify_one();
     return taken;

@@ -42,10 +42,15 @@ using Handover = std::variant<Snapshot, Recorded, Replayed>;
 // From the vCPU's thread to the I/O thread, in order. Bounded: put() waits while the I/O thread is behind.
 class Outbox {
   public:
-    // `wake` is called, on the vCPU's thread, whenever the box was empty before: it makes the I/O thread take().
+    // Waking a thread costs both sides more than what it does for one item, so what nobody waits for is left until
+    // the I/O thread looks by itself, which it does every few milliseconds, or until much has gathered.
+    enum class Urgency { at_once, when_convenient };
+
+    // `wake` is called on the vCPU's thread, once for all that is put before the next take(): it makes the I/O thread
+    // take().
     explicit Outbox(std::function<void()> wake) : wake_(std::move(wake)) {}
 
-    void put(Handover item);
+    void put(Handover item, Urgency urgency = Urgency::at_once);
     [[nodiscard]] std::vector<Handover> take();
     // put() never waits again: the replica is ending.
     void release();
@@ -57,6 +62,7 @@ class Outbox {
     std::mutex mutex_;
     std::condition_variable room_;
     std::vector<Handover> items_;
+    bool woken_ = false;  // since the last take()
     bool released_ = false;
 };
 

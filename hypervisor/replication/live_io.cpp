@@ -14,18 +14,14 @@ using namespace std::chrono_literals;
 constexpr auto kPatience = 300us;
 // How soon a queue that was too full is looked at again.
 constexpr auto kRecheck = 500us;
-// How long a guest may be in one interval; also the resolution of its clock while it computes in code that does not
-// count.
-constexpr auto kOverdue = 5ms;
 
 }  // namespace
 
 class LiveIo::Impl {
   public:
     Impl(boost::asio::io_context& io, InputQueue& queue, network::LinkConfig config, Handlers handlers)
-        : queue_(queue), handlers_(std::move(handlers)), patience_(io), recheck_(io), overdue_(io) {
+        : queue_(queue), handlers_(std::move(handlers)), patience_(io), recheck_(io) {
         link_ = network::make_link(io, std::move(config), [this](Frame frame) { receive(std::move(frame)); });
-        watch();
     }
 
     void speak(network::SpeakerRank rank) { link_->speak(rank); }
@@ -62,16 +58,6 @@ class LiveIo::Impl {
         }
     }
 
-    void watch() {
-        overdue_.expires_after(kOverdue);
-        overdue_.async_wait([this](const boost::system::error_code& error) {
-            if (!error) {
-                handlers_.kick_if_overdue();
-                watch();
-            }
-        });
-    }
-
     void pause() {
         paused_ = true;
         link_->pause_receive(true);
@@ -97,7 +83,6 @@ class LiveIo::Impl {
     Handlers handlers_;
     boost::asio::steady_timer patience_;
     boost::asio::steady_timer recheck_;
-    boost::asio::steady_timer overdue_;
     bool waiting_ = false;
     bool paused_ = false;
     std::unique_ptr<network::Link> link_;

@@ -19,8 +19,6 @@ class LiveIo {
     struct Handlers {
         // Frames have waited for a while: kick the vCPU if the guest runs.
         std::function<void()> kick_if_running;
-        // Every few milliseconds: kick it if it has been in one interval all the while.
-        std::function<void()> kick_if_overdue;
         // What the guest printed; may end within a line.
         std::function<void(std::string_view text)> print;
     };

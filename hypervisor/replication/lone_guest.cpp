@@ -12,6 +12,7 @@
 #include "hypervisor/engine/kvm/kvm_engine.hpp"
 #include "hypervisor/machine/cpuid_table.hpp"
 #include "hypervisor/replication/live_io.hpp"
+#include "hypervisor/replication/periodic.hpp"
 #include "hypervisor/replication/replayer.hpp"
 #include "logging_channel/log_file.hpp"
 
@@ -126,7 +127,8 @@ LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
             machine.kick();
         }
     };
-    LiveIo live(io, queue, config.link, {kick, kick_if_overdue, print});
+    const Periodic overdue(io, Recorder::kOverdueInterval, kick_if_overdue);
+    LiveIo live(io, queue, config.link, {kick, print});
     LoneSink sink(io, live, log ? &*log : nullptr);
     boost::asio::signal_set signals(io, SIGINT, SIGTERM);
     signals.async_wait([&](const boost::system::error_code& error, int /*signal*/) {

@@ -28,9 +28,10 @@ class Recorder final : public Source {
 
     // From any thread: the guest is running, so that only a kick makes it look at the queue.
     [[nodiscard]] bool guest_runs() const { return guest_runs_; }
-    // From one thread, periodically: the guest has been in one interval since the last call. Code that does not count
-    // never exhausts its budget; without a kick its clock would stand still.
+    // From one thread, about every kOverdueInterval: the guest has been in one interval since the last call. Code that
+    // does not count never exhausts its budget; without a kick its clock would stand still.
     [[nodiscard]] bool overdue();
+    static constexpr std::chrono::milliseconds kOverdueInterval{12};
 
   private:
     using Clock = InputQueue::Clock;

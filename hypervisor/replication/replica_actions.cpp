@@ -107,8 +107,8 @@ void ReplicaDriver::perform(const action::Terminate& a) {
     } else if (peer_) {
         peer_->close();
     }
-    timer_.expires_after(kLastWords);
-    timer_.async_wait([this](const boost::system::error_code& /*error*/) { io_.stop(); });
+    last_words_.expires_after(kLastWords);
+    last_words_.async_wait([this](const boost::system::error_code& /*error*/) { io_.stop(); });
 }
 
 }  // namespace understudy::replication

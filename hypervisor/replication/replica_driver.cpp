@@ -10,7 +10,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kTick = 10ms;
 constexpr auto kLagInterval = 200ms;
 constexpr auto kComparedInterval = 1s;
 
@@ -24,7 +23,8 @@ ReplicaDriver::ReplicaDriver(const ReplicaConfig& config, VmId vm, std::unique_p
       machine_(std::move(machine)),
       roles_(std::move(roles)),
       arbiter_(arbiter::connect(io, config.arbiter)),
-      timer_(io),
+      last_words_(io),
+      ticks_(io, Recorder::kOverdueInterval, [this] { tick(); }),
       signals_(io, SIGINT, SIGTERM),
       outbox_([this] { boost::asio::post(io_, [this] { drain(); }); }),
       live_sink_(outbox_, brake_) {
@@ -145,20 +145,22 @@ void ReplicaDriver::end_vcpu() {
 
 void ReplicaDriver::tick() {
     retired_.reset();
+    if (result_) {
+        return;
+    }
+    if (Recorder* recorder = running_recorder_; recorder != nullptr && recorder->overdue()) {
+        machine_->kick();
+    }
+    if (follows() && peer_) {
+        drain();
+        peer_->flush();
+    }
     if (suspicion_ && suspicion_->tick(steady_now())) {
         lose_peer("nothing was heard from it for too long");
     }
     feed(event::Tick{steady_now()});
     end_guest_if_over();
     report_progress();
-    if (!result_) {
-        timer_.expires_after(kTick);
-        timer_.async_wait([this](const boost::system::error_code& error) {
-            if (!error) {
-                tick();
-            }
-        });
-    }
 }
 
 void ReplicaDriver::report_progress() {
@@ -183,28 +185,21 @@ void ReplicaDriver::make_live_io(network::LinkConfig link) {
             machine_->kick();
         }
     };
-    const auto kick_if_overdue = [this] {
-        if (Recorder* recorder = running_recorder_; recorder != nullptr && recorder->overdue()) {
-            machine_->kick();
-        }
-    };
     const auto print = [this](std::string_view text) {
         if (config_.observer.on_console) {
             config_.observer.on_console(text);
         }
     };
-    live_ = std::make_unique<LiveIo>(io_, queue_, std::move(link), LiveIo::Handlers{kick, kick_if_overdue, print});
+    live_ = std::make_unique<LiveIo>(io_, queue_, std::move(link), LiveIo::Handlers{kick, print});
 }
 
 void ReplicaDriver::lead() {
     make_live_io(config_.link);
-    tick();
     feed(event::Started{});
 }
 
 void ReplicaDriver::follow(channel::Joined joined) {
     peer_ = std::move(joined.connection);
-    tick();
     attend_primary();
 }
 

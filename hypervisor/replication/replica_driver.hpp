@@ -27,6 +27,7 @@
 #include "hypervisor/replication/log_window.hpp"
 #include "hypervisor/replication/loop.hpp"
 #include "hypervisor/replication/output_gate.hpp"
+#include "hypervisor/replication/periodic.hpp"
 #include "hypervisor/replication/replayer.hpp"
 #include "hypervisor/replication/replica.hpp"
 #include "hypervisor/replication/replica_sinks.hpp"
@@ -100,6 +101,8 @@ class ReplicaDriver {
     void tick();
     void report_progress();
     void end_guest_if_over();
+    // The guest replays the primary's log.
+    [[nodiscard]] bool follows() const { return backlog_ && !succeeded_; }
     void make_live_io(network::LinkConfig link);
     arbiter::Client::Callback answer_for(std::uint64_t ticket);
 
@@ -113,7 +116,8 @@ class ReplicaDriver {
     std::unique_ptr<arbiter::Client> arbiter_;
     std::unique_ptr<channel::Listener> listener_;
     std::unique_ptr<LiveIo> live_;
-    boost::asio::steady_timer timer_;
+    boost::asio::steady_timer last_words_;
+    Periodic ticks_;
     boost::asio::signal_set signals_;
     std::optional<ReplicaResult> result_;
 
@@ -132,6 +136,7 @@ class ReplicaDriver {
     // As the one who follows.
     OutputRetention retention_;
     std::optional<ReplayBacklog> backlog_;
+    Bytes unreported_;  // received since the last report that was sent at once
     GuestTime received_clock_{0};
     GuestTime replayed_clock_{0};
     std::uint64_t compared_ = 0;

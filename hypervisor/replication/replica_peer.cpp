@@ -10,6 +10,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr Bytes kMaxHeldOutputs = 32_MiB;
+// Well below what the primary sends before it waits for an acknowledgement.
+constexpr Bytes kMaxUnreported = 1_MiB;
 // Until the backup is in place neither side is silent for long on purpose, but both are busy with much memory; nothing
 // waits for them yet.
 constexpr auto kTransferSuspicion = 3s;
@@ -23,9 +25,10 @@ void ReplicaDriver::drain() {
     if (window_ && peer_) {
         peer_->set_released(gate_.released_up_to());
         peer_->flush();
+        ticks_.hasten();
     }
-    if (backlog_ && peer_) {
-        peer_->acknowledge(backlog_->received_up_to(), backlog_->replayed_up_to());
+    if (follows() && peer_) {
+        peer_->set_progress(backlog_->received_up_to(), backlog_->replayed_up_to());
     }
     update_brake();
 }
@@ -151,6 +154,8 @@ void ReplicaDriver::state_from_primary(const std::vector<std::byte>& vcpu_state)
 }
 
 void ReplicaDriver::records_from_primary(std::vector<channel::ReceivedRecord> records) {
+    bool urgent = false;
+    drain();  // what was replayed meanwhile, as this thread is awake anyway
     for (channel::ReceivedRecord& received : records) {
         const Record& record = received.record;
         if (backlog_->receive(record.stop.number, received.size, record.mark) != ReplayBacklog::Verdict::accepted) {
@@ -160,10 +165,20 @@ void ReplicaDriver::records_from_primary(std::vector<channel::ReceivedRecord> re
         if (!record.mark) {
             received_clock_ = record.input.clock;
         }
+        unreported_.value += received.size.value;
+        urgent = urgent || record.digests.outputs.has_value();
         feed_.push(std::move(received.record));
     }
-    if (roles_.may_acknowledge()) {
-        peer_->acknowledge(backlog_->received_up_to(), backlog_->replayed_up_to());
+    ticks_.hasten();
+    if (!roles_.may_acknowledge()) {
+        return;
+    }
+    peer_->set_progress(backlog_->received_up_to(), backlog_->replayed_up_to());
+    // At the primary outputs wait for the acknowledgement of the record that brought them, and the forming of the pair
+    // for any; nothing waits for the others, and they go with the next tick.
+    if (urgent || roles_.role() != Role::following || unreported_ >= kMaxUnreported) {
+        unreported_ = {};
+        peer_->flush();
     }
 }
 

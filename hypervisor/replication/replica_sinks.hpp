@@ -36,7 +36,9 @@ class FollowingSink final : public Sink {
 
     void mark(const Record& /*mark*/, std::vector<Output> /*outputs*/) override {}
     void accept(const Record& record, std::vector<Output> outputs) override {
-        outbox_.put(Replayed{record.stop.number, record.input.clock, std::move(outputs)});
+        // The primary needs to hear of it only before its window fills.
+        outbox_.put(Replayed{record.stop.number, record.input.clock, std::move(outputs)},
+                    Outbox::Urgency::when_convenient);
     }
     void settled(machine::Machine& /*machine*/) override {}
 

@@ -58,7 +58,7 @@ int observe_clock(std::uint64_t samples) {
     return 0;
 }
 
-int compute(std::uint64_t rounds, const std::string& only) {
+void compute(std::uint64_t rounds, const std::string& only) {
     std::uint64_t total_checksum = 0;
     Time total{};
     bool found = false;
@@ -84,16 +84,18 @@ int compute(std::uint64_t rounds, const std::string& only) {
     }
     std::printf("total rounds=%llu checksum=%016llx elapsed_ns=%llu\n", printable(rounds), printable(total_checksum),
                 nanoseconds(total));
-    return 0;
 }
 
 int run(int argc, char** argv) {
     std::uint64_t rounds = 20;
+    std::uint64_t passes = 1;
     std::uint64_t clock_samples = 0;
     std::string only;
     bool list = false;
     programs::Options options("spin", "computes for a while and prints checksums and times", "spin --rounds 100");
     options.number("--rounds", "rounds of each kernel, some milliseconds each", rounds, 1, 1'000'000'000)
+        .number("--passes", "how often to run them all, each time with its own lines and times", passes, 1,
+                1'000'000'000)
         .text("--kernel", "run this kernel alone", only)
         .number("--observe-clock", "instead: read the clock N times", clock_samples, 1, 1'000'000'000)
         .flag("--list", "list the kernels", list);
@@ -106,7 +108,13 @@ int run(int argc, char** argv) {
         }
         return 0;
     }
-    return clock_samples > 0 ? observe_clock(clock_samples) : compute(rounds, only);
+    if (clock_samples > 0) {
+        return observe_clock(clock_samples);
+    }
+    for (std::uint64_t pass = 0; pass < passes; ++pass) {
+        compute(rounds, only);
+    }
+    return 0;
 }
 
 }  // namespace

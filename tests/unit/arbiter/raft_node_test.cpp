@@ -57,6 +57,37 @@ void elect(Node& node) {
     ASSERT_EQ(node.role(), Role::leader);
 }
 
+// A driver sleeps until then, and nothing may come late because it slept.
+TEST(RaftNode, SaysWhenItsTimeHasSomethingToDo) {
+    Node node = make(3);
+    const Time election = node.next_due();
+    EXPECT_GE(election, Options{}.election_timeout);
+    EXPECT_LE(election, 2 * Options{}.election_timeout);
+    node.tick(election - Time(1));
+    EXPECT_EQ(node.role(), Role::follower);
+    node.tick(election);
+    EXPECT_EQ(node.role(), Role::pre_candidate);
+    EXPECT_GT(node.next_due(), election);
+
+    elect(node);
+    const Time heartbeat = node.next_due();
+    EXPECT_LE(heartbeat, Time(milliseconds(500)) + Options{}.heartbeat_interval);
+    static_cast<void>(settle(node));
+    node.tick(heartbeat);
+    EXPECT_FALSE(sent<AppendRequest>(node.take_effects()).empty());
+    EXPECT_GT(node.next_due(), heartbeat);
+}
+
+// The other servers' leader is gone: what is due comes forward.
+TEST(RaftNode, ALostLeaderBringsTheElectionForward) {
+    Node node = make(3);
+    node.receive({2, 1, 1, AppendRequest{}});
+    static_cast<void>(settle(node));
+    const Time before = node.next_due();
+    node.peer_lost(2);
+    EXPECT_LT(node.next_due(), before);
+}
+
 TEST(RaftNode, AsksBeforeItRaisesItsTerm) {
     auto node = make(3);
     node.tick(milliseconds(500));

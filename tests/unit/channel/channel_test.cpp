@@ -243,6 +243,17 @@ TEST_F(Channel, HeartbeatsGoBothWaysWithoutAnyNews) {
     EXPECT_TRUE(run_until([&] { return heard_by_backup_ >= 5 && heard_by_primary_ >= 5; }));
 }
 
+TEST_F(Channel, ProgressThatNobodyWaitsForGoesWithAHeartbeat) {
+    pair();
+    backup_->set_progress({4711}, {4710});
+    EXPECT_TRUE(run_until([&] { return acknowledged_ == StopNumber{4711}; }));
+    backup_->stop_acknowledging();
+    backup_->set_progress({4712}, {4710});
+    heard_by_primary_ = 0;
+    ASSERT_TRUE(run_until([&] { return heard_by_primary_ >= 3; }));
+    EXPECT_EQ(acknowledged_, StopNumber{4711});
+}
+
 TEST_F(Channel, AfterSuspicionNothingIsAcknowledged) {
     pair();
     backup_->stop_acknowledging();
