@@ -383,9 +383,11 @@ int transfer(const Options& options) {
     const auto deadline = std::chrono::steady_clock::now() + kPatience;
     while (std::chrono::steady_clock::now() < deadline) {
         const auto now = leader_status(url);
-        if (now && (!before || now->raft.term > before->raft.term)) {
+        const bool changed = now && (!before || now->raft.term > before->raft.term);
+        const bool wanted = now && options.target != 0 && now->raft.id == options.target;  // it may have led before
+        if (changed || wanted) {
             EventWriter(stdout, form(options)).write(Event("leader", {{"id", now->raft.id}, {"term", now->raft.term}}));
-            return options.target == 0 || now->raft.id == options.target ? 0 : 1;
+            return options.target == 0 || wanted ? 0 : 1;
         }
         std::this_thread::sleep_for(milliseconds(20));
     }

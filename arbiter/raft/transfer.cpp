@@ -19,7 +19,10 @@ Refusal Node::transfer_leadership(NodeId target) {
             }
         }
     }
-    if (target == options_.id || !configuration().votes(target)) {
+    if (target == options_.id) {
+        return Refusal::none;  // it leads already
+    }
+    if (!configuration().votes(target)) {
         return target == 0 ? Refusal::not_ready : Refusal::unknown_id;
     }
     transfer_target_ = target;

@@ -78,6 +78,15 @@ TEST(RaftNode, SaysWhenItsTimeHasSomethingToDo) {
     EXPECT_GT(node.next_due(), heartbeat);
 }
 
+TEST(RaftNode, HandsLeadershipToMembersOnlyAndToItselfWithoutAnyEffect) {
+    Node node = make(3);
+    elect(node);
+    EXPECT_EQ(node.transfer_leadership(7), Refusal::unknown_id);
+    EXPECT_EQ(node.transfer_leadership(1), Refusal::none);
+    EXPECT_EQ(node.role(), Role::leader);
+    EXPECT_EQ(node.propose("goes on").refusal, Refusal::none);
+}
+
 // The other servers' leader is gone: what is due comes forward.
 TEST(RaftNode, ALostLeaderBringsTheElectionForward) {
     Node node = make(3);
