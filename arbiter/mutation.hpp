@@ -1,11 +1,12 @@
-// Deliberate bugs, by which the simulation shows that it bites. In the product mutated() is the constant false and the
-// compiler removes every trace; the simulation's build (UNDERSTUDY_MUTATIONS) switches one on at a time.
-// docs/arbiter.md has the table of how many seeds each survived.
+// The deliberate bugs of the arbiter (common/mutation.hpp). docs/arbiter.md has the table of how many seeds each
+// survived.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <string_view>
+
+#include "common/mutation.hpp"
 
 namespace understudy {
 
@@ -59,16 +60,5 @@ constexpr std::array<std::string_view, static_cast<std::size_t>(Mutation::count_
     "torn_tail_kept",
     "no_fsync",
 };
-
-#ifdef UNDERSTUDY_MUTATIONS
-inline Mutation active_mutation = Mutation::none;
-inline bool mutated(Mutation mutation) {
-    return active_mutation == mutation;
-}
-#else
-constexpr bool mutated(Mutation /*mutation*/) {
-    return false;
-}
-#endif
 
 }  // namespace understudy

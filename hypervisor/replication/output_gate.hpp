@@ -76,6 +76,8 @@ class OutputRetention {
     void released(StopNumber up_to);
     // Everything kept, in order.
     [[nodiscard]] std::vector<Output> go_live();
+    // The newest report.
+    [[nodiscard]] StopNumber released_up_to() const { return released_; }
 
     // What is kept. The primary bounds it by the records that it lets this replica hold (log_window.hpp).
     [[nodiscard]] Bytes kept() const { return kept_.size(); }

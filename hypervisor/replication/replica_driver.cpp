@@ -13,6 +13,12 @@ using namespace std::chrono_literals;
 constexpr auto kLagInterval = 200ms;
 constexpr auto kComparedInterval = 1s;
 
+ReplicaLimits limits_of(const ReplicaConfig& config) {
+    ReplicaLimits limits;
+    limits.suspicion = config.suspicion;
+    return limits;
+}
+
 }  // namespace
 
 ReplicaDriver::ReplicaDriver(const ReplicaConfig& config, VmId vm, std::unique_ptr<machine::Machine> machine,
@@ -21,11 +27,11 @@ ReplicaDriver::ReplicaDriver(const ReplicaConfig& config, VmId vm, std::unique_p
       vm_(std::move(vm)),
       io_(io),
       machine_(std::move(machine)),
-      roles_(std::move(roles)),
       arbiter_(arbiter::connect(io, config.arbiter)),
       last_words_(io),
       ticks_(io, Recorder::kOverdueInterval, [this] { tick(); }),
       signals_(io, SIGINT, SIGTERM),
+      core_(*this, std::move(roles), limits_of(config)),
       outbox_([this] { boost::asio::post(io_, [this] { drain(); }); }),
       live_sink_(outbox_, brake_) {
     channel::ListenerConfig listener;
@@ -53,30 +59,6 @@ ReplicaDriver::~ReplicaDriver() {
     end_vcpu();
 }
 
-void ReplicaDriver::feed(const Event& event) {
-    if (result_) {
-        return;
-    }
-    for (const Action& action : roles_.handle(event)) {
-        std::visit([this](const auto& a) { perform(a); }, action);
-    }
-    if (roles_.role() != shown_role_) {
-        shown_role_ = roles_.role();
-        listener_->set_generation(roles_.generation());
-        if (config_.observer.on_role) {
-            config_.observer.on_role(shown_role_, roles_.generation(), reason_);
-        }
-        reason_.clear();
-    }
-}
-
-arbiter::Client::Callback ReplicaDriver::answer_for(std::uint64_t ticket) {
-    return [this, ticket](arbiter::Outcome outcome) {
-        reason_ = outcome.explanation;
-        feed(event::ArbiterAnswered{ticket, std::move(outcome)});
-    };
-}
-
 void ReplicaDriver::start_vcpu(Voice voice) {
     vcpu_running_ = true;
     vcpu_ = std::thread([this, voice] {
@@ -97,8 +79,7 @@ Voice ReplicaDriver::succeed() {
     recorder_ = std::make_unique<Recorder>(queue_, config_.recorder, machine_->clock());
     boost::asio::post(io_, [this] {
         drain();
-        gate_ = OutputGate(backlog_ ? backlog_->replayed_up_to() : StopNumber{});
-        feed(event::LogDrained{});
+        core_.log_drained();
     });
     return successor_.get_future().get();
 }
@@ -111,19 +92,7 @@ void ReplicaDriver::vcpu_ended() {
         return;
     }
     if (loop_.ending == Ending::exit || loop_.ending == Ending::fault) {
-        guest_over_ = true;
-        if (roles_.role() == Role::going_live) {
-            feed(event::LogDrained{});
-        }
-        end_guest_if_over();
-    }
-}
-
-// What everybody said last has left, or the primary said that it has.
-void ReplicaDriver::end_guest_if_over() {
-    const bool speaks = !replayer_ || succeeded_;
-    if (guest_over_ && !vcpu_running_ && speaks && gate_.held().value == 0) {
-        feed(event::GuestEnded{});
+        core_.guest_over();
     }
 }
 
@@ -145,36 +114,30 @@ void ReplicaDriver::end_vcpu() {
 
 void ReplicaDriver::tick() {
     retired_.reset();
-    if (result_) {
-        return;
-    }
     if (Recorder* recorder = running_recorder_; recorder != nullptr && recorder->overdue()) {
         machine_->kick();
     }
-    if (follows() && peer_) {
+    if (core_.follows() && peer_) {
         drain();
         peer_->flush();
     }
-    if (suspicion_ && suspicion_->tick(steady_now())) {
-        lose_peer("nothing was heard from it for too long");
-    }
-    feed(event::Tick{steady_now()});
-    end_guest_if_over();
-    report_progress();
+    core_.tick();
+    report_progress_to_user();
 }
 
-void ReplicaDriver::report_progress() {
-    if (roles_.role() != Role::following) {
+void ReplicaDriver::report_progress_to_user() {
+    if (core_.roles().role() != Role::following) {
         return;
     }
     const auto now = Clock::now();
     if (now >= next_lag_ && config_.observer.on_lag) {
         next_lag_ = now + kLagInterval;
-        config_.observer.on_lag(backlog_->records(), std::max(received_clock_ - replayed_clock_, GuestTime{0}));
+        const ReplicaCore::Lag lag = core_.lag();
+        config_.observer.on_lag(lag.records, lag.time);
     }
     if (now >= next_compared_ && config_.observer.on_compared) {
         next_compared_ = now + kComparedInterval;
-        config_.observer.on_compared(compared_);
+        config_.observer.on_compared(core_.compared());
     }
 }
 
@@ -195,11 +158,12 @@ void ReplicaDriver::make_live_io(network::LinkConfig link) {
 
 void ReplicaDriver::lead() {
     make_live_io(config_.link);
-    feed(event::Started{});
+    core_.start();
 }
 
 void ReplicaDriver::follow(channel::Joined joined) {
     peer_ = std::move(joined.connection);
+    core_.start();
     attend_primary();
 }
 
@@ -214,7 +178,7 @@ ReplicaResult ReplicaDriver::run() {
     });
     io_.run();
     if (config_.observer.on_compared && replayer_) {
-        config_.observer.on_compared(compared_);
+        config_.observer.on_compared(core_.compared());
     }
     if (peer_) {
         peer_->close();

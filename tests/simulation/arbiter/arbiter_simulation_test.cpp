@@ -75,7 +75,7 @@ Tally run_many(std::uint64_t first, std::uint64_t count) {
 }
 
 TEST(ArbiterSimulation, NoScheduleViolatesAnything) {
-    active_mutation = Mutation::none;
+    active_mutation<Mutation> = Mutation::none;
     const auto began = std::chrono::steady_clock::now();
     const auto tally = run_many(flags().first, flags().schedules);
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
@@ -93,7 +93,7 @@ TEST(ArbiterSimulation, NoScheduleViolatesAnything) {
 }
 
 TEST(ArbiterSimulation, TheSameSeedIsTheSameSchedule) {
-    active_mutation = Mutation::none;
+    active_mutation<Mutation> = Mutation::none;
     for (std::uint64_t seed = 1; seed <= 20; ++seed) {
         const auto once = run_schedule(seed);
         const auto again = run_schedule(seed);
@@ -118,10 +118,10 @@ std::string mutation_name(Mutation mutation) {
 class DeliberateBug : public testing::TestWithParam<Mutation> {};
 
 TEST_P(DeliberateBug, IsFound) {
-    active_mutation = GetParam();
+    active_mutation<Mutation> = GetParam();
     constexpr std::uint64_t kEnough = 6000;
     const auto tally = run_many(kFirstSeed, kEnough);
-    active_mutation = Mutation::none;
+    active_mutation<Mutation> = Mutation::none;
     EXPECT_TRUE(tally.failed_seed) << mutation_name(GetParam()) << " survived " << kEnough << " seeds";
 }
 
@@ -137,12 +137,12 @@ INSTANTIATE_TEST_SUITE_P(Arbiter, DeliberateBug, testing::ValuesIn(findable_muta
                          [](const auto& one) { return mutation_name(one.param); });
 
 void print_table(std::uint64_t limit) {
-    const auto only = active_mutation;
+    const auto only = active_mutation<Mutation>;
     for (const auto mutation : all_mutations()) {
         if (only != Mutation::none && mutation != only) {
             continue;
         }
-        active_mutation = mutation;
+        active_mutation<Mutation> = mutation;
         const auto tally = run_many(kFirstSeed, limit);
         const auto survived = tally.failed_seed ? *tally.failed_seed - kFirstSeed : limit;
         fmt::print("| {} | {}{} | {} |\n", mutation_name(mutation), tally.failed_seed ? "" : "more than ", survived,
@@ -197,7 +197,7 @@ int main(int argc, char** argv) {
         fmt::print(stderr, "unknown mutation {}\n", the_flags.mutation);
         return 2;
     }
-    active_mutation = static_cast<Mutation>(name - kMutationNames.begin());
+    active_mutation<Mutation> = static_cast<Mutation>(name - kMutationNames.begin());
     if (the_flags.seed) {
         return replay(*the_flags.seed);
     }

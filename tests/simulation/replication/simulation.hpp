@@ -1,9 +1,14 @@
 // A VM's whole life in one process and virtual time: replicas, the logging channel between them, the arbiter, the
 // network that hears what they say, and everything that can go wrong between these, all drawn from one seed.
 //
-// The role machine, output gate, retention, log window and suspicion timer are the real ones; simulation.cpp only
-// carries out their actions, as the driver in hypervisor/replication does. The guest is abstract: its state is a hash
-// of all its inputs, and what it says at a stop depends on that state.
+// The replicas' core (hypervisor/replication/replica_core.hpp) is the real one, with all that it consists of;
+// replica.cpp stands in for its driver. The guest is abstract: its state is a hash of all its inputs, and what it says
+// at a stop depends on that state.
+//
+//   guest.hpp     the guest
+//   replica.*     a replica's process: its vCPU, its end of the channel
+//   world.*       time, chance, connections, the arbiter, the network that listens, and what must hold
+//   faults.cpp    what goes wrong
 //
 // What is checked, at every step:
 //   - What the network hears belongs to one history: whoever releases an output has lived everything that was released
@@ -20,20 +25,6 @@
 
 namespace understudy::replication::simulation {
 
-// Mistakes that a driver or a protocol could make, to show that the simulation would find them.
-struct Mistakes {
-    bool release_before_acknowledgement = false;
-    bool forget_the_gate = false;                // the gate stays open when the pair forms
-    bool form_before_coverage = false;           // the arbiter is asked before what left is acknowledged
-    bool speak_on_unknown = false;               // an unanswered test-and-set counts as won
-    bool speak_while_form_is_undecided = false;  // the backup is lost, so surely it was not formed
-    bool loser_goes_on = false;
-    bool acknowledge_after_suspicion = false;  // records that the backup will not replay
-    bool go_live_undrained = false;            // what was received and not replayed is forgotten
-    bool no_resend = false;                    // outputs that may not have left are not said again
-    bool report_before_release = false;        // outputs are reported as released when they are taken
-};
-
 struct Result {
     std::string violation;  // empty: none
     // What happened, to see that the schedules reach what they should.
@@ -49,6 +40,6 @@ struct Result {
     std::vector<std::string> story;  // when asked for
 };
 
-[[nodiscard]] Result simulate(std::uint64_t seed, const Mistakes& mistakes = {}, bool tell = false);
+[[nodiscard]] Result simulate(std::uint64_t seed, bool tell = false);
 
 }  // namespace understudy::replication::simulation

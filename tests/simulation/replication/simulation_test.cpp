@@ -11,6 +11,8 @@
 #include <optional>
 #include <string>
 
+#include "hypervisor/replication/mutation.hpp"
+
 namespace understudy::replication::simulation {
 namespace {
 
@@ -21,7 +23,7 @@ std::optional<std::uint64_t> from_environment(const char* variable) {
 
 TEST(Simulation, NoScheduleMakesTheReplicasContradictEachOther) {
     if (const auto seed = from_environment("UNDERSTUDY_SEED")) {
-        const Result result = simulate(*seed, {}, true);
+        const Result result = simulate(*seed, true);
         for (const std::string& line : result.story) {
             std::cout << line << "\n";
         }
@@ -62,16 +64,18 @@ constexpr std::uint64_t kPatience = 2000;
 
 struct Mistake {
     const char* name;
-    bool Mistakes::*which;
+    Mutation mutation;
 };
 
-class SimulationBites : public ::testing::TestWithParam<Mistake> {};
+class SimulationBites : public ::testing::TestWithParam<Mistake> {
+  protected:
+    void SetUp() override { active_mutation<Mutation> = GetParam().mutation; }
+    void TearDown() override { active_mutation<Mutation> = Mutation::none; }
+};
 
 TEST_P(SimulationBites, TheMistakeIsFound) {
-    Mistakes mistakes;
-    mistakes.*GetParam().which = true;
     for (std::uint64_t seed = 1; seed <= kPatience; ++seed) {
-        const Result result = simulate(seed, mistakes);
+        const Result result = simulate(seed);
         if (!result.violation.empty()) {
             std::cout << GetParam().name << ": found by seed " << seed << ": " << result.violation << "\n";
             return;
@@ -82,16 +86,16 @@ TEST_P(SimulationBites, TheMistakeIsFound) {
 
 INSTANTIATE_TEST_SUITE_P(
     Mistakes, SimulationBites,
-    ::testing::Values(Mistake{"release_before_acknowledgement", &Mistakes::release_before_acknowledgement},
-                      Mistake{"forget_the_gate", &Mistakes::forget_the_gate},
-                      Mistake{"form_before_coverage", &Mistakes::form_before_coverage},
-                      Mistake{"speak_on_unknown", &Mistakes::speak_on_unknown},
-                      Mistake{"speak_while_form_is_undecided", &Mistakes::speak_while_form_is_undecided},
-                      Mistake{"loser_goes_on", &Mistakes::loser_goes_on},
-                      Mistake{"acknowledge_after_suspicion", &Mistakes::acknowledge_after_suspicion},
-                      Mistake{"go_live_undrained", &Mistakes::go_live_undrained},
-                      Mistake{"no_resend", &Mistakes::no_resend},
-                      Mistake{"report_before_release", &Mistakes::report_before_release}),
+    ::testing::Values(Mistake{"release_before_acknowledgement", Mutation::release_before_acknowledgement},
+                      Mistake{"forget_the_gate", Mutation::forget_the_gate},
+                      Mistake{"form_before_coverage", Mutation::form_before_coverage},
+                      Mistake{"speak_on_unknown", Mutation::speak_on_unknown},
+                      Mistake{"speak_while_form_is_undecided", Mutation::speak_while_form_is_undecided},
+                      Mistake{"loser_goes_on", Mutation::loser_goes_on},
+                      Mistake{"acknowledge_after_suspicion", Mutation::acknowledge_after_suspicion},
+                      Mistake{"go_live_undrained", Mutation::go_live_undrained},
+                      Mistake{"no_resend", Mutation::no_resend},
+                      Mistake{"report_before_release", Mutation::report_before_release}),
     [](const auto& mistake) { return std::string(mistake.param.name); });
 
 }  // namespace
