@@ -1,0 +1,288 @@
+// A replica's core against a world that only notes what it is told. Whole pairs are the simulation's matter.
+#include "hypervisor/replication/replica_core.hpp"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace understudy::replication {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+// Notes everything as a line; questions to the arbiter with their ticket.
+class NotingWorld final : public ReplicaWorld {
+  public:
+    [[nodiscard]] std::chrono::nanoseconds now() const override { return time; }
+    void ask(std::uint64_t ticket, const arbiter::FormRequest& request) override {
+        last_ticket = ticket;
+        note("form {}", request.next.value);
+    }
+    void ask(std::uint64_t ticket, const arbiter::TestAndSetRequest& request) override {
+        last_ticket = ticket;
+        note("test and set {}", request.generation.value);
+    }
+    void start_guest() override { note("start"); }
+    void end_log() override { note("end log"); }
+    void go_live() override { note("live"); }
+    void hold_guest(bool held) override { note("hold {}", held); }
+    void speak(network::SpeakerRank rank) override { note("speak {}", rank.generation.value); }
+    void release(const std::vector<Output>& outputs) override {
+        for (const Output& output : outputs) {
+            note("say {}", static_cast<int>(output.bytes.front()));
+        }
+    }
+    void begin_transfer(const ReplicaId& candidate, Generation /*generation*/) override {
+        note("welcome {}", candidate);
+    }
+    void refuse(const ReplicaId& candidate, const std::string& /*why*/) override { note("refuse {}", candidate); }
+    Bytes send_record(const Record& record) override {
+        note("send {}", record.stop.number.value);
+        return {100};
+    }
+    void report_released(StopNumber released) override { reported_released = released; }
+    void tell_formed() override { note("formed"); }
+    void report_progress(StopNumber received, StopNumber /*replayed*/) override { reported_received = received; }
+    void stop_acknowledging() override { note("stop acknowledging"); }
+    void flush() override { note("flush"); }
+    void drop_peer() override { note("drop"); }
+    void role_changed(Role /*role*/, Generation /*generation*/, const std::string& /*reason*/) override {}
+    void terminate(const action::Terminate& end) override { note("end: {}", end.explanation); }
+
+    std::vector<std::string> take() { return std::exchange(notes, {}); }
+
+    std::chrono::nanoseconds time{0};
+    std::uint64_t last_ticket = 0;
+    StopNumber reported_released;
+    StopNumber reported_received;
+    std::vector<std::string> notes;
+
+  private:
+    template <typename... Args>
+    void note(fmt::format_string<Args...> text, Args&&... args) {
+        notes.push_back(fmt::format(text, std::forward<Args>(args)...));
+    }
+};
+
+std::vector<Output> said_at(std::uint64_t stop) {
+    return {{Output::Kind::frame, {static_cast<std::byte>(stop)}}};
+}
+
+Record record_of(std::uint64_t stop, bool speaks, bool mark = false) {
+    Record record;
+    record.stop.number = {stop};
+    record.input.clock = milliseconds(stop);
+    record.mark = mark;
+    if (speaks) {
+        record.digests.outputs = 4711;
+    }
+    return record;
+}
+
+arbiter::Outcome answer(arbiter::Verdict verdict) {
+    return {verdict, std::nullopt, ""};
+}
+
+class CoreTest : public ::testing::Test {
+  protected:
+    // A backup of stop 10's state, of a formed pair.
+    ReplicaCore& follow() {
+        core_.emplace(world_, RoleMachine::join({"vm", "B"}, "P", {2}));
+        core_->start();
+        core_->state_received({10}, milliseconds(10));
+        core_->pair_formed();
+        world_.take();
+        return *core_;
+    }
+    // A primary whose backup has the state of stop 10.
+    ReplicaCore& lead() {
+        core_.emplace(world_, RoleMachine::claim({"vm", "P"}));
+        core_->start();
+        core_->arbiter_answered(world_.last_ticket, answer(arbiter::Verdict::yes));
+        core_->recorded(record_of(10, false), {}, false);
+        core_->candidate_connected("B");
+        EXPECT_TRUE(core_->snapshot_taken({10}));
+        core_->peer_ready();
+        core_->peer_reported({10}, {10});
+        core_->arbiter_answered(world_.last_ticket, answer(arbiter::Verdict::yes));
+        EXPECT_EQ(core_->roles().role(), Role::leading);
+        world_.take();
+        return *core_;
+    }
+    void receive(const Record& record) {
+        ASSERT_TRUE(core_->record_received(record, {100}));
+        core_->records_received();
+    }
+
+    NotingWorld world_;
+    std::optional<ReplicaCore> core_;
+};
+
+// --- A backup -------------------------------------------------------------------------------------------------------
+
+TEST_F(CoreTest, ARecordWithOutputsIsAcknowledgedAtOnce) {
+    follow();
+    receive(record_of(11, true));
+    EXPECT_EQ(world_.reported_received, StopNumber{11});
+    EXPECT_THAT(world_.take(), ElementsAre("flush"));
+}
+
+TEST_F(CoreTest, ARecordThatNothingWaitsForGoesWithTheNextReport) {
+    follow();
+    receive(record_of(11, false));
+    EXPECT_EQ(world_.reported_received, StopNumber{11});
+    EXPECT_THAT(world_.take(), IsEmpty());
+}
+
+TEST_F(CoreTest, ManyRecordsAreReportedThoughNothingWaitsForThem) {
+    follow();
+    std::uint64_t stop = 10;
+    while (world_.notes.empty() && stop < 100'000) {
+        receive(record_of(++stop, false));
+    }
+    EXPECT_THAT(world_.take(), ElementsAre("flush"));
+}
+
+TEST_F(CoreTest, UntilThePairIsFormedEveryRecordIsAcknowledgedAtOnce) {
+    core_.emplace(world_, RoleMachine::join({"vm", "B"}, "P", {2}));
+    core_->start();
+    core_->state_received({10}, milliseconds(10));
+    world_.take();
+    receive(record_of(11, false));
+    EXPECT_THAT(world_.take(), ElementsAre("flush"));
+}
+
+TEST_F(CoreTest, AfterSuspicionNothingIsTakenIn) {
+    ReplicaCore& core = follow();
+    receive(record_of(11, true));
+    for (int t = 0; t <= 100; t += 10) {
+        world_.time = milliseconds(t);
+        core.tick();
+    }
+    EXPECT_THAT(world_.take(), ElementsAre("flush", "stop acknowledging", "drop", "test and set 2"));
+    EXPECT_FALSE(core.record_received(record_of(12, true), {100}));
+    EXPECT_EQ(world_.reported_received, StopNumber{11});
+}
+
+TEST_F(CoreTest, GoingLiveSaysAgainWhatWasNotReportedReleased) {
+    ReplicaCore& core = follow();
+    for (std::uint64_t stop = 11; stop <= 13; ++stop) {
+        receive(record_of(stop, true));
+        core.replayed({stop}, milliseconds(stop), said_at(stop));
+    }
+    core.peer_released({11});
+    core.peer_lost("gone");
+    core.arbiter_answered(world_.last_ticket, answer(arbiter::Verdict::yes));
+    world_.take();
+    core.log_drained();
+    EXPECT_THAT(world_.take(), ElementsAre("speak 2", "say 12", "say 13", "live"));
+}
+
+// The guest stands at the mark's stop with what it said there; what left is known from the old primary's report.
+TEST_F(CoreTest, WhatAMarkSaidIsSaidAgainOnlyIfItMayNotHaveLeft) {
+    for (const bool left : {false, true}) {
+        ReplicaCore& core = follow();
+        receive(record_of(11, true, true));
+        core.peer_released({left ? 11U : 10U});
+        core.peer_lost("gone");
+        core.arbiter_answered(world_.last_ticket, answer(arbiter::Verdict::yes));
+        core.log_drained();
+        world_.take();
+        core.recorded(record_of(11, true), said_at(11), false);
+        EXPECT_THAT(world_.take(), left ? std::vector<std::string>{} : std::vector<std::string>{"say 11"});
+        core.recorded(record_of(12, true), said_at(12), false);
+        EXPECT_THAT(world_.take(), ElementsAre("say 12"));
+    }
+}
+
+TEST_F(CoreTest, AGoodbyeEndsABackupWithoutAQuestion) {
+    follow().goodbye("the guest ended");
+    EXPECT_THAT(world_.take(), ElementsAre("end: the guest ended"));
+}
+
+// Its last words may have been acknowledged and not have left.
+TEST_F(CoreTest, AGuestThatEndsAtTheBackupEndsItOnlyWhenThePrimarySaysSo) {
+    ReplicaCore& core = follow();
+    receive(record_of(11, true));
+    core.replayed({11}, milliseconds(11), said_at(11));
+    core.handed_over();
+    core.guest_over();
+    EXPECT_FALSE(core.ended());
+    core.peer_lost("gone");
+    core.arbiter_answered(world_.last_ticket, answer(arbiter::Verdict::yes));
+    core.tick();
+    EXPECT_TRUE(core.ended());
+    EXPECT_THAT(world_.take(), Contains("say 11"));
+}
+
+// --- A primary ------------------------------------------------------------------------------------------------------
+
+TEST_F(CoreTest, OutputsWaitForTheAcknowledgementOfTheirRecord) {
+    ReplicaCore& core = lead();
+    core.recorded(record_of(11, true), said_at(11), false);
+    core.handed_over();
+    EXPECT_THAT(world_.take(), ElementsAre("send 11", "flush"));
+    core.peer_reported({10}, {10});
+    EXPECT_THAT(world_.take(), IsEmpty());
+    core.peer_reported({11}, {10});
+    EXPECT_THAT(world_.take(), ElementsAre("say 11"));
+    EXPECT_EQ(world_.reported_released, StopNumber{11});
+}
+
+TEST_F(CoreTest, APeerThatAcknowledgesWhatWasNeverSentIsDropped) {
+    ReplicaCore& core = lead();
+    core.peer_reported({12}, {10});
+    EXPECT_THAT(world_.take(), ElementsAre("drop", "test and set 2"));
+}
+
+TEST_F(CoreTest, AGuestThatRunsTooFarAheadIsHeldOnceAndReleasedOnce) {
+    ReplicaCore& core = lead();
+    core.recorded(record_of(11, false), {}, false);
+    core.recorded(record_of(12, false), {}, false);
+    core.handed_over();
+    core.peer_reported({12}, {11});  // the limit on time counts from the first replayed stop on
+    EXPECT_THAT(world_.take(), Not(Contains("hold true")));
+    std::uint64_t stop = 12;
+    while (stop < 1000) {
+        core.recorded(record_of(++stop, false), {}, false);
+        core.handed_over();
+    }
+    const auto notes = world_.take();
+    EXPECT_EQ(std::ranges::count(notes, "hold true"), 1);
+    EXPECT_EQ(std::ranges::count(notes, "hold false"), 0);
+    core.peer_reported({stop}, {stop});
+    EXPECT_THAT(world_.take(), ElementsAre("hold false"));
+}
+
+TEST_F(CoreTest, AGuestThatEndsIsOverWhenItsLastWordsHaveLeft) {
+    ReplicaCore& core = lead();
+    core.recorded(record_of(11, true), said_at(11), false);
+    core.handed_over();
+    core.guest_over();
+    EXPECT_FALSE(core.ended());
+    world_.take();
+    core.peer_reported({11}, {11});
+    EXPECT_THAT(world_.take(), ElementsAre("say 11", "end: the guest ended"));
+    core.tick();
+    core.peer_lost("gone");
+    EXPECT_THAT(world_.take(), IsEmpty());
+}
+
+TEST_F(CoreTest, ASnapshotThatNobodyWantsAnyMoreIsNotSent) {
+    ReplicaCore& core = lead();
+    core.peer_lost("gone");
+    core.arbiter_answered(world_.last_ticket, answer(arbiter::Verdict::yes));
+    core.candidate_connected("C");
+    core.peer_lost("gone, too");
+    EXPECT_FALSE(core.snapshot_taken({11}));
+}
+
+}  // namespace
+}  // namespace understudy::replication
