@@ -57,8 +57,8 @@ replication::ReplicaObserver make_observer(const std::shared_ptr<EventWriter>& o
     observer.on_live = [out](Generation generation, std::chrono::nanoseconds takeover) {
         out->write({"live", {{"generation", generation.value}, {"takeover_ms", milliseconds(takeover)}}});
     };
-    observer.on_compared = [out](std::uint64_t stops) {
-        out->write({"compared", {{"stops", stops}, {"divergences", std::uint64_t{0}}}});
+    observer.on_compared = [out](std::uint64_t stops, std::uint64_t divergences) {
+        out->write({"compared", {{"stops", stops}, {"divergences", divergences}}});
     };
     observer.on_warning = [out](const std::string& line) { out->write({"warning", {{"message", line}}}); };
     observer.on_console = [out, json](std::string_view text) {
@@ -97,6 +97,9 @@ ReplicaOptions::ReplicaOptions(CLI::App& app) {
     app.add_option("--suspicion", suspicion_ms_, "Milliseconds of silence after which the peer is taken for lost")
         ->check(CLI::Range(50, 60'000))
         ->capture_default_str();
+    app.add_option("--digest-interval", digest_interval_ms_,
+                   "Milliseconds of guest time between digests of all guest memory while this replica leads; 0: none")
+        ->capture_default_str();
     app.add_flag("--json", json_, "Events as JSON, one object a line");
 }
 
@@ -110,6 +113,7 @@ replication::ReplicaConfig ReplicaOptions::config() {
     config.listen_address = listen.host;
     config.listen_port = listen.port;
     config.suspicion = std::chrono::milliseconds(suspicion_ms_);
+    config.recorder.memory_digest_interval = std::chrono::milliseconds(digest_interval_ms_);
     config.observer = make_observer(writer, json_);
     return config;
 }

@@ -27,6 +27,7 @@ class ReplicaOptions {
     std::string arbiter_;
     std::string listen_ = "0.0.0.0:7300";
     std::uint64_t suspicion_ms_ = 100;
+    std::uint64_t digest_interval_ms_ = 0;
     bool json_ = false;
 };
 

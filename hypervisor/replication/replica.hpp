@@ -26,8 +26,9 @@ struct ReplicaObserver {
     std::function<void(Bytes done, Bytes total)> on_transfer;
     // A backup has gone live; from the death seen to the guest running.
     std::function<void(Generation generation, std::chrono::nanoseconds takeover)> on_live;
-    // At the backup: stops replayed and found equal.
-    std::function<void(std::uint64_t stops)> on_compared;
+    // At the backup: stops replayed and compared with the primary's digests, and how many of them differed. The first
+    // that differs is the last: what follows would be another machine's life.
+    std::function<void(std::uint64_t stops, std::uint64_t divergences)> on_compared;
     std::function<void(const std::string& line)> on_warning;
     // What the guest printed, once released.
     std::function<void(std::string_view text)> on_console;

@@ -96,6 +96,19 @@ void ReplicaDriver::vcpu_ended() {
     }
 }
 
+bool ReplicaDriver::diverged() const {
+    try {
+        if (failure_) {
+            std::rethrow_exception(failure_);
+        }
+    } catch (const Divergence&) {
+        return true;
+    } catch (...) {
+        return false;
+    }
+    return false;
+}
+
 void ReplicaDriver::end_vcpu() {
     if (!vcpu_.joinable()) {
         return;
@@ -137,7 +150,7 @@ void ReplicaDriver::report_progress_to_user() {
     }
     if (now >= next_compared_ && config_.observer.on_compared) {
         next_compared_ = now + kComparedInterval;
-        config_.observer.on_compared(core_.compared());
+        config_.observer.on_compared(core_.compared(), 0);
     }
 }
 
@@ -178,7 +191,8 @@ ReplicaResult ReplicaDriver::run() {
     });
     io_.run();
     if (config_.observer.on_compared && replayer_) {
-        config_.observer.on_compared(core_.compared());
+        const std::uint64_t divergences = diverged() ? 1 : 0;
+        config_.observer.on_compared(core_.compared() + divergences, divergences);
     }
     if (peer_) {
         peer_->close();

@@ -78,6 +78,8 @@ class ReplicaDriver final : private ReplicaWorld {
     Voice succeed();
     void vcpu_ended();
     void end_vcpu();
+    // The guest was found to differ from its log.
+    [[nodiscard]] bool diverged() const;
 
     // What the vCPU's thread hands over.
     void drain();

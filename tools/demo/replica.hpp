@@ -37,6 +37,7 @@ class Replica {
     [[nodiscard]] std::uint64_t compared_stops() const { return compared_stops_; }
     [[nodiscard]] std::uint64_t divergences() const { return divergences_; }
 
+    [[nodiscard]] pid_t pid() const { return child_->pid(); }
     void signal(int number) { child_->signal(number); }
 
   private:

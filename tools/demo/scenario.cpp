@@ -16,7 +16,8 @@ using namespace std::chrono_literals;
 
 constexpr std::uint16_t kGuestPort = 6379;
 constexpr const char* kVm = "kv";
-constexpr unsigned kMaxAttempts = 5;  // to have the guest protected
+constexpr const char* kDigestInterval = "1000";  // milliseconds; of all guest memory, compared by the backup
+constexpr unsigned kMaxAttempts = 5;             // to have the guest protected
 
 // What each step may take on a loaded machine; none of them is a measurement.
 constexpr auto kStartTime = 20s;
@@ -70,11 +71,28 @@ std::string Scenario::next_host() {
 }
 
 void Scenario::start_primary() {
-    primary_ = std::make_unique<Replica>(
-        stage_, next_host(),
-        command({"primary", "--name", kVm, "--program", options_.program.string(), "--memory", options_.memory,
-                 "--listen", "127.0.0.1:0", "--arbiter", arbiters_.url, "--network", gateway_.endpoint, "--suspicion",
-                 std::to_string(options_.suspicion_ms), "--json", "--", "--port", std::to_string(kGuestPort)}));
+    primary_ = std::make_unique<Replica>(stage_, next_host(),
+                                         command({"primary",
+                                                  "--name",
+                                                  kVm,
+                                                  "--program",
+                                                  options_.program.string(),
+                                                  "--memory",
+                                                  options_.memory,
+                                                  "--listen",
+                                                  "127.0.0.1:0",
+                                                  "--arbiter",
+                                                  arbiters_.url,
+                                                  "--network",
+                                                  gateway_.endpoint,
+                                                  "--suspicion",
+                                                  std::to_string(options_.suspicion_ms),
+                                                  "--digest-interval",
+                                                  kDigestInterval,
+                                                  "--json",
+                                                  "--",
+                                                  "--port",
+                                                  std::to_string(kGuestPort)}));
     stage_.until([&] { return (primary_->role() == "solo" && !primary_->address().empty()) || !primary_->running(); },
                  kStartTime, "the primary to run the guest");
     if (!primary_->running()) {
@@ -91,7 +109,8 @@ void Scenario::start_backup() {
     backup_ = std::make_unique<Replica>(
         stage_, next_host(),
         command({"backup", "--name", kVm, "--primary", address, "--listen", "127.0.0.1:0", "--arbiter", arbiters_.url,
-                 "--network", gateway_.endpoint, "--suspicion", std::to_string(options_.suspicion_ms), "--json"}));
+                 "--network", gateway_.endpoint, "--suspicion", std::to_string(options_.suspicion_ms),
+                 "--digest-interval", kDigestInterval, "--json"}));
 }
 
 bool Scenario::protected_now() const {

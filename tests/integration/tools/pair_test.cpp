@@ -11,6 +11,8 @@
 #include <boost/asio/write.hpp>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -214,6 +216,40 @@ TEST_F(Pair, garbageAndPortScansDoNotDisturbAPrimary) {
     stage_.until([&] { return first.role() == "leading" || !first.running() || !second.running(); }, kPatience,
                  "a protected guest");
     EXPECT_EQ(first.role(), "leading") << first.end();
+}
+
+// Where a process has its guest's memory: its one mapping of that size.
+std::uint64_t guest_memory_of(pid_t process, std::uint64_t size) {
+    std::ifstream maps(fmt::format("/proc/{}/maps", process));
+    for (std::string line; std::getline(maps, line);) {
+        std::uint64_t begin = 0;
+        std::uint64_t end = 0;
+        if (std::sscanf(line.c_str(), "%lx-%lx", &begin, &end) == 2 && end - begin == size) {
+            return begin;
+        }
+    }
+    return 0;
+}
+
+TEST_F(Pair, aBackupThatIsNotTheSameMachineAnyMoreSaysSoAndThePrimaryGoesOn) {
+    auto command = primary();
+    command.insert(command.end(), {"--digest-interval", "50"});
+    const Replica& first = start("host 1", std::move(command));
+    stage_.until([&] { return first.role() == "solo" && !first.address().empty(); }, kPatience, "a primary");
+    const Replica& second = start("host 2", backup(first.address()));
+    stage_.until([&] { return first.role() == "leading"; }, kPatience, "a protected guest");
+    const std::uint64_t memory = guest_memory_of(second.pid(), 64U << 20U);
+    ASSERT_NE(memory, 0U);
+    // Memory that the guest does not use yet: nothing but the digest of all of it can tell.
+    std::fstream backup_memory(fmt::format("/proc/{}/mem", second.pid()), std::ios::in | std::ios::out);
+    backup_memory.seekp(static_cast<std::streamoff>(memory + (50U << 20U)));
+    backup_memory << "another machine" << std::flush;
+    ASSERT_TRUE(backup_memory.good());
+    await_end(second);
+    EXPECT_EQ(second.divergences(), 1U);
+    EXPECT_THAT(second.end(), HasSubstr("ended with status 1: understudy: record "));
+    EXPECT_THAT(second.end(), HasSubstr("does not agree with the guest: memory (log "));
+    stage_.until([&] { return first.role() == "solo"; }, kPatience, "the primary to go on alone");
 }
 
 }  // namespace
