@@ -89,8 +89,11 @@ class Connection {
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
-    // Begins to receive, and to send a heartbeat whenever nothing else was sent for a while. Until then what the peer
-    // sends waits in the kernel.
+    // Begins to send a heartbeat whenever nothing else was sent for a while: for who has something to do before it can
+    // start(), and wants its peer to know that it lives.
+    void keep_alive();
+    // Begins to receive, and to send heartbeats. Until then what the peer sends waits in the kernel. on_closed is
+    // called for a connection that broke before, too.
     void start(Handlers handlers);
     // Closes at once; what is queued is lost. No handler is called any more.
     void close();

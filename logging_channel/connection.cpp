@@ -113,6 +113,7 @@ void Connection::Impl::start(Handlers handlers) {
     require(stage_ != Stage::greeting && stage_ != Stage::running, "start() before the greeting or twice");
     handlers_ = std::move(handlers);
     if (stage_ != Stage::greeted) {
+        asio::post(socket_.get_executor(), [self = shared_from_this()] { self->report_failure(); });
         return;
     }
     stage_ = Stage::running;
@@ -268,19 +269,22 @@ void Connection::Impl::fail(std::string why) {
         return;
     }
     shut();
-    asio::post(socket_.get_executor(), [self = shared_from_this(), why = std::move(why)] {
-        if (self->silenced_) {
-            return;
-        }
-        self->silenced_ = true;
-        const auto failed = std::move(self->greeting_.failed);
-        self->greeting_ = {};
-        if (failed) {
-            failed(why);
-        } else if (self->handlers_.on_closed) {
-            self->handlers_.on_closed(why);
-        }
-    });
+    failure_ = std::move(why);
+    asio::post(socket_.get_executor(), [self = shared_from_this()] { self->report_failure(); });
+}
+
+// Once, to whoever is there to hear it; between the greeting and start() that is nobody.
+void Connection::Impl::report_failure() {
+    if (silenced_ || !failure_) {
+        return;
+    }
+    if (const auto failed = std::exchange(greeting_, {}).failed) {
+        silenced_ = true;
+        failed(*failure_);
+    } else if (handlers_.on_closed) {
+        silenced_ = true;
+        handlers_.on_closed(*failure_);
+    }
 }
 
 void Connection::Impl::close() {
@@ -433,7 +437,7 @@ void Connection::Impl::flush() {
         return;  // what has gathered goes with the next write
     }
     pump_state();
-    if (stage_ == Stage::running && report_due_) {
+    if (reports() && report_due_) {
         report_due_ = false;
         wire::Message message;
         message.mutable_report()->set_received(report_.received.value);
@@ -482,7 +486,7 @@ void Connection::Impl::beat() {
     const bool silent = now - last_write_ >= options_.heartbeat;  // or the socket takes nothing
     timer_.expires_at((silent ? now : last_write_) + options_.heartbeat);
     timer_.async_wait([self = shared_from_this()](error_code error) {
-        if (error || self->stage_ != Stage::running) {
+        if (error || !self->reports()) {
             return;
         }
         if (std::chrono::steady_clock::now() - self->last_write_ >= self->options_.heartbeat) {
@@ -504,6 +508,9 @@ Connection::~Connection() {
     impl_->close();
 }
 
+void Connection::keep_alive() {
+    impl_->keep_alive();
+}
 void Connection::start(Handlers handlers) {
     impl_->start(std::move(handlers));
 }

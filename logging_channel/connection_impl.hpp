@@ -35,6 +35,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     void send_preamble();
 
     // --- As in Connection -------------------------------------------------------------------------------------------
+    void keep_alive() { beat(); }
     void start(Handlers handlers);
     void close();
     void finish();
@@ -53,6 +54,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
 
   private:
     enum class Stage { greeting, greeted, running, closing, closed };
+    [[nodiscard]] bool reports() const { return stage_ == Stage::greeted || stage_ == Stage::running; }
 
     struct OutgoingState {
         StateEncoder encoder;
@@ -68,6 +70,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     void take_records(std::span<const std::byte> bytes);
     void take_nothing();
     void fail(std::string why);
+    void report_failure();
     void shut();
 
     void write();
@@ -80,7 +83,8 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     ChannelOptions options_;
     std::string peer_address_;
     Stage stage_ = Stage::greeting;
-    bool silenced_ = false;  // closed by the owner: no handler is called any more
+    bool silenced_ = false;  // closed by the owner, or the failure reported: no handler is called any more
+    std::optional<std::string> failure_;
     Greeting greeting_;
     bool preamble_taken_ = false;
     Handlers handlers_;

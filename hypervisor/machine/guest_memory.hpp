@@ -7,6 +7,7 @@
 #include <cstring>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <type_traits>
 
 #include "common/error.hpp"
@@ -24,8 +25,9 @@ struct GuestAddress {
 // thread-safe: touched by the vCPU's thread at stops only.
 class GuestMemory {
   public:
-    // Throws understudy::Error when the host has not that much memory.
-    explicit GuestMemory(Bytes size);
+    // Throws understudy::Error when the host has not that much memory. It takes its time, seconds for a GiB where the
+    // host is short of memory itself; `stop` ends it early, with memory that is whole but in part not populated.
+    explicit GuestMemory(Bytes size, const std::stop_token& stop = {});
     ~GuestMemory();
     GuestMemory(const GuestMemory&) = delete;
     GuestMemory& operator=(const GuestMemory&) = delete;

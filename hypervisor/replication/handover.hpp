@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/execution.hpp"
+#include "hypervisor/machine/guest_memory.hpp"
 #include "hypervisor/replication/replayer.hpp"
 #include "logging_channel/record_codec.hpp"
 
@@ -19,7 +20,7 @@ namespace understudy::replication {
 // A guest's whole state at a stop, copied, so that the guest runs on while it is sent.
 struct Snapshot {
     channel::LogBase base;
-    std::shared_ptr<const std::vector<std::byte>> memory;
+    std::shared_ptr<const machine::GuestMemory> memory;
     std::vector<std::byte> vcpu_state;
 };
 

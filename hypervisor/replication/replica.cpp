@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <array>
+#include <boost/asio/executor_work_guard.hpp>
+#include <exception>
 #include <thread>
 
 #include "hypervisor/engine/kvm/kvm_engine.hpp"
@@ -50,6 +52,28 @@ channel::Joined join_primary(boost::asio::io_context& io, const BackupConfig& co
     }
 }
 
+// Much memory takes seconds to get, and its primary wants to hear from the backup meanwhile.
+std::unique_ptr<machine::Machine> make_machine(boost::asio::io_context& io, channel::Joined& joined) {
+    joined.connection->keep_alive();
+    std::exception_ptr failure;
+    std::unique_ptr<machine::Machine> machine;
+    const auto busy = boost::asio::make_work_guard(io);
+    io.restart();
+    const std::jthread maker([&] {
+        try {
+            machine = std::make_unique<machine::Machine>(joined.welcome.memory_size, engine::make_kvm_engine);
+        } catch (...) {
+            failure = std::current_exception();
+        }
+        io.stop();
+    });
+    io.run();
+    if (failure) {
+        std::rethrow_exception(failure);
+    }
+    return machine;
+}
+
 }  // namespace
 
 ReplicaResult run_primary(const machine::VmConfig& vm, const ReplicaConfig& config) {
@@ -73,7 +97,7 @@ ReplicaResult run_backup(const BackupConfig& config) {
     hello.cpu_table_digest = machine::cpuid_table_digest();
     hello.version = UNDERSTUDY_VERSION;
     channel::Joined joined = join_primary(io, config, hello);
-    auto machine = std::make_unique<machine::Machine>(joined.welcome.memory_size, engine::make_kvm_engine);
+    std::unique_ptr<machine::Machine> machine = make_machine(io, joined);
     RoleConfig role;
     role.vm = config.vm;
     role.self = config.replica.id;

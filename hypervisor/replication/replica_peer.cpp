@@ -18,8 +18,7 @@ void ReplicaDriver::take(Snapshot& snapshot) {
     if (!core_.snapshot_taken(snapshot.base.stop)) {
         return;
     }
-    const std::span<const std::byte> memory = *snapshot.memory;
-    peer_->send_state(snapshot.base, memory, snapshot.memory, std::move(snapshot.vcpu_state),
+    peer_->send_state(snapshot.base, snapshot.memory->all(), snapshot.memory, std::move(snapshot.vcpu_state),
                       [this](const channel::StateProgress& progress) {
                           if (config_.observer.on_transfer) {
                               config_.observer.on_transfer(progress.done, progress.total);
