@@ -1,11 +1,12 @@
-// The kernel's heap, over Boot::kernel_heap: the kernel's objects and lwIP's buffers. Segregated free lists for up to
-// kLargestClass bytes, runs of whole pages above. A slab stays with its size class for good; when no page is left for
-// another, smaller blocks are served from larger classes.
+// The kernel's heap, over Boot::kernel_heap: the kernel's objects and lwIP's buffers. Slabs of blocks of one size for
+// up to kLargestClass bytes, runs of whole pages above. A slab without a block in use gives its pages back, but for one
+// of each size; when no page is left for another, smaller blocks are served from the slabs of larger ones.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "guest/abi/abi.hpp"
 #include "guest/kernel/page_map.hpp"
@@ -37,18 +38,32 @@ class Heap {
     struct FreeBlock {
         FreeBlock* next;
     };
+    // The head of a slab, before its blocks.
+    struct Slab {
+        Slab* next;  // of the same class, with free blocks
+        Slab* previous;
+        FreeBlock* free;  // null: full, and in no list
+        std::uint32_t size_class;
+        std::uint32_t used;
+    };
+    static constexpr std::size_t kSlabHeader = 64;
+    static_assert(sizeof(Slab) <= kSlabHeader);
+
     static std::size_t class_of(std::size_t size);
-    bool add_slab(std::size_t size_class);
-    [[nodiscard]] std::size_t block_size(std::uint32_t note) const {
-        return (note & kLarge) != 0 ? (note & ~kLarge) * kPageSize : kClasses[note];
-    }
+    Slab* slab_with_room(std::size_t size_class);
+    Slab* add_slab(std::size_t size_class);
+    std::optional<std::size_t> allocate_pages(std::size_t count);
+    void release_slab(Slab& slab);
+    void link(Slab& slab);
+    void unlink(Slab& slab);
     [[nodiscard]] std::size_t page_of(const void* block) const;
 
     std::uint64_t base_ = 0;
-    std::uint32_t* notes_ = nullptr;  // for each page its size class, or kLarge and a count
+    std::uint32_t* notes_ = nullptr;  // for each page its place in its slab, or kLarge and a count
     PageMap map_;
-    std::size_t used_ = 0;  // in blocks that are allocated
-    std::array<FreeBlock*, kClasses.size()> free_{};
+    std::size_t used_ = 0;                            // in blocks that are allocated
+    std::array<Slab*, kClasses.size()> with_room_{};  // some blocks used, some free
+    std::array<Slab*, kClasses.size()> empty_{};      // kept, so that a lone block's coming and going stays cheap
 };
 
 Heap& heap();

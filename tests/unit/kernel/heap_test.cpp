@@ -105,6 +105,24 @@ TEST(Heap, ServesSmallBlocksFromLargeOnesWhenThePagesAreGone) {
     }
 }
 
+// A burst of one size leaves nothing behind: what it freed serves any other.
+TEST(Heap, FreedSlabsServeOtherSizes) {
+    Arena arena;
+    for (const std::size_t size : {1600U, 256U, 16U, 2048U, 96U}) {
+        std::vector<void*> blocks;
+        while (void* block = arena.heap.allocate(size)) {
+            blocks.push_back(block);
+        }
+        EXPECT_GT(blocks.size() * size, kSize / 4 * 3) << size;
+        for (void* block : blocks) {
+            arena.heap.free(block);
+        }
+        void* large = arena.heap.allocate(kSize / 8 * 7);
+        EXPECT_NE(large, nullptr) << size;
+        arena.heap.free(large);
+    }
+}
+
 TEST(HeapDeathTest, RefusesForeignBlocks) {
     Arena arena;
     int foreign = 0;
