@@ -12,10 +12,12 @@
 #define mem_clib_malloc understudy_allocate
 #define mem_clib_calloc understudy_allocate_cleared
 #define mem_clib_free understudy_free
+#define MEMP_NUM_SYS_TIMEOUT 8  // more than lwIP's own; these come from a fixed array (platform.cpp)
 #define LWIP_STATS 0
 #define LWIP_NETIF_HOSTNAME 0
 
 // --- Protocols ---
+#define IP_DEFAULT_TTL 64     // Linux's
 #define LWIP_IPV4 1
 #define LWIP_IPV6 0
 #define LWIP_ARP 1
@@ -62,7 +64,7 @@
 // 1.5 s; with 50 ms it is 300 ms, near Linux's 200 ms, for 20 stops a second while connections are open.
 #define TCP_TMR_INTERVAL 50
 #define LWIP_TCP_RTO_TIME 1000          // RFC 6298's initial value
-#define TCP_MSL 15000                   // TIME_WAIT of 30 s
+#define TCP_MSL 15000                   // TIME_WAIT of 30 s, unless the client comes back (time_wait.cpp)
 #define TCP_SYNMAXRTX 6
 #define MEMP_NUM_TCP_PCB 65535
 
@@ -76,6 +78,8 @@
 
 // Initial sequence numbers by RFC 6528, so that nobody off the path can guess them.
 #define LWIP_HOOK_TCP_ISN understudy_initial_sequence
+// A new connection need not wait for the end of an old one's TIME_WAIT.
+#define LWIP_HOOK_IP4_INPUT(packet, interface) understudy_packet_received(packet)
 
 #ifdef __cplusplus
 extern "C" {
@@ -89,6 +93,8 @@ void understudy_free(void* block);
 uint16_t understudy_checksum(const void* bytes, int size);
 uint32_t understudy_initial_sequence(const struct ip4_addr* local, uint16_t local_port, const struct ip4_addr* remote,
                                      uint16_t remote_port);
+struct pbuf;
+int understudy_packet_received(const struct pbuf* packet);
 #ifdef __cplusplus
 }
 #endif

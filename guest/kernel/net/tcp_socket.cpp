@@ -400,8 +400,7 @@ void TcpSocket::on_error(void* argument, err_t error) {
     } else {
         // A reset behind an orderly end of the peer's stream: what we send arrives nowhere.
         socket->error_ = socket->peer_closed_ && error == ERR_RST ? EPIPE : error_of(error);
-        socket->state_ = State::ended;
-        socket->received_.clear();
+        socket->state_ = State::ended;  // what had arrived before can still be read
     }
     socket->changed();
 }
@@ -496,7 +495,7 @@ Result TcpSocket::receive(Buffers& to, unsigned flags, Received& /*received*/) {
     if (error_ != 0 && error_ != EPIPE) {
         return failure(take_error());
     }
-    if (peer_closed_ || read_shut_ || state_ == State::ended || to.remaining() == 0) {
+    if (peer_closed_ || read_shut_ || state_ == State::ended) {
         return 0;
     }
     return failure(EAGAIN);

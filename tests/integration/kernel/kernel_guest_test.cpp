@@ -143,5 +143,18 @@ TEST(KernelGuestConsole, NamesUnsupportedCallsOnce) {
     EXPECT_EQ(guest.text, "understudy: system call 57 (fork) is not supported\n");
 }
 
+// The network outlives the end of the kernel's memory, and has all of it again afterwards.
+TEST(KernelGuestMemory, ExhaustionPasses) {
+    if (::access("/dev/kvm", R_OK | W_OK) != 0) {
+        GTEST_SKIP() << "/dev/kvm cannot be used here";
+    }
+    const Fixture fixture;
+    const Outcome guest = run(kCommand + " run --memory 32M --record " + fixture.log().string() + " --program " +
+                              kPrograms + "/counted/exhaustion 2>&1");
+    EXPECT_EQ(guest.status, 0) << guest.text;
+    const Outcome replay = run(kCommand + " replay --quiet " + fixture.log().string() + " 2>&1");
+    EXPECT_EQ(replay.status, 0) << replay.text;
+}
+
 }  // namespace
 }  // namespace understudy

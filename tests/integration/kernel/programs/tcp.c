@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -371,8 +372,70 @@ static void many_connections(void) {
     close(l);
 }
 
+// A connection between two ports that were connected a moment ago, and that the server closed first.
+static void coming_back(void) {
+    const int l = listener(5);
+    const int on = 1;
+    unsigned port = 0;
+    for (int round = 0; round < 3; ++round) {
+        const int client = socket(AF_INET, SOCK_STREAM, 0);
+        setsockopt(client, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+        struct sockaddr_in a = address(port);
+        CHECK_IS(bind(client, (const struct sockaddr*)&a, sizeof a), 0);
+        port = ntohs(local_of(client).sin_port);
+        a = local_of(l);
+        const struct timeval limit = {5, 0};
+        setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+        CHECK_IS(connect(client, (const struct sockaddr*)&a, sizeof a), 0);
+        const int server = accept(l, NULL, NULL);
+        char byte = 0;
+        CHECK_IS(write(client, "c", 1), 1);
+        CHECK_IS(read(server, &byte, 1), 1);
+        CHECK_IS(close(server), 0);
+        CHECK_IS(read(client, &byte, 1), 0);
+        CHECK_IS(close(client), 0);
+    }
+    close(l);
+}
+
+// A reset does not take away what arrived before it.
+static void reset_behind_data(void) {
+    struct pair p = connected();
+    char text[16];
+    const struct linger at_once = {1, 0};
+    CHECK_IS(setsockopt(p.client, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+    CHECK_IS(write(p.client, "request", 7), 7);
+    CHECK_IS(recv(p.server, text, 1, MSG_PEEK), 1);
+    close(p.client);
+    struct pollfd wait = {p.server, POLLRDHUP, 0};
+    CHECK_IS(poll(&wait, 1, 5000), 1);
+    CHECK_IS(wait.revents, POLLERR | POLLHUP | POLLRDHUP);
+    CHECK_IS(read(p.server, text, 3), 3);
+    CHECK_IS(read(p.server, text, sizeof text), 4);
+    CHECK_FAILS(read(p.server, text, sizeof text), ECONNRESET);
+    CHECK_IS(read(p.server, text, sizeof text), 0);
+    CHECK_FAILS(send(p.server, "x", 1, 0), EPIPE);
+    close(p.server);
+}
+
+// Asked for no bytes, read answers at once and recv waits for some.
+static void nothing_wanted(void) {
+    struct pair p = connected();
+    char byte = 0;
+    CHECK_IS(read(p.server, &byte, 0), 0);
+    CHECK_FAILS(recv(p.server, &byte, 0, MSG_DONTWAIT), EAGAIN);
+    CHECK_IS(write(p.client, "x", 1), 1);
+    CHECK_IS(recv(p.server, &byte, 0, 0), 0);
+    CHECK_IS(recv(p.server, &byte, 1, 0), 1);
+    close(p.client);
+    close(p.server);
+}
+
 int main(void) {
     signal(SIGPIPE, SIG_IGN);
+    coming_back();
+    reset_behind_data();
+    nothing_wanted();
     talking();
     ending();
     broken_pipe_signals();
