@@ -107,10 +107,10 @@ class Connection {
     void welcome(const Welcome& welcome);
     void refuse(std::string_view reason);
 
-    // Sends the state of the stop `base`. `memory` is read piece by piece while the connection drains; it must not
-    // change, and `keep_alive` is held, until `progress` reports all of it. Records sent meanwhile follow the state.
-    void send_state(LogBase base, std::span<const std::byte> memory, std::shared_ptr<const void> keep_alive,
-                    std::vector<std::byte> vcpu_state, std::function<void(const StateProgress&)> progress);
+    // Sends the state of the stop `base`. `memory` is read piece by piece while the connection drains, and destroyed on
+    // this thread when it was read whole or the connection closes. Records sent meanwhile follow the state.
+    void send_state(LogBase base, std::unique_ptr<StateSource> memory, std::vector<std::byte> vcpu_state,
+                    std::function<void(const StateProgress&)> progress);
     // Queues a record, the first being that of the stop behind `base`; returns its encoded size. flush() sends.
     Bytes send_record(const Record& record);
     // Outputs up to `stop` have left: told with the next frame or heartbeat.

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "common/error.hpp"
 #include "logging_channel/channel.hpp"
 #include "logging_channel/connection_impl.hpp"
 
@@ -17,6 +18,8 @@ using boost::system::error_code;
 
 // While a state is under way, this much of it waits to be written.
 constexpr std::size_t kStateAheadBytes = 1U << 20;
+// Of the state's encoder, each of which looks at a megabyte at the most: what else waits on this thread goes between.
+constexpr int kStateCallsPerTurn = 4;
 // A write buffer that grew beyond this is given back when it is empty.
 constexpr std::size_t kKeptBufferBytes = 4U << 20;
 constexpr std::size_t kMaxReasonBytes = 1000;
@@ -329,8 +332,7 @@ void Connection::Impl::send(const wire::Message& message) {
     append_frame(state_out_ && !message.has_state_chunk() ? behind_state_ : pending_, as_bytes(bytes));
 }
 
-void Connection::Impl::send_state(LogBase base, std::span<const std::byte> memory,
-                                  std::shared_ptr<const void> keep_alive, std::vector<std::byte> vcpu_state,
+void Connection::Impl::send_state(LogBase base, std::unique_ptr<StateSource> memory, std::vector<std::byte> vcpu_state,
                                   std::function<void(const StateProgress&)> progress) {
     if (!is_open()) {
         return;
@@ -341,7 +343,7 @@ void Connection::Impl::send_state(LogBase base, std::span<const std::byte> memor
     message.mutable_state_begin()->set_clock(base.clock.count());
     send(message);
     state_out_ = std::make_unique<OutgoingState>(OutgoingState{
-        StateEncoder(memory, std::move(vcpu_state), options_.compression), std::move(keep_alive), std::move(progress)});
+        StateEncoder(std::move(memory), std::move(vcpu_state), options_.compression), std::move(progress)});
     record_encoder_ = RecordEncoder(base);
     flush();
 }
@@ -355,10 +357,15 @@ void Connection::Impl::pump_state() {
     std::vector<std::byte> chunk;
     wire::Message message;
     bool more = true;
-    while (more && pending_.size() < kStateAheadBytes) {
+    for (int calls = 0; more && calls < kStateCallsPerTurn && pending_.size() < kStateAheadBytes; ++calls) {
         chunk.clear();
-        more = state_out_->encoder.next(chunk);
-        if (more) {
+        try {
+            more = state_out_->encoder.next(chunk);
+        } catch (const Error& error) {
+            pumping_ = false;
+            return fail(error.what());
+        }
+        if (!chunk.empty()) {
             message.set_state_chunk(chunk.data(), chunk.size());
             send(message);
         }
@@ -370,6 +377,9 @@ void Connection::Impl::pump_state() {
         state_out_.reset();
         pending_.insert(pending_.end(), behind_state_.begin(), behind_state_.end());
         behind_state_ = {};
+    }
+    if (more && pending_.empty()) {  // no write will end and bring this back
+        asio::post(socket_.get_executor(), [self = shared_from_this()] { self->flush(); });
     }
     if (progress) {
         progress(reached);
@@ -545,9 +555,9 @@ void Connection::refuse(std::string_view reason) {
     impl_->finish();
 }
 
-void Connection::send_state(LogBase base, std::span<const std::byte> memory, std::shared_ptr<const void> keep_alive,
-                            std::vector<std::byte> vcpu_state, std::function<void(const StateProgress&)> progress) {
-    impl_->send_state(base, memory, std::move(keep_alive), std::move(vcpu_state), std::move(progress));
+void Connection::send_state(LogBase base, std::unique_ptr<StateSource> memory, std::vector<std::byte> vcpu_state,
+                            std::function<void(const StateProgress&)> progress) {
+    impl_->send_state(base, std::move(memory), std::move(vcpu_state), std::move(progress));
 }
 
 Bytes Connection::send_record(const Record& record) {

@@ -41,8 +41,8 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     void finish();
     [[nodiscard]] bool is_open() const { return stage_ != Stage::closing && stage_ != Stage::closed; }
     [[nodiscard]] const std::string& peer_address() const { return peer_address_; }
-    void send_state(LogBase base, std::span<const std::byte> memory, std::shared_ptr<const void> keep_alive,
-                    std::vector<std::byte> vcpu_state, std::function<void(const StateProgress&)> progress);
+    void send_state(LogBase base, std::unique_ptr<StateSource> memory, std::vector<std::byte> vcpu_state,
+                    std::function<void(const StateProgress&)> progress);
     Bytes send_record(const Record& record);
     void set_released(StopNumber stop);
     void receive_state(std::span<std::byte> memory) { state_in_.emplace(memory); }
@@ -58,7 +58,6 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
 
     struct OutgoingState {
         StateEncoder encoder;
-        std::shared_ptr<const void> keep_alive;
         std::function<void(const StateProgress&)> progress;
     };
 

@@ -74,9 +74,12 @@ LogWriter::LogWriter(const std::filesystem::path& path, const LogHeader& header,
     : path_(path.string()), fd_(open_or_throw(path_, O_WRONLY | O_CREAT | O_TRUNC)), encoder_(header.base) {
     try {
         write_header(header);
-        StateEncoder state(memory, std::move(vcpu_state), compression);
+        StateEncoder state(std::make_unique<QuietMemory>(memory), std::move(vcpu_state), compression);
         std::vector<std::byte> chunk;
         while (state.next(chunk)) {
+            if (chunk.empty()) {
+                continue;
+            }
             append_little_endian(buffer_, static_cast<std::uint32_t>(chunk.size()));
             append_little_endian(buffer_, checksum(chunk));
             buffer_.insert(buffer_.end(), chunk.begin(), chunk.end());

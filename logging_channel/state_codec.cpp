@@ -17,6 +17,8 @@ namespace understudy::channel {
 
 namespace {
 
+constexpr std::size_t kWindowsPerCall = 4;
+
 void require(bool holds, const char* what) {
     if (!holds) {
         std::fprintf(stderr, "understudy: a state that cannot be transferred: %s\n", what);
@@ -61,27 +63,54 @@ std::span<const std::byte> as_bytes(const std::string& text) {
 
 }  // namespace
 
-StateEncoder::StateEncoder(std::span<const std::byte> memory, std::vector<std::byte> vcpu_state, int compression)
-    : memory_(memory), vcpu_state_(std::move(vcpu_state)), compression_(compression), digest_(memory.size()) {
-    require(memory.size() % kPageBytes == 0 && memory.size() <= kMaxMemoryBytes, "memory is not whole pages");
+void QuietMemory::read(std::size_t offset, std::span<std::byte> into) {
+    std::memcpy(into.data(), memory_.subspan(offset, into.size()).data(), into.size());
+}
+
+StateEncoder::StateEncoder(std::unique_ptr<StateSource> memory, std::vector<std::byte> vcpu_state, int compression)
+    : memory_(std::move(memory)),
+      pages_(memory_->size().value / kPageBytes),
+      vcpu_state_(std::move(vcpu_state)),
+      compression_(compression),
+      digest_(memory_->size().value) {
+    require(memory_->size().value % kPageBytes == 0 && memory_->size().value <= kMaxMemoryBytes,
+            "memory is not whole pages");
     require(vcpu_state_.size() <= kMaxVcpuStateBytes, "too large a vCPU state");
 }
 
+// The pages from page_ on.
+void StateEncoder::load_window() {
+    window_at_ = page_;
+    window_.resize(std::min(kPagesPerChunk, pages_ - page_) * kPageBytes);
+    memory_->read(page_ * kPageBytes, window_);
+}
+
+// False: no page is left.
 bool StateEncoder::next_run(std::vector<std::byte>& out) {
-    const std::size_t end = memory_.size() / kPageBytes;
-    const auto zero = [&](std::size_t page) { return is_zero(memory_.subspan(page * kPageBytes, kPageBytes)); };
-    while (page_ < end && zero(page_)) {
-        ++page_;
-    }
-    if (page_ == end) {
-        return false;
+    const auto window_end = [&] { return window_at_ + window_.size() / kPageBytes; };
+    const auto zero = [&](std::size_t page) {
+        return is_zero(std::span(window_).subspan((page - window_at_) * kPageBytes, kPageBytes));
+    };
+    for (std::size_t windows = 0; windows < kWindowsPerCall; ++windows) {
+        while (page_ < window_end() && zero(page_)) {
+            ++page_;
+        }
+        if (page_ < window_end()) {
+            break;
+        }
+        if (page_ == pages_) {
+            return false;
+        }
+        load_window();
     }
     const std::size_t first = page_;
-    const std::size_t limit = std::min(end, first + kPagesPerChunk);
-    while (page_ < limit && !zero(page_)) {
+    while (page_ < window_end() && !zero(page_)) {
         ++page_;
     }
-    const auto pages = memory_.subspan(first * kPageBytes, (page_ - first) * kPageBytes);
+    if (page_ == first) {
+        return true;  // enough looked at for now
+    }
+    const auto pages = std::span(window_).subspan((first - window_at_) * kPageBytes, (page_ - first) * kPageBytes);
     digest_ = digest_of_run(first, pages, digest_);
     pages_sent_ += page_ - first;
 
@@ -121,7 +150,7 @@ bool StateEncoder::next(std::vector<std::byte>& out) {
 }
 
 StateProgress StateEncoder::progress() const {
-    return {{page_ * kPageBytes}, {memory_.size()}};
+    return {{page_ * kPageBytes}, memory_->size()};
 }
 
 std::string_view describe(StateFault fault) {

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -28,22 +29,49 @@ struct StateProgress {
     Bytes total;
 };
 
+// Where the encoder takes guest memory from.
+class StateSource {
+  public:
+    virtual ~StateSource() = default;
+    // Whole pages.
+    [[nodiscard]] virtual Bytes size() const = 0;
+    // Copies what memory held, from `offset` on, when the state was taken. Each byte is read once, from front to back.
+    // Throws understudy::Error when it cannot be had; the transfer is over then.
+    virtual void read(std::size_t offset, std::span<std::byte> into) = 0;
+};
+
+// Memory that stays as it is until the last chunk was taken.
+class QuietMemory final : public StateSource {
+  public:
+    explicit QuietMemory(std::span<const std::byte> memory) : memory_(memory) {}
+    [[nodiscard]] Bytes size() const override { return {memory_.size()}; }
+    void read(std::size_t offset, std::span<std::byte> into) override;
+
+  private:
+    std::span<const std::byte> memory_;
+};
+
 class StateEncoder {
   public:
-    // `memory`, whole pages, must stay valid and unchanged until the last chunk was taken. `compression` is a zstd
-    // level; 0 leaves pages as they are. Aborts on a memory or vCPU state beyond the bounds above.
-    StateEncoder(std::span<const std::byte> memory, std::vector<std::byte> vcpu_state, int compression = 0);
+    // `compression` is a zstd level; 0 leaves pages as they are. Aborts on a memory or vCPU state beyond the bounds
+    // above.
+    StateEncoder(std::unique_ptr<StateSource> memory, std::vector<std::byte> vcpu_state, int compression = 0);
 
-    // Appends the next chunk to `out`. False: the end chunk was given before, there is none left.
+    // Appends the next chunk to `out`; or nothing, when the memory it looked at was zero: it looks at a megabyte
+    // at the most. False: the end chunk was given before, there is none left.
     bool next(std::vector<std::byte>& out);
     [[nodiscard]] StateProgress progress() const;
 
   private:
     enum class Stage { pages, vcpu, end, over };
 
+    void load_window();
     bool next_run(std::vector<std::byte>& out);
 
-    std::span<const std::byte> memory_;
+    std::unique_ptr<StateSource> memory_;
+    std::size_t pages_;              // of all
+    std::vector<std::byte> window_;  // the pages that are looked at just now
+    std::size_t window_at_ = 0;      // its first page
     std::vector<std::byte> vcpu_state_;
     int compression_;
     Stage stage_ = Stage::pages;

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <optional>
 #include <span>
-#include <stop_token>
+#include <thread>
 #include <type_traits>
 
 #include "common/error.hpp"
@@ -21,13 +21,13 @@ struct GuestAddress {
     [[nodiscard]] constexpr GuestAddress operator+(std::uint64_t offset) const { return {value + offset}; }
 };
 
-// Owns the mapping; populated at construction, because a first touch by the guest costs an exit of its own. Not
-// thread-safe: touched by the vCPU's thread at stops only.
+// Owns the mapping; populated, because a first touch by the guest costs an exit of its own. Not thread-safe: touched by
+// the vCPU's thread at stops only.
 class GuestMemory {
   public:
-    // Throws understudy::Error when the host has not that much memory. It takes its time, seconds for a GiB where the
-    // host is short of memory itself; `stop` ends it early, with memory that is whole but in part not populated.
-    explicit GuestMemory(Bytes size, const std::stop_token& stop = {});
+    enum class Population { at_once, later };
+    // Throws understudy::Error when the host has not that much memory.
+    explicit GuestMemory(Bytes size, Population population = Population::at_once);
     ~GuestMemory();
     GuestMemory(const GuestMemory&) = delete;
     GuestMemory& operator=(const GuestMemory&) = delete;
@@ -35,6 +35,11 @@ class GuestMemory {
     [[nodiscard]] Bytes size() const { return {bytes_.size()}; }
     [[nodiscard]] std::span<std::byte> all() { return bytes_; }
     [[nodiscard]] std::span<const std::byte> all() const { return bytes_; }
+
+    // Zero all of it; where nothing was touched this costs nothing.
+    void clear();
+    // Populates on a thread of its own, while memory is in use already; done or given up when this object ends.
+    void populate_in_background();
 
     // Nothing when any byte of the range lies outside.
     [[nodiscard]] std::optional<std::span<std::byte>> range(GuestAddress at, std::uint64_t size);
@@ -61,6 +66,7 @@ class GuestMemory {
     std::byte* checked(GuestAddress address, std::size_t size);
 
     std::span<std::byte> bytes_;
+    std::jthread populating_;
 };
 
 }  // namespace understudy::machine

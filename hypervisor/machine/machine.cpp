@@ -63,7 +63,7 @@ Machine::Machine(const LoadedVm& vm, const EngineFactory& make_engine)
       engine_(make_engine(memory_.all(), write_boot_image(vm, memory_))) {}
 
 Machine::Machine(Bytes memory, const EngineFactory& make_engine)
-    : memory_(memory),
+    : memory_(memory, GuestMemory::Population::later),
       rewriter_(memory_),
       engine_(make_engine(memory_.all(), write_platform(memory_, {abi::kKernelBase}))) {}
 
@@ -305,9 +305,9 @@ std::uint64_t Machine::memory_digest() {
 }
 
 std::span<std::byte> Machine::blank_memory() {
-    const auto memory = memory_.all();
-    std::fill(memory.begin(), memory.end(), std::byte{0});
-    return memory;
+    memory_.clear();
+    memory_.populate_in_background();
+    return memory_.all();
 }
 
 std::vector<std::byte> Machine::save_vcpu() {

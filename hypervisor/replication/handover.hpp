@@ -11,16 +11,16 @@
 #include <vector>
 
 #include "common/execution.hpp"
-#include "hypervisor/machine/guest_memory.hpp"
+#include "hypervisor/machine/memory_snapshot.hpp"
 #include "hypervisor/replication/replayer.hpp"
 #include "logging_channel/record_codec.hpp"
 
 namespace understudy::replication {
 
-// A guest's whole state at a stop, copied, so that the guest runs on while it is sent.
+// A guest's whole state at a stop; the guest runs on while it is sent.
 struct Snapshot {
     channel::LogBase base;
-    std::shared_ptr<const machine::GuestMemory> memory;
+    std::unique_ptr<machine::MemorySnapshot> memory;
     std::vector<std::byte> vcpu_state;
 };
 

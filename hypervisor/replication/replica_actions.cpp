@@ -1,7 +1,3 @@
-#include <boost/asio/post.hpp>
-#include <exception>
-#include <stop_token>
-
 #include "hypervisor/replication/replica_driver.hpp"
 
 namespace understudy::replication {
@@ -48,33 +44,9 @@ void ReplicaDriver::begin_transfer(const ReplicaId& candidate, Generation genera
     candidates_.erase(candidate);
     peer_->welcome({config_.id, generation, machine_->memory().size(), {}});
     attend_backup();
-    make_snapshot_room(candidate);
-}
-
-// The guest and the I/O go on meanwhile: it may take seconds.
-void ReplicaDriver::make_snapshot_room(const ReplicaId& peer) {
-    const Bytes size = machine_->memory().size();
-    snapshot_room_ = std::jthread([this, peer, size](const std::stop_token& stop) {
-        std::shared_ptr<machine::GuestMemory> room;
-        std::string why;
-        try {
-            room = std::make_shared<machine::GuestMemory>(size, stop);
-        } catch (const std::exception& failure) {
-            why = fmt::format("no memory for a copy of the guest: {}", failure.what());
-        }
-        boost::asio::post(io_, [this, peer, why, room] {
-            if (!peer_ || core_.roles().peer() != peer) {
-                return;
-            }
-            if (!room) {
-                core_.peer_lost(why);
-                return;
-            }
-            live_sink_.request_snapshot(room);
-            queue_.poke();
-            machine_->kick();
-        });
-    });
+    live_sink_.request_snapshot();
+    queue_.poke();
+    machine_->kick();
 }
 
 void ReplicaDriver::refuse(const ReplicaId& candidate, const std::string& why) {

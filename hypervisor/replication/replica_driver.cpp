@@ -56,7 +56,6 @@ ReplicaDriver::ReplicaDriver(const ReplicaConfig& config, VmId vm, std::unique_p
 }
 
 ReplicaDriver::~ReplicaDriver() {
-    snapshot_room_ = {};
     end_vcpu();
 }
 

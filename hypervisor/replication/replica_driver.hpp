@@ -90,7 +90,6 @@ class ReplicaDriver final : private ReplicaWorld {
     // The peer.
     void candidate(std::unique_ptr<channel::Connection> connection, const channel::Hello& hello);
     void attend_backup();
-    void make_snapshot_room(const ReplicaId& peer);
     void attend_primary();
     void records_from_primary(std::vector<channel::ReceivedRecord> records);
     void state_from_primary(channel::LogBase base, const std::vector<std::byte>& vcpu_state);
@@ -121,7 +120,6 @@ class ReplicaDriver final : private ReplicaWorld {
     std::unique_ptr<channel::Connection> retired_;  // closed from within one of its own handlers
 
     ReplicaCore core_;
-    std::jthread snapshot_room_;  // makes room for a copy of the guest
 
     // The vCPU's thread.
     Outbox outbox_;

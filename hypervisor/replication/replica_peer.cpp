@@ -5,6 +5,19 @@
 #include "hypervisor/replication/replica_driver.hpp"
 
 namespace understudy::replication {
+namespace {
+
+class SnapshotSource final : public channel::StateSource {
+  public:
+    explicit SnapshotSource(std::unique_ptr<machine::MemorySnapshot> snapshot) : snapshot_(std::move(snapshot)) {}
+    [[nodiscard]] Bytes size() const override { return snapshot_->size(); }
+    void read(std::size_t offset, std::span<std::byte> into) override { snapshot_->read(offset, into); }
+
+  private:
+    std::unique_ptr<machine::MemorySnapshot> snapshot_;
+};
+
+}  // namespace
 
 void ReplicaDriver::drain() {
     for (Handover& item : outbox_.take()) {
@@ -18,8 +31,8 @@ void ReplicaDriver::take(Snapshot& snapshot) {
     if (!core_.snapshot_taken(snapshot.base.stop)) {
         return;
     }
-    peer_->send_state(snapshot.base, snapshot.memory->all(), snapshot.memory, std::move(snapshot.vcpu_state),
-                      [this](const channel::StateProgress& progress) {
+    peer_->send_state(snapshot.base, std::make_unique<SnapshotSource>(std::move(snapshot.memory)),
+                      std::move(snapshot.vcpu_state), [this](const channel::StateProgress& progress) {
                           if (config_.observer.on_transfer) {
                               config_.observer.on_transfer(progress.done, progress.total);
                           }

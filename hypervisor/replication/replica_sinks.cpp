@@ -1,8 +1,5 @@
 #include "hypervisor/replication/replica_sinks.hpp"
 
-#include <algorithm>
-#include <utility>
-
 namespace understudy::replication {
 
 void LiveSink::mark(const Record& mark, std::vector<Output> outputs) {
@@ -20,22 +17,9 @@ void LiveSink::accept(const Record& record, std::vector<Output> outputs) {
     outbox_.put(std::move(recorded));
 }
 
-void LiveSink::request_snapshot(std::shared_ptr<machine::GuestMemory> room) {
-    const std::lock_guard lock(mutex_);
-    room_ = std::move(room);
-    snapshot_requested_ = true;
-}
-
 void LiveSink::settled(machine::Machine& machine) {
     if (snapshot_requested_.exchange(false)) {
-        const auto room = [this] {
-            const std::lock_guard lock(mutex_);
-            return std::exchange(room_, nullptr);
-        }();
-        if (room) {
-            std::ranges::copy(machine.memory().all(), room->all().begin());
-            outbox_.put(Snapshot{position_, room, machine.save_vcpu()});
-        }
+        outbox_.put(Snapshot{position_, machine::take_snapshot(machine.memory().all()), machine.save_vcpu()});
     }
     brake_.wait();
 }

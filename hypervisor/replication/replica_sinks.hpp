@@ -3,8 +3,6 @@
 #pragma once
 
 #include <atomic>
-#include <memory>
-#include <mutex>
 
 #include "hypervisor/replication/handover.hpp"
 #include "hypervisor/replication/source_sink.hpp"
@@ -20,15 +18,12 @@ class LiveSink final : public Sink {
     void accept(const Record& record, std::vector<Output> outputs) override;
     void settled(machine::Machine& machine) override;
 
-    // I/O thread: copy the guest at its next stop, to here. The memory is there already, so that the guest stands still
-    // for no longer than the copying takes.
-    void request_snapshot(std::shared_ptr<machine::GuestMemory> room);
+    // I/O thread: take the guest's state at its next stop.
+    void request_snapshot() { snapshot_requested_ = true; }
 
   private:
     Outbox& outbox_;
     Brake& brake_;
-    std::mutex mutex_;
-    std::shared_ptr<machine::GuestMemory> room_;  // for a snapshot
     std::atomic<bool> snapshot_requested_{false};
     bool marked_ = false;
     channel::LogBase position_;  // of the last record

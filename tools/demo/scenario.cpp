@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "tools/vm_description.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -16,8 +17,7 @@ using namespace std::chrono_literals;
 
 constexpr std::uint16_t kGuestPort = 6379;
 constexpr const char* kVm = "kv";
-constexpr const char* kDigestInterval = "1000";  // milliseconds; of all guest memory, compared by the backup
-constexpr unsigned kMaxAttempts = 5;             // to have the guest protected
+constexpr unsigned kMaxAttempts = 5;  // to have the guest protected
 
 // What each step may take on a loaded machine; none of them is a measurement.
 constexpr auto kStartTime = 20s;
@@ -27,6 +27,13 @@ constexpr auto kVerificationTime = 60s;
 
 double milliseconds(std::chrono::nanoseconds duration) {
     return std::chrono::duration<double, std::milli>(duration).count();
+}
+
+// All of guest memory is compared once a second where that takes milliseconds, and in proportion more seldom where a
+// larger guest would be seen to pause for it. In milliseconds, as an argument.
+std::string digest_interval(const std::string& memory) {
+    constexpr Bytes kASecondsWorth = 64_MiB;
+    return std::to_string(std::max<std::uint64_t>(1, parse_size(memory).value / kASecondsWorth.value) * 1000);
 }
 
 void add(const Findings& findings, Round& round) {
@@ -88,7 +95,7 @@ void Scenario::start_primary() {
                                                   "--suspicion",
                                                   std::to_string(options_.suspicion_ms),
                                                   "--digest-interval",
-                                                  kDigestInterval,
+                                                  digest_interval(options_.memory),
                                                   "--json",
                                                   "--",
                                                   "--port",
@@ -110,7 +117,7 @@ void Scenario::start_backup() {
         stage_, next_host(),
         command({"backup", "--name", kVm, "--primary", address, "--listen", "127.0.0.1:0", "--arbiter", arbiters_.url,
                  "--network", gateway_.endpoint, "--suspicion", std::to_string(options_.suspicion_ms),
-                 "--digest-interval", kDigestInterval, "--json"}));
+                 "--digest-interval", digest_interval(options_.memory), "--json"}));
 }
 
 bool Scenario::protected_now() const {

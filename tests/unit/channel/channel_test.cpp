@@ -87,7 +87,7 @@ class Channel : public ::testing::Test {
         listen(options);
         ASSERT_FALSE(try_to_join(hello(), listener_->port()));
         start_both();
-        primary_->send_state(base_, memory_, nullptr, testing::bytes_of("vcpu"),
+        primary_->send_state(base_, std::make_unique<QuietMemory>(memory_), testing::bytes_of("vcpu"),
                              [&](const StateProgress& p) { sent_ = p; });
         ASSERT_TRUE(run_until([&] { return state_.has_value(); }));
     }
@@ -237,7 +237,7 @@ TEST_F(Channel, RecordsSentDuringTheTransferFollowTheState) {
     ASSERT_FALSE(try_to_join(hello(), listener_->port()));
     start_both();
     memory_ = testing::Sampler(7).noise(kMemory);
-    primary_->send_state(base_, memory_, nullptr, {}, nullptr);
+    primary_->send_state(base_, std::make_unique<QuietMemory>(memory_), {}, nullptr);
     testing::Sampler sampler(8, 100);
     std::vector<Record> sent;
     for (int i = 0; i < 500; ++i) {
@@ -262,7 +262,7 @@ TEST_F(Channel, ABackupIsHeardBeforeItCanReceive) {
     start_primary_alone();
     backup_->keep_alive();
     EXPECT_TRUE(run_until([&] { return heard_by_primary_ >= 3; }));
-    primary_->send_state(base_, memory_, nullptr, testing::bytes_of("vcpu"), {});
+    primary_->send_state(base_, std::make_unique<QuietMemory>(memory_), testing::bytes_of("vcpu"), {});
     EXPECT_TRUE(run_until([&] { return heard_by_primary_ >= 6; }));
     receive_at_backup();
     EXPECT_TRUE(run_until([&] { return state_.has_value(); })) << "what came early has waited";
@@ -392,22 +392,33 @@ TEST_F(Channel, ManySilentConnectionsDoNotPileUp) {
     EXPECT_FALSE(try_to_join(hello(), listener_->port()));
 }
 
+class Watched final : public StateSource {
+  public:
+    Watched(std::span<const std::byte> memory, bool& destroyed) : memory_(memory), destroyed_(destroyed) {}
+    ~Watched() override { destroyed_ = true; }
+    [[nodiscard]] Bytes size() const override { return memory_.size(); }
+    void read(std::size_t offset, std::span<std::byte> into) override { memory_.read(offset, into); }
+
+  private:
+    QuietMemory memory_;
+    bool& destroyed_;
+};
+
 TEST_F(Channel, ACutWithinTheStateIsNoState) {
     listen();
     ASSERT_FALSE(try_to_join(hello(), listener_->port()));
     start_both();
     memory_ = testing::Sampler(12).noise(kMemory);
-    auto keep_alive = std::make_shared<int>(1);
-    const std::weak_ptr<int> still_used = keep_alive;
+    bool destroyed = false;
     // The last progress before all of it is queued: half of it is on its way.
-    primary_->send_state(base_, memory_, std::move(keep_alive), {}, [&](const StateProgress& p) {
+    primary_->send_state(base_, std::make_unique<Watched>(memory_, destroyed), {}, [&](const StateProgress& p) {
         if (p.done > Bytes{0} && primary_) {
             primary_->close();
         }
     });
     ASSERT_TRUE(run_until([&] { return !backup_closed_.empty(); }));
     EXPECT_FALSE(state_);
-    EXPECT_TRUE(still_used.expired());
+    EXPECT_TRUE(destroyed);
 }
 
 TEST_F(Channel, ADeadPeerIsNoticedOnBothSides) {

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <stop_token>
 #include <string>
 
 namespace understudy::machine {
@@ -27,13 +26,29 @@ TEST(GuestMemory, moreThanTheHostHasIsRefusedInsteadOfTaken) {
     EXPECT_THAT(message, testing::HasSubstr("--memory"));
 }
 
-TEST(GuestMemory, thatNobodyWantsAnyMoreIsWholeAllTheSame) {
-    std::stop_source stop;
-    stop.request_stop();
-    GuestMemory memory({10 << 20}, stop.get_token());
-    memory.all().back() = std::byte{7};
-    EXPECT_EQ(memory.all().back(), std::byte{7});
-    EXPECT_EQ(memory.all().front(), std::byte{0});
+TEST(GuestMemory, isPopulatedInTheBackgroundWithoutAChange) {
+    GuestMemory memory({32 << 20}, GuestMemory::Population::later);
+    const auto value_at = [](std::size_t at) { return static_cast<std::byte>(at >> 10U); };
+    memory.populate_in_background();
+    for (std::size_t at = 0; at < memory.all().size(); at += 512) {
+        memory.all()[at] = value_at(at);
+    }
+    for (std::size_t at = 0; at < memory.all().size(); at += 512) {
+        ASSERT_EQ(memory.all()[at], value_at(at)) << at;
+    }
+}
+
+// A replica that ends soon after it began.
+TEST(GuestMemory, needNotBePopulatedToEnd) {
+    GuestMemory memory({std::uint64_t{1} << 30}, GuestMemory::Population::later);
+    memory.populate_in_background();
+}
+
+TEST(GuestMemory, isZeroAgainAfterClearing) {
+    GuestMemory memory({8 << 20});
+    std::ranges::fill(memory.all(), std::byte{7});
+    memory.clear();
+    EXPECT_TRUE(std::ranges::all_of(memory.all(), [](std::byte b) { return b == std::byte{0}; }));
 }
 
 }  // namespace
