@@ -41,7 +41,7 @@ Result Descriptors::add(FileReference<> file, bool close_on_exec, int lowest) {
     while (fd < size_ && slots_[fd].file) {
         ++fd;
     }
-    if (fd >= kLimit) {
+    if (fd >= limit_) {
         return failure(EMFILE);
     }
     if (!grow(fd + 1)) {
@@ -55,7 +55,7 @@ Result Descriptors::add(FileReference<> file, bool close_on_exec, int lowest) {
 }
 
 Result Descriptors::replace(int fd, FileReference<> file, bool close_on_exec) {
-    if (fd < 0 || static_cast<std::size_t>(fd) >= kLimit) {
+    if (fd < 0 || static_cast<std::size_t>(fd) >= limit_) {
         return failure(EBADF);
     }
     if (!grow(static_cast<std::size_t>(fd) + 1)) {

@@ -28,6 +28,9 @@ class Descriptors {
     [[nodiscard]] bool close_on_exec(int fd) const { return slots_[fd].close_on_exec; }
     void set_close_on_exec(int fd, bool value) { slots_[fd].close_on_exec = value; }
     [[nodiscard]] std::size_t size() const { return size_; }
+    // RLIMIT_NOFILE: no new descriptor is this or higher; at most kLimit.
+    [[nodiscard]] std::size_t limit() const { return limit_; }
+    void set_limit(std::size_t limit) { limit_ = limit; }
 
   private:
     struct Slot {
@@ -38,6 +41,7 @@ class Descriptors {
 
     Slot* slots_ = nullptr;
     std::size_t size_ = 0;
+    std::size_t limit_ = kLimit;
     std::size_t lowest_free_ = 0;  // no free descriptor lies below
 };
 

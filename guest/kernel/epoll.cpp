@@ -125,6 +125,9 @@ Result Epoll::modify(int fd, const File& file, const epoll_event& event) {
     if (interest == nullptr) {
         return failure(ENOENT);
     }
+    if (((interest->events | event.events) & kEpollExclusive) != 0 && interest->events != 0) {
+        return failure(EINVAL);  // exclusive once, exclusive for good
+    }
     // EPOLLERR and EPOLLHUP count as asked for, so that a set without other bits is not taken for disarmed.
     interest->events = event.events | kEpollAlways;
     interest->data = event.data;

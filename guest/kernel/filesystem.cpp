@@ -2,6 +2,7 @@
 #include "guest/kernel/filesystem.hpp"
 
 #include <asm/ioctls.h>
+#include <asm/statfs.h>
 #include <linux/fcntl.h>
 #include <linux/fs.h>
 #include <linux/stat.h>
@@ -214,6 +215,14 @@ Result check_path(std::string_view path) {
     return path.size() >= kPathLimit ? failure(ENAMETOOLONG) : Result(0);
 }
 
+// The directory that a file is, or null.
+const Archive::Node* directory_of(const File& file) {
+    struct stat status {};
+    file.describe(status);
+    // Only archive files are directories.
+    return (status.st_mode & kFileTypeMask) == kDirectory ? &static_cast<const ArchiveFile&>(file).node() : nullptr;
+}
+
 struct Place {
     Result outcome;
     const Archive::Node* node = nullptr;
@@ -230,12 +239,10 @@ Place resolve(int directory, std::string_view path, bool follow) {
         if (file == nullptr) {
             return {failure(EBADF)};
         }
-        struct stat status {};
-        file->describe(status);
-        if ((status.st_mode & kFileTypeMask) != kDirectory) {
+        start = directory_of(*file);
+        if (start == nullptr) {
             return {failure(ENOTDIR)};
         }
-        start = &static_cast<const ArchiveFile*>(file)->node();  // only archive files are directories
     }
     const Archive::Answer answer = root.find(*start, path, follow);
     return {answer.node == nullptr ? failure(error_of(answer.outcome)) : Result(0), answer.node};
@@ -248,26 +255,6 @@ Result describe_descriptor(int fd, struct stat& status) {
     }
     file->describe(status);
     return 0;
-}
-
-Result describe_path(int directory, const char* user_path, unsigned flags, struct stat& status) {
-    const std::string_view path = user_string(user_path);
-    if ((flags & AT_EMPTY_PATH) != 0 && path.data() != nullptr && path.empty() && directory != AT_FDCWD) {
-        return describe_descriptor(directory, status);
-    }
-    if (const auto device = device_at(path)) {
-        const FileReference<> file = open_device(*device, O_RDWR);
-        if (!file) {
-            return failure(ENOMEM);
-        }
-        file->describe(status);
-        return 0;
-    }
-    const Place place = resolve(directory, path, (flags & AT_SYMLINK_NOFOLLOW) == 0);
-    if (!place.outcome.failed()) {
-        describe_node(*place.node, status);
-    }
-    return place.outcome;
 }
 
 // Hands a description to the program if making it succeeded.
@@ -310,6 +297,41 @@ void initialize_filesystem() {
     }
 }
 
+Result describe_path(int directory, std::string_view path, unsigned flags, struct stat& status) {
+    if ((flags & AT_EMPTY_PATH) != 0 && path.data() != nullptr && path.empty() && directory != AT_FDCWD) {
+        return describe_descriptor(directory, status);
+    }
+    if (const auto device = device_at(path)) {
+        const FileReference<> file = open_device(*device, O_RDWR);
+        if (!file) {
+            return failure(ENOMEM);
+        }
+        file->describe(status);
+        return 0;
+    }
+    const Place place = resolve(directory, path, (flags & AT_SYMLINK_NOFOLLOW) == 0);
+    if (!place.outcome.failed()) {
+        describe_node(*place.node, status);
+    }
+    return place.outcome;
+}
+
+Result check_parent(int directory, std::string_view path) {
+    if (const Result checked = check_path(path); checked.failed()) {
+        return checked;
+    }
+    while (path.size() > 1 && path.back() == '/') {
+        path.remove_suffix(1);
+    }
+    const std::size_t slash = path.rfind('/');
+    const bool here = slash == std::string_view::npos;
+    const Place parent = resolve(directory, here ? "." : path.substr(0, slash + 1), true);
+    return path.empty()                                    ? failure(ENOENT)
+           : parent.outcome.failed()                       ? parent.outcome
+           : parent.node->type != Archive::Type::directory ? failure(ENOTDIR)
+                                                           : Result(0);
+}
+
 Result sys_openat(int directory, const char* user_path, unsigned flags, unsigned /*mode*/) {
     const std::string_view path = user_string(user_path);
     const bool writing = (flags & O_ACCMODE) != O_RDONLY;
@@ -323,7 +345,11 @@ Result sys_openat(int directory, const char* user_path, unsigned flags, unsigned
     }
     const Place place = resolve(directory, path, (flags & O_NOFOLLOW) == 0);
     if (place.outcome.failed()) {
-        return place.outcome.is_error(ENOENT) && (flags & O_CREAT) != 0 ? failure(EROFS) : place.outcome;
+        if (!place.outcome.is_error(ENOENT) || (flags & O_CREAT) == 0) {
+            return place.outcome;
+        }
+        const Result parent = check_parent(directory, path);
+        return parent.failed() ? parent : failure(EROFS);
     }
     if ((flags & O_CREAT) != 0 && (flags & O_EXCL) != 0) {
         return failure(EEXIST);
@@ -351,7 +377,8 @@ Result sys_creat(const char* path, unsigned mode) {
 }
 
 Result sys_newfstatat(int directory, const char* path, struct stat* status, unsigned flags) {
-    return answer_stat(status, [&](struct stat& out) { return describe_path(directory, path, flags, out); });
+    return answer_stat(status,
+                       [&](struct stat& out) { return describe_path(directory, user_string(path), flags, out); });
 }
 Result sys_stat(const char* path, struct stat* status) {
     return sys_newfstatat(AT_FDCWD, path, status, 0);
@@ -365,7 +392,7 @@ Result sys_fstat(int fd, struct stat* status) {
 
 Result sys_statx(int directory, const char* path, unsigned flags, unsigned /*mask*/, struct statx* user_status) {
     struct stat status {};
-    const Result result = describe_path(directory, path, flags, status);
+    const Result result = describe_path(directory, user_string(path), flags, status);
     if (result.failed()) {
         return result;
     }
@@ -397,7 +424,7 @@ Result sys_faccessat(int directory, const char* user_path, unsigned mode) {
         return failure(EINVAL);
     }
     struct stat status {};
-    const Result result = describe_path(directory, user_path, 0, status);
+    const Result result = describe_path(directory, user_string(user_path), 0, status);
     if (result.failed()) {
         return result;
     }
@@ -478,18 +505,51 @@ Result sys_chdir(const char* path) {
     return 0;
 }
 
+namespace {
+
+Result answer_statfs(struct statfs* user_status) {
+    if (!accessible(user_status)) {
+        return failure(EFAULT);
+    }
+    constexpr std::int64_t kReadOnlyArchive = 0x73717368;  // as squashfs, the file system most like it
+    constexpr std::int64_t kFlags = 1 | 0x20;              // ST_RDONLY, ST_VALID
+    struct statfs answer {};
+    answer.f_type = kReadOnlyArchive;
+    answer.f_bsize = answer.f_frsize = 4096;
+    answer.f_blocks = (boot().root_archive.size + 4095) / 4096;
+    answer.f_namelen = 255;
+    answer.f_flags = kFlags;
+    *user_status = answer;
+    return 0;
+}
+
+}  // namespace
+
+Result sys_statfs(const char* path, struct statfs* user_status) {
+    struct stat status {};
+    const Result found = describe_path(AT_FDCWD, user_string(path), 0, status);
+    return found.failed() ? found : answer_statfs(user_status);
+}
+Result sys_fstatfs(int fd, struct statfs* user_status) {
+    return descriptors().find(fd) == nullptr ? failure(EBADF) : answer_statfs(user_status);
+}
+
+Result sys_fchdir(int fd) {
+    File* file = descriptors().find(fd);
+    if (file == nullptr) {
+        return failure(EBADF);
+    }
+    const Archive::Node* node = directory_of(*file);
+    if (node == nullptr) {
+        return failure(ENOTDIR);
+    }
+    working_directory = node;
+    return 0;
+}
+
 Result sys_umask(unsigned mask) {
     static unsigned current = 022;  // of no consequence: nothing can be made
     return std::exchange(current, mask & 0777);
-}
-
-// Whatever would change the read-only file system.
-Result sys_change_path(const char* path) {
-    const Result checked = check_path(user_string(path));
-    return checked.failed() ? checked : failure(EROFS);
-}
-Result sys_change_path_at(int /*directory*/, const char* path) {
-    return sys_change_path(path);
 }
 
 }  // namespace understudy::kernel

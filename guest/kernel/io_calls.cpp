@@ -8,6 +8,7 @@
 
 #include "guest/kernel/blocking.hpp"
 #include "guest/kernel/descriptors.hpp"
+#include "guest/kernel/linux.hpp"
 #include "guest/kernel/system_calls.hpp"
 #include "guest/kernel/user.hpp"
 
@@ -228,7 +229,7 @@ Result sys_fcntl(int fd, unsigned command, std::uint64_t argument) {
     switch (command) {
         case F_DUPFD:
         case F_DUPFD_CLOEXEC:
-            if (argument >= Descriptors::kLimit) {
+            if (argument >= descriptors().limit()) {
                 return failure(EINVAL);
             }
             return descriptors().add(std::move(file), command == F_DUPFD_CLOEXEC, static_cast<int>(argument));
@@ -246,6 +247,14 @@ Result sys_fcntl(int fd, unsigned command, std::uint64_t argument) {
         case F_SETLK:
         case F_SETLKW:
             return 0;  // one process: every lock is granted
+        case F_GETLK: {
+            auto* lock = reinterpret_cast<struct flock*>(argument);
+            if (!accessible(lock)) {
+                return failure(EFAULT);
+            }
+            lock->l_type = F_UNLCK;
+            return 0;
+        }
         default:
             return failure(EINVAL);
     }
@@ -275,8 +284,28 @@ Result sys_ioctl(int fd, unsigned request, void* argument) {
     }
 }
 
+// Nothing is ever unwritten.
 Result sys_fsync(int fd) {
-    return descriptors().find(fd) == nullptr ? failure(EBADF) : failure(EINVAL);
+    const File* file = descriptors().find(fd);
+    if (file == nullptr) {
+        return failure(EBADF);
+    }
+    struct stat status {};
+    file->describe(status);
+    const std::uint32_t type = status.st_mode & kFileTypeMask;
+    return type == kRegularFile || type == kDirectory ? Result(0) : failure(EINVAL);
+}
+Result sys_sync() {
+    return 0;
+}
+
+Result sys_flock(int fd, int operation) {
+    constexpr int kDontBlock = 4;
+    const int kind = operation & ~kDontBlock;
+    if (descriptors().find(fd) == nullptr) {
+        return failure(EBADF);
+    }
+    return kind == 1 || kind == 2 || kind == 8 ? Result(0) : failure(EINVAL);  // one process: every lock is granted
 }
 
 Result sys_fadvise64(int fd) {

@@ -14,6 +14,8 @@ namespace understudy::kernel {
 
 namespace {
 
+constexpr std::uint64_t kZeroDevice = 1 << 8 | 5;  // st_rdev of /dev/zero
+
 constexpr bool page_aligned(std::uint64_t address) {
     return address % kPageSize == 0;
 }
@@ -83,9 +85,11 @@ Result sys_mmap(std::uint64_t address, std::uint64_t size, unsigned protection, 
         }
         struct stat status {};
         file->describe(status);
-        if ((status.st_mode & kFileTypeMask) != kRegularFile ||
-            (type != MAP_PRIVATE && (protection & PROT_WRITE) != 0)) {
-            return failure((status.st_mode & kFileTypeMask) != kRegularFile ? ENODEV : EACCES);
+        const bool regular = (status.st_mode & kFileTypeMask) == kRegularFile;
+        if (!regular && status.st_rdev == kZeroDevice) {
+            file = {};  // /dev/zero: the same as no file
+        } else if (!regular || (type != MAP_PRIVATE && (protection & PROT_WRITE) != 0)) {
+            return failure(regular ? EACCES : ENODEV);
         }
     }
     const Result place = place_mapping(address, size, flags);
@@ -166,6 +170,9 @@ Result sys_mremap(std::uint64_t address, std::uint64_t old_size, std::uint64_t n
 
 Result sys_madvise(std::uint64_t address, std::uint64_t size, int advice) {
     if (!page_aligned(address) || address + size < address) {
+        return failure(EINVAL);
+    }
+    if (advice < 0 || (advice > MADV_DONTNEED && advice < MADV_FREE) || advice > MADV_COLLAPSE) {
         return failure(EINVAL);
     }
     if (size != 0 && !address_space().is_mapped(address, size)) {

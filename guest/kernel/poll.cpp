@@ -32,7 +32,7 @@ std::int64_t poll_once(pollfd* entries, std::uint64_t count) {
 }
 
 Result poll_entries(pollfd* entries, std::uint64_t count, Nanoseconds timeout) {
-    if (count > Descriptors::kLimit) {
+    if (count > descriptors().limit()) {
         return failure(EINVAL);
     }
     if (!accessible(entries, count * sizeof *entries)) {

@@ -15,6 +15,7 @@
 #include "guest/kernel/heap.hpp"
 #include "guest/kernel/linux.hpp"
 #include "guest/kernel/net/interface.hpp"
+#include "guest/kernel/signals.hpp"
 #include "guest/kernel/system_calls.hpp"
 #include "guest/kernel/user.hpp"
 
@@ -34,6 +35,7 @@ void copy_name(char (&field)[size], std::string_view text) {
 
 void exit_program(std::uint32_t status) {
     descriptors().close_all();
+    block_signals();  // the program is over: none of its signals cuts short what is still sent
     (void)wait_until([] { return net::all_sent(); }, after(now(), kLingerAtExit));
     for (;;) {
         stop<abi::kPortExit>(status);
@@ -50,26 +52,22 @@ Result sys_process_id() {
 Result sys_parent_id() {
     return 0;
 }
-Result sys_user_id() {
-    return 0;
-}
-Result sys_getresid(std::uint32_t* real, std::uint32_t* effective, std::uint32_t* saved) {
-    for (std::uint32_t* id : {real, effective, saved}) {
-        if (!accessible(id)) {
-            return failure(EFAULT);
-        }
-        *id = 0;
-    }
-    return 0;
-}
-Result sys_set_id() {
-    return 0;  // every id is root's, who may
-}
-Result sys_getgroups() {
-    return 0;
-}
 Result sys_set_tid_address(int* /*address*/) {
     return kProcessId;
+}
+Result sys_setpgid() {
+    return 0;
+}
+// There never are children.
+Result sys_wait() {
+    return failure(ECHILD);
+}
+Result sys_membarrier(int command) {
+    return command == 0 ? Result(0) : failure(EINVAL);  // the query: none is offered, none is needed
+}
+// Only Linux's own is known; asking for it, or which it is, succeeds.
+Result sys_personality(std::uint32_t wanted) {
+    return wanted == 0 || wanted == ~0U ? Result(0) : failure(EINVAL);
 }
 Result sys_set_robust_list() {
     return 0;
@@ -135,52 +133,16 @@ Result sys_prctl(int option, char* argument) {
         case PR_SET_NO_NEW_PRIVS:
         case PR_SET_TIMERSLACK:
         case PR_SET_THP_DISABLE:
+        case PR_SET_KEEPCAPS:
+        case PR_GET_KEEPCAPS:
+        case PR_GET_SECCOMP:
+        case PR_SET_CHILD_SUBREAPER:
             return 0;
         case PR_GET_DUMPABLE:
             return 1;
         default:
             return failure(EINVAL);
     }
-}
-
-Result sys_prlimit64(int pid, unsigned resource, const rlimit64* wanted, rlimit64* current) {
-    if (pid != 0 && pid != kProcessId) {
-        return failure(ESRCH);
-    }
-    if (resource >= RLIM_NLIMITS) {
-        return failure(EINVAL);
-    }
-    if ((wanted != nullptr && !accessible(wanted)) || (current != nullptr && !accessible(current))) {
-        return failure(EFAULT);
-    }
-    std::uint64_t limit = RLIM64_INFINITY;
-    switch (resource) {
-        case RLIMIT_NOFILE:
-            limit = Descriptors::kLimit;
-            break;
-        case RLIMIT_STACK:
-            limit = boot().user_stack.size;
-            break;
-        case RLIMIT_NPROC:
-            limit = 1;
-            break;
-        case RLIMIT_CORE:
-            limit = 0;
-            break;
-        default:
-            break;
-    }
-    if (current != nullptr) {
-        *current = {limit, limit};
-    }
-    // Limits are what the machine has; lowering one is accepted without effect.
-    return wanted != nullptr && wanted->rlim_cur > wanted->rlim_max ? failure(EINVAL) : Result(0);
-}
-Result sys_getrlimit(unsigned resource, rlimit64* current) {
-    return sys_prlimit64(0, resource, nullptr, current);
-}
-Result sys_setrlimit(unsigned resource, const rlimit64* wanted) {
-    return sys_prlimit64(0, resource, wanted, nullptr);
 }
 
 Result sys_getrusage(int who, rusage* usage) {

@@ -214,14 +214,23 @@ Result set_alarm(Nanoseconds first, Nanoseconds every) {
 
 }  // namespace
 
+namespace {
+
+void post(int signal, const SignalInfo& info) {
+    const bool unheard = ignored(signal) && (blocked & bit(signal)) == 0;
+    if (!unheard && (pending & bit(signal)) == 0) {
+        pending |= bit(signal);
+        infos[signal] = info;
+    }
+}
+
+}  // namespace
+
+void block_signals() {
+    blocked = ~std::uint64_t{0};
+}
+
 void raise_signal(int signal, SignalCode code, std::uint64_t timer_value, int timer_id) {
-    if (ignored(signal) && (blocked & bit(signal)) == 0) {
-        return;
-    }
-    if ((pending & bit(signal)) != 0) {
-        return;
-    }
-    pending |= bit(signal);
     SignalInfo info{};
     info.signal = signal;
     info.code = static_cast<std::int32_t>(code);
@@ -231,7 +240,7 @@ void raise_signal(int signal, SignalCode code, std::uint64_t timer_value, int ti
     } else if (code != SignalCode::kernel) {
         info.source = kProcessId;
     }
-    infos[signal] = info;
+    post(signal, info);
 }
 
 bool signal_waiting() {
@@ -470,6 +479,30 @@ Result sys_tkill(int thread, int signal) {
 
 Result sys_tgkill(int process, int thread, int signal) {
     return process == kProcessId ? sys_tkill(thread, signal) : failure(process <= 0 ? EINVAL : ESRCH);
+}
+
+Result sys_rt_sigqueueinfo(int process, int signal, const void* user_info) {
+    const auto* info = static_cast<const SignalInfo*>(user_info);
+    if (!accessible(info)) {
+        return failure(EFAULT);
+    }
+    if (signal < 0 || signal > kSignalCount) {
+        return failure(EINVAL);
+    }
+    if (process != kProcessId) {
+        return failure(ESRCH);
+    }
+    if (signal != 0) {
+        SignalInfo copy = *info;
+        copy.signal = signal;
+        post(signal, copy);
+    }
+    return 0;
+}
+Result sys_rt_tgsigqueueinfo(int process, int thread, int signal, const void* info) {
+    return process <= 0 || thread <= 0 ? failure(EINVAL)
+           : thread != kProcessId      ? failure(ESRCH)
+                                       : sys_rt_sigqueueinfo(process, signal, info);
 }
 
 Result sys_alarm(unsigned seconds) {

@@ -24,6 +24,8 @@ void deliver_signals(Frame& frame);
 // For sigsuspend, ppoll, pselect, epoll_pwait: another mask until the call's signals are delivered.
 bool set_temporary_mask(const std::uint64_t* mask, std::size_t size);
 void restore_mask();
+// No signal reaches the program any more.
+void block_signals();
 
 // The program has no defined way on (it returned from a handler with a broken stack).
 [[noreturn]] void kill_program(int signal);

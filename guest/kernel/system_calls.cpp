@@ -90,6 +90,10 @@ constexpr Table make_table() {
     t.set<sys_fsync>(__NR_fsync);
     t.set<sys_fsync>(__NR_fdatasync);
     t.set<sys_fadvise64>(__NR_fadvise64);
+    t.set<sys_fadvise64>(__NR_readahead);
+    t.set<sys_fsync>(__NR_syncfs);
+    t.set<sys_sync>(__NR_sync);
+    t.set<sys_flock>(__NR_flock);
 
     t.set<sys_open>(__NR_open);
     t.set<sys_openat>(__NR_openat);
@@ -108,21 +112,38 @@ constexpr Table make_table() {
     t.set<sys_getcwd>(__NR_getcwd);
     t.set<sys_chdir>(__NR_chdir);
     t.set<sys_umask>(__NR_umask);
-    t.set<sys_change_path>(__NR_mkdir);
-    t.set<sys_change_path>(__NR_rmdir);
-    t.set<sys_change_path>(__NR_unlink);
-    t.set<sys_change_path>(__NR_rename);
-    t.set<sys_change_path>(__NR_link);
-    t.set<sys_change_path>(__NR_symlink);
-    t.set<sys_change_path>(__NR_chmod);
-    t.set<sys_change_path>(__NR_chown);
-    t.set<sys_change_path>(__NR_truncate);
-    t.set<sys_change_path_at>(__NR_mkdirat);
-    t.set<sys_change_path_at>(__NR_unlinkat);
-    t.set<sys_change_path_at>(__NR_renameat);
-    t.set<sys_change_path_at>(__NR_renameat2);
-    t.set<sys_change_path_at>(__NR_fchmodat);
-    t.set<sys_change_path_at>(__NR_fchownat);
+    t.set<sys_fchdir>(__NR_fchdir);
+    t.set<sys_statfs>(__NR_statfs);
+    t.set<sys_fstatfs>(__NR_fstatfs);
+
+    t.set<sys_make_path>(__NR_mkdir);
+    t.set<sys_make_path>(__NR_mknod);
+    t.set<sys_make_path_at>(__NR_mkdirat);
+    t.set<sys_make_path_at>(__NR_mknodat);
+    t.set<sys_symlink>(__NR_symlink);
+    t.set<sys_symlinkat>(__NR_symlinkat);
+    t.set<sys_link>(__NR_link);
+    t.set<sys_linkat>(__NR_linkat);
+    t.set<sys_remove_path>(__NR_rmdir);
+    t.set<sys_remove_path>(__NR_unlink);
+    t.set<sys_remove_path_at>(__NR_unlinkat);
+    t.set<sys_rename>(__NR_rename);
+    t.set<sys_renameat>(__NR_renameat);
+    t.set<sys_renameat>(__NR_renameat2);
+    t.set<sys_alter_path>(__NR_chmod);
+    t.set<sys_alter_path>(__NR_chown);
+    t.set<sys_alter_path>(__NR_lchown);
+    t.set<sys_alter_path>(__NR_truncate);
+    t.set<sys_alter_path>(__NR_utime);
+    t.set<sys_alter_path>(__NR_utimes);
+    t.set<sys_alter_path_at>(__NR_fchmodat);
+    t.set<sys_alter_path_at>(__NR_fchownat);
+    t.set<sys_alter_path_at>(__NR_futimesat);
+    t.set<sys_utimensat>(__NR_utimensat);
+    t.set<sys_alter_descriptor>(__NR_fchmod);
+    t.set<sys_alter_descriptor>(__NR_fchown);
+    t.set<sys_ftruncate>(__NR_ftruncate);
+    t.set<sys_fallocate>(__NR_fallocate);
 
     t.set<sys_exit>(__NR_exit);
     t.set<sys_exit>(__NR_exit_group);
@@ -133,16 +154,11 @@ constexpr Table make_table() {
     t.set<sys_process_id>(__NR_getsid);
     t.set<sys_process_id>(__NR_setsid);
     t.set<sys_parent_id>(__NR_getppid);
-    t.set<sys_user_id>(__NR_getuid);
-    t.set<sys_user_id>(__NR_geteuid);
-    t.set<sys_user_id>(__NR_getgid);
-    t.set<sys_user_id>(__NR_getegid);
-    t.set<sys_getresid>(__NR_getresuid);
-    t.set<sys_getresid>(__NR_getresgid);
-    t.set<sys_set_id>(__NR_setuid);
-    t.set<sys_set_id>(__NR_setgid);
-    t.set<sys_set_id>(__NR_setpgid);
-    t.set<sys_getgroups>(__NR_getgroups);
+    t.set<sys_setpgid>(__NR_setpgid);
+    t.set<sys_wait>(__NR_wait4);
+    t.set<sys_wait>(__NR_waitid);
+    t.set<sys_membarrier>(__NR_membarrier);
+    t.set<sys_personality>(__NR_personality);
     t.set<sys_set_tid_address>(__NR_set_tid_address);
     t.set<sys_set_robust_list>(__NR_set_robust_list);
     t.set<sys_uname>(__NR_uname);
@@ -159,6 +175,35 @@ constexpr Table make_table() {
     t.set<sys_getcpu>(__NR_getcpu);
     t.set<sys_getrandom>(__NR_getrandom);
     t.set<sys_futex>(__NR_futex);
+
+    t.set<sys_getuid>(__NR_getuid);
+    t.set<sys_geteuid>(__NR_geteuid);
+    t.set<sys_getgid>(__NR_getgid);
+    t.set<sys_getegid>(__NR_getegid);
+    t.set<sys_getresuid>(__NR_getresuid);
+    t.set<sys_getresgid>(__NR_getresgid);
+    t.set<sys_setuid>(__NR_setuid);
+    t.set<sys_setgid>(__NR_setgid);
+    t.set<sys_setreuid>(__NR_setreuid);
+    t.set<sys_setregid>(__NR_setregid);
+    t.set<sys_setresuid>(__NR_setresuid);
+    t.set<sys_setresgid>(__NR_setresgid);
+    t.set<sys_setfsuid>(__NR_setfsuid);
+    t.set<sys_setfsgid>(__NR_setfsgid);
+    t.set<sys_getgroups>(__NR_getgroups);
+    t.set<sys_setgroups>(__NR_setgroups);
+    t.set<sys_capget>(__NR_capget);
+    t.set<sys_capset>(__NR_capset);
+
+    t.set<sys_getpriority>(__NR_getpriority);
+    t.set<sys_setpriority>(__NR_setpriority);
+    t.set<sys_sched_getscheduler>(__NR_sched_getscheduler);
+    t.set<sys_sched_setscheduler>(__NR_sched_setscheduler);
+    t.set<sys_sched_getparam>(__NR_sched_getparam);
+    t.set<sys_sched_setparam>(__NR_sched_setparam);
+    t.set<sys_sched_get_priority_max>(__NR_sched_get_priority_max);
+    t.set<sys_sched_get_priority_min>(__NR_sched_get_priority_min);
+    t.set<sys_sched_rr_get_interval>(__NR_sched_rr_get_interval);
 
     t.set<sys_clock_gettime>(__NR_clock_gettime);
     t.set<sys_clock_getres>(__NR_clock_getres);
@@ -180,6 +225,8 @@ constexpr Table make_table() {
     t.set<sys_kill>(__NR_kill);
     t.set<sys_tkill>(__NR_tkill);
     t.set<sys_tgkill>(__NR_tgkill);
+    t.set<sys_rt_sigqueueinfo>(__NR_rt_sigqueueinfo);
+    t.set<sys_rt_tgsigqueueinfo>(__NR_rt_tgsigqueueinfo);
     t.set<sys_alarm>(__NR_alarm);
     t.set<sys_getitimer>(__NR_getitimer);
     t.set<sys_setitimer>(__NR_setitimer);
@@ -205,6 +252,7 @@ constexpr Table make_table() {
     t.set<sys_timerfd_gettime>(__NR_timerfd_gettime);
 
     t.set<sys_socket>(__NR_socket);
+    t.set<sys_socketpair>(__NR_socketpair);
     t.set<sys_bind>(__NR_bind);
     t.set<sys_listen>(__NR_listen);
     t.set<sys_accept>(__NR_accept);
@@ -256,7 +304,9 @@ Result unsupported(std::uint64_t number) {
         console::print("understudy: system call ", static_cast<std::int64_t>(number), " (", name,
                        ") is not supported\n");
     }
-    return failure(ENOSYS);
+    // What makes a process fails like where no more of them are allowed: programs know that answer.
+    const bool makes_process = number == __NR_fork || number == __NR_vfork || number == __NR_clone;
+    return failure(makes_process ? EAGAIN : ENOSYS);
 }
 
 }  // namespace

@@ -16,6 +16,7 @@
 #include "guest/kernel/result.hpp"
 
 struct statx;
+struct statfs;
 struct new_utsname;
 struct sysinfo;
 struct rlimit64;
@@ -61,6 +62,8 @@ Result sys_fcntl(int fd, unsigned command, std::uint64_t argument);
 Result sys_ioctl(int fd, unsigned request, void* argument);
 Result sys_fsync(int fd);
 Result sys_fadvise64(int fd);
+Result sys_sync();
+Result sys_flock(int fd, int operation);
 
 // filesystem.cpp
 Result sys_open(const char* path, unsigned flags, unsigned mode);
@@ -76,29 +79,79 @@ Result sys_faccessat(int directory, const char* path, unsigned mode);
 Result sys_readlink(const char* path, char* buffer, std::size_t size);
 Result sys_readlinkat(int directory, const char* path, char* buffer, std::size_t size);
 Result sys_getdents64(int fd, void* buffer, std::size_t size);
+Result sys_statfs(const char* path, struct statfs* status);
+Result sys_fstatfs(int fd, struct statfs* status);
 Result sys_getcwd(char* buffer, std::size_t size);
 Result sys_chdir(const char* path);
 Result sys_umask(unsigned mask);
-Result sys_change_path(const char* path);
-Result sys_change_path_at(int directory, const char* path);
+Result sys_fchdir(int fd);
+
+// path_changes.cpp
+Result sys_make_path(const char* path);
+Result sys_make_path_at(int directory, const char* path);
+Result sys_symlink(const char* target, const char* path);
+Result sys_symlinkat(const char* target, int directory, const char* path);
+Result sys_link(const char* path, const char* new_path);
+Result sys_linkat(int directory, const char* path, int new_directory, const char* new_path);
+Result sys_remove_path(const char* path);
+Result sys_remove_path_at(int directory, const char* path);
+Result sys_rename(const char* path, const char* new_path);
+Result sys_renameat(int directory, const char* path, int new_directory, const char* new_path);
+Result sys_alter_path(const char* path);
+Result sys_alter_path_at(int directory, const char* path);
+Result sys_utimensat(int directory, const char* path);
+Result sys_alter_descriptor(int fd);
+Result sys_ftruncate(int fd);
+Result sys_fallocate(int fd);
+
+// identity_calls.cpp
+Result sys_getuid();
+Result sys_geteuid();
+Result sys_getgid();
+Result sys_getegid();
+Result sys_getresuid(std::uint32_t* real, std::uint32_t* effective, std::uint32_t* saved);
+Result sys_getresgid(std::uint32_t* real, std::uint32_t* effective, std::uint32_t* saved);
+Result sys_setuid(std::uint32_t id);
+Result sys_setgid(std::uint32_t id);
+Result sys_setreuid(std::uint32_t real, std::uint32_t effective);
+Result sys_setregid(std::uint32_t real, std::uint32_t effective);
+Result sys_setresuid(std::uint32_t real, std::uint32_t effective, std::uint32_t saved);
+Result sys_setresgid(std::uint32_t real, std::uint32_t effective, std::uint32_t saved);
+Result sys_setfsuid();
+Result sys_setfsgid();
+Result sys_getgroups(int size, std::uint32_t* list);
+Result sys_setgroups(int size, const std::uint32_t* list);
+Result sys_capget(void* header, void* data);
+Result sys_capset(void* header, const void* data);
+
+// limits_calls.cpp
+Result sys_prlimit64(int pid, unsigned resource, const rlimit64* wanted, rlimit64* current);
+Result sys_getrlimit(unsigned resource, rlimit64* current);
+Result sys_setrlimit(unsigned resource, const rlimit64* wanted);
+Result sys_getpriority(unsigned which, int who);
+Result sys_setpriority(unsigned which, int who, int wanted);
+Result sys_sched_getscheduler(int pid);
+Result sys_sched_setscheduler(int pid, int wanted, const int* priority);
+Result sys_sched_getparam(int pid, int* priority);
+Result sys_sched_setparam(int pid, const int* priority);
+Result sys_sched_get_priority_max(int of);
+Result sys_sched_get_priority_min(int of);
+Result sys_sched_rr_get_interval(int pid, Timespec* interval);
 
 // process.cpp
 Result sys_exit(int status);
 Result sys_process_id();
 Result sys_parent_id();
-Result sys_user_id();
-Result sys_getresid(std::uint32_t* real, std::uint32_t* effective, std::uint32_t* saved);
-Result sys_set_id();
-Result sys_getgroups();
+Result sys_setpgid();
+Result sys_wait();
+Result sys_membarrier(int command);
+Result sys_personality(std::uint32_t wanted);
 Result sys_set_tid_address(int* address);
 Result sys_set_robust_list();
 Result sys_uname(new_utsname* name);
 Result sys_sysinfo(struct sysinfo* info);
 Result sys_arch_prctl(int code, std::uint64_t address);
 Result sys_prctl(int option, char* argument);
-Result sys_prlimit64(int pid, unsigned resource, const rlimit64* wanted, rlimit64* current);
-Result sys_getrlimit(unsigned resource, rlimit64* current);
-Result sys_setrlimit(unsigned resource, const rlimit64* wanted);
 Result sys_getrusage(int who, rusage* usage);
 Result sys_sched_yield();
 Result sys_sched_getaffinity(int pid, std::size_t size, std::uint64_t* mask);
@@ -127,6 +180,8 @@ Result sys_rt_sigreturn(Frame& frame);
 Result sys_sigaltstack(const void* wanted, void* old, Frame& frame);
 Result sys_pause();
 Result sys_kill(int pid, int signal);
+Result sys_rt_sigqueueinfo(int process, int signal, const void* info);
+Result sys_rt_tgsigqueueinfo(int process, int thread, int signal, const void* info);
 Result sys_tkill(int thread, int signal);
 Result sys_tgkill(int process, int thread, int signal);
 Result sys_alarm(unsigned seconds);
@@ -162,6 +217,7 @@ Result sys_timerfd_gettime(int fd, void* current);
 
 // net/socket_calls.cpp
 Result sys_socket(int family, unsigned type, int protocol);
+Result sys_socketpair(int family);
 Result sys_bind(int fd, const SocketAddress* address, std::uint32_t size);
 Result sys_listen(int fd, int backlog);
 Result sys_accept(int fd, SocketAddress* address, std::uint32_t* size);

@@ -18,13 +18,14 @@ Result Socket::write(Buffers& from) {
 }
 
 Result Socket::control(unsigned request, void* argument) {
-    if (request != FIONREAD) {
+    constexpr unsigned kOutgoing = TIOCOUTQ;  // SIOCOUTQ is the same number
+    if (request != FIONREAD && request != kOutgoing) {
         return failure(ENOTTY);
     }
     if (!accessible(static_cast<int*>(argument))) {
         return failure(EFAULT);
     }
-    *static_cast<int*>(argument) = static_cast<int>(available());
+    *static_cast<int*>(argument) = static_cast<int>(request == FIONREAD ? available() : outstanding());
     return 0;
 }
 

@@ -8,6 +8,8 @@
 #include "guest/kernel/clock.hpp"
 #include "guest/kernel/file.hpp"
 
+struct tcp_info;
+
 namespace understudy::kernel {
 
 // Of the Linux interface.
@@ -46,6 +48,15 @@ struct SocketOptions {
     Nanoseconds send_timeout = 0;
 };
 
+// Options of level IPPROTO_IP that a program may set to no effect.
+constexpr bool is_ip_hint(int option) {
+    constexpr int kMtuDiscover = 10;
+    constexpr int kReceiveErrors = 11;
+    constexpr int kFreeBind = 15;
+    constexpr int kBindAddressNoPort = 24;
+    return option == kMtuDiscover || option == kReceiveErrors || option == kFreeBind || option == kBindAddressNoPort;
+}
+
 class Socket : public File {
   public:
     explicit Socket(std::uint32_t status_flags) : File(status_flags) {}
@@ -77,10 +88,14 @@ class Socket : public File {
     // An option of the protocol (levels IPPROTO_TCP and IPPROTO_IP), as an int; ENOPROTOOPT.
     virtual Result set_option(int level, int option, int value) = 0;
     virtual Result get_option(int level, int option, int& value) const = 0;
+    // TCP_INFO; ENOPROTOOPT.
+    virtual Result inform(tcp_info& /*info*/) const { return failure(ENOPROTOOPT); }
     // `options` has changed.
     virtual void options_changed() {}
     // Bytes that can be read at once, for FIONREAD.
     [[nodiscard]] virtual std::size_t available() const = 0;
+    // Bytes that were sent and are not acknowledged, for SIOCOUTQ.
+    [[nodiscard]] virtual std::size_t outstanding() const { return 0; }
 
     SocketOptions options;
 

@@ -2,10 +2,12 @@
 #include <asm/socket.h>
 #include <linux/fcntl.h>
 #include <linux/in.h>
+#include <linux/tcp.h>
 
 #include <cstring>
 
 #include "guest/kernel/blocking.hpp"
+#include "guest/kernel/console.hpp"
 #include "guest/kernel/descriptors.hpp"
 #include "guest/kernel/net/socket.hpp"
 #include "guest/kernel/system_calls.hpp"
@@ -213,9 +215,40 @@ Result accept_one(int fd, SocketAddress* address, std::uint32_t* size, unsigned 
 
 }  // namespace
 
+namespace {
+
+// Like a Linux without that family; named once on the console.
+Result no_family(int family) {
+    constexpr int kFamilies = 64;
+    static std::uint64_t named;
+    static_assert(kFamilies == 8 * sizeof named);
+    if (family >= 0 && family < kFamilies && (named >> family & 1) == 0) {
+        named |= 1ULL << family;
+        constexpr int kUnix = 1;
+        constexpr int kInternet6 = 10;
+        constexpr int kNetlink = 16;
+        const char* name = family == kUnix        ? " (AF_UNIX)"
+                           : family == kInternet6 ? " (AF_INET6)"
+                           : family == kNetlink   ? " (AF_NETLINK)"
+                                                  : "";
+        console::print("understudy: sockets of family ", std::int64_t{family}, name, " are not supported\n");
+    }
+    return failure(EAFNOSUPPORT);
+}
+
+}  // namespace
+
+Result sys_socketpair(int family) {
+    return family == kFamilyInternet ? failure(EOPNOTSUPP) : no_family(family);
+}
+
 Result sys_socket(int family, unsigned type, int protocol) {
+    constexpr unsigned kTypes = 11;  // SOCK_MAX
+    if ((type & kTypeMask) >= kTypes || (type & ~(kTypeMask | O_NONBLOCK | O_CLOEXEC)) != 0) {
+        return failure(EINVAL);
+    }
     if (family != kFamilyInternet) {
-        return failure(EAFNOSUPPORT);
+        return no_family(family);
     }
     const std::uint32_t status_flags = status_flags_of(type);
     FileReference<Socket> socket;
@@ -233,7 +266,7 @@ Result sys_socket(int family, unsigned type, int protocol) {
             socket = make_datagram_socket(status_flags);
             break;
         default:
-            return failure((type & kTypeMask) == kRawType ? EPERM : EINVAL);
+            return failure((type & kTypeMask) == kRawType ? EPERM : ESOCKTNOSUPPORT);
     }
     return socket ? descriptors().add(FileReference<>(socket.get()), (type & O_CLOEXEC) != 0) : failure(ENOBUFS);
 }
@@ -470,6 +503,8 @@ Result get_socket_option(Socket& socket, int option, void* value, std::uint32_t*
         case SO_DONTROUTE:
         case SO_TIMESTAMP:
         case SO_INCOMING_CPU:
+        case SO_BUSY_POLL:
+        case SO_MARK:
             return answer_option(0, value, size);
         default:
             return failure(ENOPROTOOPT);
@@ -534,6 +569,7 @@ Result set_socket_option(Socket& socket, int option, const void* value, std::uin
             return set_timeout(options.send_timeout, value, size);
         case SO_OOBINLINE:
         case SO_PRIORITY:
+        case SO_DONTROUTE:
         case SO_RCVLOWAT:
         case SO_INCOMING_CPU:
         case SO_BUSY_POLL:
@@ -564,6 +600,15 @@ Result sys_getsockopt(int fd, int level, int option, void* value, std::uint32_t*
         int number = 0;
         if (level != IPPROTO_IP && (level != IPPROTO_TCP || socket.type() != SocketType::stream)) {
             return failure(EOPNOTSUPP);
+        }
+        if (level == IPPROTO_TCP && option == TCP_CONGESTION) {
+            constexpr char kName[16] = "reno";  // RFC 5681's, as lwIP does it
+            return answer_option(kName, sizeof kName, value, size);
+        }
+        if (level == IPPROTO_TCP && option == TCP_INFO) {
+            tcp_info info{};
+            const Result informed = socket.inform(info);
+            return informed.failed() ? informed : answer_option(&info, sizeof info, value, size);
         }
         const Result result = socket.get_option(level, option, number);
         return result.failed() ? result : answer_option(number, value, size);

@@ -113,7 +113,11 @@ class TcpSocket final : public Socket {
     Result set_option(int level, int option, int value) override;
     Result get_option(int level, int option, int& value) const override;
     void options_changed() override;
+    Result inform(tcp_info& info) const override;
     [[nodiscard]] std::size_t available() const override { return received_.size(); }
+    [[nodiscard]] std::size_t outstanding() const override {
+        return pcb_ == nullptr || state_ == State::listening ? 0 : pcb_->snd_lbb - pcb_->lastack;
+    }
     [[nodiscard]] std::uint32_t ready() const override;
 
   private:
@@ -573,7 +577,7 @@ Result TcpSocket::set_option(int level, int option, int value) {
                 }
                 return 0;
             default:
-                return failure(ENOPROTOOPT);
+                return is_ip_hint(option) ? Result(0) : failure(ENOPROTOOPT);
         }
     }
     switch (option) {
@@ -607,6 +611,7 @@ Result TcpSocket::set_option(int level, int option, int value) {
         case TCP_SYNCNT:
         case TCP_LINGER2:
         case TCP_NOTSENT_LOWAT:
+        case TCP_WINDOW_CLAMP:
             return 0;  // hints
         default:
             return failure(ENOPROTOOPT);
@@ -651,9 +656,50 @@ Result TcpSocket::get_option(int level, int option, int& value) const {
         case TCP_FASTOPEN:
             value = 0;
             return 0;
+        case TCP_SYNCNT:
+            value = TCP_SYNMAXRTX;
+            return 0;
+        case TCP_LINGER2:
+            value = TCP_FIN_WAIT_TIMEOUT / kMillisecondsPerSecond;
+            return 0;
         default:
             return failure(ENOPROTOOPT);
     }
+}
+
+Result TcpSocket::inform(tcp_info& info) const {
+    enum LinuxState : std::uint8_t {
+        kEstablished = 1,
+        kSynSent,
+        kSynReceived,
+        kFinWait1,
+        kFinWait2,
+        kTimeWait,
+        kClosed,
+        kCloseWait,
+        kLastAck,
+        kListen,
+        kClosing
+    };
+    // In the order of lwIP's tcp_state.
+    constexpr LinuxState kStates[] = {kClosed,   kListen,    kSynSent, kSynReceived, kEstablished, kFinWait1,
+                                      kFinWait2, kCloseWait, kClosing, kLastAck,     kTimeWait};
+    info.tcpi_state = pcb_ == nullptr ? kClosed : kStates[pcb_->state];
+    if (pcb_ == nullptr || state_ == State::listening) {
+        return 0;
+    }
+    constexpr std::uint32_t kTick = 2 * TCP_TMR_INTERVAL * 1000;  // lwIP's slow timer, in microseconds
+    info.tcpi_snd_mss = info.tcpi_advmss = pcb_->mss;
+    info.tcpi_rcv_mss = TCP_MSS;
+    info.tcpi_rto = static_cast<std::uint32_t>(pcb_->rto) * kTick;
+    info.tcpi_rtt = static_cast<std::uint32_t>(pcb_->sa > 0 ? pcb_->sa >> 3 : 0) * kTick;
+    info.tcpi_retransmits = pcb_->nrtx;
+    info.tcpi_unacked = (pcb_->snd_nxt - pcb_->lastack + pcb_->mss - 1U) / pcb_->mss;
+    info.tcpi_notsent_bytes = pcb_->snd_lbb - pcb_->snd_nxt;
+    info.tcpi_snd_cwnd = pcb_->cwnd / pcb_->mss;
+    info.tcpi_snd_ssthresh = pcb_->ssthresh / pcb_->mss;
+    info.tcpi_rcv_space = pcb_->rcv_wnd;
+    return 0;
 }
 
 }  // namespace

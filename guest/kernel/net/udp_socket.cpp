@@ -221,11 +221,8 @@ Result UdpSocket::set_option(int level, int option, int value) {
             }
             pcb_->ttl = static_cast<std::uint8_t>(value);
             return 0;
-        case IP_MTU_DISCOVER:
-        case IP_RECVERR:
-            return 0;  // hints
         default:
-            return failure(ENOPROTOOPT);
+            return is_ip_hint(option) ? Result(0) : failure(ENOPROTOOPT);
     }
 }
 

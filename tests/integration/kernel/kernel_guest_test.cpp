@@ -120,7 +120,7 @@ TEST_P(KernelGuest, DoesWhatLinuxDoes) {
 std::vector<std::tuple<std::string, std::string>> cases() {
     std::vector<std::tuple<std::string, std::string>> all;
     for (const char* program :
-         {"descriptors", "epoll", "files", "memory", "process", "signals", "tcp", "time", "udp"}) {
+         {"daemon", "descriptors", "epoll", "files", "memory", "process", "signals", "tcp", "time", "udp"}) {
         for (const char* variant : {"glibc", "musl", "counted"}) {
             if (fits(program, variant)) {
                 all.emplace_back(program, variant);
@@ -140,7 +140,11 @@ TEST(KernelGuestConsole, NamesUnsupportedCallsOnce) {
     }
     const Outcome guest = run(kCommand + " run --memory 64M --program " + kPrograms + "/glibc/unsupported 2>&1");
     EXPECT_EQ(guest.status, 0) << guest.text;
-    EXPECT_EQ(guest.text, "understudy: system call 57 (fork) is not supported\n");
+    EXPECT_EQ(guest.text,
+              "understudy: system call 57 (fork) is not supported\n"
+              "understudy: system call 206 (io_setup) is not supported\n"
+              "understudy: sockets of family 10 (AF_INET6) are not supported\n"
+              "understudy: sockets of family 1 (AF_UNIX) are not supported\n");
 }
 
 // The network outlives the end of the kernel's memory, and has all of it again afterwards.

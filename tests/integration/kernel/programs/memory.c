@@ -1,4 +1,5 @@
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -130,7 +131,19 @@ static void mappings_stress(void) {
     CHECK(intact);
 }
 
+// As programs older than MAP_ANONYMOUS take memory.
+static void zeroes_by_their_device(void) {
+    const int fd = open("/dev/zero", O_RDWR);
+    char* bytes = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    CHECK(bytes != MAP_FAILED && bytes[0] == 0 && bytes[8191] == 0);
+    bytes[0] = 1;
+    CHECK_FAILS(madvise(bytes, 4096, 9999), EINVAL);
+    CHECK_IS(munmap(bytes, 8192), 0);
+    close(fd);
+}
+
 int main(void) {
+    zeroes_by_their_device();
     heap_grows_and_shrinks();
     mappings_are_zero_and_apart();
     remapping_keeps_bytes();

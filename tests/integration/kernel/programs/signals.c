@@ -200,7 +200,25 @@ static void nesting(void) {
     CHECK(steps == 3 && order[0] == 1 && order[1] == 2 && order[2] == 3);
 }
 
+static int queued_value;
+static void on_queued(int signal, siginfo_t* info, void* context) {
+    queued_value = info->si_code == SI_QUEUE ? info->si_value.sival_int : -1;
+}
+static void values_come_with_signals(void) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = on_queued;
+    action.sa_flags = SA_SIGINFO;
+    CHECK_IS(sigaction(SIGRTMIN + 1, &action, NULL), 0);
+    union sigval value;
+    value.sival_int = 42;
+    CHECK_IS(sigqueue(getpid(), SIGRTMIN + 1, value), 0);
+    CHECK_IS(queued_value, 42);
+    CHECK_FAILS(sigqueue(getpid(), 99, value), EINVAL);
+}
+
 int main(void) {
+    values_come_with_signals();
     handlers_run();
     masks_hold_back();
     calls_are_interrupted();

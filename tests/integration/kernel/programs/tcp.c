@@ -431,11 +431,37 @@ static void nothing_wanted(void) {
     close(p.server);
 }
 
+// What a program may ask of a connection.
+static void telling(void) {
+    struct pair p = connected();
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    CHECK_IS(getsockopt(p.client, IPPROTO_TCP, TCP_INFO, &info, &size), 0);
+    CHECK(info.tcpi_state == TCP_ESTABLISHED && info.tcpi_snd_mss > 500 && info.tcpi_snd_cwnd > 0);
+    char name[16];
+    size = sizeof name;
+    CHECK_IS(getsockopt(p.client, IPPROTO_TCP, TCP_CONGESTION, name, &size), 0);
+    int bytes = -1;
+    CHECK_IS(ioctl(p.client, TIOCOUTQ, &bytes), 0);
+    CHECK_IS(bytes, 0);
+    int value = 0;
+    size = sizeof value;
+    CHECK_IS(getsockopt(p.client, IPPROTO_IP, IP_TTL, &value, &size), 0);
+    CHECK_IS(value, 64);
+    value = IP_PMTUDISC_DO;
+    CHECK_IS(setsockopt(p.client, IPPROTO_IP, IP_MTU_DISCOVER, &value, sizeof value), 0);
+    close(p.client);
+    close(p.server);
+    CHECK_FAILS(socket(AF_INET, SOCK_SEQPACKET, 0), ESOCKTNOSUPPORT);
+    CHECK_FAILS(socket(AF_INET, 99, 0), EINVAL);
+}
+
 int main(void) {
     signal(SIGPIPE, SIG_IGN);
     coming_back();
     reset_behind_data();
     nothing_wanted();
+    telling();
     talking();
     ending();
     broken_pipe_signals();
