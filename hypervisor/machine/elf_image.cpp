@@ -158,9 +158,15 @@ std::optional<std::uint64_t> ElfImage::find(const std::string& symbol) const {
 }
 
 std::optional<std::string> ElfImage::describe(std::uint64_t address) const {
-    auto after = std::upper_bound(symbols.begin(), symbols.end(), address,
-                                  [](std::uint64_t value, const Symbol& symbol) { return value < symbol.address; });
-    if (after == symbols.begin() || address >= highest()) {
+    const auto covers = [&](const Segment& segment) {
+        return address >= segment.address && address - segment.address < segment.memory_size;
+    };
+    const auto segment = std::ranges::find_if(segments, covers);
+    const auto after =
+        std::upper_bound(symbols.begin(), symbols.end(), address,
+                         [](std::uint64_t value, const Symbol& symbol) { return value < symbol.address; });
+    // Symbols below every segment are no places but numbers that the linker was told.
+    if (segment == segments.end() || after == symbols.begin() || std::prev(after)->address < segment->address) {
         return std::nullopt;
     }
     const Symbol& symbol = *std::prev(after);

@@ -110,10 +110,10 @@ std::optional<Stop> Machine::run(Budget budget) {
             return std::nullopt;
         }
         if (const auto* out = std::get_if<engine::PortOut>(&exit)) {
-            return stopped_at(*out);
+            return with_outputs(stopped_at(*out));
         }
         if (const auto* reason = std::get_if<engine::Broken>(&exit)) {
-            return broken(reason->reason);
+            return with_outputs(broken(reason->reason));
         }
         if (budget.may_stop_sooner) {
             stop_at_next_count();
@@ -132,10 +132,27 @@ Stop Machine::next_stop() {
 Stop Machine::broken(std::string reason) {
     Stop stop = next_stop();
     stop.kind = StopKind::fault;
+    report_break(std::move(reason));
+    return stop;
+}
+
+void Machine::report_break(std::string reason) {
     fault_ = {};
     fault_.reason = std::move(reason);
     fault_.registers = engine_->registers();
     describe_place();
+}
+
+// A guest whose output rings make no sense has overwritten them: nothing that it says can be told from there on.
+Stop Machine::with_outputs(Stop stop) {
+    if (auto outputs = machine::take_outputs(memory_)) {
+        outputs_ = *std::move(outputs);
+    } else if (stop.kind != StopKind::fault) {
+        stop.kind = StopKind::fault;
+        stop.request = RequestKind::none;
+        stop.argument = 0;
+        report_break("it overwrote its output rings");
+    }
     return stop;
 }
 
@@ -190,17 +207,6 @@ void Machine::report_fault(Stop& stop) {
     stop.argument = fault_.vector;
     fault_.reason = exception_name(fault_.vector);
     describe_place();
-}
-
-std::vector<Output> Machine::take_outputs() {
-    auto outputs = machine::take_outputs(memory_);
-    if (!outputs) {
-        // The guest can only have done this to itself; its rings are unusable from here on.
-        control(memory_).transmit = {};
-        control(memory_).console = {};
-        return {};
-    }
-    return *std::move(outputs);
 }
 
 std::size_t Machine::receive_capacity() {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/execution.hpp"
@@ -25,7 +26,7 @@ struct Budget {
 
 // Why a guest broke, for people.
 struct FaultReport {
-    std::string reason;  // "page fault", "the transmit ring's indices are corrupt"
+    std::string reason;  // "page fault", "it overwrote its output rings"
     std::uint64_t vector = 0;
     std::uint64_t error_code = 0;
     std::uint64_t address = 0;  // CR2
@@ -48,8 +49,8 @@ class Machine {
 
     // Runs to the next stop. Nothing when abandon() was called.
     std::optional<Stop> run(Budget budget);
-    // What the guest said up to this stop.
-    std::vector<Output> take_outputs();
+    // What the guest said up to this stop; once.
+    [[nodiscard]] std::vector<Output> take_outputs() { return std::exchange(outputs_, {}); }
     // Feeds the guest at `stop`, the one that run() just returned.
     void apply(const Stop& stop, const Input& input);
 
@@ -83,6 +84,8 @@ class Machine {
     Stop next_stop();
     Stop broken(std::string reason);
     Stop stopped_at(engine::PortOut exit);
+    Stop with_outputs(Stop stop);
+    void report_break(std::string reason);
     void report_fault(Stop& stop);
     void describe_place();
     void answer(const Stop& stop, const Input& input);
@@ -95,6 +98,7 @@ class Machine {
     InstructionCount count_;
     GuestTime clock_at_stop_{0};
     std::uint8_t port_ = 0;  // of the current stop
+    std::vector<Output> outputs_;
     FaultReport fault_;
     std::atomic<bool> abandoned_{false};
 };

@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstddef>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <vector>
 
+#include "guest/abi/abi.hpp"
 #include "hypervisor/replication/lone_guest.hpp"
 #include "logging_channel/log_file.hpp"
 
@@ -184,6 +186,8 @@ TEST_F(RecordReplay, WhatIsNoLogIsRefused) {
     EXPECT_THROW(static_cast<void>(replay_log(folder_ / "missing")), Error);
 }
 
+static_assert(offsetof(abi::Control, transmit) == 96, "programs/crash.c overwrites it");
+
 struct Crash {
     const char* how;
     const char* reason;
@@ -207,7 +211,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Crash{"null", "page fault (vector 14, error code 0x6, address 0x8)", "write_to_null"},
                     Crash{"opcode", "invalid opcode", "invalid_opcode"}, Crash{"stack", "fault", "overflow_the_stack"},
                     Crash{"port", "OUT to port 0xf7", "touch_a_port"},
-                    Crash{"halt", "general protection fault", "halt"}),
+                    Crash{"halt", "general protection fault", "halt"},
+                    Crash{"rings", "it overwrote its output rings", "rip"}),
     [](const auto& tested) { return tested.param.how; });
 
 }  // namespace

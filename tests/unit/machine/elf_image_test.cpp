@@ -51,6 +51,19 @@ TEST_F(ElfImageTest, SaysWhatAFileIsInstead) {
     EXPECT_THAT(failure("/proc/self/exe"), HasSubstr("dynamically linked; link it with -static"));
 }
 
+TEST(ElfImage, DescribesAddressesOfItsSegmentsOnly) {
+    ElfImage image;
+    image.segments = {{0x1000, 0x100, {}, true}, {0x3000, 0x100, {}, false}};
+    image.symbols = {{0, 0, "an_absolute_number"}, {0x1010, 0x20, "function"}, {0x3000, 8, "object"}};
+    EXPECT_EQ(image.describe(0x1010), "function+0x0");
+    EXPECT_EQ(image.describe(0x10ff), "function+0xef");
+    EXPECT_EQ(image.describe(0x3004), "object+0x4");
+    EXPECT_EQ(image.describe(0x1000), std::nullopt);  // before the segment's first symbol
+    EXPECT_EQ(image.describe(0x800), std::nullopt);
+    EXPECT_EQ(image.describe(0x2000), std::nullopt);
+    EXPECT_EQ(image.describe(0x3100), std::nullopt);
+}
+
 // Every way to cut or damage the headers is an error in words, never a crash.
 TEST_F(ElfImageTest, DamagedFilesAreRefusedOrRead) {
     const std::string whole = content_of("/proc/self/exe").substr(0, 8192);
