@@ -20,7 +20,7 @@ namespace understudy::replication {
 // A guest's whole state at a stop; the guest runs on while it is sent.
 struct Snapshot {
     channel::LogBase base;
-    std::unique_ptr<machine::MemorySnapshot> memory;
+    std::unique_ptr<machine::MemorySnapshot> memory;  // null: it could not be taken
     std::vector<std::byte> vcpu_state;
 };
 

@@ -31,6 +31,10 @@ void ReplicaDriver::take(Snapshot& snapshot) {
     if (!core_.snapshot_taken(snapshot.base.stop)) {
         return;
     }
+    if (!snapshot.memory) {
+        core_.peer_lost("this host has no memory left to keep the guest's state for a backup");
+        return;
+    }
     peer_->send_state(snapshot.base, std::make_unique<SnapshotSource>(std::move(snapshot.memory)),
                       std::move(snapshot.vcpu_state), [this](const channel::StateProgress& progress) {
                           if (config_.observer.on_transfer) {

@@ -1,6 +1,18 @@
 #include "hypervisor/replication/replica_sinks.hpp"
 
 namespace understudy::replication {
+namespace {
+
+// A host without memory for it has no backup then, but its guest goes on.
+Snapshot snapshot_of(machine::Machine& machine, const channel::LogBase& position) {
+    try {
+        return {position, machine::take_snapshot(machine.memory().all()), machine.save_vcpu()};
+    } catch (const Error&) {
+        return {position, nullptr, {}};
+    }
+}
+
+}  // namespace
 
 void LiveSink::mark(const Record& mark, std::vector<Output> outputs) {
     marked_ = true;
@@ -19,7 +31,7 @@ void LiveSink::accept(const Record& record, std::vector<Output> outputs) {
 
 void LiveSink::settled(machine::Machine& machine) {
     if (snapshot_requested_.exchange(false)) {
-        outbox_.put(Snapshot{position_, machine::take_snapshot(machine.memory().all()), machine.save_vcpu()});
+        outbox_.put(snapshot_of(machine, position_));
     }
     brake_.wait();
 }
