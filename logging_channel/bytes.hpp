@@ -1,10 +1,12 @@
-// Little-endian integers and LEB128 varints in byte buffers: the alphabet of every frame of this folder.
+// Little-endian integers and LEB128 varints in byte buffers: the alphabet of every frame of this folder; and
+// Protobuf's strings as such buffers.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 namespace understudy::channel {
@@ -61,6 +63,10 @@ struct Varint {
         }
     }
     return {0, 5, false};
+}
+
+[[nodiscard]] inline std::span<const std::byte> as_bytes(std::string_view text) {
+    return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
 }
 
 }  // namespace understudy::channel

@@ -1,4 +1,6 @@
-// The inside of a Connection, shared by connection.cpp, listener.cpp and join.cpp; no other file includes it.
+// The inside of a Connection, shared by connection*.cpp, listener.cpp and join.cpp; no other file includes it.
+// connection.cpp has its life and the public face, connection_receive.cpp what comes in, connection_send.cpp what goes
+// out.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -8,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "logging_channel/channel.hpp"
@@ -115,5 +118,8 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
 };
 
 [[nodiscard]] std::string printable(const boost::asio::ip::tcp::endpoint& endpoint);
+
+// As much of a peer's reason, or of one for a peer, as is sent and shown.
+[[nodiscard]] std::string bounded_reason(std::string_view reason);
 
 }  // namespace understudy::channel

@@ -99,7 +99,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
     void judge(const wire::Message& message) {
         if (message.has_refuse()) {
             return finish(JoinFailure{true, fmt::format("the primary at {} refused this backup: {}", where_,
-                                                        message.refuse().reason().substr(0, 1000))});
+                                                        bounded_reason(message.refuse().reason()))});
         }
         if (!message.has_welcome()) {
             return fail("it answered something else than a welcome");

@@ -57,10 +57,6 @@ void set_data(wire::PageRun& run, std::span<const std::byte> pages, int level) {
     run.set_data(pages.data(), pages.size());
 }
 
-std::span<const std::byte> as_bytes(const std::string& text) {
-    return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
-}
-
 }  // namespace
 
 void QuietMemory::read(std::size_t offset, std::span<std::byte> into) {

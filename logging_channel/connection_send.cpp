@@ -1,0 +1,221 @@
+// What goes out over a Connection: frames with one write at a time, the state piece by piece before them, heartbeats
+// when there is nothing else to say.
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <boost/asio/write.hpp>
+#include <utility>
+
+#include "common/error.hpp"
+#include "logging_channel/bytes.hpp"
+#include "logging_channel/connection_impl.hpp"
+
+namespace understudy::channel {
+
+namespace {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+
+// While a state is under way, this much of it waits to be written.
+constexpr std::size_t kStateAheadBytes = 1U << 20;
+// Of the state's encoder, each of which looks at a megabyte at the most: what else waits on this thread goes between.
+constexpr int kStateCallsPerTurn = 4;
+// A write buffer that grew beyond this is given back when it is empty.
+constexpr std::size_t kKeptBufferBytes = 4U << 20;
+
+}  // namespace
+
+void Connection::Impl::send_preamble() {
+    const auto bytes = preamble();
+    pending_.insert(pending_.end(), bytes.begin(), bytes.end());
+}
+
+void Connection::Impl::send(const wire::Message& message) {
+    if (!is_open()) {
+        return;
+    }
+    frame_batch();
+    const std::string bytes = message.SerializeAsString();
+    append_frame(state_out_ && !message.has_state_chunk() ? behind_state_ : pending_, as_bytes(bytes));
+}
+
+void Connection::Impl::send_state(LogBase base, std::unique_ptr<StateSource> memory, std::vector<std::byte> vcpu_state,
+                                  std::function<void(const StateProgress&)> progress) {
+    if (!is_open()) {
+        return;
+    }
+    wire::Message message;
+    message.mutable_state_begin()->set_stop(base.stop.value);
+    message.mutable_state_begin()->set_count(base.count.value);
+    message.mutable_state_begin()->set_clock(base.clock.count());
+    send(message);
+    state_out_ = std::make_unique<OutgoingState>(OutgoingState{
+        StateEncoder(std::move(memory), std::move(vcpu_state), options_.compression), std::move(progress)});
+    record_encoder_ = RecordEncoder(base);
+    flush();
+}
+
+// Queues the next pieces of the state; behind the last one, what was said meanwhile.
+void Connection::Impl::pump_state() {
+    if (!state_out_ || pumping_) {
+        return;
+    }
+    pumping_ = true;
+    std::vector<std::byte> chunk;
+    wire::Message message;
+    bool more = true;
+    for (int calls = 0; more && calls < kStateCallsPerTurn && pending_.size() < kStateAheadBytes; ++calls) {
+        chunk.clear();
+        try {
+            more = state_out_->encoder.next(chunk);
+        } catch (const Error& error) {
+            pumping_ = false;
+            return fail(error.what());
+        }
+        if (!chunk.empty()) {
+            message.set_state_chunk(chunk.data(), chunk.size());
+            send(message);
+        }
+    }
+    const auto progress = state_out_->progress;
+    const StateProgress reached = state_out_->encoder.progress();
+    if (!more) {
+        frame_batch();
+        state_out_.reset();
+        pending_.insert(pending_.end(), behind_state_.begin(), behind_state_.end());
+        behind_state_ = {};
+    }
+    if (more && pending_.empty()) {  // no write will end and bring this back
+        asio::post(socket_.get_executor(), [self = shared_from_this()] { self->flush(); });
+    }
+    if (progress) {
+        progress(reached);
+    }
+    pumping_ = false;
+}
+
+Bytes Connection::Impl::send_record(const Record& record) {
+    if (!is_open()) {
+        return {0};
+    }
+    const std::size_t size = record_encoder_.encode(record, batch_);
+    if (batch_.size() >= kRecordBatchBytes) {
+        frame_batch();
+    }
+    if (backlog() > options_.max_backlog) {
+        fail("the peer does not take what is sent to it");
+    }
+    return {size};
+}
+
+void Connection::Impl::frame_batch() {
+    if (batch_.empty()) {
+        return;
+    }
+    wire::Message message;
+    message.set_records(batch_.data(), batch_.size());
+    batch_.clear();
+    const std::string bytes = message.SerializeAsString();
+    append_frame(state_out_ ? behind_state_ : pending_, as_bytes(bytes));
+}
+
+void Connection::Impl::set_released(StopNumber stop) {
+    report_due_ = report_due_ || stop != report_.released;
+    report_.released = stop;
+}
+
+// With the state the backup has every record up to its stop; said even if no record ever follows.
+void Connection::Impl::send_ready() {
+    wire::Message message;
+    message.mutable_ready();
+    send(message);
+    if (base_) {
+        set_progress(std::max(report_.received, base_->stop), std::max(report_.replayed, base_->stop));
+        report_due_ = true;
+    }
+    flush();
+}
+
+void Connection::Impl::set_progress(StopNumber received, StopNumber replayed) {
+    if (!may_acknowledge_) {
+        return;
+    }
+    report_due_ = report_due_ || received != report_.received || replayed != report_.replayed;
+    report_.received = received;
+    report_.replayed = replayed;
+}
+
+void Connection::Impl::flush() {
+    if (!is_open()) {
+        return;
+    }
+    frame_batch();
+    if (writing_) {
+        return;  // what has gathered goes with the next write
+    }
+    pump_state();
+    if (reports() && report_due_) {
+        report_due_ = false;
+        wire::Message message;
+        message.mutable_report()->set_received(report_.received.value);
+        message.mutable_report()->set_replayed(report_.replayed.value);
+        message.mutable_report()->set_released(report_.released.value);
+        append_frame(pending_, as_bytes(message.SerializeAsString()));
+    }
+    write();
+}
+
+void Connection::Impl::write() {
+    if (writing_ || stage_ == Stage::closed) {
+        return;
+    }
+    if (pending_.empty()) {
+        if (stage_ == Stage::closing) {
+            error_code ignored;
+            socket_.shutdown(Socket::shutdown_send, ignored);
+        }
+        return;
+    }
+    writing_ = true;
+    last_write_ = std::chrono::steady_clock::now();
+    std::swap(pending_, in_flight_);
+    asio::async_write(socket_, asio::buffer(in_flight_),
+                      [self = shared_from_this()](error_code error, std::size_t /*size*/) {
+                          self->writing_ = false;
+                          if (self->stage_ == Stage::closed) {
+                              return;
+                          }
+                          if (error) {
+                              return self->fail(error.message());
+                          }
+                          if (self->in_flight_.capacity() > kKeptBufferBytes) {
+                              self->in_flight_ = {};
+                          }
+                          self->in_flight_.clear();
+                          self->flush();
+                          self->write();
+                      });
+}
+
+// Whatever was sent says "I am here" as well as a heartbeat does.
+void Connection::Impl::beat() {
+    const auto now = std::chrono::steady_clock::now();
+    const bool silent = now - last_write_ >= options_.heartbeat;  // or the socket takes nothing
+    timer_.expires_at((silent ? now : last_write_) + options_.heartbeat);
+    timer_.async_wait([self = shared_from_this()](error_code error) {
+        if (error || !self->reports()) {
+            return;
+        }
+        if (std::chrono::steady_clock::now() - self->last_write_ >= self->options_.heartbeat) {
+            self->report_due_ = true;
+            self->flush();
+        }
+        self->beat();
+    });
+}
+
+Bytes Connection::Impl::backlog() const {
+    return {pending_.size() + (writing_ ? in_flight_.size() : 0) + batch_.size() + behind_state_.size()};
+}
+
+}  // namespace understudy::channel
