@@ -39,14 +39,18 @@ void ReplicaDriver::go_live() {
     }
 }
 
+void ReplicaDriver::stop_guest_soon() {
+    queue_.poke();
+    machine_->kick();
+}
+
 void ReplicaDriver::begin_transfer(const ReplicaId& candidate, Generation generation) {
     peer_ = std::move(candidates_.at(candidate));
     candidates_.erase(candidate);
     peer_->welcome({config_.id, generation, machine_->memory().size(), {}});
     attend_backup();
     live_sink_.request_snapshot();
-    queue_.poke();
-    machine_->kick();
+    stop_guest_soon();
 }
 
 void ReplicaDriver::refuse(const ReplicaId& candidate, const std::string& why) {

@@ -18,6 +18,7 @@ ReplicaCore::ReplicaCore(ReplicaWorld& world, RoleMachine roles, const ReplicaLi
 // --- Roles ----------------------------------------------------------------------------------------------------------
 
 void ReplicaCore::start() {
+    awake_at_ = world_.now();
     feed(event::Tick{world_.now()});
     if (follows_) {
         suspicion_.emplace(world_.now(), limits_.transfer_suspicion);
@@ -31,11 +32,24 @@ void ReplicaCore::tick() {
     if (ended_) {
         return;
     }
+    notice_absence();
     if (suspicion_ && suspicion_->tick(world_.now())) {
         peer_lost("nothing was heard from it for too long");
     }
     feed(event::Tick{world_.now()});
+    announce_ready();
     end_guest_if_over();
+}
+
+// What arrived while this replica was not there to read it may be from before its peer gave it up and went live. What
+// waits for an acknowledgement waits for one of a record that is written now.
+void ReplicaCore::notice_absence() {
+    const auto now = world_.now();
+    if (now - std::exchange(awake_at_, now) > limits_.absence && window_ && !guest_over_) {
+        old_news_ = window_->last_sent();
+        wants_news_ = true;
+        world_.stop_guest_soon();
+    }
 }
 
 void ReplicaCore::arbiter_answered(std::uint64_t ticket, arbiter::Outcome outcome) {
@@ -111,6 +125,8 @@ void ReplicaCore::perform(const action::DropPeer& /*a*/) {
     suspicion_.reset();
     window_.reset();
     wants_snapshot_ = false;
+    ready_until_.reset();
+    wants_news_ = false;
     if (!mutated(Mutation::acknowledge_after_suspicion) || !follows_) {
         world_.drop_peer();
     }
@@ -217,7 +233,8 @@ void ReplicaCore::release(const std::vector<Output>& outputs) {
 }
 
 void ReplicaCore::update_brake() {
-    const bool held = !ended_ && ((window_ && !window_->may_proceed()) || gate_.held() > limits_.held_outputs);
+    const bool says_too_much = gate_.held() > limits_.held_outputs && !wants_news_;
+    const bool held = !ended_ && ((window_ && !window_->may_proceed()) || says_too_much);
     if (std::exchange(held_, held) != held) {
         world_.hold_guest(held);
     }
@@ -254,7 +271,18 @@ void ReplicaCore::goodbye(const std::string& why) {
 void ReplicaCore::peer_ready() {
     if (const auto peer = roles_.peer(); peer && connected_) {
         suspicion_.emplace(world_.now(), limits_.suspicion);
-        feed(event::BackupReady{*peer});
+        ready_until_ = world_.now() + limits_.catch_up;
+        announce_ready();
+    }
+}
+
+void ReplicaCore::announce_ready() {
+    if (!ready_until_ || !window_) {
+        return;
+    }
+    if (window_->unacknowledged().bytes <= limits_.close_behind || world_.now() >= *ready_until_) {
+        ready_until_.reset();
+        feed(event::BackupReady{*roles_.peer()});
     }
 }
 
@@ -267,7 +295,12 @@ void ReplicaCore::peer_reported(StopNumber received, StopNumber replayed) {
         peer_lost("it acknowledges what was never sent");
         return;
     }
-    release(gate_.acknowledge(received));
+    notice_absence();
+    announce_ready();
+    if (received > old_news_ || guest_over_) {
+        wants_news_ = false;
+        release(gate_.acknowledge(received));
+    }
     feed(event::Acknowledged{*peer, received});
     if (window_) {
         world_.report_released(gate_.released_up_to());

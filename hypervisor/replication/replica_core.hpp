@@ -39,6 +39,8 @@ class ReplicaWorld {
     virtual void go_live() = 0;
     // The guest waits at its next stop for as long as `held`.
     virtual void hold_guest(bool held) = 0;
+    // The living guest, idle or not, comes to a new stop now, if it is not held.
+    virtual void stop_guest_soon() = 0;
 
     // --- The network.
     virtual void speak(network::SpeakerRank rank) = 0;
@@ -78,6 +80,12 @@ struct ReplicaLimits {
     WindowLimits window;
     // Outputs that wait for acknowledgements; beyond it the guest waits too.
     Bytes held_outputs = 32_MiB;
+    // The gate closes when the backup, its state in place, is no more than this behind; or after this time, whatever it
+    // is behind. What the guest says meanwhile leaves, and what it says then waits for no more than this to be sent.
+    Bytes close_behind = 64_KiB;
+    std::chrono::nanoseconds catch_up = std::chrono::seconds(10);
+    // Who was not there for so long may have been given up by its peer.
+    std::chrono::nanoseconds absence = std::chrono::milliseconds(50);
     // Records received without an acknowledgement; well below what the primary sends before it waits for one.
     Bytes unreported = 1_MiB;
 };
@@ -156,6 +164,8 @@ class ReplicaCore {
     void release(const std::vector<Output>& outputs);
     void update_brake();
     void end_guest_if_over();
+    void notice_absence();
+    void announce_ready();
 
     ReplicaWorld& world_;
     RoleMachine roles_;
@@ -177,6 +187,10 @@ class ReplicaCore {
     std::optional<LogWindow> window_;  // a backup's log is under way
     bool wants_snapshot_ = false;
     bool held_ = false;
+    std::optional<std::chrono::nanoseconds> ready_until_;  // the backup has the state, and is catching up
+    std::chrono::nanoseconds awake_at_{0};
+    StopNumber old_news_;  // acknowledgements up to here may be from before an absence
+    bool wants_news_ = false;
     StopNumber recorded_;
 
     // As the one who follows.

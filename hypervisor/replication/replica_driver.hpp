@@ -57,6 +57,7 @@ class ReplicaDriver final : private ReplicaWorld {
     void start_guest() override;
     void end_log() override { feed_.close(); }
     void go_live() override;
+    void stop_guest_soon() override;
     void hold_guest(bool held) override { brake_.set(held); }
     void speak(network::SpeakerRank rank) override { live_->speak(rank); }
     void release(const std::vector<Output>& outputs) override { live_->release(outputs); }

@@ -119,6 +119,7 @@ class Replica final : public ReplicaWorld {
     void end_log() override;
     void go_live() override;
     void hold_guest(bool held) override { held_ = held; }
+    void stop_guest_soon() override {}  // it never runs for long
     void speak(network::SpeakerRank rank) override;
     void release(const std::vector<Output>& outputs) override;
     void begin_transfer(const ReplicaId& candidate, Generation generation) override;

@@ -33,6 +33,7 @@ class NotingWorld final : public ReplicaWorld {
     void end_log() override { note("end log"); }
     void go_live() override { note("live"); }
     void hold_guest(bool held) override { note("hold {}", held); }
+    void stop_guest_soon() override { note("stop soon"); }
     void speak(network::SpeakerRank rank) override { note("speak {}", rank.generation.value); }
     void release(const std::vector<Output>& outputs) override {
         for (const Output& output : outputs) {
@@ -273,6 +274,109 @@ TEST_F(CoreTest, AGuestThatEndsIsOverWhenItsLastWordsHaveLeft) {
     core.tick();
     core.peer_lost("gone");
     EXPECT_THAT(world_.take(), IsEmpty());
+}
+
+// Its process was stopped, or its host: the acknowledgement is from before the backup went live.
+TEST_F(CoreTest, AReplicaThatStoodStillSaysNothingOnTheStrengthOfOldNews) {
+    ReplicaCore& core = lead();
+    core.recorded(record_of(11, true), said_at(11), false);
+    core.handed_over();
+    core.tick();
+    world_.take();
+    world_.time = milliseconds(500);
+    core.heard();
+    core.peer_reported({11}, {10});
+    EXPECT_THAT(world_.take(), ElementsAre("stop soon"));
+    core.peer_reported({11}, {11});  // a heartbeat may be as old
+    EXPECT_THAT(world_.take(), IsEmpty());
+    EXPECT_NE(world_.reported_released, StopNumber{11});
+
+    // What the backup acknowledges of the time since is said by a backup that still follows.
+    core.recorded(record_of(12, true), said_at(12), false);
+    core.handed_over();
+    world_.take();
+    core.peer_reported({12}, {11});
+    EXPECT_THAT(world_.take(), ElementsAre("say 11", "say 12"));
+}
+
+TEST_F(CoreTest, AReplicaThatStoodStillAndWasDeposedSaysNothing) {
+    ReplicaCore& core = lead();
+    core.recorded(record_of(11, true), said_at(11), false);
+    core.handed_over();
+    world_.take();
+    world_.time = milliseconds(500);
+    core.peer_reported({11}, {10});
+    core.peer_lost("the peer closed the connection");
+    core.arbiter_answered(world_.last_ticket, answer(arbiter::Verdict::no));
+    EXPECT_TRUE(core.ended());
+    EXPECT_THAT(world_.take(), Not(Contains("say 11")));
+}
+
+// There is nothing newer to wait for.
+TEST_F(CoreTest, AGuestThatEndedBeforeItStoodStillEnds) {
+    ReplicaCore& core = lead();
+    core.recorded(record_of(11, true), said_at(11), false);
+    core.handed_over();
+    core.guest_over();
+    world_.take();
+    world_.time = milliseconds(500);
+    core.peer_reported({11}, {11});
+    EXPECT_TRUE(core.ended());
+    EXPECT_THAT(world_.take(), Contains("say 11"));
+}
+
+TEST_F(CoreTest, AGuestHeldForItsOutputsComesToTheStopThatFreesThem) {
+    ReplicaCore& core = lead();
+    core.recorded(record_of(11, true), {{Output::Kind::frame, std::vector<std::byte>(40'000'000)}}, false);
+    core.handed_over();
+    EXPECT_THAT(world_.take(), Contains("hold true"));
+    world_.time = milliseconds(500);
+    core.peer_reported({11}, {11});
+    EXPECT_THAT(world_.take(), ElementsAre("stop soon", "hold false"));
+}
+
+// So what is said last before the gate closes is acknowledged soon, however slow the channel is.
+TEST_F(CoreTest, TheGateClosesWhenTheBackupIsCloseBehind) {
+    core_.emplace(world_, RoleMachine::claim({"vm", "P"}));
+    core_->start();
+    core_->arbiter_answered(world_.last_ticket, answer(arbiter::Verdict::yes));
+    core_->recorded(record_of(10, false), {}, false);
+    core_->candidate_connected("B");
+    EXPECT_TRUE(core_->snapshot_taken({10}));
+    std::uint64_t stop = 10;
+    while (stop < 10'000) {
+        core_->recorded(record_of(++stop, false), {}, false);
+    }
+    core_->handed_over();
+    core_->peer_ready();
+    EXPECT_TRUE(core_->gate_is_open()) << "9990 records are under way";
+    core_->peer_reported({9'000}, {10});
+    EXPECT_TRUE(core_->gate_is_open());
+    core_->peer_reported({9'990}, {10});
+    EXPECT_FALSE(core_->gate_is_open());
+    EXPECT_EQ(core_->roles().role(), Role::forming);
+}
+
+TEST_F(CoreTest, TheGateClosesBehindABackupThatDoesNotComeCloseToo) {
+    core_.emplace(world_, RoleMachine::claim({"vm", "P"}));
+    core_->start();
+    core_->arbiter_answered(world_.last_ticket, answer(arbiter::Verdict::yes));
+    core_->recorded(record_of(10, false), {}, false);
+    core_->candidate_connected("B");
+    EXPECT_TRUE(core_->snapshot_taken({10}));
+    std::uint64_t stop = 10;
+    while (stop < 10'000) {
+        core_->recorded(record_of(++stop, false), {}, false);
+    }
+    core_->handed_over();
+    core_->peer_ready();
+    for (int second = 0; second < 20; ++second) {
+        EXPECT_EQ(core_->gate_is_open(), second < 10);
+        world_.time += std::chrono::seconds(1);
+        core_->heard();
+        core_->tick();
+    }
+    EXPECT_EQ(core_->roles().role(), Role::forming);
 }
 
 TEST_F(CoreTest, ASnapshotThatNobodyWantsAnyMoreIsNotSent) {
