@@ -1,8 +1,8 @@
 #include "hypervisor/replication/log_window.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <algorithm>
 #include <utility>
 
 namespace understudy::replication {
@@ -29,13 +29,23 @@ void LogWindow::sent(StopNumber stop, GuestTime clock, Bytes size, bool mark) {
         entries_.back().bytes += size.value;
         bytes_ += size.value;
         received_bytes_ += received_entries_ == entries_.size() ? size.value : 0;
-        entries_.back().clock = last_clock_ = clock;
+        entries_.back().time = advance(clock);
+        waits_ = !may_proceed();
         return;
     }
-    last_clock_ = mark ? last_clock_ : clock;
-    entries_.push_back({stop, last_clock_, size.value});
+    entries_.push_back({stop, mark ? last_time_ : advance(clock), size.value});
     bytes_ += size.value;
     last_sent_ = stop;
+    waits_ = waits_ || !may_proceed();
+}
+
+// The guest's clock went on while the guest waited for its backup; to replay that costs nothing.
+GuestTime LogWindow::advance(GuestTime clock) {
+    if (!std::exchange(waits_, false)) {
+        last_time_ += clock - last_clock_;
+    }
+    last_clock_ = clock;
+    return last_time_;
 }
 
 bool LogWindow::report(StopNumber received, StopNumber replayed) {
@@ -47,6 +57,7 @@ bool LogWindow::report(StopNumber received, StopNumber replayed) {
         received_bytes_ += entry.bytes;
         received_ = entry.stop;
     }
+    const GuestTime lag_before = unreplayed().time;
     while (received_entries_ > 0 && entries_.front().stop <= replayed) {
         const Entry& entry = entries_.front();
         bytes_ -= entry.bytes;
@@ -56,10 +67,12 @@ bool LogWindow::report(StopNumber received, StopNumber replayed) {
         --received_entries_;
     }
     if (replayed_ > base_) {
-        constexpr int kSteps = 50;  // with a report every few milliseconds a lag is made up within a second
         const GuestTime lag = unreplayed().time;
-        const GuestTime before = allowed_time_.value_or(lag);
-        allowed_time_ = std::max(limits_.unreplayed_time, std::min(lag, before - before / kSteps));
+        const GuestTime before = allowed_time_.value_or(lag_before);
+        // For two milliseconds that the backup replays the guest may go on by one.
+        const GuestTime replayed_time = std::max(lag_before - lag, GuestTime{0});
+        const bool close = lag < limits_.unreplayed_time;
+        allowed_time_ = close ? limits_.unreplayed_time : std::max(limits_.unreplayed_time, before - replayed_time / 2);
     }
     return true;
 }
@@ -74,7 +87,7 @@ bool LogWindow::may_proceed() const {
 
 LogWindow::Lag LogWindow::lag_from(std::size_t first, std::uint64_t bytes) const {
     const bool empty = first == entries_.size();
-    return {entries_.size() - first, {bytes}, empty ? GuestTime(0) : entries_.back().clock - entries_[first].clock};
+    return {entries_.size() - first, {bytes}, empty ? GuestTime(0) : entries_.back().time - entries_[first].time};
 }
 
 LogWindow::Lag LogWindow::unacknowledged() const {

@@ -31,14 +31,14 @@ class LogWindow {
     struct Lag {
         std::uint64_t records = 0;
         Bytes bytes;
-        GuestTime time{0};  // from the oldest of these records to the newest
+        GuestTime time{0};  // from the oldest of these records to the newest, without what the guest had to wait
     };
 
     // Begins behind the stop that the state was taken at. While a state is transferred the backup neither receives nor
     // replays anything, and the limits on time and on what is not acknowledged do not count. From its first replayed
     // stop on it is behind by what the transfer took, and if the guest computes it stays so; that lag is the limit on
-    // time at first, and shrinks with each report until it is the configured one. So the guest slows down for a while
-    // instead of standing still.
+    // time at first, and shrinks by half of what each report says was replayed until it is the configured one. So the
+    // guest runs at half the backup's speed for a while instead of standing still.
     explicit LogWindow(StopNumber base, WindowLimits limits = {});
 
     // A record, encoded in `size` bytes, went to the backup. Stops grow; a mark and the record that completes it have
@@ -62,11 +62,12 @@ class LogWindow {
   private:
     struct Entry {
         StopNumber stop;
-        GuestTime clock;
+        GuestTime time;
         std::uint64_t bytes;
     };
 
     [[nodiscard]] Lag lag_from(std::size_t first, std::uint64_t bytes) const;
+    GuestTime advance(GuestTime clock);
 
     WindowLimits limits_;
     StopNumber base_;
@@ -78,8 +79,10 @@ class LogWindow {
     StopNumber received_;
     StopNumber replayed_;
     GuestTime last_clock_{0};
+    GuestTime last_time_{0};                 // the same without what the guest had to wait
+    bool waits_ = false;                     // the next record comes after a wait
     std::optional<GuestTime> allowed_time_;  // the present limit on time; nothing: none yet
-    bool open_mark_ = false;  // the last entry is a mark
+    bool open_mark_ = false;                 // the last entry is a mark
 };
 
 // At the backup: records received, not yet replayed. The queue itself is the caller's; this is its account, which

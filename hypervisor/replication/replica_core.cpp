@@ -280,7 +280,8 @@ void ReplicaCore::announce_ready() {
     if (!ready_until_ || !window_) {
         return;
     }
-    if (window_->unacknowledged().bytes <= limits_.close_behind || world_.now() >= *ready_until_) {
+    const LogWindow::Lag lag = window_->unacknowledged();
+    if (lag.bytes <= limits_.close_behind || lag.time <= limits_.close_behind_time || world_.now() >= *ready_until_) {
         ready_until_.reset();
         feed(event::BackupReady{*roles_.peer()});
     }

@@ -80,10 +80,12 @@ struct ReplicaLimits {
     WindowLimits window;
     // Outputs that wait for acknowledgements; beyond it the guest waits too.
     Bytes held_outputs = 32_MiB;
-    // The gate closes when the backup, its state in place, is no more than this behind; or after this time, whatever it
-    // is behind. What the guest says meanwhile leaves, and what it says then waits for no more than this to be sent.
+    // The gate closes when the backup, its state in place, lacks no more of the log than one of these; or after
+    // `catch_up`, whatever it lacks. What the guest says meanwhile leaves, and what it says then waits for no more than
+    // that to be sent.
     Bytes close_behind = 64_KiB;
-    std::chrono::nanoseconds catch_up = std::chrono::seconds(10);
+    GuestTime close_behind_time = std::chrono::milliseconds(150);
+    std::chrono::nanoseconds catch_up = std::chrono::seconds(30);
     // Who was not there for so long may have been given up by its peer.
     std::chrono::nanoseconds absence = std::chrono::milliseconds(50);
     // Records received without an acknowledgement; well below what the primary sends before it waits for one.

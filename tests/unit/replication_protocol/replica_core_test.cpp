@@ -370,8 +370,8 @@ TEST_F(CoreTest, TheGateClosesBehindABackupThatDoesNotComeCloseToo) {
     }
     core_->handed_over();
     core_->peer_ready();
-    for (int second = 0; second < 20; ++second) {
-        EXPECT_EQ(core_->gate_is_open(), second < 10);
+    for (int second = 0; second < 40; ++second) {
+        EXPECT_EQ(core_->gate_is_open(), second < 30);
         world_.time += std::chrono::seconds(1);
         core_->heard();
         core_->tick();
