@@ -178,6 +178,8 @@ void Archive::open(std::span<const std::uint8_t> bytes, Allocate allocate) {
             continue;
         }
         node->mode = static_cast<std::uint32_t>(octal(text(header.mode)).value_or(0644) & 07777);
+        node->user = static_cast<std::uint32_t>(octal(text(header.uid)).value_or(0));
+        node->group = static_cast<std::uint32_t>(octal(text(header.gid)).value_or(0));
         node->modified = static_cast<std::int64_t>(octal(text(header.modified)).value_or(0));
         if (regular) {
             node->type = Type::file;
@@ -193,7 +195,8 @@ void Archive::open(std::span<const std::uint8_t> bytes, Allocate allocate) {
     }
 }
 
-Archive::Answer Archive::walk(const Node& start, std::string_view path, bool follow, int links_left) const {
+// `links_left` is the whole search's: links that name others twice would otherwise double the work with each.
+Archive::Answer Archive::walk(const Node& start, std::string_view path, bool follow, int& links_left) const {
     const Node* node = !path.empty() && path.front() == '/' ? &root_ : &start;
     for (std::string_view name = first_component(path); !name.empty(); name = first_component(path)) {
         if (node->type != Type::directory) {
@@ -214,7 +217,8 @@ Archive::Answer Archive::walk(const Node& start, std::string_view path, bool fol
                 return {Lookup::loop};
             }
             const std::string_view target(reinterpret_cast<const char*>(next->content.data()), next->content.size());
-            const Answer answer = walk(*node, target, true, --links_left);
+            --links_left;
+            const Answer answer = walk(*node, target, true, links_left);
             if (answer.outcome != Lookup::found) {
                 return answer;
             }
@@ -229,7 +233,8 @@ Archive::Answer Archive::walk(const Node& start, std::string_view path, bool fol
 }
 
 Archive::Answer Archive::find(const Node& start, std::string_view path, bool follow) const {
-    return path.empty() ? Answer{Lookup::missing} : walk(start, path, follow, kLinkLimit);
+    int links_left = kLinkLimit;
+    return path.empty() ? Answer{Lookup::missing} : walk(start, path, follow, links_left);
 }
 
 std::size_t Archive::path_of(const Node& node, std::span<char> out) {

@@ -19,6 +19,8 @@ class Archive {
         Node* next_sibling = nullptr;
         Type type = Type::directory;
         std::uint32_t mode = 0755;
+        std::uint32_t user = 0;
+        std::uint32_t group = 0;
         std::uint32_t number = 1;  // inode
         std::int64_t modified = 0;
         std::span<const std::uint8_t> content;  // a link's: its target
@@ -45,7 +47,7 @@ class Archive {
     Node* add(Node& parent, std::string_view name);
     Node* child(const Node& parent, std::string_view name) const;
     Node* make_path(Node* node, std::string_view path);
-    [[nodiscard]] Answer walk(const Node& start, std::string_view path, bool follow, int links_left) const;
+    [[nodiscard]] Answer walk(const Node& start, std::string_view path, bool follow, int& links_left) const;
 
     Node root_;
     Allocate allocate_ = nullptr;

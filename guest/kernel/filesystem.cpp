@@ -44,6 +44,8 @@ void describe_node(const Archive::Node& node, struct stat& status) {
     status.st_ino = node.number;
     status.st_nlink = node.type == Archive::Type::directory ? 2 : 1;
     status.st_mode = type_bits(node) | node.mode;
+    status.st_uid = node.user;
+    status.st_gid = node.group;
     status.st_size = static_cast<std::int64_t>(node.content.size());
     status.st_blksize = 4096;
     status.st_blocks = static_cast<std::int64_t>((node.content.size() + 511) / 512);
@@ -404,6 +406,8 @@ Result sys_statx(int directory, const char* path, unsigned flags, unsigned /*mas
     answer.stx_blksize = static_cast<std::uint32_t>(status.st_blksize);
     answer.stx_nlink = static_cast<std::uint32_t>(status.st_nlink);
     answer.stx_mode = static_cast<std::uint16_t>(status.st_mode);
+    answer.stx_uid = status.st_uid;
+    answer.stx_gid = status.st_gid;
     answer.stx_ino = status.st_ino;
     answer.stx_size = static_cast<std::uint64_t>(status.st_size);
     answer.stx_blocks = static_cast<std::uint64_t>(status.st_blocks);

@@ -23,6 +23,8 @@ std::string member(const std::string& name, char type, const std::string& conten
     };
     put(0, name.substr(0, 100));
     put(100, "0000640");
+    put(108, octal(1000, 7));
+    put(116, octal(100, 7));
     put(124, octal(content.size(), 11));
     put(136, octal(1700000000, 11));
     header[156] = type;
@@ -109,6 +111,26 @@ TEST_F(ArchiveTest, FollowsLinks) {
     EXPECT_EQ(outcome("/dangling"), Archive::Lookup::missing);
     EXPECT_EQ(archive_.find(archive_.root(), "/relative", false).node->type, Archive::Type::link);
     EXPECT_EQ(archive_.find(archive_.root(), "/absolute/file", false).node->type, Archive::Type::file);
+}
+
+// Each link names the next one twice: the bound is on all that a search follows, not on how deep they lie.
+TEST_F(ArchiveTest, BoundsTheLinksOfASearch) {
+    std::string members = member("link39/", '5', "");
+    for (int i = 38; i >= 0; --i) {
+        const std::string next = "link" + std::to_string(i + 1);
+        members += member("link" + std::to_string(i), '2', "", next + "/../" + next);
+    }
+    open(members + kEnd);
+    EXPECT_EQ(outcome("/link35"), Archive::Lookup::found);
+    EXPECT_EQ(outcome("/link0"), Archive::Lookup::loop);
+}
+
+TEST_F(ArchiveTest, KnowsOwners) {
+    open(member("file", '0', "") + kEnd);
+    const auto answer = archive_.find(archive_.root(), "/file", true);
+    ASSERT_NE(answer.node, nullptr);
+    EXPECT_EQ(answer.node->user, 1000U);
+    EXPECT_EQ(answer.node->group, 100U);
 }
 
 TEST_F(ArchiveTest, KnowsLongNames) {
