@@ -128,6 +128,7 @@ class TcpSocket final : public Socket {
     void detach();
     [[nodiscard]] bool has_room() const;
     [[nodiscard]] bool in_flight() const { return pcb_->unsent != nullptr || pcb_->unacked != nullptr; }
+    void push(bool hold);
     Result pipe_error(unsigned flags);
     void apply_backlog();
     void remember_addresses();
@@ -143,6 +144,7 @@ class TcpSocket final : public Socket {
     State state_ = State::fresh;
     int error_ = 0;
     bool no_delay_ = false;
+    bool corked_ = false;
     bool peer_closed_ = false;
     bool read_shut_ = false;
     bool write_shut_ = false;
@@ -436,6 +438,22 @@ Result TcpSocket::pipe_error(unsigned flags) {
     return failure(EPIPE);
 }
 
+// Lets lwIP send what is queued; held, whole segments only (TCP_CORK, MSG_MORE). What is left goes at the latest with
+// lwIP's slow timer, within 100 ms; Linux waits for 200.
+void TcpSocket::push(bool hold) {
+    const tcp_seg* first = pcb_->unsent;
+    if (hold && (first == nullptr || (first->next == nullptr && first->len < pcb_->mss))) {
+        return;
+    }
+    if (hold) {
+        tcp_nagle_enable(pcb_);  // keeps the last segment back while those before it are under way
+    }
+    tcp_output(pcb_);
+    if (no_delay_) {
+        tcp_nagle_disable(pcb_);
+    }
+}
+
 Result TcpSocket::send(Buffers& from, unsigned flags, const std::optional<Endpoint>& /*to*/) {
     if (error_ != 0) {
         const int error = take_error();
@@ -468,7 +486,7 @@ Result TcpSocket::send(Buffers& from, unsigned flags, const std::optional<Endpoi
     }
     had_room_ = has_room();
     if (sent != 0) {
-        tcp_output(pcb_);
+        push(corked_ || (flags & kMore) != 0);
         net::settle();
         return static_cast<std::int64_t>(sent);
     }
@@ -603,6 +621,14 @@ Result TcpSocket::set_option(int level, int option, int value) {
             }
             return 0;
         case TCP_CORK:
+            corked_ = value != 0;
+            if (!corked_ && state_ == State::connected) {
+                tcp_nagle_disable(pcb_);  // what was held goes now
+                push(false);
+                options_changed();
+                net::settle();
+            }
+            return 0;
         case TCP_QUICKACK:
         case TCP_DEFER_ACCEPT:
         case TCP_USER_TIMEOUT:
@@ -650,6 +676,8 @@ Result TcpSocket::get_option(int level, int option, int& value) const {
             value = has_block ? static_cast<int>(pcb_->keep_cnt) : 9;
             return 0;
         case TCP_CORK:
+            value = corked_ ? 1 : 0;
+            return 0;
         case TCP_QUICKACK:
         case TCP_DEFER_ACCEPT:
         case TCP_USER_TIMEOUT:

@@ -456,12 +456,41 @@ static void telling(void) {
     CHECK_FAILS(socket(AF_INET, 99, 0), EINVAL);
 }
 
+// What is written while the socket is corked leaves together.
+static void corked(void) {
+    struct pair p = connected();
+    char text[16];
+    int on = 1;
+    CHECK_IS(setsockopt(p.client, IPPROTO_TCP, TCP_CORK, &on, sizeof on), 0);
+    int value = 0;
+    socklen_t size = sizeof value;
+    CHECK_IS(getsockopt(p.client, IPPROTO_TCP, TCP_CORK, &value, &size), 0);
+    CHECK_IS(value, 1);
+    CHECK_IS(write(p.client, "head", 4), 4);
+    CHECK_IS(write(p.client, "body", 4), 4);
+    on = 0;
+    CHECK_IS(setsockopt(p.client, IPPROTO_TCP, TCP_CORK, &on, sizeof on), 0);
+    CHECK_IS(read(p.server, text, sizeof text), 8);
+    CHECK_IS(send(p.client, "head", 4, MSG_MORE), 4);
+    CHECK_IS(send(p.client, "body", 4, 0), 4);
+    CHECK_IS(read(p.server, text, sizeof text), 8);
+    // Whole segments do not wait, and what is left is not kept for ever.
+    static char block[100000];
+    CHECK_IS(send(p.client, block, sizeof block, MSG_MORE), sizeof block);
+    CHECK_IS(recv(p.server, block, sizeof block, MSG_WAITALL), sizeof block);
+    CHECK_IS(send(p.client, "end", 3, MSG_MORE), 3);
+    CHECK_IS(read(p.server, text, sizeof text), 3);
+    close(p.client);
+    close(p.server);
+}
+
 int main(void) {
     signal(SIGPIPE, SIG_IGN);
     coming_back();
     reset_behind_data();
     nothing_wanted();
     telling();
+    corked();
     talking();
     ending();
     broken_pipe_signals();
