@@ -5,16 +5,14 @@
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/read_until.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/streambuf.hpp>
 #include <boost/asio/thread_pool.hpp>
-#include <boost/asio/write.hpp>
 #include <exception>
 #include <utility>
 
 #include "arbiter/connection.hpp"
 #include "arbiter/metrics.hpp"
+#include "arbiter/metrics_endpoint.hpp"
 #include "common/error.hpp"
 
 namespace understudy::arbiter {
@@ -39,7 +37,6 @@ constexpr milliseconds kResignPatience{1000};
 constexpr std::size_t kPeerBuffer = std::size_t{16} << 20U;
 constexpr std::size_t kClientBuffer = std::size_t{8} << 20U;
 constexpr int kEventsPerTurn = 512;
-constexpr std::size_t kMaxHttpRequest = 4096;
 
 tcp::acceptor listen_on(asio::io_context& io, const Address& address) {
     error_code error;
@@ -83,7 +80,7 @@ class Server::Impl {
                                 options_.listen.text());
         }
         if (options_.metrics) {
-            metrics_acceptor_.emplace(listen_on(io_, *options_.metrics));
+            metrics_.emplace(listen_on(io_, *options_.metrics), [this] { return prometheus_text(service_, counts_); });
         }
     }
     ~Impl() { snapshot_thread_.join(); }
@@ -91,16 +88,14 @@ class Server::Impl {
     Impl& operator=(const Impl&) = delete;
 
     [[nodiscard]] std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
-    [[nodiscard]] std::uint16_t metrics_port() const {
-        return metrics_acceptor_ ? metrics_acceptor_->local_endpoint().port() : std::uint16_t{0};
-    }
+    [[nodiscard]] std::uint16_t metrics_port() const { return metrics_ ? metrics_->port() : std::uint16_t{0}; }
     [[nodiscard]] const Storage& storage() const { return service_.storage(); }
 
     void run() {
         time_seen_ = Clock::now();
         accept();
-        if (metrics_acceptor_) {
-            accept_metrics();
+        if (metrics_) {
+            metrics_->serve();
         }
         while (!stopped_) {
             sync_dialers();
@@ -501,61 +496,13 @@ class Server::Impl {
         return true;
     }
 
-    // -- metrics: any GET gets the page
-
-    void accept_metrics() {
-        metrics_acceptor_->async_accept([this](error_code error, tcp::socket accepted_socket) {
-            if (error == asio::error::operation_aborted) {
-                return;
-            }
-            if (!error) {
-                answer_metrics(std::make_shared<Scrape>(std::move(accepted_socket)));
-            }
-            accept_metrics();
-        });
-    }
-
-    struct Scrape {
-        explicit Scrape(tcp::socket s) : socket(std::move(s)), input(kMaxHttpRequest), timer(socket.get_executor()) {}
-        tcp::socket socket;
-        asio::streambuf input;
-        std::string output;
-        asio::steady_timer timer;
-    };
-
-    void answer_metrics(const std::shared_ptr<Scrape>& scrape) {
-        scrape->timer.expires_after(kHelloPatience);
-        scrape->timer.async_wait([weak = std::weak_ptr(scrape)](error_code error) {
-            if (const auto self = weak.lock(); self && !error) {
-                error_code ignored;
-                self->socket.close(ignored);
-            }
-        });
-        asio::async_read_until(
-            scrape->socket, scrape->input, "\r\n\r\n", [this, scrape](error_code error, std::size_t) {
-                if (error) {
-                    return;
-                }
-                const auto body = prometheus_text(service_, counts_);
-                scrape->output = fmt::format(
-                    "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n"
-                    "Connection: close\r\n\r\n{}",
-                    body.size(), body);
-                asio::async_write(scrape->socket, asio::buffer(scrape->output), [scrape](error_code, std::size_t) {
-                    error_code ignored;
-                    scrape->socket.shutdown(tcp::socket::shutdown_both, ignored);
-                    scrape->timer.cancel();
-                });
-            });
-    }
-
     ServerOptions options_;
     std::unique_ptr<Directory> directory_;
     Service service_;
     asio::io_context io_;
     std::unique_ptr<asio::ssl::context> tls_;
     tcp::acceptor acceptor_;
-    std::optional<tcp::acceptor> metrics_acceptor_;
+    std::optional<MetricsEndpoint> metrics_;
     asio::steady_timer tick_timer_;
     asio::steady_timer accept_retry_;
     asio::steady_timer resign_timer_;
