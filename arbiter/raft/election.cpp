@@ -38,13 +38,20 @@ void Node::on(const Message& message, const VoteRequest& request) {
             reset_election_timer();
         }
     }
+    if (!reply.granted && role_ != Role::leader && leader_ == 0 && !up_to_date(request)) {
+        stand_soon();  // that one cannot lead, this one may
+    }
     send(message.from, reply);
 }
 
 void Node::on(const Message& message, const VoteReply& reply) {
     const bool mine = reply.pre_vote ? role_ == Role::pre_candidate && reply.for_term == term_ + 1
                                      : role_ == Role::candidate && reply.for_term == term_;
-    if (!mine || !reply.granted || !configuration().votes(message.from)) {
+    if (!mine || !configuration().votes(message.from)) {
+        return;
+    }
+    if (!reply.granted) {
+        stand_soon();  // the votes are split, or the other's log is longer and it will stand itself
         return;
     }
     votes_.insert(message.from);

@@ -185,11 +185,16 @@ void Node::receive(Message message) {
 void Node::peer_lost(NodeId peer) {
     if (role_ == Role::follower && leader_ == peer) {
         leader_ = 0;
-        // Late enough that the other followers have noticed too, spread so that seldom two ask at once.
-        const auto quarter = static_cast<std::uint64_t>(options_.election_timeout.count()) / 4;
-        const auto soon = now_ + Time(static_cast<Time::rep>(quarter / 5 + random(quarter)));
-        election_deadline_ = std::min(election_deadline_, soon);
+        stand_soon();
     }
+}
+
+// There is no leader, and the others answer: nothing is won by the silence of an election timeout. Late enough that
+// all have noticed, spread so that seldom two ask at once.
+void Node::stand_soon() {
+    const auto quarter = static_cast<std::uint64_t>(options_.election_timeout.count()) / 4;
+    const auto soon = now_ + Time(static_cast<Time::rep>(quarter / 5 + random(quarter)));
+    election_deadline_ = std::min(election_deadline_, soon);
 }
 
 Proposal Node::propose(std::string data) {

@@ -214,6 +214,7 @@ class Node {
     // replication.cpp
     Index append_own(EntryKind kind, std::string data);
     void truncate_from(Index index);
+    void stand_soon();
     void broadcast_heartbeat();
     void replicate(NodeId id, Peer& peer);
     void send_append(NodeId id, Peer& peer, bool with_entries);

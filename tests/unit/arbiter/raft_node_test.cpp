@@ -97,6 +97,30 @@ TEST(RaftNode, ALostLeaderBringsTheElectionForward) {
     EXPECT_LT(node.next_due(), before);
 }
 
+// Both survivors stood at once, and each voted for itself.
+TEST(RaftNode, AfterASplitVoteItStandsAgainSoon) {
+    Node node = make(3);
+    node.tick(milliseconds(500));
+    static_cast<void>(settle(node));
+    node.receive({2, 1, node.term(), VoteReply{node.term() + 1, true, true}});
+    static_cast<void>(settle(node));
+    ASSERT_EQ(node.role(), Role::candidate);
+    node.receive({2, 1, node.term(), VoteReply{node.term(), false, false}});
+    EXPECT_LE(node.next_due(), Time(milliseconds(500)) + Options{}.election_timeout / 2);
+}
+
+// The other survivor asks first, but lacks what this one has: only this one can lead.
+TEST(RaftNode, ARequestFromAShorterLogMakesItStandSoon) {
+    Node node = make(3, {{1, 1, EntryKind::no_op, {}}}, {1, 0});
+    const Time before = node.next_due();
+    node.receive({2, 1, 1, VoteRequest{2, 0, 0, true, false}});
+    const auto effects = node.take_effects();
+    ASSERT_EQ(sent<VoteReply>(effects).size(), 1U);
+    EXPECT_FALSE(sent<VoteReply>(effects).front().second.granted);
+    EXPECT_LT(node.next_due(), before);
+    EXPECT_LE(node.next_due(), Options{}.election_timeout / 2);
+}
+
 TEST(RaftNode, AsksBeforeItRaisesItsTerm) {
     auto node = make(3);
     node.tick(milliseconds(500));
