@@ -2,7 +2,6 @@
 
 #include <spdlog/spdlog.h>
 
-#include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -13,6 +12,7 @@
 #include "arbiter/connection.hpp"
 #include "arbiter/metrics.hpp"
 #include "arbiter/metrics_endpoint.hpp"
+#include "arbiter/peer_links.hpp"
 #include "common/error.hpp"
 
 namespace understudy::arbiter {
@@ -28,13 +28,9 @@ constexpr milliseconds kLongestSleep{100};
 // While this server was itself not scheduled it does not hold the silence of others against them: of the time by which
 // it was late, this much counts.
 constexpr milliseconds kMostLateness{15};
-constexpr milliseconds kRedial{50};
-constexpr milliseconds kDialPatience{500};
-constexpr milliseconds kPeerGiveUp{1000};
 constexpr milliseconds kClientGiveUp{10'000};
 constexpr milliseconds kHelloPatience{2000};
 constexpr milliseconds kResignPatience{1000};
-constexpr std::size_t kPeerBuffer = std::size_t{16} << 20U;
 constexpr std::size_t kClientBuffer = std::size_t{8} << 20U;
 constexpr int kEventsPerTurn = 512;
 
@@ -74,13 +70,20 @@ class Server::Impl {
           acceptor_(listen_on(io_, options_.listen)),
           tick_timer_(io_),
           accept_retry_(io_),
-          resign_timer_(io_) {
+          resign_timer_(io_),
+          peers_(io_, tls_.get(), service_.node().id(), options_.cluster, [this](raft::Message message) {
+              pass_time();
+              service_.receive(std::move(message));
+          }) {
         if (!tls_ && !acceptor_.local_endpoint().address().is_loopback()) {
             throw Error::format("plain text is for loopback only, and {} is not; give --tls DIR instead of --insecure",
                                 options_.listen.text());
         }
         if (options_.metrics) {
-            metrics_.emplace(listen_on(io_, *options_.metrics), [this] { return prometheus_text(service_, counts_); });
+            metrics_.emplace(listen_on(io_, *options_.metrics), [this] {
+                counts_.peers = peers_.established();
+                return prometheus_text(service_, counts_);
+            });
         }
     }
     ~Impl() { snapshot_thread_.join(); }
@@ -98,7 +101,7 @@ class Server::Impl {
             metrics_->serve();
         }
         while (!stopped_) {
-            sync_dialers();
+            peers_.follow(service_.node().configuration());
             arm_tick();
             io_.run_one();
             for (int i = 0; i < kEventsPerTurn && io_.poll_one() > 0; ++i) {
@@ -126,17 +129,6 @@ class Server::Impl {
     }
 
   private:
-    struct Dialer {
-        explicit Dialer(asio::io_context& io) : resolver(io), socket(io), timer(io) {}
-        std::string address;
-        tcp::resolver resolver;
-        tcp::socket socket;
-        asio::steady_timer timer;
-        std::shared_ptr<Connection> connection;
-        bool welcome = false;
-        std::string last_complaint;
-    };
-
     // -- one turn: everything that arrived is handled; make it durable and answer
 
     void commit_turn() {
@@ -173,12 +165,10 @@ class Server::Impl {
 
     void dispatch(Outgoing outgoing) {
         for (auto& message : outgoing.messages) {
-            // A message that cannot be sent now is lost; Raft repeats what matters.
-            const auto it = dialers_.find(message.to);
             const auto caller = callers_.find(message.to);
-            if (it != dialers_.end() && it->second->connection && it->second->welcome) {
-                it->second->connection->send(std::move(message));
-            } else if (it == dialers_.end() && caller != callers_.end()) {
+            if (peers_.lead_to(message.to)) {
+                peers_.send(std::move(message));
+            } else if (caller != callers_.end()) {
                 caller->second->send(std::move(message));  // a server that joins does not know its peers' addresses yet
             }
         }
@@ -214,154 +204,6 @@ class Server::Impl {
                 pass_time();
             }
         });
-    }
-
-    // -- outgoing connections: one to each other member, for messages in that direction
-
-    void sync_dialers() {
-        const auto& members = service_.node().configuration().members;
-        for (auto it = dialers_.begin(); it != dialers_.end();) {
-            const auto member = members.find(it->first);
-            if (member == members.end() || member->second.address != it->second->address) {
-                const auto dialer = it->second;
-                it = dialers_.erase(it);
-                hang_up(*dialer, "no longer a member");
-            } else {
-                ++it;
-            }
-        }
-        for (const auto& [id, member] : members) {
-            if (id != service_.node().id() && !dialers_.contains(id)) {
-                auto dialer = std::make_shared<Dialer>(io_);
-                dialer->address = member.address;
-                dialers_.emplace(id, dialer);
-                dial(id, dialer);
-            }
-        }
-    }
-
-    static void hang_up(Dialer& dialer, const std::string& why) {
-        error_code ignored;
-        dialer.resolver.cancel();
-        dialer.timer.cancel();
-        dialer.socket.close(ignored);
-        if (dialer.connection) {
-            std::exchange(dialer.connection, nullptr)->close(why);
-        }
-    }
-
-    [[nodiscard]] bool current(raft::NodeId id, const std::shared_ptr<Dialer>& dialer) const {
-        const auto it = dialers_.find(id);
-        return it != dialers_.end() && it->second == dialer;
-    }
-
-    void dial(raft::NodeId id, const std::shared_ptr<Dialer>& dialer) {
-        Address address;
-        try {
-            address = parse_address(dialer->address);
-        } catch (const Error& error) {
-            complain(id, *dialer, error.what());
-            return;  // a new configuration brings a new address
-        }
-        dialer->welcome = false;
-        dialer->timer.expires_after(kDialPatience);
-        dialer->timer.async_wait([this, id, dialer](error_code error) {
-            if (!error && current(id, dialer) && !dialer->welcome) {
-                hang_up(*dialer, "no answer");
-                redial(id, dialer);
-            }
-        });
-        dialer->resolver.async_resolve(
-            address.host, std::to_string(address.port),
-            [this, id, dialer](error_code error, const tcp::resolver::results_type& found) {
-                if (error || !current(id, dialer)) {
-                    if (error != asio::error::operation_aborted) {
-                        complain(id, *dialer, error.message());
-                    }
-                    return;  // the timer dials again
-                }
-                asio::async_connect(dialer->socket, found, [this, id, dialer](error_code failed, const tcp::endpoint&) {
-                    if (!current(id, dialer)) {
-                        return;
-                    }
-                    if (failed) {
-                        if (failed != asio::error::operation_aborted) {
-                            complain(id, *dialer, failed.message());
-                            dialer->timer.cancel();
-                            redial(id, dialer);
-                        }
-                        return;
-                    }
-                    connected(id, dialer);
-                });
-            });
-    }
-
-    void redial(raft::NodeId id, const std::shared_ptr<Dialer>& dialer) {
-        dialer->timer.expires_after(kRedial);
-        dialer->timer.async_wait([this, id, dialer](error_code error) {
-            if (!error && current(id, dialer)) {
-                dial(id, dialer);
-            }
-        });
-    }
-
-    void connected(raft::NodeId id, const std::shared_ptr<Dialer>& dialer) {
-        tune(dialer->socket, kPeerGiveUp);
-        auto connection = std::make_shared<Connection>(std::exchange(dialer->socket, tcp::socket(io_)), tls_.get(),
-                                                       Connection::Side::dialer, kPeerBuffer);
-        dialer->connection = connection;
-        Connection::Handlers handlers;
-        handlers.on_ready = [this, id, dialer, weak = std::weak_ptr(connection)] {
-            const auto self = weak.lock();
-            if (tls_ && self && self->peer_name() != server_name(id)) {
-                complain(id, *dialer, "the server there has the certificate of '" + self->peer_name() + "'");
-                self->close("wrong certificate");
-            } else if (self) {
-                self->send(Hello{kProtocolVersion, Hello::Kind::peer, service_.node().id(), options_.cluster});
-            }
-        };
-        handlers.on_frame = [this, id, dialer](Frame frame) {
-            if (auto* message = std::get_if<raft::Message>(&frame); message && dialer->welcome && message->from == id) {
-                pass_time();
-                service_.receive(std::move(*message));
-                return true;
-            }
-            const auto* welcome = std::get_if<Welcome>(&frame);
-            if (welcome == nullptr || dialer->welcome) {
-                return false;
-            }
-            if (!welcome->refusal.empty() || welcome->id != id) {
-                complain(id, *dialer, welcome->refusal.empty() ? "another server answers there" : welcome->refusal);
-                return false;
-            }
-            dialer->welcome = true;
-            dialer->connection->admit();
-            dialer->last_complaint.clear();
-            dialer->timer.cancel();
-            ++counts_.peers;
-            spdlog::debug("connected to server {} at {}", id, dialer->address);
-            return true;
-        };
-        handlers.on_closed = [this, id, dialer](const std::string& why) {
-            if (std::exchange(dialer->welcome, false)) {
-                --counts_.peers;
-                spdlog::info("connection to server {} at {} broke: {}", id, dialer->address, why);
-            }
-            if (current(id, dialer) && dialer->connection) {
-                dialer->connection = nullptr;
-                dialer->timer.cancel();
-                redial(id, dialer);
-            }
-        };
-        connection->start(std::move(handlers));
-    }
-
-    static void complain(raft::NodeId id, Dialer& dialer, const std::string& what) {
-        if (dialer.last_complaint != what) {  // once, not at every attempt
-            dialer.last_complaint = what;
-            spdlog::warn("server {} at {}: {}", id, dialer.address, what);
-        }
     }
 
     // -- incoming connections
@@ -507,7 +349,7 @@ class Server::Impl {
     asio::steady_timer accept_retry_;
     asio::steady_timer resign_timer_;
     asio::thread_pool snapshot_thread_{1};
-    std::map<raft::NodeId, std::shared_ptr<Dialer>> dialers_;
+    PeerLinks peers_;
     std::unordered_map<raft::NodeId, std::shared_ptr<Connection>> callers_;  // peers that dialled this server
     std::unordered_map<std::uint64_t, std::shared_ptr<Connection>> clients_;
     std::uint64_t next_connection_ = 1;
