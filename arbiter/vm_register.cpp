@@ -93,8 +93,10 @@ std::string explain(Reason reason, const VmId& vm, const std::optional<VmState>&
         case Reason::unknown_vm:
             return fmt::format("VM {} is not registered", vm);
         case Reason::already_claimed:
-            return fmt::format("VM {} is already registered, at generation {}: it runs elsewhere or did", vm,
-                               generation);
+            return fmt::format(
+                "VM {} is already registered, at generation {}: it runs elsewhere or did; join it as a backup, or give "
+                "this one another name",
+                vm, generation);
         case Reason::other_generation:
             return fmt::format("VM {} is at generation {}", vm, generation);
         case Reason::not_owner:

@@ -37,7 +37,8 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
         error_code error;
         const auto address = asio::ip::make_address(config_.address, error);
         if (error) {
-            throw Error::format("the logging channel's address {} is no IP address", config_.address);
+            throw Error::format("{} is no IP address to listen on; write one of this host, for example 0.0.0.0",
+                                config_.address);
         }
         const tcp::endpoint endpoint(address, config_.port);
         try {

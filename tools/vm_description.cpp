@@ -71,6 +71,11 @@ void complete_network(const VmId& vm, NetworkDescription& network) {
         network.mac = mac_of(vm);
     }
     if (network.ipv4_address == 0) {
+        if (!network.endpoint.starts_with("gateway:") && !network.endpoint.starts_with("tap:")) {
+            throw Error::format(
+                "'{}' is no network: write gateway:unix:PATH, gateway:HOST:PORT, tap:NAME[,bridge=BRIDGE] or none",
+                network.endpoint);
+        }
         if (!network.endpoint.starts_with("gateway:")) {
             throw Error::format("VM {} needs an address on {}: add --address ADDRESS/PREFIX", vm, network.endpoint);
         }

@@ -77,13 +77,13 @@ std::optional<Layout> lay_out(const LoadedVm& vm, std::uint64_t memory) {
     return layout;
 }
 
-std::uint64_t smallest_memory(const LoadedVm& vm) {
+std::optional<std::uint64_t> smallest_memory(const LoadedVm& vm) {
     for (std::uint64_t size = kLargePage; size <= kMaxMemory.value; size += kLargePage) {
         if (lay_out(vm, size)) {
             return size;
         }
     }
-    return 0;
+    return std::nullopt;
 }
 
 std::vector<std::byte> read_file(const std::string& path) {
@@ -199,8 +199,13 @@ LoadedVm load_vm(const VmConfig& config) {
         throw Error::format("guest memory must be a multiple of 2 MiB and at most {} GiB", kMaxMemory.value >> 30);
     }
     if (!lay_out(vm, config.memory.value)) {
+        const auto enough = smallest_memory(vm);
+        if (!enough) {
+            throw Error::format("{} needs more memory than a guest can have, which is {} GiB", config.program,
+                                kMaxMemory.value >> 30);
+        }
         throw Error::format("{} MiB of guest memory is too small for {}; give it --memory {}M or more",
-                            config.memory.value >> 20, config.program, smallest_memory(vm) >> 20);
+                            config.memory.value >> 20, config.program, *enough >> 20);
     }
     if (kStringsBase + string_block(vm).size() > abi::kBootLimit) {
         throw Error::format("the arguments and environment are longer than {} KiB",

@@ -9,6 +9,7 @@
 
 #include <bit>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <memory>
 
@@ -52,6 +53,12 @@ Endpoint internet_endpoint(std::string_view text) {
     const std::string port(text.substr(colon + 1));
     if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
         host = host.substr(1, host.size() - 2);
+    }
+    // getaddrinfo() takes the lower 16 bits of any number.
+    std::uint16_t number = 0;
+    if (const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+        error != std::errc{} || end != port.data() + port.size()) {
+        throw Error::format("'{}': a port is a number from 0 to 65535", text);
     }
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;

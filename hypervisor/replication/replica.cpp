@@ -45,8 +45,7 @@ channel::Joined join_primary(boost::asio::io_context& io, const BackupConfig& co
         }
         const auto& failure = std::get<channel::JoinFailure>(*result);
         if (failure.refused || Clock::now() + kPause > deadline) {
-            throw Error::format("cannot join the primary at {}:{}: {}", config.primary_host, config.primary_port,
-                                failure.reason);
+            throw Error(failure.reason);
         }
         std::this_thread::sleep_for(kPause);
     }

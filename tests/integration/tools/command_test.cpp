@@ -1,4 +1,5 @@
 // The command as its users meet it: what it answers to what it cannot do, and what its exit status says.
+#include <elf.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -97,6 +98,33 @@ std::ostream& operator<<(std::ostream& stream, const Mistake& mistake) {
     return stream << "understudy " << mistake.arguments;
 }
 
+// A static executable whose one segment wants 40 GiB.
+void write_huge_program(const std::filesystem::path& file) {
+    Elf64_Ehdr header{};
+    std::memcpy(header.e_ident, ELFMAG, SELFMAG);
+    header.e_ident[EI_CLASS] = ELFCLASS64;
+    header.e_ident[EI_DATA] = ELFDATA2LSB;
+    header.e_ident[EI_VERSION] = EV_CURRENT;
+    header.e_type = ET_EXEC;
+    header.e_machine = EM_X86_64;
+    header.e_version = EV_CURRENT;
+    header.e_entry = 0x400000;
+    header.e_phoff = sizeof header;
+    header.e_ehsize = sizeof header;
+    header.e_phentsize = sizeof(Elf64_Phdr);
+    header.e_phnum = 1;
+    Elf64_Phdr segment{};
+    segment.p_type = PT_LOAD;
+    segment.p_flags = PF_R | PF_W;
+    segment.p_vaddr = header.e_entry;
+    segment.p_filesz = sizeof header;
+    segment.p_memsz = std::uint64_t{40} << 30;
+    segment.p_align = 4096;
+    std::ofstream(file, std::ios::binary)
+        .write(reinterpret_cast<const char*>(&header), sizeof header)
+        .write(reinterpret_cast<const char*>(&segment), sizeof segment);
+}
+
 class Mistakes : public Command, public testing::WithParamInterface<Mistake> {};
 
 TEST_P(Mistakes, areAnsweredInOneLineThatSaysWhatToDo) {
@@ -104,6 +132,7 @@ TEST_P(Mistakes, areAnsweredInOneLineThatSaysWhatToDo) {
         << "<domain type='kvm'>\n<name>kv</name>\n<memory>65536</memory>\n<vcpu>2</vcpu>\n"
            "<os><type arch='x86_64'>hvm</type><kernel>/srv/kv</kernel></os>\n</domain>\n";
     std::ofstream(directory_ / "text") << "no executable\n";
+    write_huge_program(directory_ / "huge");
     const Outcome outcome = run(GetParam().arguments);
     EXPECT_EQ(outcome.status, GetParam().status) << outcome.err;
     EXPECT_THAT(outcome.err, StartsWith("understudy: "));
@@ -127,6 +156,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Mistake{"run --program text", kFailure, "text"},
                     Mistake{"run --program /bin/sh", kFailure, "/bin/sh"},
                     Mistake{"run --program text --memory 12Q", kFailure, "'12Q' is no size"},
+                    Mistake{"run --program huge", kFailure, "huge needs more memory than a guest can have"},
                     Mistake{"run --program text --name 'a b'", kFailure, "is no name for a VM"},
                     Mistake{"run --domain nowhere.xml", kFailure, "nowhere.xml: No such file"},
                     Mistake{"run --domain text", kFailure, "text:1: not well-formed XML"},

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "hypervisor/engine/kvm/probe.hpp"
+#include "logging_channel/frame.hpp"
 #include "tools/demo/replica.hpp"
 #include "tools/demo/services.hpp"
 #include "tools/demo/stage.hpp"
@@ -160,6 +161,7 @@ TEST_F(Pair, theSecondPrimaryOfAVmIsRefusedAndTheFirstGoesOn) {
     await_end(second);
     EXPECT_THAT(second.end(), HasSubstr("ended with status 1: understudy: "));
     EXPECT_THAT(second.end(), HasSubstr("kv"));
+    EXPECT_THAT(second.end(), HasSubstr("give this one another name"));
     EXPECT_TRUE(first.running());
     EXPECT_EQ(first.role(), "solo");
 }
@@ -188,6 +190,40 @@ TEST_F(Pair, aBackupWithoutAPrimarySaysSo) {
     await_end(second);
     EXPECT_THAT(second.end(), HasSubstr("ended with status 1: understudy: "));
     EXPECT_THAT(second.end(), HasSubstr("127.0.0.1:"));
+    const std::string once = "cannot join the primary";
+    EXPECT_EQ(second.end().find(once), second.end().rfind(once)) << second.end();
+}
+
+TEST_F(Pair, anotherVersionIsNamedAtThePrimaryAndAtTheBackup) {
+    const Replica& first = start_solo();
+    const std::string address = first.address();
+    const auto other = channel::preamble(channel::kProtocolVersion + 1);
+    boost::asio::io_context io;
+    boost::asio::ip::tcp::socket old_backup(io);
+    old_backup.connect({boost::asio::ip::address_v4::loopback(),
+                        static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)))});
+    boost::asio::write(old_backup, boost::asio::buffer(other));
+    const auto said = stage_.directory().path() / "host-1.out";
+    const std::string named = fmt::format("it speaks version {} of the logging channel", channel::kProtocolVersion + 1);
+    stage_.until([&] { return contents(said).find(named) != std::string::npos; }, kPatience, "a warning");
+    EXPECT_EQ(first.role(), "solo");
+
+    boost::asio::ip::tcp::acceptor old_primary(io, {boost::asio::ip::address_v4::loopback(), 0});
+    std::thread greeter([&] {
+        std::vector<boost::asio::ip::tcp::socket> accepted;
+        for (boost::system::error_code error; !error;) {
+            accepted.push_back(old_primary.accept(error));
+            boost::system::error_code ignored;
+            boost::asio::write(accepted.back(), boost::asio::buffer(other), ignored);
+        }
+    });
+    const Replica& second = start("host 2", backup(fmt::format("127.0.0.1:{}", old_primary.local_endpoint().port())));
+    await_end(second);
+    ::shutdown(old_primary.native_handle(), SHUT_RDWR);
+    greeter.join();
+    EXPECT_THAT(second.end(), HasSubstr("ended with status 1: understudy: "));
+    EXPECT_THAT(second.end(), HasSubstr(named));
+    EXPECT_THAT(second.end(), HasSubstr("run the same understudy on both hosts"));
 }
 
 TEST_F(Pair, aPrimaryWithoutAnArbiterDoesNotStartItsGuest) {

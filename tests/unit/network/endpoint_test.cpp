@@ -20,7 +20,8 @@ TEST(Endpoint, BothFormsAreRead) {
 }
 
 TEST(Endpoint, WhatIsNoneIsRefused) {
-    for (const char* text : {"", "unix:", "nohost", ":80", "127.0.0.1:", "127.0.0.1:http"}) {
+    for (const char* text : {"", "unix:", "nohost", ":80", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:65536",
+                             "127.0.0.1:99999", "127.0.0.1:-1"}) {
         EXPECT_THROW((void)parse_endpoint(text), Error) << text;
     }
     EXPECT_THROW((void)parse_endpoint("unix:" + std::string(200, 'x')), Error);

@@ -104,6 +104,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{{"--program", "kv", "--env", "A"}, "write --env NAME=VALUE"},
         Mistake{{"--program", "kv", "--env", "=A"}, "write --env NAME=VALUE"},
         Mistake{{"--program", "kv", "--network", "tap:t0"}, "add --address"},
+        Mistake{{"--program", "kv", "--network", "bogus"}, "'bogus' is no network: write gateway:"},
         Mistake{{"--program", "kv", "--network", "tap:t0", "--address", "10.0.0.1"}, "no address with a prefix"},
         Mistake{{"--program", "kv", "--network", "tap:t0", "--address", "10.0.0.1/33"}, "no address with a prefix"},
         Mistake{{"--program", "kv", "--network", "tap:t0", "--address", "10.0.0/8"}, "no IPv4 address"},
