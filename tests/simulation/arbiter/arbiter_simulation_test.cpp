@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "arbiter/mutation.hpp"
-#include "tests/simulation/arbiter/cluster.hpp"
+#include "tests/simulation/arbiter/simulation.hpp"
 
 namespace understudy::arbiter::simulation {
 namespace {
