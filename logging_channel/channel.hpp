@@ -133,6 +133,9 @@ class Connection {
     void send_goodbye(std::string_view reason);
     // Sends what is queued: with one write, when the socket takes it.
     void flush();
+    // Saves the connection a timer of its own, for owners that are awake every few milliseconds anyway: sends a
+    // heartbeat if nothing was sent for half its interval, and puts off the next.
+    void tick();
     // Queued and not yet taken by the kernel.
     [[nodiscard]] Bytes backlog() const;
 

@@ -181,6 +181,9 @@ Connection::~Connection() {
 void Connection::keep_alive() {
     impl_->keep_alive();
 }
+void Connection::tick() {
+    impl_->tick();
+}
 void Connection::start(Handlers handlers) {
     impl_->start(std::move(handlers));
 }

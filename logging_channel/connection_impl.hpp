@@ -39,6 +39,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
 
     // --- As in Connection -------------------------------------------------------------------------------------------
     void keep_alive() { beat(); }
+    void tick();
     void start(Handlers handlers);
     void close();
     void finish();

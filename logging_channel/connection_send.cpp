@@ -197,6 +197,17 @@ void Connection::Impl::write() {
                       });
 }
 
+void Connection::Impl::tick() {
+    if (!reports()) {
+        return;
+    }
+    if (std::chrono::steady_clock::now() - last_write_ >= options_.heartbeat / 2) {
+        report_due_ = true;
+        flush();
+    }
+    beat();
+}
+
 // Whatever was sent says "I am here" as well as a heartbeat does.
 void Connection::Impl::beat() {
     const auto now = std::chrono::steady_clock::now();

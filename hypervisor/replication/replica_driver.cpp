@@ -134,6 +134,9 @@ void ReplicaDriver::tick() {
         drain();
         peer_->flush();
     }
+    if (peer_) {
+        peer_->tick();
+    }
     core_.tick();
     report_progress_to_user();
 }

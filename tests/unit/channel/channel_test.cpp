@@ -258,6 +258,16 @@ TEST_F(Channel, HeartbeatsGoBothWaysWithoutAnyNews) {
     EXPECT_TRUE(run_until([&] { return heard_by_backup_ >= 5 && heard_by_primary_ >= 5; }));
 }
 
+// Each tick puts the connection's own heartbeat off, and must send one itself when it is time.
+TEST_F(Channel, AnOwnerThatTicksIsHeardAllTheSame) {
+    pair();
+    heard_by_backup_ = 0;
+    EXPECT_TRUE(run_until([&] {
+        primary_->tick();
+        return heard_by_backup_ >= 5;
+    }));
+}
+
 TEST_F(Channel, ABackupIsHeardBeforeItCanReceive) {
     start_primary_alone();
     backup_->keep_alive();
