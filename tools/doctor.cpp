@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "hypervisor/engine/kvm/probe.hpp"
+#include "hypervisor/machine/memory_snapshot.hpp"
 #include "tools/commands.hpp"
 #include "tools/event.hpp"
 #include "tools/vm_description.hpp"
@@ -93,6 +94,15 @@ Check check_cores() {
         return {"cores", State::ok, fmt::format("{}", cores)};
     }
     return {"cores", State::limited, "1", "primary and backup of a demonstration share it: expect long pauses"};
+}
+
+// A backup joins while the guest runs on, where its memory can be write-protected.
+Check check_joins() {
+    if (machine::can_protect_memory()) {
+        return {"joining", State::ok, "userfaultfd with write protection: a guest runs on while a backup joins"};
+    }
+    return {"joining", State::limited, "no userfaultfd: a guest waits for a copy of its memory when a backup joins",
+            "run as root, or as root: sysctl vm.unprivileged_userfaultfd=1"};
 }
 
 Check check_memory() {
@@ -206,7 +216,7 @@ void check_programs(std::vector<Check>& checks) {
 }
 
 std::vector<Check> diagnose() {
-    std::vector<Check> checks{check_kernel(), check_user(), check_cpu(), check_cores(), check_memory()};
+    std::vector<Check> checks{check_kernel(), check_user(), check_cpu(), check_cores(), check_memory(), check_joins()};
     check_kvm(checks);
     checks.push_back(check_guest_kernel());
     checks.push_back(check_tun());
