@@ -2,8 +2,8 @@
 #include <CLI/CLI.hpp>
 #include <vector>
 
+#include "tools/bench/arbiter.hpp"
 #include "tools/bench/smoke.hpp"
-#include "tools/bench_arbiter.hpp"
 #include "tools/commands.hpp"
 
 namespace understudy::tools {

@@ -1,0 +1,71 @@
+// The clusters that `understudy bench arbiter` compares: three servers each, as processes on ports of this machine,
+// with their data and their logs below one directory. They end with the object, or with this process. One thread.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "arbiter/protocol.hpp"
+
+namespace understudy::tools {
+
+constexpr std::size_t kBenchedServers = 3;
+// For an answer that ought to come in milliseconds.
+constexpr std::chrono::milliseconds kBenchPatience{10'000};
+
+// A server, its output appended to a file. Throws understudy::Error when there is no process for it.
+class BenchedServer {
+  public:
+    BenchedServer(const std::vector<std::string>& words, const std::filesystem::path& output);
+    ~BenchedServer() { kill(); }
+    BenchedServer(const BenchedServer&) = delete;
+    BenchedServer& operator=(const BenchedServer&) = delete;
+
+    void kill();  // SIGKILL
+    [[nodiscard]] std::uint64_t resident_kib() const;
+
+  private:
+    pid_t pid_ = -1;
+};
+
+// Ours.
+class BenchedArbiter {
+  public:
+    explicit BenchedArbiter(std::filesystem::path directory);
+
+    void start(std::size_t i);
+    void kill(std::size_t i) { servers_[i]->kill(); }
+    [[nodiscard]] std::uint64_t resident_kib(std::size_t i) const { return servers_[i]->resident_kib(); }
+    [[nodiscard]] std::string url() const;
+    // nullopt: it does not answer.
+    [[nodiscard]] std::optional<arbiter::StatusReply> status(std::size_t i) const;
+    // The leader once every member follows it without lag. Throws understudy::Error when that does not come about.
+    [[nodiscard]] std::size_t settled_leader() const;
+
+  private:
+    std::filesystem::path directory_;
+    std::vector<std::uint16_t> ports_;
+    std::array<std::unique_ptr<BenchedServer>, kBenchedServers> servers_;
+};
+
+class BenchedEtcd {
+  public:
+    explicit BenchedEtcd(const std::filesystem::path& directory);
+
+    [[nodiscard]] std::string url() const;
+
+  private:
+    std::vector<std::uint16_t> ports_;
+    std::array<std::unique_ptr<BenchedServer>, kBenchedServers> servers_;
+};
+
+}  // namespace understudy::tools
