@@ -12,6 +12,8 @@
 
 namespace understudy::kernel {
 
+constexpr std::size_t kMaxTransfer = 0x7ffff000;  // Linux's bound on one read or write
+
 class Buffers {
   public:
     explicit Buffers(std::span<const iovec> pieces) : pieces_(pieces) {

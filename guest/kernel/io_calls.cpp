@@ -16,7 +16,6 @@ namespace understudy::kernel {
 
 namespace {
 
-constexpr std::size_t kMaxTransfer = 0x7ffff000;  // Linux's bound on one read or write
 constexpr std::size_t kMaxPieces = 1024;          // IOV_MAX
 
 // Checks a vector of buffers; the total's bound is Linux's.

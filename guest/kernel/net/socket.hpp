@@ -1,5 +1,5 @@
 // Sockets as the system calls see them. Nothing here blocks: EAGAIN, EINPROGRESS say that there is something to wait
-// for, and the calls wait (socket_calls.cpp).
+// for, and the calls wait (socket_calls.cpp, message_calls.cpp).
 #pragma once
 
 #include <cstdint>
