@@ -17,6 +17,7 @@ using boost::system::error_code;
 namespace {
 
 constexpr std::chrono::milliseconds kRequestPatience{2000};
+constexpr std::chrono::milliseconds kAcceptPause{100};
 constexpr std::size_t kMaxRequest = 4096;
 
 }  // namespace
@@ -30,16 +31,23 @@ struct MetricsEndpoint::Scrape {
 };
 
 MetricsEndpoint::MetricsEndpoint(tcp::acceptor acceptor, std::function<std::string()> page)
-    : acceptor_(std::move(acceptor)), page_(std::move(page)) {}
+    : acceptor_(std::move(acceptor)), accept_retry_(acceptor_.get_executor()), page_(std::move(page)) {}
 
 void MetricsEndpoint::serve() {
     acceptor_.async_accept([this](error_code error, tcp::socket accepted) {
         if (error == asio::error::operation_aborted) {
             return;
         }
-        if (!error) {
-            answer(std::make_shared<Scrape>(std::move(accepted)));
+        if (error) {  // out of descriptors
+            accept_retry_.expires_after(kAcceptPause);
+            accept_retry_.async_wait([this](error_code stopped) {
+                if (!stopped) {
+                    serve();
+                }
+            });
+            return;
         }
+        answer(std::make_shared<Scrape>(std::move(accepted)));
         serve();
     });
 }

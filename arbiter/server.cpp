@@ -34,7 +34,8 @@ constexpr milliseconds kResignPatience{1000};
 constexpr std::size_t kClientBuffer = std::size_t{8} << 20U;
 constexpr int kEventsPerTurn = 512;
 
-tcp::acceptor listen_on(asio::io_context& io, const Address& address) {
+// `option`: of the command, for who must choose another address.
+tcp::acceptor listen_on(asio::io_context& io, const Address& address, const char* option) {
     error_code error;
     tcp::resolver resolver(io);
     const auto found = resolver.resolve(address.host, std::to_string(address.port), tcp::resolver::passive, error);
@@ -52,8 +53,8 @@ tcp::acceptor listen_on(asio::io_context& io, const Address& address) {
         acceptor.listen(asio::socket_base::max_listen_connections, error);
     }
     if (error) {
-        throw Error::format("cannot listen on {}: {}; choose a free address with --listen", address.text(),
-                            error.message());
+        throw Error::format("cannot listen on {}: {}; choose a free address with {}", address.text(), error.message(),
+                            option);
     }
     return acceptor;
 }
@@ -67,7 +68,7 @@ class Server::Impl {
           directory_(open_directory(options_.data)),
           service_(options_.service, *directory_, raft::Time{0}),
           tls_(options_.credentials ? make_tls(*options_.credentials) : nullptr),
-          acceptor_(listen_on(io_, options_.listen)),
+          acceptor_(listen_on(io_, options_.listen, "--listen")),
           tick_timer_(io_),
           accept_retry_(io_),
           resign_timer_(io_),
@@ -80,7 +81,7 @@ class Server::Impl {
                                 options_.listen.text());
         }
         if (options_.metrics) {
-            metrics_.emplace(listen_on(io_, *options_.metrics), [this] {
+            metrics_.emplace(listen_on(io_, *options_.metrics, "--metrics"), [this] {
                 counts_.peers = peers_.established();
                 return prometheus_text(service_, counts_);
             });
