@@ -223,6 +223,11 @@ Result sys_listen(int fd, int backlog);
 Result sys_accept(int fd, SocketAddress* address, std::uint32_t* size);
 Result sys_accept4(int fd, SocketAddress* address, std::uint32_t* size, unsigned flags);
 Result sys_connect(int fd, const SocketAddress* address, std::uint32_t size);
+Result sys_shutdown(int fd, int how);
+Result sys_getsockname(int fd, SocketAddress* address, std::uint32_t* size);
+Result sys_getpeername(int fd, SocketAddress* address, std::uint32_t* size);
+
+// net/message_calls.cpp
 Result sys_sendto(int fd, const void* buffer, std::size_t size, unsigned flags, const SocketAddress* address,
                   std::uint32_t address_size);
 Result sys_recvfrom(int fd, void* buffer, std::size_t size, unsigned flags, SocketAddress* address,
@@ -231,9 +236,8 @@ Result sys_sendmsg(int fd, const MessageHeader* message, unsigned flags);
 Result sys_recvmsg(int fd, MessageHeader* message, unsigned flags);
 Result sys_sendmmsg(int fd, void* messages, unsigned count, unsigned flags);
 Result sys_recvmmsg(int fd, void* messages, unsigned count, unsigned flags, Timespec* timeout);
-Result sys_shutdown(int fd, int how);
-Result sys_getsockname(int fd, SocketAddress* address, std::uint32_t* size);
-Result sys_getpeername(int fd, SocketAddress* address, std::uint32_t* size);
+
+// net/socket_option_calls.cpp
 Result sys_getsockopt(int fd, int level, int option, void* value, std::uint32_t* size);
 Result sys_setsockopt(int fd, int level, int option, const void* value, std::uint32_t size);
 
