@@ -38,4 +38,15 @@ inline Timespec timespec_of(Nanoseconds time) {
     return {static_cast<std::int64_t>(time / kSecond), static_cast<std::int64_t>(time % kSecond)};
 }
 
+inline bool valid(const Timeval& time) {
+    return time.tv_sec >= 0 && time.tv_usec >= 0 && time.tv_usec < static_cast<std::int64_t>(kSecond / kMicrosecond);
+}
+inline Nanoseconds nanoseconds(const Timeval& time) {
+    return nanoseconds(Timespec{time.tv_sec, time.tv_usec * static_cast<std::int64_t>(kMicrosecond)});
+}
+// Cut to whole microseconds.
+inline Timeval timeval_of(Nanoseconds time) {
+    return {static_cast<std::int64_t>(time / kSecond), static_cast<std::int64_t>(time % kSecond / kMicrosecond)};
+}
+
 }  // namespace understudy::kernel

@@ -170,20 +170,24 @@ Result sys_times(tms* times);
 Result sys_clock_nanosleep(int clock, int flags, const Timespec* wanted, Timespec* remaining);
 Result sys_nanosleep(const Timespec* wanted, Timespec* remaining);
 
-// signals.cpp
+// signal_calls.cpp
 Result sys_rt_sigaction(int signal, const void* wanted, void* old, std::size_t size);
 Result sys_rt_sigprocmask(int how, const std::uint64_t* wanted, std::uint64_t* old, std::size_t size);
 Result sys_rt_sigpending(std::uint64_t* set, std::size_t size);
 Result sys_rt_sigsuspend(const std::uint64_t* mask, std::size_t size);
 Result sys_rt_sigtimedwait(const std::uint64_t* set, void* info, const Timespec* timeout, std::size_t size);
-Result sys_rt_sigreturn(Frame& frame);
-Result sys_sigaltstack(const void* wanted, void* old, Frame& frame);
 Result sys_pause();
 Result sys_kill(int pid, int signal);
 Result sys_rt_sigqueueinfo(int process, int signal, const void* info);
 Result sys_rt_tgsigqueueinfo(int process, int thread, int signal, const void* info);
 Result sys_tkill(int thread, int signal);
 Result sys_tgkill(int process, int thread, int signal);
+
+// signal_frame.cpp
+Result sys_rt_sigreturn(Frame& frame);
+Result sys_sigaltstack(const void* wanted, void* old, Frame& frame);
+
+// interval_timer.cpp
 Result sys_alarm(unsigned seconds);
 Result sys_getitimer(int which, void* current);
 Result sys_setitimer(int which, const void* wanted, void* old);

@@ -60,8 +60,7 @@ Result sys_gettimeofday(Timeval* time, std::uint64_t* zone) {
         return failure(EFAULT);
     }
     if (time != nullptr) {
-        const Nanoseconds at = realtime(now());
-        *time = {static_cast<std::int64_t>(at / kSecond), static_cast<std::int64_t>(at % kSecond / kMicrosecond)};
+        *time = timeval_of(realtime(now()));
     }
     if (zone != nullptr) {
         *zone = 0;

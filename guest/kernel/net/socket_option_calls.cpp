@@ -69,8 +69,7 @@ Result get_socket_option(Socket& socket, int option, void* value, std::uint32_t*
         case SO_RCVTIMEO:
         case SO_SNDTIMEO: {
             const Nanoseconds time = option == SO_RCVTIMEO ? options.receive_timeout : options.send_timeout;
-            const Timeval answer{static_cast<std::int64_t>(time / kSecond),
-                                 static_cast<std::int64_t>(time % kSecond / kMicrosecond)};
+            const Timeval answer = timeval_of(time);
             return answer_option(&answer, sizeof answer, value, size);
         }
         case SO_OOBINLINE:
@@ -101,7 +100,7 @@ Result set_timeout(Nanoseconds& timeout, const void* value, std::uint32_t size) 
     if (time->tv_usec < 0 || time->tv_usec >= 1'000'000) {
         return failure(EDOM);
     }
-    timeout = time->tv_sec < 0 ? 1 : nanoseconds(Timespec{time->tv_sec, time->tv_usec * 1000});
+    timeout = time->tv_sec < 0 ? 1 : nanoseconds(*time);
     return 0;
 }
 
