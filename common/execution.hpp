@@ -14,6 +14,12 @@ namespace understudy {
 
 // Time on the guest's monotonic clock, nanoseconds since boot.
 using GuestTime = std::chrono::nanoseconds;
+// No guest gets this old: 146 years. A clock that claims more is the work of a guest that wrote over its own, and sums
+// of two clocks still have room.
+constexpr GuestTime kMaxGuestTime{std::int64_t{1} << 62};
+constexpr bool is_guest_time(GuestTime time) {
+    return time >= GuestTime{0} && time <= kMaxGuestTime;
+}
 
 // An Ethernet frame without its FCS: 14 to 1514 bytes.
 using Frame = std::vector<std::byte>;
@@ -75,10 +81,10 @@ struct Digests {
 
 // One entry of the log.
 //
-// A *mark* is the first half of a record: the stop is known, its input is not yet. The primary writes one when the guest
-// idles with outputs taken at that stop, so that they may leave as soon as the mark is acknowledged instead of waiting for
-// the next input. The record that completes it follows with the same stop number. A backup that goes live behind a mark
-// runs to its stop, and takes its own input there.
+// A *mark* is the first half of a record: the stop is known, its input is not yet. The primary writes one when the
+// guest idles with outputs taken at that stop, so that they may leave as soon as the mark is acknowledged instead of
+// waiting for the next input. The record that completes it follows with the same stop number. A backup that goes live
+// behind a mark runs to its stop, and takes its own input there.
 struct Record {
     Stop stop;
     Input input;

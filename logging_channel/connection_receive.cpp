@@ -69,6 +69,9 @@ void Connection::Impl::take(const wire::Message& message) {
         case wire::Message::kStateBegin:
             if (backup && state_in_ && !base_) {
                 const auto& begin = message.state_begin();
+                if (!is_guest_time(GuestTime(begin.clock()))) {
+                    return fail("the peer's state has an impossible clock");
+                }
                 base_ = LogBase{{begin.stop()}, {begin.count()}, GuestTime(begin.clock())};
                 return;
             }

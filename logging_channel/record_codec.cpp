@@ -100,6 +100,9 @@ std::optional<Record> from_message(const wire::LogRecord& message, const LogBase
     if (!record.mark) {
         record.input.clock = GuestTime(
             static_cast<std::int64_t>(clock_bits(base.clock) + static_cast<std::uint64_t>(message.clock_delta())));
+        if (!is_guest_time(record.input.clock)) {
+            return std::nullopt;
+        }
     }
     record.input.frames.reserve(static_cast<std::size_t>(message.frames_size()));
     for (const std::string& frame : message.frames()) {

@@ -41,6 +41,10 @@ void check_available(Bytes size) {
     }
 }
 
+bool inside(GuestAddress at, std::uint64_t size, std::uint64_t memory_size) {
+    return at.value <= memory_size && size <= memory_size - at.value;
+}
+
 }  // namespace
 
 GuestMemory::GuestMemory(Bytes size, Population population) {
@@ -89,10 +93,12 @@ void GuestMemory::populate_in_background() {
 }
 
 std::optional<std::span<std::byte>> GuestMemory::range(GuestAddress at, std::uint64_t size) {
-    if (at.value > bytes_.size() || size > bytes_.size() - at.value) {
-        return std::nullopt;
-    }
-    return bytes_.subspan(at.value, size);
+    return inside(at, size, bytes_.size()) ? std::optional(bytes_.subspan(at.value, size)) : std::nullopt;
+}
+
+std::optional<std::span<const std::byte>> GuestMemory::range(GuestAddress at, std::uint64_t size) const {
+    return inside(at, size, bytes_.size()) ? std::optional<std::span<const std::byte>>(bytes_.subspan(at.value, size))
+                                           : std::nullopt;
 }
 
 std::byte* GuestMemory::checked(GuestAddress address, std::size_t size) {

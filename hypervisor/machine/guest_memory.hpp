@@ -43,6 +43,7 @@ class GuestMemory {
 
     // Nothing when any byte of the range lies outside.
     [[nodiscard]] std::optional<std::span<std::byte>> range(GuestAddress at, std::uint64_t size);
+    [[nodiscard]] std::optional<std::span<const std::byte>> range(GuestAddress at, std::uint64_t size) const;
 
     // For structures the monitor itself placed; a range outside memory is a programmer's error and aborts.
     template <typename T>

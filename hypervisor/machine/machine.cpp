@@ -27,6 +27,12 @@ std::uint64_t answer_word(const Input& input) {
     return value;
 }
 
+// Whatever the guest made of the words that a clock is computed from.
+GuestTime bounded_clock(std::uint64_t nanoseconds) {
+    constexpr auto kMax = static_cast<std::uint64_t>(kMaxGuestTime.count());
+    return GuestTime(static_cast<std::int64_t>(std::min(nanoseconds, kMax)));
+}
+
 std::optional<std::string> nearest_symbol(const std::optional<LoadedVm>& vm, std::uint64_t rip) {
     if (!vm) {
         return std::nullopt;
@@ -85,7 +91,9 @@ void Machine::arm(InstructionCount until) {
 void Machine::stop_at_next_count() {
     abi::Control& cell = control(memory_);
     if (cell.cell >= 0) {
-        cell.armed -= cell.cell;
+        // Both are the guest's to overwrite: the difference may be anything, and wraps.
+        cell.armed =
+            static_cast<std::int64_t>(static_cast<std::uint64_t>(cell.armed) - static_cast<std::uint64_t>(cell.cell));
         cell.cell = 0;
     }
 }
@@ -96,7 +104,7 @@ void Machine::read_counter() {
     abi::Control& cell = control(memory_);
     const auto counted = static_cast<std::uint64_t>(cell.armed) - static_cast<std::uint64_t>(cell.cell);
     count_.value += counted;
-    clock_at_stop_ = GuestTime(static_cast<std::int64_t>(cell.clock_ns + (counted >> abi::kClockShift)));
+    clock_at_stop_ = bounded_clock(cell.clock_ns + (counted >> abi::kClockShift));
     cell.armed = 0;
     cell.cell = 0;
     monitor_state(memory_).instruction_count = count_.value;
@@ -298,9 +306,8 @@ std::uint64_t Machine::registers_digest() const {
         registers.general[engine::kR11] &= kComparedFlags;  // SYSCALL has put the flags here
     }
     // While an OUT is pending some engines report RIP before it, some behind.
-    const auto* code = const_cast<GuestMemory&>(memory_).all().data();
-    if (registers.rip + kOutLength <= memory_.size().value && code[registers.rip] == std::byte{kOutOpcode} &&
-        code[registers.rip + 1] == std::byte{port_}) {
+    const auto code = memory_.range({registers.rip}, kOutLength);
+    if (code && (*code)[0] == std::byte{kOutOpcode} && (*code)[1] == std::byte{port_}) {
         registers.rip += kOutLength;
     }
     return digest(std::as_bytes(std::span(&registers, 1)));
@@ -329,7 +336,7 @@ void Machine::restore_vcpu(std::span<const std::byte> state) {
         }
     }
     count_ = {monitor.instruction_count};
-    clock_at_stop_ = GuestTime(static_cast<std::int64_t>(control(memory_).clock_ns));
+    clock_at_stop_ = bounded_clock(control(memory_).clock_ns);
     engine_->restore(state);
 }
 

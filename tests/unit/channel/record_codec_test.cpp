@@ -230,6 +230,16 @@ TEST(RecordCodec, MarkIsCompletedByARecordOfTheSameStop) {
     }
 }
 
+TEST(RecordCodec, AnImpossibleClockIsRefused) {
+    for (const GuestTime clock : {GuestTime::min(), GuestTime(-1), kMaxGuestTime + GuestTime(1), GuestTime::max()}) {
+        Record record = idle_record();
+        record.input.clock = clock;
+        std::vector<std::byte> bytes;
+        RecordEncoder().encode(record, bytes);
+        EXPECT_EQ(std::get<RecordFault>(decode_fresh(bytes)), RecordFault::bad_value) << clock.count();
+    }
+}
+
 TEST(RecordCodec, AMarkWithInputIsRefused) {
     Record record = idle_record();
     record.mark = true;

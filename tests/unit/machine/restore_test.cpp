@@ -2,28 +2,10 @@
 #include <gtest/gtest.h>
 
 #include "hypervisor/machine/machine.hpp"
+#include "tests/unit/machine/idle_engine.hpp"
 
 namespace understudy::machine {
 namespace {
-
-// Executes nothing; restoring a state is all that these tests ask of it.
-class IdleEngine final : public engine::Engine {
-  public:
-    [[nodiscard]] std::string name() const override { return "idle"; }
-    engine::Exit run() override { return engine::Kicked{}; }
-    void complete() override {}
-    [[nodiscard]] const engine::Registers& registers() const override { return registers_; }
-    void set_registers(const engine::Registers& registers) override { registers_ = registers; }
-    void enter_ring3(const engine::Registers& registers) override { registers_ = registers; }
-    [[nodiscard]] std::uint64_t fault_address() override { return 0; }
-    [[nodiscard]] std::vector<std::byte> save() override { return {}; }
-    void restore(std::span<const std::byte> /*state*/) override {}
-    [[nodiscard]] std::uint64_t extended_state_digest() override { return 0; }
-    void kick() override {}
-
-  private:
-    engine::Registers registers_;
-};
 
 class Restore : public testing::Test {
   protected:

@@ -1,0 +1,27 @@
+// An engine for tests of what stands around one.
+#pragma once
+
+#include "hypervisor/engine/engine.hpp"
+
+namespace understudy::machine {
+
+// Executes nothing: a machine that is only set up, or whose guest the test plays itself.
+class IdleEngine : public engine::Engine {
+  public:
+    [[nodiscard]] std::string name() const override { return "idle"; }
+    engine::Exit run() override { return engine::Kicked{}; }
+    void complete() override {}
+    [[nodiscard]] const engine::Registers& registers() const override { return registers_; }
+    void set_registers(const engine::Registers& registers) override { registers_ = registers; }
+    void enter_ring3(const engine::Registers& registers) override { registers_ = registers; }
+    [[nodiscard]] std::uint64_t fault_address() override { return 0; }
+    [[nodiscard]] std::vector<std::byte> save() override { return {}; }
+    void restore(std::span<const std::byte> /*state*/) override {}
+    [[nodiscard]] std::uint64_t extended_state_digest() override { return 0; }
+    void kick() override {}
+
+  private:
+    engine::Registers registers_;
+};
+
+}  // namespace understudy::machine
