@@ -113,6 +113,8 @@ class KvmEngine final : public Engine {
     void load_registers();
     Exit decode_exit();
     void write_edited_registers();
+    // The one field of the run area that both threads write.
+    std::atomic_ref<std::uint8_t> immediate_exit() { return std::atomic_ref(shared().immediate_exit); }
     kvm_run& shared() { return *static_cast<kvm_run*>(run_area_->address()); }
     kvm_sregs special_registers();
 
@@ -136,8 +138,9 @@ KvmEngine::KvmEngine(std::span<std::byte> memory, const BootState& boot)
           if (call("its version", kvm_.get(), KVM_GET_API_VERSION, 0) != KVM_API_VERSION) {
               throw Error("/dev/kvm speaks another API version than 12; use a Linux kernel of this decade");
           }
+          constexpr int kNeeded = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
           const int sync = ::ioctl(kvm_.get(), KVM_CHECK_EXTENSION, KVM_CAP_SYNC_REGS);
-          if ((sync & (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS)) != (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS) ||
+          if (sync < 0 || (sync & kNeeded) != kNeeded ||
               ::ioctl(kvm_.get(), KVM_CHECK_EXTENSION, KVM_CAP_IMMEDIATE_EXIT) <= 0) {
               throw Error("/dev/kvm lacks KVM_CAP_SYNC_REGS or KVM_CAP_IMMEDIATE_EXIT; use Linux 4.18 or later");
           }
@@ -270,7 +273,7 @@ Exit KvmEngine::run() {
     }
     // kick() sets kick_pending_ before immediate_exit: one that comes before the exchange is seen by it, one that comes
     // later finds immediate_exit cleared and makes KVM_RUN return.
-    shared().immediate_exit = 0;
+    immediate_exit() = 0;
     if (kick_pending_.exchange(false)) {
         return Kicked{};
     }
@@ -320,7 +323,7 @@ void KvmEngine::complete() {
     if (!port_pending_) {
         return;
     }
-    shared().immediate_exit = 1;
+    immediate_exit() = 1;
     const int result = ::ioctl(vcpu_.get(), KVM_RUN, 0);
     if (result == 0 || errno != EINTR) {
         throw Error("KVM did not complete an OUT instruction by itself");
@@ -391,7 +394,7 @@ std::uint64_t KvmEngine::extended_state_digest() {
 
 void KvmEngine::kick() {
     kick_pending_ = true;
-    shared().immediate_exit = 1;
+    immediate_exit() = 1;
     if (const pid_t thread = thread_.load(); thread != 0) {
         ::syscall(SYS_tgkill, ::getpid(), thread, kick_signal());
     }
