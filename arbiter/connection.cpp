@@ -15,7 +15,7 @@ using boost::system::error_code;
 
 namespace {
 
-constexpr std::size_t kReadSize = 64 * 1024;
+constexpr std::size_t kReadSize = std::size_t{64} * 1024;
 
 std::string common_name(SSL* ssl) {
     X509* certificate = SSL_get_peer_certificate(ssl);

@@ -10,7 +10,7 @@ namespace {
 constexpr std::uint32_t kMagic = 0x42524155;  // "UARB"
 constexpr std::size_t kMaxCluster = 64;
 constexpr std::size_t kMaxEntries = 65536;
-constexpr std::size_t kMaxConfiguration = 16 * 1024;
+constexpr std::size_t kMaxConfiguration = std::size_t{16} * 1024;
 
 // Encoder and decoder of each type stand side by side. Type numbers on the wire are the alternatives' places in their
 // variants, from 1: they never change meaning, new ones are added behind.

@@ -110,7 +110,10 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
             size > kMaxMemoryBytes) {
             return fail("its welcome makes no sense");
         }
-        finish(Joined{std::make_unique<Connection>(std::move(connection_)), std::move(welcome)});
+        Joined joined;
+        joined.connection = std::make_unique<Connection>(std::move(connection_));
+        joined.welcome = std::move(welcome);
+        finish(std::move(joined));
     }
 
     void fail(const std::string& why) {

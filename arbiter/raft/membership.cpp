@@ -1,5 +1,7 @@
 // Membership changes, one server at a time (dissertation §4.1 and §4.2). A new server joins without a vote and gets one
 // as soon as it has caught up.
+#include <utility>
+
 #include "arbiter/mutation.hpp"
 #include "arbiter/raft/node.hpp"
 
@@ -50,16 +52,16 @@ Proposal Node::remove_server(NodeId id) {
 
 Index Node::change_configuration(Configuration configuration) {
     const Index index = append_own(EntryKind::configuration, configuration.encode());
-    take_configuration(index, configuration);
+    take_configuration(index, std::move(configuration));
     sync_peers();
     advance_commit();  // a smaller majority may be there already
     return index;
 }
 
 // In force from the moment it is in the log, committed or not (dissertation §4.1).
-void Node::take_configuration(Index index, const Configuration& configuration) {
+void Node::take_configuration(Index index, Configuration configuration) {
     require(configurations_.empty() || index > configurations_.back().index, "configurations follow the log's order");
-    configurations_.push_back({index, configuration});
+    configurations_.push_back({index, std::move(configuration)});
 }
 
 // The leader's peers are the other members of the newest configuration.

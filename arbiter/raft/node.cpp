@@ -26,13 +26,15 @@ std::string_view name(Refusal refusal) {
 }
 
 Node::Node(const Options& options, Restored restored, Time now)
-    : options_(options), random_state_(options.seed * 0x9E3779B97F4A7C15ULL + options.id), now_(now) {
+    : options_(options),
+      random_state_(options.seed * 0x9E3779B97F4A7C15ULL + options.id),
+      now_(now),
+      term_(restored.hard_state.term),
+      voted_for_(restored.hard_state.voted_for),
+      log_(restored.base_index, restored.base_term, std::move(restored.entries)),
+      snapshot_(std::move(restored.snapshot)) {
     require(options_.id != 0, "a server has an id");
-    require(restored.snapshot != nullptr, "a server starts from a snapshot, if an empty one");
-    term_ = restored.hard_state.term;
-    voted_for_ = restored.hard_state.voted_for;
-    snapshot_ = std::move(restored.snapshot);
-    log_ = Log(restored.base_index, restored.base_term, std::move(restored.entries));
+    require(snapshot_ != nullptr, "a server starts from a snapshot, if an empty one");
     require(log_.base_index() <= snapshot_->last_index && log_.last_index() >= snapshot_->last_index,
             "the log on disk reaches back to the snapshot");
     if (mutated(Mutation::term_not_persisted)) {

@@ -35,13 +35,13 @@ struct Options {
     Time heartbeat_interval = std::chrono::milliseconds(40);
     // A follower that hears no leader stands for election after a random time between this and twice this.
     Time election_timeout = std::chrono::milliseconds(200);
-    std::size_t max_append_bytes = 256 * 1024;  // of entries in one AppendEntries (one entry at least)
-    std::size_t max_in_flight = 64;             // unanswered AppendEntries per follower
-    std::size_t snapshot_chunk = 256 * 1024;    // bytes in one InstallSnapshot
+    std::size_t max_append_bytes = std::size_t{256} * 1024;  // of entries in one AppendEntries (one entry at least)
+    std::size_t max_in_flight = 64;                          // unanswered AppendEntries per follower
+    std::size_t snapshot_chunk = std::size_t{256} * 1024;    // bytes in one InstallSnapshot
     std::size_t max_snapshot = std::size_t{1} << 30U;
-    std::size_t max_uncommitted = 64 * 1024 * 1024;  // bytes of proposals beyond which no more are taken
-    std::size_t max_reads = 65536;                   // unanswered linearizable reads
-    std::uint64_t seed = 1;                          // of the election timeouts
+    std::size_t max_uncommitted = std::size_t{64} * 1024 * 1024;  // bytes of proposals beyond which no more are taken
+    std::size_t max_reads = 65536;                                // unanswered linearizable reads
+    std::uint64_t seed = 1;                                       // of the election timeouts
 };
 
 // What the server finds on its disk at start.
@@ -233,7 +233,7 @@ class Node {
     // membership.cpp
     [[nodiscard]] Refusal may_change() const;
     Index change_configuration(Configuration configuration);
-    void take_configuration(Index index, const Configuration& configuration);
+    void take_configuration(Index index, Configuration configuration);
     void sync_peers();
     void promote_if_caught_up(NodeId id);
     void after_commit_of_configuration();

@@ -1,5 +1,6 @@
 // Log replication: paper §5.3, commitment §5.4.2.
 #include <algorithm>
+#include <utility>
 
 #include "arbiter/mutation.hpp"
 #include "arbiter/raft/node.hpp"
@@ -208,9 +209,9 @@ AppendReply Node::accept_append(AppendRequest& request) {
         }
         const Index index = entry.index;
         if (entry.kind == EntryKind::configuration) {
-            const auto configuration = Configuration::decode(entry.data);
+            auto configuration = Configuration::decode(entry.data);
             require(configuration.has_value(), "a leader's configuration can be decoded");
-            take_configuration(index, *configuration);
+            take_configuration(index, *std::move(configuration));
         }
         log_.append(std::move(entry));
         dirty_from_ = std::min(dirty_from_.value_or(index), index);

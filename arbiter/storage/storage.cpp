@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view kMagic = "USTSNAP1";
 constexpr std::string_view kPartial = ".partial";
-constexpr std::size_t kMaxConfiguration = 16 * 1024;
+constexpr std::size_t kMaxConfiguration = std::size_t{16} * 1024;
 
 std::string snapshot_name(raft::Index index) {
     return fmt::format("snapshot-{:016x}", index);

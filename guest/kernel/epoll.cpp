@@ -52,7 +52,7 @@ struct FileInterest final : Watcher, Interest {
     }
     FileInterest(const FileInterest&) = delete;
     FileInterest& operator=(const FileInterest&) = delete;
-    ~FileInterest() {
+    virtual ~FileInterest() {
         of_file.unlink();
         in_ready_list.unlink();
     }

@@ -225,6 +225,7 @@ const Archive::Node* directory_of(const File& file) {
     return (status.st_mode & kFileTypeMask) == kDirectory ? &static_cast<const ArchiveFile&>(file).node() : nullptr;
 }
 
+// Nowhere (a null node) exactly when the outcome is a failure.
 struct Place {
     Result outcome;
     const Archive::Node* node = nullptr;
@@ -312,7 +313,7 @@ Result describe_path(int directory, std::string_view path, unsigned flags, struc
         return 0;
     }
     const Place place = resolve(directory, path, (flags & AT_SYMLINK_NOFOLLOW) == 0);
-    if (!place.outcome.failed()) {
+    if (place.node != nullptr) {
         describe_node(*place.node, status);
     }
     return place.outcome;
@@ -346,7 +347,7 @@ Result sys_openat(int directory, const char* user_path, unsigned flags, unsigned
         return descriptors().add(open_device(*device, flags & kKept), close_on_exec);
     }
     const Place place = resolve(directory, path, (flags & O_NOFOLLOW) == 0);
-    if (place.outcome.failed()) {
+    if (place.node == nullptr) {
         if (!place.outcome.is_error(ENOENT) || (flags & O_CREAT) == 0) {
             return place.outcome;
         }
@@ -453,7 +454,7 @@ Result sys_readlinkat(int directory, const char* user_path, char* buffer, std::s
         target = program_path();
     } else {
         const Place place = resolve(directory, path, false);
-        if (place.outcome.failed()) {
+        if (place.node == nullptr) {
             return place.outcome;
         }
         if (place.node->type != Archive::Type::link) {
@@ -499,7 +500,7 @@ Result sys_getcwd(char* buffer, std::size_t size) {
 
 Result sys_chdir(const char* path) {
     const Place place = resolve(AT_FDCWD, user_string(path), true);
-    if (place.outcome.failed()) {
+    if (place.node == nullptr) {
         return place.outcome;
     }
     if (place.node->type != Archive::Type::directory) {

@@ -40,10 +40,14 @@ class List {
         head_.previous = &node;
     }
     T* pop_front() {
-        T* element = front();
-        if (element != nullptr) {
-            (element->*hook).unlink();
+        if (empty()) {
+            return nullptr;
         }
+        ListHook& first = *head_.next;
+        T* element = static_cast<T*>(first.owner);
+        head_.next = first.next;
+        head_.next->previous = &head_;
+        first = {};
         return element;
     }
     // The action may unlink the element that it is given.

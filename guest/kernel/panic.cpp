@@ -14,7 +14,8 @@ void panic(std::string_view reason) {
 
 extern "C" {
 // What the language calls where the program can have no answer.
-[[noreturn]] void __cxa_pure_virtual() {
+[[noreturn]] void pure_virtual_called() asm("__cxa_pure_virtual");
+void pure_virtual_called() {
     understudy::kernel::panic("pure virtual function called");
 }
 [[noreturn]] void abort() {

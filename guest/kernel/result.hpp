@@ -9,8 +9,8 @@ namespace understudy::kernel {
 
 class [[nodiscard]] Result {
   public:
-    constexpr Result(std::int64_t value)
-        : raw_(value) {}  // NOLINT(google-explicit-constructor): a success reads as its value
+    // A success reads as its value.
+    constexpr Result(std::int64_t value) : raw_(value) {}  // NOLINT(google-explicit-constructor)
     [[nodiscard]] constexpr std::int64_t raw() const { return raw_; }
     [[nodiscard]] constexpr bool failed() const { return raw_ < 0 && raw_ >= -4095; }
     [[nodiscard]] constexpr bool is_error(int number) const { return raw_ == -number; }

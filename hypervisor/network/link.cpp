@@ -15,7 +15,7 @@ class NoLink final : public Link {
 
 }  // namespace
 
-std::unique_ptr<Link> make_link(boost::asio::io_context& io, LinkConfig config, Link::FrameHandler on_frame) {
+std::unique_ptr<Link> make_link(boost::asio::io_context& io, const LinkConfig& config, Link::FrameHandler on_frame) {
     constexpr std::string_view kGateway = "gateway:";
     constexpr std::string_view kTap = "tap:";
     const std::string_view endpoint = config.endpoint;

@@ -58,7 +58,7 @@ class Link {
 };
 
 // Throws understudy::Error when the endpoint is malformed or (for taps) cannot be opened.
-[[nodiscard]] std::unique_ptr<Link> make_link(boost::asio::io_context& io, LinkConfig config,
+[[nodiscard]] std::unique_ptr<Link> make_link(boost::asio::io_context& io, const LinkConfig& config,
                                               Link::FrameHandler on_frame);
 
 }  // namespace understudy::network

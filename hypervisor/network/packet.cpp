@@ -44,7 +44,7 @@ std::optional<TcpSegment> parse_tcp(std::span<const std::byte> frame) {
         return std::nullopt;
     }
     const auto ip = frame.subspan(kEthernetHeader);
-    const std::size_t ip_header = (byte_at(ip, 0) & 0x0fU) * 4U;
+    const std::size_t ip_header = (std::size_t{byte_at(ip, 0)} & 0x0fU) * 4;
     const std::size_t ip_size = big_endian16(ip, 2);  // the frame may be padded behind it
     if ((byte_at(ip, 0) >> 4) != 4 || byte_at(ip, 9) != kProtocolTcp || ip_header < kMinIpHeader ||
         (big_endian16(ip, 6) & kMoreFragmentsOrOffset) != 0 || ip_size > ip.size() ||
@@ -52,7 +52,7 @@ std::optional<TcpSegment> parse_tcp(std::span<const std::byte> frame) {
         return std::nullopt;
     }
     const auto tcp = ip.subspan(ip_header, ip_size - ip_header);
-    const std::size_t tcp_header = (byte_at(tcp, 12) >> 4) * 4U;
+    const std::size_t tcp_header = (std::size_t{byte_at(tcp, 12)} >> 4U) * 4;
     if (tcp_header < kMinTcpHeader || tcp_header > tcp.size()) {
         return std::nullopt;
     }

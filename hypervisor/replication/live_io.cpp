@@ -19,9 +19,9 @@ constexpr auto kRecheck = 500us;
 
 class LiveIo::Impl {
   public:
-    Impl(boost::asio::io_context& io, InputQueue& queue, network::LinkConfig config, Handlers handlers)
+    Impl(boost::asio::io_context& io, InputQueue& queue, const network::LinkConfig& config, Handlers handlers)
         : queue_(queue), handlers_(std::move(handlers)), patience_(io), recheck_(io) {
-        link_ = network::make_link(io, std::move(config), [this](Frame frame) { receive(std::move(frame)); });
+        link_ = network::make_link(io, config, [this](Frame frame) { receive(std::move(frame)); });
     }
 
     void speak(network::SpeakerRank rank) { link_->speak(rank); }
@@ -89,8 +89,8 @@ class LiveIo::Impl {
     std::vector<Frame> frames_;
 };
 
-LiveIo::LiveIo(boost::asio::io_context& io, InputQueue& queue, network::LinkConfig link, Handlers handlers)
-    : impl_(std::make_unique<Impl>(io, queue, std::move(link), std::move(handlers))) {}
+LiveIo::LiveIo(boost::asio::io_context& io, InputQueue& queue, const network::LinkConfig& link, Handlers handlers)
+    : impl_(std::make_unique<Impl>(io, queue, link, std::move(handlers))) {}
 LiveIo::~LiveIo() = default;
 void LiveIo::speak(network::SpeakerRank rank) {
     impl_->speak(rank);

@@ -22,7 +22,7 @@ class LiveIo {
         // What the guest printed; may end within a line.
         std::function<void(std::string_view text)> print;
     };
-    LiveIo(boost::asio::io_context& io, InputQueue& queue, network::LinkConfig link, Handlers handlers);
+    LiveIo(boost::asio::io_context& io, InputQueue& queue, const network::LinkConfig& link, Handlers handlers);
     ~LiveIo();
     LiveIo(const LiveIo&) = delete;
     LiveIo& operator=(const LiveIo&) = delete;

@@ -169,7 +169,7 @@ void ReplicaDriver::make_live_io(network::LinkConfig link) {
             config_.observer.on_console(text);
         }
     };
-    live_ = std::make_unique<LiveIo>(io_, queue_, std::move(link), LiveIo::Handlers{kick, print});
+    live_ = std::make_unique<LiveIo>(io_, queue_, link, LiveIo::Handlers{kick, print});
 }
 
 void ReplicaDriver::lead() {

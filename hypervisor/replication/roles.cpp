@@ -35,11 +35,11 @@ enum class Happening {
 };
 
 std::string_view name(Happening happening) {
-    constexpr std::array<std::string_view, 16> names = {
+    constexpr std::array<std::string_view, 16> kNames = {
         "started",          "granted",      "refused",     "won",          "lost",           "unanswered",
         "backup_connected", "backup_ready", "gate_closed", "acknowledged", "state_received", "pair_formed",
         "peer_lost",        "log_drained",  "guest_ended", "tick"};
-    return names[static_cast<std::size_t>(happening)];
+    return kNames[static_cast<std::size_t>(happening)];
 }
 
 // --- What an event means --------------------------------------------------------------------------------------------
@@ -410,9 +410,9 @@ constexpr auto kTransitions = [] {
 }  // namespace
 
 std::string_view name(Role role) {
-    constexpr std::array<std::string_view, 9> names = {"Claiming",  "Solo",     "Forming",    "Leading",   "Joining",
-                                                       "Following", "Deciding", "Going live", "Terminated"};
-    return names[static_cast<std::size_t>(role)];
+    constexpr std::array<std::string_view, 9> kNames = {"Claiming",  "Solo",     "Forming",    "Leading",   "Joining",
+                                                        "Following", "Deciding", "Going live", "Terminated"};
+    return kNames[static_cast<std::size_t>(role)];
 }
 
 RoleMachine::RoleMachine(RoleConfig config, Role role) : role_(role) {

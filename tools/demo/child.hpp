@@ -28,7 +28,7 @@ class Child {
     };
     // One line of standard output, without its newline. Lines longer than kMaxLine are cut there.
     using LineHandler = std::function<void(std::string_view)>;
-    static constexpr std::size_t kMaxLine = 64 * 1024;
+    static constexpr std::size_t kMaxLine = std::size_t{64} * 1024;
 
     // Throws understudy::Error when the command cannot be executed.
     Child(boost::asio::io_context& io, Config config, LineHandler on_line);

@@ -31,9 +31,7 @@ TcpSocket::~TcpSocket() {
     const bool reset =
         state_ == State::connected && ((options.linger && options.linger_seconds == 0) || received_.size() != 0);
     detach();
-    if (reset) {
-        tcp_abort(pcb);
-    } else if (tcp_close(pcb) != ERR_OK && !listener) {
+    if (reset || (tcp_close(pcb) != ERR_OK && !listener)) {
         tcp_abort(pcb);
     }
     net::settle();

@@ -177,11 +177,11 @@ Result UdpSocket::receive(Buffers& to, unsigned flags, Received& received) {
     if (head_ == nullptr) {
         return read_shut_ ? Result(0) : failure(EAGAIN);
     }
+    const std::size_t size = head_->data->tot_len;
     std::size_t copied = 0;
     for (const pbuf* piece = head_->data; piece != nullptr && to.remaining() != 0; piece = piece->next) {
         copied += to.put(piece->payload, piece->len);
     }
-    const std::size_t size = head_->data->tot_len;
     received.from = head_->from;
     received.truncated = copied < size;
     if ((flags & kPeek) == 0) {

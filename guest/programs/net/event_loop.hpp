@@ -27,10 +27,8 @@ class EventLoop {
   public:
     class Handler {
       public:
-        virtual void ready(Readiness readiness) = 0;
-
-      protected:
         virtual ~Handler() = default;
+        virtual void ready(Readiness readiness) = 0;
     };
 
     EventLoop();

@@ -61,7 +61,7 @@ Options& Options::number(std::string name, std::string help, std::uint64_t& valu
         }
         value = *parsed;
     };
-    options_.push_back({name, "N", std::move(help), std::to_string(value), std::move(take)});
+    options_.push_back({std::move(name), "N", std::move(help), std::to_string(value), std::move(take)});
     return *this;
 }
 
@@ -85,7 +85,7 @@ Options& Options::size(std::string name, std::string help, std::uint64_t& value)
         }
         value = *parsed;
     };
-    options_.push_back({name, "SIZE", std::move(help), std::to_string(value), std::move(take)});
+    options_.push_back({std::move(name), "SIZE", std::move(help), std::to_string(value), std::move(take)});
     return *this;
 }
 

@@ -30,22 +30,32 @@ TemporaryDirectory::~TemporaryDirectory() {
     fs::remove_all(path_, ignored);
 }
 
-Process::Process(const std::vector<std::string>& words, fs::path output) : output_(std::move(output)) {
+namespace {
+
+// The child's id. It ends with this process, whatever happens to it.
+pid_t start(const std::vector<std::string>& words, const fs::path& output) {
     std::vector<char*> arguments;
+    arguments.reserve(words.size() + 1);
     for (const auto& word : words) {
         arguments.push_back(const_cast<char*>(word.c_str()));  // execvp does not write to them
     }
     arguments.push_back(nullptr);
-    pid_ = ::fork();
-    if (pid_ == 0) {
+    const pid_t child = ::fork();
+    if (child == 0) {
         ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-        const int fd = ::open(output_.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+        const int fd = ::open(output.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
         ::dup2(fd, STDOUT_FILENO);
         ::dup2(fd, STDERR_FILENO);
         ::execvp(arguments[0], arguments.data());
         ::_exit(127);
     }
+    return child;
 }
+
+}  // namespace
+
+Process::Process(const std::vector<std::string>& words, fs::path output)
+    : pid_(start(words, output)), output_(std::move(output)) {}
 Process::~Process() {
     if (pid_ > 0) {
         ::kill(pid_, SIGKILL);

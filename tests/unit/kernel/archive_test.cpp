@@ -184,7 +184,7 @@ TEST_F(ArchiveTest, SurvivesArbitraryDamage) {
         }
         // With correct checksums the damage gets past the first check.
         for (std::size_t at = 0; at + 512 <= bytes.size(); at += 512) {
-            std::size_t sum = 8 * ' ';
+            std::size_t sum = std::size_t{8} * ' ';
             for (std::size_t i = 0; i < 512; ++i) {
                 sum += i >= 148 && i < 156 ? 0U : static_cast<unsigned char>(bytes[at + i]);
             }
