@@ -193,14 +193,14 @@ ReplicaResult ReplicaDriver::run() {
         }
     });
     io_.run();
+    if (peer_) {
+        peer_->close();
+    }
+    end_vcpu();  // what its thread leaves behind may be read from here on
     if (config_.observer.on_compared && replayer_) {
         const std::uint64_t divergences = diverged() ? 1 : 0;
         config_.observer.on_compared(core_.compared() + divergences, divergences);
     }
-    if (peer_) {
-        peer_->close();
-    }
-    end_vcpu();
     if (failure_) {
         std::rethrow_exception(failure_);
     }
