@@ -213,7 +213,8 @@ TEST_F(Servers, WithoutTheRightCertificateNobodyIsServed) {
         EXPECT_EQ(contests.verdict(), "");
     }
     const auto plain = "raft://" + places[1].address;
-    for (const auto& url : {plain, plain + "?tls=" + foreign}) {
+    const auto stranger = plain + "?tls=" + foreign;
+    for (const auto& url : {plain, stranger}) {
         boost::asio::io_context io;
         const auto client = connect(io, url);
         std::optional<Verdict> verdict;

@@ -30,6 +30,7 @@ class Child {
         EXPECT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
         words.insert(words.begin(), UNDERSTUDY_BINARY_DIR "/understudy");
         std::vector<char*> arguments;
+        arguments.reserve(words.size() + 1);
         for (std::string& word : words) {
             arguments.push_back(word.data());
         }
@@ -78,9 +79,10 @@ class Child {
 };
 
 class GatewayCommand : public ::testing::Test {
-  protected:
+  public:
     ~GatewayCommand() override { std::filesystem::remove(path_); }
 
+  protected:
     std::filesystem::path path_ =
         std::filesystem::temp_directory_path() / ("gateway-command-" + std::to_string(::getpid()));
     std::string listen_ = "unix:" + path_.string();
@@ -115,7 +117,7 @@ TEST_F(GatewayCommand, WhatItCannotHaveIsOneLineAndAnExitStatus) {
     first.line();
     const auto failure = [](const std::vector<std::string>& words) {
         Child second(words);
-        const auto text = second.line();
+        auto text = second.line();
         EXPECT_EQ(second.line(), "");
         EXPECT_EQ(second.wait(), 1) << text;
         return text;

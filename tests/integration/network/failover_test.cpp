@@ -30,7 +30,6 @@ using asio::ip::tcp;
 using asio::ip::udp;
 using boost::system::error_code;
 using testing::RunningGateway;
-using tools::Reply;
 using tools::testing::FakeStore;
 using namespace std::chrono_literals;
 
@@ -38,7 +37,6 @@ constexpr MacAddress kMac = {0x52, 0x54, 0, 0xaa, 0, 1};
 constexpr std::uint16_t kStorePort = 6379;
 constexpr std::uint16_t kEchoPort = 7;
 constexpr std::uint16_t kUdpPort = 77;
-constexpr std::uint16_t kFloodPort = 9;
 
 // The guest: a store of the Redis protocol, a TCP and a UDP echo, in a namespace of its own.
 class Guest {

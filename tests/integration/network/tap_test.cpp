@@ -184,7 +184,7 @@ TEST_F(TapTest, VanishesWithItsReplica) {
     on_a_bridge([] {
         asio::io_context io;
         {
-            const auto link = make_link(io, config("tap:tap-a,bridge=br-test"), [](Frame) {});
+            const auto link = make_link(io, config("tap:tap-a,bridge=br-test"), [](const Frame&) {});
             link->speak({.generation = {1}});
             EXPECT_NE(if_nametoindex("tap-a"), 0U);
         }
@@ -230,14 +230,14 @@ TEST_F(TapTest, WhatIsMissingIsNamed) {
         asio::io_context io;
         const auto message = [&](const std::string& endpoint) -> std::string {
             try {
-                (void)make_link(io, config(endpoint), [](Frame) {});
+                (void)make_link(io, config(endpoint), [](const Frame&) {});
             } catch (const Error& error) {
                 return error.what();
             }
             return "no error";
         };
         EXPECT_NE(message("tap:tap-a,bridge=br-none").find("br-none"), std::string::npos);
-        const auto taken = make_link(io, config("tap:tap-a"), [](Frame) {});
+        const auto taken = make_link(io, config("tap:tap-a"), [](const Frame&) {});
         EXPECT_NE(message("tap:tap-a").find("another process uses it"), std::string::npos);
     });
 }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -51,6 +52,7 @@ class Sampler {
         stop_ += 1 + (below(50) == 0 ? below(1000) : 0);
         count_ += below(3) == 0 ? 0 : below(1ULL << below(40));
         clock_ += static_cast<std::int64_t>(below(1'000'000)) - (below(20) == 0 ? 500'000 : 0);
+        clock_ = std::max<std::int64_t>(clock_, 0);
         record.stop = {{stop_}, StopKind(1 + below(5)), RequestKind(below(12)), {count_}, random_()};
         if (record.stop.kind == StopKind::idle && below(2) == 0) {
             record.stop.argument = below(2) == 0 ? std::numeric_limits<std::uint64_t>::max()
