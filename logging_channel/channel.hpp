@@ -138,6 +138,8 @@ class Connection {
     void tick();
     // Queued and not yet taken by the kernel.
     [[nodiscard]] Bytes backlog() const;
+    // Taken by the kernel since the connection began.
+    [[nodiscard]] Bytes written() const;
 
     class Impl;
     explicit Connection(std::shared_ptr<Impl> impl);

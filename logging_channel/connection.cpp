@@ -266,6 +266,9 @@ void Connection::send_goodbye(std::string_view reason) {
 void Connection::flush() {
     impl_->flush();
 }
+Bytes Connection::written() const {
+    return impl_->written();
+}
 Bytes Connection::backlog() const {
     return impl_->backlog();
 }

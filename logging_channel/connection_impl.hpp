@@ -55,6 +55,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     void stop_acknowledging() { may_acknowledge_ = false; }
     void flush();
     [[nodiscard]] Bytes backlog() const;
+    [[nodiscard]] Bytes written() const { return written_; }
 
   private:
     enum class Stage { greeting, greeted, running, closing, closed };
@@ -109,6 +110,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     std::vector<std::byte> batch_;
     std::vector<std::byte> behind_state_;
     bool writing_ = false;
+    Bytes written_;
     std::chrono::steady_clock::time_point last_write_;
     std::unique_ptr<OutgoingState> state_out_;
     bool pumping_ = false;

@@ -36,6 +36,7 @@ void ReplicaCore::tick() {
     if (suspicion_ && suspicion_->tick(world_.now())) {
         peer_lost("nothing was heard from it for too long");
     }
+    notice_stall();
     feed(event::Tick{world_.now()});
     announce_ready();
     end_guest_if_over();
@@ -49,6 +50,22 @@ void ReplicaCore::notice_absence() {
         old_news_ = window_->last_sent();
         wants_news_ = true;
         world_.stop_guest_soon();
+    }
+}
+
+// A backup may be heard and yet stand still: a host that is slow to set it up, a thread of it that hangs. While its
+// state is on the way, that progress counts which the connection makes.
+void ReplicaCore::notice_stall() {
+    const auto now = world_.now();
+    if (!held_ || !window_) {
+        progress_at_ = now;
+        return;
+    }
+    if (!roles_.is_protected() && std::exchange(bytes_sent_, world_.bytes_sent()) != bytes_sent_) {
+        progress_at_ = now;
+    }
+    if (now - progress_at_ > limits_.stall) {
+        peer_lost("the guest waited for it, and it made no progress");
     }
 }
 
@@ -291,6 +308,9 @@ void ReplicaCore::peer_reported(StopNumber received, StopNumber replayed) {
     const auto peer = roles_.peer();
     if (!window_ || !peer) {
         return;
+    }
+    if (received > window_->acknowledged_up_to() || replayed > window_->replayed_up_to()) {
+        progress_at_ = world_.now();
     }
     if (!window_->report(received, replayed)) {
         peer_lost("it acknowledges what was never sent");

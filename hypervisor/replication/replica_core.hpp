@@ -61,6 +61,8 @@ class ReplicaWorld {
     virtual void stop_acknowledging() = 0;
     // At both.
     virtual void flush() = 0;
+    // What of all that was sent to it has left this process.
+    [[nodiscard]] virtual Bytes bytes_sent() const = 0;
     virtual void drop_peer() = 0;
 
     // --- The user.
@@ -78,6 +80,8 @@ struct ReplicaLimits {
     // nothing waits for them yet.
     std::chrono::nanoseconds transfer_suspicion = std::chrono::seconds(3);
     WindowLimits window;
+    // How long a guest is held for a backup that makes no progress at all, alive as it may be. Then it goes on without.
+    std::chrono::nanoseconds stall = std::chrono::seconds(3);
     // Outputs that wait for acknowledgements; beyond it the guest waits too.
     Bytes held_outputs = 32_MiB;
     // The gate closes when the backup, its state in place, lacks no more of the log than one of these; or after
@@ -167,6 +171,7 @@ class ReplicaCore {
     void update_brake();
     void end_guest_if_over();
     void notice_absence();
+    void notice_stall();
     void announce_ready();
 
     ReplicaWorld& world_;
@@ -189,6 +194,8 @@ class ReplicaCore {
     std::optional<LogWindow> window_;  // a backup's log is under way
     bool wants_snapshot_ = false;
     bool held_ = false;
+    std::chrono::nanoseconds progress_at_{0};  // of the backup; counts while the guest is held
+    Bytes bytes_sent_;
     std::optional<std::chrono::nanoseconds> ready_until_;  // the backup has the state, and is catching up
     std::chrono::nanoseconds awake_at_{0};
     StopNumber old_news_;  // acknowledgements up to here may be from before an absence

@@ -69,6 +69,7 @@ class ReplicaDriver final : private ReplicaWorld {
     void report_progress(StopNumber received, StopNumber replayed) override { peer_->set_progress(received, replayed); }
     void stop_acknowledging() override { peer_->stop_acknowledging(); }
     void flush() override { peer_->flush(); }
+    [[nodiscard]] Bytes bytes_sent() const override { return peer_->written(); }
     void drop_peer() override;
     void role_changed(Role role, Generation generation, const std::string& reason) override;
     void terminate(const action::Terminate& end) override;

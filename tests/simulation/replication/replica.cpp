@@ -277,6 +277,7 @@ void Replica::candidate_connected(const std::shared_ptr<Link>& link) {
 
 void Replica::send(Message message) {
     if (link_) {
+        ++messages_sent_;
         world_.send(link_, 1 - link_->end_of(*this), std::move(message));
     }
 }

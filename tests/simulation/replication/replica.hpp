@@ -130,6 +130,7 @@ class Replica final : public ReplicaWorld {
     void report_progress(StopNumber received, StopNumber replayed) override;
     void stop_acknowledging() override { may_acknowledge_ = false; }
     void flush() override;
+    [[nodiscard]] Bytes bytes_sent() const override { return {messages_sent_}; }
     void drop_peer() override { close_end(); }
     void role_changed(Role role, Generation generation, const std::string& reason) override;
     void terminate(const action::Terminate& end) override;
@@ -187,6 +188,7 @@ class Replica final : public ReplicaWorld {
     std::vector<Message> queued_;
     ReportMessage report_;
     bool report_due_ = false;
+    std::uint64_t messages_sent_ = 0;
     bool may_acknowledge_ = true;
 };
 

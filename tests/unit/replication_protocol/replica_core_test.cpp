@@ -53,6 +53,7 @@ class NotingWorld final : public ReplicaWorld {
     void report_progress(StopNumber received, StopNumber /*replayed*/) override { reported_received = received; }
     void stop_acknowledging() override { note("stop acknowledging"); }
     void flush() override { note("flush"); }
+    [[nodiscard]] Bytes bytes_sent() const override { return sent; }
     void drop_peer() override { note("drop"); }
     void role_changed(Role /*role*/, Generation /*generation*/, const std::string& /*reason*/) override {}
     void terminate(const action::Terminate& end) override { note("end: {}", end.explanation); }
@@ -61,6 +62,7 @@ class NotingWorld final : public ReplicaWorld {
 
     std::chrono::nanoseconds time{0};
     std::uint64_t last_ticket = 0;
+    Bytes sent;
     StopNumber reported_released;
     StopNumber reported_received;
     std::vector<std::string> notes;
@@ -260,6 +262,70 @@ TEST_F(CoreTest, AGuestThatRunsTooFarAheadIsHeldOnceAndReleasedOnce) {
     EXPECT_EQ(std::ranges::count(notes, "hold false"), 0);
     core.peer_reported({stop}, {stop});
     EXPECT_THAT(world_.take(), ElementsAre("hold false"));
+}
+
+// Seconds pass in which the backup is heard.
+class StallTest : public CoreTest {
+  protected:
+    void pass(std::chrono::nanoseconds time) {
+        for (const auto end = world_.time + time; world_.time < end; world_.time += milliseconds(10)) {
+            core_->heard();
+            core_->tick();
+        }
+    }
+    // From `stop` on, until the guest is held; the last stop.
+    std::uint64_t run_ahead(std::uint64_t stop) {
+        while (world_.notes.empty() || world_.notes.back() != "hold true") {
+            core_->recorded(record_of(++stop, false), {}, false);
+            core_->handed_over();
+        }
+        world_.take();
+        return stop;
+    }
+};
+
+TEST_F(StallTest, ABackupThatIsHeardAndReplaysNothingIsGivenUp) {
+    ReplicaCore& core = lead();
+    core.recorded(record_of(11, false), {}, false);
+    core.handed_over();
+    core.peer_reported({11}, {11});
+    const std::uint64_t last = run_ahead(11);
+    pass(milliseconds(2900));
+    EXPECT_EQ(core.roles().role(), Role::leading);
+    core.peer_reported({last}, {last});
+    run_ahead(last);
+    pass(milliseconds(2900));
+    EXPECT_EQ(core.roles().role(), Role::leading);
+    pass(milliseconds(300));
+    EXPECT_EQ(core.roles().role(), Role::deciding);
+    EXPECT_THAT(world_.take(), ElementsAre("drop", "hold false", "test and set 2"));
+}
+
+TEST_F(StallTest, AGuestThatIsNotHeldWaitsForNobody) {
+    lead();
+    pass(std::chrono::minutes(1));
+    EXPECT_EQ(core_->roles().role(), Role::leading);
+}
+
+// Its connection takes bytes now and then, then none.
+TEST_F(StallTest, ABackupThatDoesNotTakeItsStateIsGivenUp) {
+    ReplicaLimits limits;
+    limits.window.unreplayed_records = 50;
+    core_.emplace(world_, RoleMachine::claim({"vm", "P"}), limits);
+    core_->start();
+    core_->arbiter_answered(world_.last_ticket, answer(arbiter::Verdict::yes));
+    core_->candidate_connected("B");
+    ASSERT_TRUE(core_->snapshot_taken({0}));
+    world_.take();
+    run_ahead(0);
+    for (int i = 0; i < 5; ++i) {
+        world_.sent.value += 1000;
+        pass(milliseconds(2900));
+        ASSERT_EQ(core_->roles().role(), Role::forming);
+    }
+    pass(milliseconds(300));
+    EXPECT_EQ(core_->roles().role(), Role::solo);
+    EXPECT_THAT(world_.take(), Contains("hold false"));
 }
 
 TEST_F(CoreTest, AGuestThatEndsIsOverWhenItsLastWordsHaveLeft) {
