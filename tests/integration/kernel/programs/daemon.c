@@ -40,11 +40,12 @@ static void limits(void) {
 }
 
 static void priorities(void) {
+    // The host's may be anything that the test was started with; upwards is the way that everybody may go.
     errno = 0;
-    CHECK_IS(getpriority(PRIO_PROCESS, 0), 0);
+    CHECK(getpriority(PRIO_PROCESS, 0) <= 19);
     CHECK_IS(errno, 0);
-    CHECK_IS(setpriority(PRIO_PROCESS, 0, 5), 0);
-    CHECK_IS(getpriority(PRIO_PROCESS, 0), 5);
+    CHECK_IS(setpriority(PRIO_PROCESS, 0, 19), 0);
+    CHECK_IS(getpriority(PRIO_PROCESS, 0), 19);
     CHECK_FAILS(getpriority(99, 0), EINVAL);
     struct sched_param parameter = {0};
     CHECK_IS(syscall(SYS_sched_getscheduler, 0), SCHED_OTHER);
