@@ -16,7 +16,7 @@ namespace understudy::kernel {
 
 namespace {
 
-constexpr std::size_t kMaxPieces = 1024;          // IOV_MAX
+constexpr std::size_t kMaxPieces = 1024;  // IOV_MAX
 
 // Checks a vector of buffers; the total's bound is Linux's.
 Result check(const iovec* pieces, std::uint64_t count) {

@@ -65,10 +65,19 @@ Result sys_fadvise64(int fd);
 Result sys_sync();
 Result sys_flock(int fd, int operation);
 
-// filesystem.cpp
+// path_calls.cpp
 Result sys_open(const char* path, unsigned flags, unsigned mode);
 Result sys_openat(int directory, const char* path, unsigned flags, unsigned mode);
 Result sys_creat(const char* path, unsigned mode);
+Result sys_readlink(const char* path, char* buffer, std::size_t size);
+Result sys_readlinkat(int directory, const char* path, char* buffer, std::size_t size);
+Result sys_getdents64(int fd, void* buffer, std::size_t size);
+Result sys_getcwd(char* buffer, std::size_t size);
+Result sys_chdir(const char* path);
+Result sys_umask(unsigned mask);
+Result sys_fchdir(int fd);
+
+// stat_calls.cpp
 Result sys_stat(const char* path, struct stat* status);
 Result sys_lstat(const char* path, struct stat* status);
 Result sys_fstat(int fd, struct stat* status);
@@ -76,15 +85,8 @@ Result sys_newfstatat(int directory, const char* path, struct stat* status, unsi
 Result sys_statx(int directory, const char* path, unsigned flags, unsigned mask, struct statx* status);
 Result sys_access(const char* path, unsigned mode);
 Result sys_faccessat(int directory, const char* path, unsigned mode);
-Result sys_readlink(const char* path, char* buffer, std::size_t size);
-Result sys_readlinkat(int directory, const char* path, char* buffer, std::size_t size);
-Result sys_getdents64(int fd, void* buffer, std::size_t size);
 Result sys_statfs(const char* path, struct statfs* status);
 Result sys_fstatfs(int fd, struct statfs* status);
-Result sys_getcwd(char* buffer, std::size_t size);
-Result sys_chdir(const char* path);
-Result sys_umask(unsigned mask);
-Result sys_fchdir(int fd);
 
 // path_changes.cpp
 Result sys_make_path(const char* path);
