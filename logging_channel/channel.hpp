@@ -190,7 +190,7 @@ struct Joined {
     Welcome welcome;
 };
 struct JoinFailure {
-    bool refused = false;  // by the primary, for good; otherwise it could not be reached or understood
+    bool refused = false;  // for good, or no primary of this version is there; otherwise it could not be reached
     std::string reason;    // one line
 };
 using JoinResult = std::variant<Joined, JoinFailure>;

@@ -66,6 +66,7 @@ void Connection::Impl::take_greeting() {
         }
         const auto version = read_preamble(*bytes);
         if (!version) {
+            unfit_ = true;
             return fail("it does not speak the logging channel's protocol");
         }
         preamble_taken_ = true;
@@ -74,6 +75,7 @@ void Connection::Impl::take_greeting() {
             flush();
         }
         if (*version != kProtocolVersion) {
+            unfit_ = true;
             return fail("it speaks version " + std::to_string(*version) +
                         " of the logging channel, this program version " + std::to_string(kProtocolVersion) +
                         ": run the same understudy on both hosts");

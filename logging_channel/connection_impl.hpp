@@ -34,6 +34,8 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
         std::function<void(const std::string& why)> failed;
     };
     void greet(Greeting greeting);
+    // The peer answered, and to ask it again is of no use.
+    [[nodiscard]] bool unfit() const { return unfit_; }
     void send(const wire::Message& message);
     void send_preamble();
 
@@ -91,6 +93,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     std::optional<std::string> failure_;
     Greeting greeting_;
     bool preamble_taken_ = false;
+    bool unfit_ = false;
     Handlers handlers_;
     boost::asio::steady_timer timer_;  // the greeting's deadline, the heartbeat, the end's deadline
     bool reading_ = false;

@@ -117,7 +117,8 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
     }
 
     void fail(const std::string& why) {
-        finish(JoinFailure{false, fmt::format("cannot join the primary at {}: {}", where_, why)});
+        const bool for_good = connection_ && connection_->unfit();
+        finish(JoinFailure{for_good, fmt::format("cannot join the primary at {}: {}", where_, why)});
     }
 
     void finish(JoinResult result) {

@@ -381,15 +381,16 @@ std::optional<Event> parse_event(std::string_view line) {
 }
 
 EventWriter::EventWriter(std::FILE* stream, Form form)
-    : stream_(stream), form_(form == Form::text && ::isatty(::fileno(stream)) == 1 ? Form::terminal : form) {}
+    : EventWriter(stream, form, [stream](std::string_view bytes) {
+          std::fwrite(bytes.data(), 1, bytes.size(), stream);
+          std::fflush(stream);
+      }) {}
+
+EventWriter::EventWriter(std::FILE* stream, Form form, std::function<void(std::string_view)> put)
+    : put_(std::move(put)), form_(form == Form::text && ::isatty(::fileno(stream)) == 1 ? Form::terminal : form) {}
 
 EventWriter::~EventWriter() {
     clear_progress();
-}
-
-void EventWriter::put(const std::string& bytes) {
-    std::fwrite(bytes.data(), 1, bytes.size(), stream_);
-    std::fflush(stream_);
 }
 
 void EventWriter::write(const Event& event) {

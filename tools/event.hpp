@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <functional>
 #include <initializer_list>
 #include <map>
 #include <optional>
@@ -66,6 +67,8 @@ class EventWriter {
     enum class Form { text, terminal, json };
     // Form::text becomes Form::terminal where the stream is one.
     EventWriter(std::FILE* stream, Form form);
+    // The same, for a stream that something else writes to: `put` gets the bytes.
+    EventWriter(std::FILE* stream, Form form, std::function<void(std::string_view)> put);
     ~EventWriter();
     EventWriter(const EventWriter&) = delete;
     EventWriter& operator=(const EventWriter&) = delete;
@@ -77,9 +80,9 @@ class EventWriter {
   private:
     [[nodiscard]] bool is_due(const Event& event);
     void show_progress(const Event& event);
-    void put(const std::string& bytes);
+    void put(const std::string& bytes) { put_(bytes); }
 
-    std::FILE* stream_;
+    std::function<void(std::string_view)> put_;
     Form form_;
     bool progress_shown_ = false;
     std::string lag_;

@@ -1,12 +1,15 @@
 #include "tools/replica_options.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <charconv>
+#include <csignal>
 
 #include "common/error.hpp"
 #include "tools/event.hpp"
+#include "tools/patient_output.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -42,7 +45,9 @@ std::string role_name(Role role) {
     return "unknown";
 }
 
-replication::ReplicaObserver make_observer(const std::shared_ptr<EventWriter>& out, bool json) {
+replication::ReplicaObserver make_observer(const std::shared_ptr<PatientOutput>& output, bool json) {
+    const auto out = std::make_shared<EventWriter>(stdout, json ? EventWriter::Form::json : EventWriter::Form::text,
+                                                   [output](std::string_view bytes) { output->write(bytes); });
     replication::ReplicaObserver observer;
     observer.on_listening = [out](const std::string& address) { out->write({"listening", {{"address", address}}}); };
     observer.on_role = [out](Role role, Generation generation, const std::string& reason) {
@@ -61,13 +66,12 @@ replication::ReplicaObserver make_observer(const std::shared_ptr<EventWriter>& o
         out->write({"compared", {{"stops", stops}, {"divergences", divergences}}});
     };
     observer.on_warning = [out](const std::string& line) { out->write({"warning", {{"message", line}}}); };
-    observer.on_console = [out, json](std::string_view text) {
+    observer.on_console = [out, output, json](std::string_view text) {
         if (json) {
             out->write({"console", {{"text", std::string(text)}}});
         } else {
             out->clear_progress();
-            fmt::print("{}", text);
-            std::fflush(stdout);
+            output->write(text);
         }
     };
     return observer;
@@ -105,8 +109,6 @@ ReplicaOptions::ReplicaOptions(CLI::App& app) {
 
 replication::ReplicaConfig ReplicaOptions::config() {
     const HostPort listen = parse_host_port(listen_);
-    const auto writer =
-        std::make_shared<EventWriter>(stdout, json_ ? EventWriter::Form::json : EventWriter::Form::text);
     replication::ReplicaConfig config;
     config.id = replication::make_replica_id();
     config.arbiter = arbiter_;
@@ -114,7 +116,8 @@ replication::ReplicaConfig ReplicaOptions::config() {
     config.listen_port = listen.port;
     config.suspicion = std::chrono::milliseconds(suspicion_ms_);
     config.recorder.memory_digest_interval = std::chrono::milliseconds(digest_interval_ms_);
-    config.observer = make_observer(writer, json_);
+    std::signal(SIGPIPE, SIG_IGN);  // who reads the output may go; this replica stays
+    config.observer = make_observer(std::make_shared<PatientOutput>(STDOUT_FILENO), json_);
     return config;
 }
 

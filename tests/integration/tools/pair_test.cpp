@@ -16,6 +16,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <set>
 #include <string>
 #include <thread>
@@ -209,7 +210,7 @@ TEST_F(Pair, anotherVersionIsNamedAtThePrimaryAndAtTheBackup) {
     EXPECT_EQ(first.role(), "solo");
 
     boost::asio::ip::tcp::acceptor old_primary(io, {boost::asio::ip::address_v4::loopback(), 0});
-    std::thread greeter([&] {
+    const std::jthread greeter([&] {
         std::vector<boost::asio::ip::tcp::socket> accepted;
         for (boost::system::error_code error; !error;) {
             accepted.push_back(old_primary.accept(error));
@@ -218,9 +219,8 @@ TEST_F(Pair, anotherVersionIsNamedAtThePrimaryAndAtTheBackup) {
         }
     });
     const Replica& second = start("host 2", backup(fmt::format("127.0.0.1:{}", old_primary.local_endpoint().port())));
+    const std::shared_ptr<void> end(nullptr, [&](void*) { ::shutdown(old_primary.native_handle(), SHUT_RDWR); });
     await_end(second);
-    ::shutdown(old_primary.native_handle(), SHUT_RDWR);
-    greeter.join();
     EXPECT_THAT(second.end(), HasSubstr("ended with status 1: understudy: "));
     EXPECT_THAT(second.end(), HasSubstr(named));
     EXPECT_THAT(second.end(), HasSubstr("run the same understudy on both hosts"));

@@ -69,6 +69,7 @@ TEST_F(ChannelGreeting, AnotherProtocolVersionIsNamedOnBothSides) {
     const auto failure = try_to_join(hello(), old_primary.local_endpoint().port());
     ASSERT_TRUE(failure);
     EXPECT_THAT(failure->reason, HasSubstr("speaks version 2"));
+    EXPECT_TRUE(failure->refused) << "it will speak no other one in a moment";
 }
 
 TEST_F(ChannelGreeting, GarbageIsDroppedNamedOnceAndHarmsNobody) {
