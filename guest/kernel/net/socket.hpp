@@ -48,15 +48,6 @@ struct SocketOptions {
     Nanoseconds send_timeout = 0;
 };
 
-// Options of level IPPROTO_IP that a program may set to no effect.
-constexpr bool is_ip_hint(int option) {
-    constexpr int kMtuDiscover = 10;
-    constexpr int kReceiveErrors = 11;
-    constexpr int kFreeBind = 15;
-    constexpr int kBindAddressNoPort = 24;
-    return option == kMtuDiscover || option == kReceiveErrors || option == kFreeBind || option == kBindAddressNoPort;
-}
-
 class Socket : public File {
   public:
     explicit Socket(std::uint32_t status_flags) : File(status_flags) {}

@@ -3,6 +3,7 @@
 #include <linux/tcp.h>
 
 #include "guest/kernel/net/interface.hpp"
+#include "guest/kernel/net/ip_options.hpp"
 #include "guest/kernel/net/tcp_socket.hpp"
 
 namespace understudy::kernel {
@@ -11,15 +12,8 @@ void TcpSocket::options_changed() {
     if (pcb_ == nullptr) {
         return;
     }
-    const auto apply = [this](bool on, std::uint8_t option) {
-        if (on) {
-            ip_set_option(pcb_, option);
-        } else {
-            ip_reset_option(pcb_, option);
-        }
-    };
-    apply(options.reuse_address || options.reuse_port, SOF_REUSEADDR);
-    apply(options.keep_alive, SOF_KEEPALIVE);
+    set_flag(*pcb_, SOF_REUSEADDR, options.reuse_address || options.reuse_port);
+    set_flag(*pcb_, SOF_KEEPALIVE, options.keep_alive);
     if (state_ != State::listening) {
         if (no_delay_) {
             tcp_nagle_disable(pcb_);
@@ -32,23 +26,7 @@ void TcpSocket::options_changed() {
 Result TcpSocket::set_option(int level, int option, int value) {
     const bool has_block = pcb_ != nullptr && state_ != State::listening;
     if (level == IPPROTO_IP) {
-        switch (option) {
-            case IP_TOS:
-                if (pcb_ != nullptr) {
-                    pcb_->tos = static_cast<std::uint8_t>(value);
-                }
-                return 0;
-            case IP_TTL:
-                if (value < 1 || value > 255) {
-                    return failure(EINVAL);
-                }
-                if (pcb_ != nullptr) {
-                    pcb_->ttl = static_cast<std::uint8_t>(value);
-                }
-                return 0;
-            default:
-                return is_ip_hint(option) ? Result(0) : failure(ENOPROTOOPT);
-        }
+        return set_ip_option(pcb_, option, value);
     }
     switch (option) {
         case TCP_NODELAY:
@@ -99,16 +77,7 @@ Result TcpSocket::set_option(int level, int option, int value) {
 Result TcpSocket::get_option(int level, int option, int& value) const {
     const bool has_block = pcb_ != nullptr && state_ != State::listening;
     if (level == IPPROTO_IP) {
-        switch (option) {
-            case IP_TOS:
-                value = pcb_ != nullptr ? pcb_->tos : 0;
-                return 0;
-            case IP_TTL:
-                value = pcb_ != nullptr ? pcb_->ttl : TCP_TTL;
-                return 0;
-            default:
-                return failure(ENOPROTOOPT);
-        }
+        return get_ip_option(pcb_, option, value);
     }
     constexpr int kMillisecondsPerSecond = 1000;
     switch (option) {

@@ -4,6 +4,7 @@
 
 #include "guest/kernel/net/errors.hpp"
 #include "guest/kernel/net/interface.hpp"
+#include "guest/kernel/net/ip_options.hpp"
 #include "guest/kernel/net/lwip.hpp"
 #include "guest/kernel/net/socket.hpp"
 
@@ -196,42 +197,16 @@ std::uint32_t UdpSocket::ready() const {
 }
 
 void UdpSocket::options_changed() {
-    const auto apply = [this](bool on, std::uint8_t option) {
-        if (on) {
-            ip_set_option(pcb_, option);
-        } else {
-            ip_reset_option(pcb_, option);
-        }
-    };
-    apply(options.reuse_address || options.reuse_port, SOF_REUSEADDR);
-    apply(options.broadcast, SOF_BROADCAST);
+    set_flag(*pcb_, SOF_REUSEADDR, options.reuse_address || options.reuse_port);
+    set_flag(*pcb_, SOF_BROADCAST, options.broadcast);
 }
 
 Result UdpSocket::set_option(int level, int option, int value) {
-    if (level != IPPROTO_IP) {
-        return failure(ENOPROTOOPT);
-    }
-    switch (option) {
-        case IP_TOS:
-            pcb_->tos = static_cast<std::uint8_t>(value);
-            return 0;
-        case IP_TTL:
-            if (value < 1 || value > 255) {
-                return failure(EINVAL);
-            }
-            pcb_->ttl = static_cast<std::uint8_t>(value);
-            return 0;
-        default:
-            return is_ip_hint(option) ? Result(0) : failure(ENOPROTOOPT);
-    }
+    return level == IPPROTO_IP ? set_ip_option(pcb_, option, value) : failure(ENOPROTOOPT);
 }
 
 Result UdpSocket::get_option(int level, int option, int& value) const {
-    if (level != IPPROTO_IP || (option != IP_TOS && option != IP_TTL)) {
-        return failure(ENOPROTOOPT);
-    }
-    value = option == IP_TOS ? pcb_->tos : pcb_->ttl;
-    return 0;
+    return level == IPPROTO_IP ? get_ip_option(pcb_, option, value) : failure(ENOPROTOOPT);
 }
 
 }  // namespace
