@@ -4,9 +4,8 @@
 #include <vector>
 
 #include "guest/programs/bulk/pattern.hpp"
-#include "guest/programs/net/connections.hpp"
-#include "guest/programs/net/listener.hpp"
 #include "guest/programs/net/options.hpp"
+#include "guest/programs/net/serve.hpp"
 
 namespace understudy::programs {
 namespace {
@@ -71,16 +70,7 @@ int run(int argc, char** argv) {
     if (!options.parse(argc, argv)) {
         return 0;
     }
-    ignore_broken_pipes();
-    Connections connections(loop);
-    const Listener listener(loop, port,
-                            [&](FileDescriptor socket) { connections.add<SinkConnection>(std::move(socket), sink); });
-    std::printf("sink: ready on port %u\n", unsigned{port});
-    std::fflush(stdout);
-    while (true) {
-        loop.run_once();
-        connections.forget_closed();
-    }
+    serve<SinkConnection>("sink", loop, port, sink);
 }
 
 }  // namespace

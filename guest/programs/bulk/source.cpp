@@ -1,12 +1,10 @@
 // source: sends a checkable stream to everyone who connects.
 #include <array>
-#include <cstdio>
 #include <limits>
 
 #include "guest/programs/bulk/pattern.hpp"
-#include "guest/programs/net/connections.hpp"
-#include "guest/programs/net/listener.hpp"
 #include "guest/programs/net/options.hpp"
+#include "guest/programs/net/serve.hpp"
 
 namespace understudy::programs {
 namespace {
@@ -67,20 +65,10 @@ int run(int argc, char** argv) {
     if (!options.parse(argc, argv)) {
         return 0;
     }
-    ignore_broken_pipes();
     const Pattern pattern;
-    EventLoop loop;
-    Connections connections(loop);
     const std::uint64_t each = bytes == 0 ? std::numeric_limits<std::uint64_t>::max() : bytes;
-    const Listener listener(loop, port, [&](FileDescriptor socket) {
-        connections.add<SourceConnection>(std::move(socket), pattern, each);
-    });
-    std::printf("source: ready on port %u\n", unsigned{port});
-    std::fflush(stdout);
-    while (true) {
-        loop.run_once();
-        connections.forget_closed();
-    }
+    EventLoop loop;
+    serve<SourceConnection>("source", loop, port, pattern, each);
 }
 
 }  // namespace

@@ -2,15 +2,11 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include <cstdio>
-#include <memory>
 #include <string_view>
 #include <vector>
 
-#include "guest/programs/net/connections.hpp"
-#include "guest/programs/net/event_loop.hpp"
-#include "guest/programs/net/listener.hpp"
 #include "guest/programs/net/options.hpp"
+#include "guest/programs/net/serve.hpp"
 
 namespace understudy::programs {
 namespace {
@@ -92,18 +88,9 @@ int run(int argc, char** argv) {
     if (!options.port(port).parse(argc, argv)) {
         return 0;
     }
-    ignore_broken_pipes();
     EventLoop loop;
-    Connections connections(loop);
-    const Listener listener(loop, port,
-                            [&](FileDescriptor socket) { connections.add<EchoConnection>(std::move(socket)); });
     const EchoDatagrams datagrams(loop, port);
-    std::printf("echo: ready on port %u\n", unsigned{port});
-    std::fflush(stdout);
-    while (true) {
-        loop.run_once();
-        connections.forget_closed();
-    }
+    serve<EchoConnection>("echo", loop, port);
 }
 
 }  // namespace
