@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "hypervisor/machine/code_hints.hpp"
 #include "hypervisor/machine/code_rewriter.hpp"
 #include "hypervisor/machine/platform.hpp"
 
@@ -127,9 +128,10 @@ void copy_segments(const ElfImage& image, std::uint64_t bias, GuestMemory& memor
         const auto target = *memory.range({segment.address + bias}, segment.memory_size);
         std::copy(segment.bytes.begin(), segment.bytes.end(), target.begin());
     }
+    const CodeHints hints = code_hints(image, bias);
     for (const Segment& segment : image.segments) {
         if (segment.executable) {
-            rewriter.scan({segment.address + bias, segment.bytes.size()});
+            rewriter.scan_segment({segment.address + bias, segment.bytes.size()}, hints);
         }
     }
 }

@@ -1,11 +1,10 @@
 #include "hypervisor/machine/code_rewriter.hpp"
 
-#include <Zydis/Zydis.h>
-
 #include <algorithm>
 #include <array>
 #include <limits>
 
+#include "hypervisor/machine/instruction.hpp"
 #include "hypervisor/machine/platform.hpp"
 
 namespace understudy::machine {
@@ -16,67 +15,6 @@ constexpr std::uint64_t kJumpLength = 5;
 constexpr std::uint64_t kMaxInstruction = ZYDIS_MAX_INSTRUCTION_LENGTH;
 constexpr std::uint64_t kTrampolineSize = 64;  // each trampoline's share
 constexpr std::byte kNop{0x90};
-
-std::optional<ZydisDecodedInstruction> decode(std::span<const std::byte> code) {
-    // Initialization fills a few fields; one decoder for each call keeps this free of shared state.
-    ZydisDecoder decoder;
-    ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-    ZydisDecodedInstruction instruction;
-    if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, nullptr, code.data(), code.size(), &instruction))) {
-        return std::nullopt;
-    }
-    return instruction;
-}
-
-std::uint8_t destination_register(const ZydisDecodedInstruction& instruction) {
-    return static_cast<std::uint8_t>(instruction.raw.modrm.rm | (instruction.raw.rex.B << 3));
-}
-
-std::uint8_t by_width(const ZydisDecodedInstruction& instruction, std::uint8_t port16) {
-    const std::uint8_t step = instruction.operand_width == 16 ? 0x00 : instruction.operand_width == 32 ? 0x10 : 0x20;
-    return static_cast<std::uint8_t>(port16 + step + destination_register(instruction));
-}
-
-// The port whose OUT stands in for the instruction, if it is one of the nondeterministic ones.
-std::optional<std::uint8_t> stand_in(const ZydisDecodedInstruction& instruction) {
-    switch (instruction.mnemonic) {
-        case ZYDIS_MNEMONIC_RDTSC:
-            return abi::kPortRdtsc;
-        case ZYDIS_MNEMONIC_RDTSCP:
-            return abi::kPortRdtscp;
-        case ZYDIS_MNEMONIC_CPUID:
-            return abi::kPortCpuid;
-        case ZYDIS_MNEMONIC_XGETBV:
-            return abi::kPortXgetbv;
-        case ZYDIS_MNEMONIC_RDRAND:
-            return by_width(instruction, abi::kPortRdrand16);
-        case ZYDIS_MNEMONIC_RDSEED:
-            return by_width(instruction, abi::kPortRdseed16);
-        case ZYDIS_MNEMONIC_RDPID:
-            return static_cast<std::uint8_t>(abi::kPortRdpid + destination_register(instruction));
-        default:
-            return std::nullopt;
-    }
-}
-
-bool position_independent(const ZydisDecodedInstruction& instruction) {
-    if ((instruction.attributes & ZYDIS_ATTRIB_IS_RELATIVE) != 0) {
-        return false;
-    }
-    switch (instruction.meta.category) {
-        case ZYDIS_CATEGORY_CALL:
-        case ZYDIS_CATEGORY_COND_BR:
-        case ZYDIS_CATEGORY_UNCOND_BR:
-        case ZYDIS_CATEGORY_RET:
-        case ZYDIS_CATEGORY_INTERRUPT:
-        case ZYDIS_CATEGORY_SYSCALL:
-        case ZYDIS_CATEGORY_SYSTEM:
-        case ZYDIS_CATEGORY_IO:
-            return false;
-        default:
-            return true;
-    }
-}
 
 // Calls visit(offset, instruction) for each instruction of a linear sweep; undecodable bytes are skipped one by one.
 template <typename Visitor>
@@ -125,44 +63,103 @@ class Assembler {
 
 CodeMap::CodeMap(std::span<const std::byte> code, std::uint64_t base)
     : base_(base), starts_(code.size()), targets_(code.size()) {
-    sweep(code, [&](std::size_t offset, const ZydisDecodedInstruction& instruction) {
+    sweep(code, [&](std::size_t offset, const Instruction& instruction) {
         starts_[offset] = true;
-        for (const auto& immediate : instruction.raw.imm) {
-            if (immediate.size != 0 && immediate.is_relative) {
-                const std::uint64_t target = offset + instruction.length + immediate.value.u;
-                if (target < targets_.size()) {
-                    targets_[target] = true;
-                }
+        if (const auto target = branch_target(instruction, base + offset)) {
+            if (contains(*target)) {
+                targets_[*target - base] = true;
+            } else {
+                outside_targets_.push_back(*target);
             }
         }
     });
+    std::ranges::sort(outside_targets_);
+}
+
+bool CodeMap::is_target(std::uint64_t address) const {
+    return contains(address) ? targets_[address - base_] : std::ranges::binary_search(outside_targets_, address);
+}
+
+std::optional<std::size_t> CodeRewriter::scan_segment(abi::Region segment, const CodeHints& hints) {
+    if (!memory_.range({segment.base}, segment.size)) {
+        return std::nullopt;
+    }
+    CodeRanges& known = code_ranges(memory_);
+    if (known.segment_count < CodeRanges::kMaxSegments) {
+        known.segments[known.segment_count++] = segment;
+    }
+    return replace_in(segment, hints);
 }
 
 std::optional<std::size_t> CodeRewriter::scan(abi::Region range) {
-    const auto code = memory_.range({range.base}, range.size);
-    CodeRanges& known = code_ranges(memory_);
-    if (!code) {
+    if (!memory_.range({range.base}, range.size)) {
         return std::nullopt;
     }
+    const CodeRanges known = code_ranges(memory_);
+    const std::uint64_t end = range.base + range.size;
     std::size_t replaced = 0;
-    sweep(*code, [&](std::size_t offset, const ZydisDecodedInstruction& instruction) {
-        if (const auto port = stand_in(instruction)) {
-            const auto bytes = code->subspan(offset, instruction.length);
-            std::fill(bytes.begin(), bytes.end(), kNop);
-            bytes[0] = std::byte{0xe7};
-            bytes[1] = std::byte{*port};
-            ++replaced;
+    std::uint64_t at = range.base;
+    while (at < end) {
+        const auto segments = std::span(known.segments).first(std::min(known.segment_count, CodeRanges::kMaxSegments));
+        const auto inside = std::ranges::find_if(
+            segments, [&](const abi::Region& segment) { return at - segment.base < segment.size; });
+        if (inside != segments.end()) {
+            at = inside->base + inside->size;
+            continue;
         }
-    });
-    const auto listed = std::span(known.ranges).first(std::min(known.count, CodeRanges::kMax));
-    const bool seen = std::any_of(listed.begin(), listed.end(), [&](const abi::Region& old) {
-        return range.base >= old.base && range.base + range.size <= old.base + old.size;
-    });
-    if (!seen && known.count < CodeRanges::kMax) {
-        known.ranges[known.count++] = range;
+        std::uint64_t next = end;
+        for (const abi::Region& segment : segments) {
+            next = segment.base > at ? std::min(next, segment.base) : next;
+        }
+        replaced += replace_in({at, next - at}, {});
+        at = next;
+    }
+    return replaced + replace_in_segments(range);
+}
+
+// Of the program's own segments only what was code is searched again, from begins that are instructions.
+std::size_t CodeRewriter::replace_in_segments(abi::Region range) {
+    const CodeRanges known = code_ranges(memory_);
+    std::size_t replaced = 0;
+    for (const abi::Region& code : std::span(known.ranges).first(std::min(known.count, CodeRanges::kMax))) {
+        const auto holds = [&](const abi::Region& segment) { return code.base - segment.base < segment.size; };
+        const bool wanted = code.base < range.base + range.size && range.base < code.base + code.size;
+        const auto segments = std::span(known.segments).first(std::min(known.segment_count, CodeRanges::kMaxSegments));
+        if (wanted && std::ranges::any_of(segments, holds) && memory_.range({code.base}, code.size)) {
+            CodeHints hints;
+            hints.functions.push_back(code.base);
+            replaced += replace_in(code, hints);
+        }
+    }
+    return replaced;
+}
+
+std::size_t CodeRewriter::replace_in(abi::Region range, const CodeHints& hints) {
+    const FoundCode found = find_code(memory_, range, hints);
+    for (const NondeterministicInstruction& instruction : found.nondeterministic) {
+        const auto bytes = *memory_.range({instruction.address}, instruction.length);
+        std::ranges::fill(bytes, kNop);
+        bytes[0] = std::byte{0xe7};
+        bytes[1] = std::byte{instruction.port};
+    }
+    remember(found.ranges);
+    return found.nondeterministic.size();
+}
+
+// The longest first: where there is no room for all, those without most system calls are left out.
+void CodeRewriter::remember(std::vector<abi::Region> found) {
+    CodeRanges& known = code_ranges(memory_);
+    std::ranges::stable_sort(found, [](const abi::Region& a, const abi::Region& b) { return a.size > b.size; });
+    for (const abi::Region& range : found) {
+        const auto listed = std::span(known.ranges).first(std::min(known.count, CodeRanges::kMax));
+        const bool seen = std::ranges::any_of(listed, [&](const abi::Region& old) {
+            return range.base >= old.base && range.base + range.size <= old.base + old.size;
+        });
+        if (!seen && known.count < CodeRanges::kMax) {
+            known.ranges[known.count++] = range;
+        }
     }
     maps_.clear();
-    return replaced;
 }
 
 const CodeMap* CodeRewriter::map_of(std::uint64_t address) {
@@ -200,11 +197,12 @@ bool CodeRewriter::jumped_into(std::uint64_t from, std::uint64_t to) const {
 }
 
 // The first instruction boundary behind the site that makes [start, E) long enough for a jump.
-std::optional<std::uint64_t> CodeRewriter::end_behind(std::uint64_t site, std::uint64_t start) const {
+std::optional<std::uint64_t> CodeRewriter::end_behind(const CodeMap& map, std::uint64_t site,
+                                                      std::uint64_t start) const {
     std::uint64_t end = site + kSyscallLength;
     while (end - start < kJumpLength) {
-        const auto bytes = memory_.range({end}, kMaxInstruction);
-        const auto instruction = bytes ? decode(*bytes) : std::nullopt;
+        const auto bytes = memory_.range({end}, std::min(kMaxInstruction, map.end() - std::min(end, map.end())));
+        const auto instruction = bytes && map.is_start(end) ? decode(*bytes) : std::nullopt;
         if (!instruction || !position_independent(*instruction)) {
             return std::nullopt;
         }
@@ -227,7 +225,7 @@ std::optional<CodeRewriter::Plan> CodeRewriter::plan(std::uint64_t site) {
         if (!map->is_start(start) || !movable(start, site)) {
             continue;
         }
-        const auto end = end_behind(site, start);
+        const auto end = end_behind(*map, site, start);
         if (end && !jumped_into(start, *end)) {
             return Plan{start, *end};
         }

@@ -96,6 +96,9 @@ void read_segments(const File& file, const Elf64_Ehdr& header, ElfImage& image) 
         if (program.p_type == PT_INTERP) {
             throw Error::format("{} is dynamically linked; link it with -static", image.path);
         }
+        if (program.p_type == PT_GNU_EH_FRAME) {
+            image.unwind_table = program.p_vaddr;
+        }
         if (program.p_type != PT_LOAD || program.p_memsz == 0) {
             continue;
         }
@@ -122,10 +125,20 @@ void read_segments(const File& file, const Elf64_Ehdr& header, ElfImage& image) 
     }
 }
 
-// Symbols only serve reports: a file whose symbol table is damaged loses them, no more.
+SymbolKind kind_of(unsigned type) {
+    return type == STT_FUNC || type == STT_GNU_IFUNC ? SymbolKind::function
+           : type == STT_OBJECT                      ? SymbolKind::object
+                                                     : SymbolKind::untyped;
+}
+
+// Symbols and sections serve reports and the search for code, which does without: a file whose tables are damaged loses
+// them, no more.
 void read_symbols(const File& file, const Elf64_Ehdr& header, ElfImage& image) try {
     for (unsigned i = 0; i < header.e_shnum; ++i) {
         const auto section = file.read<Elf64_Shdr>(header.e_shoff + i * sizeof(Elf64_Shdr));
+        if ((section.sh_flags & SHF_EXECINSTR) != 0 && section.sh_type == SHT_PROGBITS) {
+            image.code_sections.push_back({section.sh_addr, section.sh_size});
+        }
         if (section.sh_type != SHT_SYMTAB || section.sh_link >= header.e_shnum) {
             continue;
         }
@@ -134,12 +147,13 @@ void read_symbols(const File& file, const Elf64_Ehdr& header, ElfImage& image) t
         for (std::uint64_t s = 0; s < count; ++s) {
             const auto symbol = file.read<Elf64_Sym>(section.sh_offset + s * sizeof(Elf64_Sym));
             const auto type = ELF64_ST_TYPE(symbol.st_info);
-            if (symbol.st_shndx == SHN_UNDEF || (type != STT_FUNC && type != STT_OBJECT && type != STT_NOTYPE)) {
+            if (symbol.st_shndx == SHN_UNDEF ||
+                (type != STT_FUNC && type != STT_OBJECT && type != STT_NOTYPE && type != STT_GNU_IFUNC)) {
                 continue;
             }
             const auto name = file.text(strings.sh_offset + symbol.st_name, strings.sh_offset + strings.sh_size);
             if (!name.empty()) {
-                image.symbols.push_back({symbol.st_value, symbol.st_size, std::string(name)});
+                image.symbols.push_back({symbol.st_value, symbol.st_size, std::string(name), kind_of(type)});
             }
         }
     }
@@ -147,6 +161,7 @@ void read_symbols(const File& file, const Elf64_Ehdr& header, ElfImage& image) t
                      [](const Symbol& a, const Symbol& b) { return a.address < b.address; });
 } catch (const Error&) {
     image.symbols.clear();
+    image.code_sections.clear();
 }
 
 }  // namespace

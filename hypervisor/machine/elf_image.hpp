@@ -17,10 +17,18 @@ struct Segment {
     bool executable = false;
 };
 
+enum class SymbolKind { untyped, function, object };
+
 struct Symbol {
     std::uint64_t address = 0;
     std::uint64_t size = 0;
     std::string name;
+    SymbolKind kind = SymbolKind::untyped;
+};
+
+struct Section {
+    std::uint64_t address = 0;
+    std::uint64_t size = 0;
 };
 
 struct ElfImage {
@@ -29,8 +37,10 @@ struct ElfImage {
     std::uint64_t entry = 0;
     std::uint64_t program_headers = 0;  // address of the program headers in memory, 0 when not loaded
     std::uint64_t program_header_count = 0;
-    std::vector<Segment> segments;  // ascending
-    std::vector<Symbol> symbols;    // functions and objects, ascending by address
+    std::vector<Segment> segments;       // ascending
+    std::vector<Symbol> symbols;         // ascending by address; none in a stripped program
+    std::vector<Section> code_sections;  // those of instructions; none where the section headers were stripped
+    std::uint64_t unwind_table = 0;      // address of .eh_frame_hdr, which stripping leaves; 0 when there is none
 
     [[nodiscard]] std::uint64_t lowest() const { return segments.front().address; }
     [[nodiscard]] std::uint64_t highest() const { return segments.back().address + segments.back().memory_size; }

@@ -13,12 +13,16 @@ namespace understudy::machine {
 constexpr Bytes kMaxMemory{std::uint64_t{32} << 30};  // what the page directories have room for
 constexpr std::uint64_t kLargePage = 2u << 20;
 
-// A table of executable ranges, in the platform area so that it survives with guest memory: where the code rewriter
-// finds instruction boundaries and jump targets.
+// A table of the ranges that were found to be code, in the platform area so that it survives with guest memory: where
+// the code rewriter finds instruction boundaries and jump targets. An instruction starts at each range's begin.
 struct CodeRanges {
-    static constexpr std::uint64_t kMax = 64;
+    static constexpr std::uint64_t kMax = 240;
+    static constexpr std::uint64_t kMaxSegments = 4;
     std::uint64_t count;
     abi::Region ranges[kMax];
+    // Executable segments of the program: what is code there was decided with the image's help, and stays so.
+    std::uint64_t segment_count;
+    abi::Region segments[kMaxSegments];
 };
 
 // Writes the tables into `memory` (a multiple of kLargePage) and returns where they are. `vectors` is the guest

@@ -62,6 +62,15 @@ class RecordReplay : public testing::Test {
         }
         return count;
     }
+    [[nodiscard]] std::size_t requests(RequestKind kind) const {
+        channel::LogReader reader(log());
+        reader.skip_state();
+        std::size_t count = 0;
+        for (auto entry = reader.next(); std::holds_alternative<Record>(entry); entry = reader.next()) {
+            count += std::get<Record>(entry).stop.request == kind ? 1 : 0;
+        }
+        return count;
+    }
     // Writes the log again with `change` applied to each record.
     template <typename Change>
     void rewrite(Change change) {
@@ -134,6 +143,24 @@ TEST_F(RecordReplay, NondeterministicInstructionsAreRecordedOrAnsweredFromTheTab
     EXPECT_THAT(replayed.console, HasSubstr("cpuid AuthenticAMD"));
     EXPECT_THAT(replayed.console, HasSubstr("xgetbv 3 0"));
 }
+
+// Data between the functions of an assembly source stays what it is, and the instructions around it are found.
+class DataInCode : public RecordReplay, public testing::WithParamInterface<std::string> {};
+
+TEST_P(DataInCode, IsLeftAloneAndTheCodeAroundItReplays) {
+    const LoneGuestResult recorded = record(test_program(GetParam()), {}, 1u << 22, std::chrono::milliseconds(1));
+    ASSERT_EQ(recorded.loop.ending, Ending::exit);
+    const ReplayResult replayed = replay_log(log());
+    expect_equal(recorded, replayed);
+    EXPECT_THAT(replayed.console, HasSubstr("object whole"));
+    EXPECT_THAT(replayed.console, HasSubstr("nameless whole"));
+    EXPECT_THAT(replayed.console, HasSubstr("immediate whole"));
+    EXPECT_THAT(replayed.console, HasSubstr("last word b848"));
+    EXPECT_THAT(replayed.console, HasSubstr("stamps grow"));
+    EXPECT_EQ(requests(RequestKind::rdtsc), 3u);
+}
+INSTANTIATE_TEST_SUITE_P(Images, DataInCode, testing::Values("tables", "tables_stripped"),
+                         [](const auto& tested) { return tested.param; });
 
 TEST_F(RecordReplay, TheFirstDivergentRecordIsNamedWithWhatDiffers) {
     static_cast<void>(record(test_program("interrupts"), {}, 200'000, std::chrono::milliseconds(1)));
