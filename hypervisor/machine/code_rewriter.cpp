@@ -101,8 +101,9 @@ std::optional<std::size_t> CodeRewriter::scan(abi::Region range) {
     std::uint64_t at = range.base;
     while (at < end) {
         const auto segments = std::span(known.segments).first(std::min(known.segment_count, CodeRanges::kMaxSegments));
-        const auto inside = std::ranges::find_if(
-            segments, [&](const abi::Region& segment) { return at - segment.base < segment.size; });
+        const auto inside = std::ranges::find_if(segments, [&](const abi::Region& segment) {
+            return at - segment.base < segment.size && memory_.range({segment.base}, segment.size);
+        });
         if (inside != segments.end()) {
             at = inside->base + inside->size;
             continue;
