@@ -122,11 +122,10 @@ class Connection {
     void receive_state(std::span<std::byte> memory);
     // The state is in place; acknowledges its stop, too.
     void send_ready();
-    // Every record up to `received` is in this replica's memory. Sends at once.
-    void acknowledge(StopNumber received, StopNumber replayed);
-    // The same, told with the next frame or heartbeat.
+    // Every record up to `received` is in this replica's memory, up to `replayed` replayed: told with the next frame or
+    // heartbeat, at once by flush().
     void set_progress(StopNumber received, StopNumber replayed);
-    // From now on acknowledge() and set_progress() do nothing, for ever.
+    // From now on set_progress() does nothing, for ever.
     void stop_acknowledging();
 
     // --- At both ----------------------------------------------------------------------------------------------------

@@ -247,10 +247,6 @@ void Connection::send_ready() {
     impl_->send_ready();
 }
 
-void Connection::acknowledge(StopNumber received, StopNumber replayed) {
-    impl_->set_progress(received, replayed);
-    impl_->flush();
-}
 void Connection::set_progress(StopNumber received, StopNumber replayed) {
     impl_->set_progress(received, replayed);
 }

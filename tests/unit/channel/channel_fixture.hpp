@@ -108,7 +108,8 @@ class Channel : public ::testing::Test {
                 on_records_();
             }
             if (acknowledging_) {
-                backup_->acknowledge(received_.back().stop.number, {0});
+                backup_->set_progress(received_.back().stop.number, {0});
+                backup_->flush();
             }
         };
         at_backup.on_report = [this](const Report& report) { released_ = report.released; };
