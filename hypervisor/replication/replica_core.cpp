@@ -46,7 +46,11 @@ void ReplicaCore::tick() {
 // waits for an acknowledgement waits for one of a record that is written now.
 void ReplicaCore::notice_absence() {
     const auto now = world_.now();
-    if (now - std::exchange(awake_at_, now) > limits_.absence && window_ && !guest_over_) {
+    if (now - std::exchange(awake_at_, now) <= limits_.absence || !window_) {
+        return;
+    }
+    progress_at_ = now;  // what the backup did meanwhile could not be heard
+    if (!guest_over_) {
         old_news_ = window_->last_sent();
         wants_news_ = true;
         world_.stop_guest_soon();
@@ -61,7 +65,8 @@ void ReplicaCore::notice_stall() {
         progress_at_ = now;
         return;
     }
-    if (!roles_.is_protected() && std::exchange(bytes_sent_, world_.bytes_sent()) != bytes_sent_) {
+    if (const Bytes sent = world_.bytes_sent(); !roles_.is_protected() && sent != bytes_sent_) {
+        bytes_sent_ = sent;
         progress_at_ = now;
     }
     if (now - progress_at_ > limits_.stall) {

@@ -301,6 +301,22 @@ TEST_F(StallTest, ABackupThatIsHeardAndReplaysNothingIsGivenUp) {
     EXPECT_THAT(world_.take(), ElementsAre("drop", "hold false", "test and set 2"));
 }
 
+// It was itself not there to hear of progress.
+TEST_F(StallTest, APrimaryThatStoodStillItselfDoesNotBlameItsBackup) {
+    ReplicaCore& core = lead();
+    core.recorded(record_of(11, false), {}, false);
+    core.handed_over();
+    core.peer_reported({11}, {11});
+    run_ahead(11);
+    pass(milliseconds(100));
+    world_.time += std::chrono::seconds(5);
+    core.heard();
+    core.tick();
+    EXPECT_EQ(core.roles().role(), Role::leading);
+    pass(milliseconds(3200));
+    EXPECT_EQ(core.roles().role(), Role::deciding);
+}
+
 TEST_F(StallTest, AGuestThatIsNotHeldWaitsForNobody) {
     lead();
     pass(std::chrono::minutes(1));
