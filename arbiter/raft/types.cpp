@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <stdexcept>
 
-#include "arbiter/codec.hpp"
+#include "arbiter/wire/codec.hpp"
 
 namespace understudy::raft {
 

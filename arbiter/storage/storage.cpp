@@ -3,7 +3,7 @@
 #include <span>
 #include <utility>
 
-#include "arbiter/codec.hpp"
+#include "arbiter/wire/codec.hpp"
 #include "common/digest.hpp"
 #include "common/error.hpp"
 

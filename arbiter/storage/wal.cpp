@@ -5,8 +5,8 @@
 #include <span>
 #include <utility>
 
-#include "arbiter/codec.hpp"
 #include "arbiter/mutation.hpp"
+#include "arbiter/wire/codec.hpp"
 #include "common/digest.hpp"
 #include "common/error.hpp"
 

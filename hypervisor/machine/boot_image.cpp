@@ -6,8 +6,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "hypervisor/machine/code_hints.hpp"
-#include "hypervisor/machine/code_rewriter.hpp"
+#include "hypervisor/machine/code/hints.hpp"
+#include "hypervisor/machine/code/rewriter.hpp"
 #include "hypervisor/machine/platform.hpp"
 
 namespace understudy::machine {

@@ -13,7 +13,7 @@
 #include "common/execution.hpp"
 #include "hypervisor/engine/engine.hpp"
 #include "hypervisor/machine/boot_image.hpp"
-#include "hypervisor/machine/code_rewriter.hpp"
+#include "hypervisor/machine/code/rewriter.hpp"
 #include "hypervisor/machine/guest_memory.hpp"
 
 namespace understudy::machine {

@@ -19,8 +19,8 @@
 #include <vector>
 
 #include "common/error.hpp"
-#include "hypervisor/network/endpoint.hpp"
-#include "hypervisor/network/gateway_protocol.hpp"
+#include "hypervisor/gateway/endpoint.hpp"
+#include "hypervisor/gateway/protocol.hpp"
 #include "hypervisor/network/links.hpp"
 
 namespace understudy::network {

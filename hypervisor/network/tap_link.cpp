@@ -18,9 +18,9 @@
 #include <utility>
 
 #include "common/error.hpp"
-#include "hypervisor/network/gateway_protocol.hpp"
+#include "hypervisor/gateway/packet.hpp"
+#include "hypervisor/gateway/protocol.hpp"
 #include "hypervisor/network/links.hpp"
-#include "hypervisor/network/packet.hpp"
 #include "hypervisor/network/unique_fd.hpp"
 
 namespace understudy::network {

@@ -1,7 +1,7 @@
 // `understudy bench arbiter`: our three servers and a three-node etcd, side by side on one disk.
 #pragma once
 
-#include "tools/commands.hpp"
+#include "tools/command/commands.hpp"
 
 namespace understudy::tools {
 

@@ -13,8 +13,8 @@
 #include <thread>
 #include <utility>
 
-#include "arbiter/engines.hpp"
-#include "arbiter/operate.hpp"
+#include "arbiter/client/engines.hpp"
+#include "arbiter/client/operate.hpp"
 #include "common/error.hpp"
 #include "tools/demo/stage.hpp"
 

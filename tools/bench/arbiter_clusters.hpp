@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "arbiter/protocol.hpp"
+#include "arbiter/wire/protocol.hpp"
 
 namespace understudy::tools {
 

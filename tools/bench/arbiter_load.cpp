@@ -9,9 +9,9 @@
 #include <random>
 #include <utility>
 
-#include "arbiter/client.hpp"
-#include "arbiter/engines.hpp"
-#include "arbiter/operate.hpp"
+#include "arbiter/client/client.hpp"
+#include "arbiter/client/engines.hpp"
+#include "arbiter/client/operate.hpp"
 #include "common/error.hpp"
 
 namespace understudy::tools {

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "common/error.hpp"
-#include "tools/event.hpp"
+#include "tools/output/event.hpp"
 
 namespace understudy::tools {
 namespace {

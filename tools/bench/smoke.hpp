@@ -2,7 +2,7 @@
 // side in one run.
 #pragma once
 
-#include "tools/commands.hpp"
+#include "tools/command/commands.hpp"
 
 namespace understudy::tools {
 

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "tools/demo/stage.hpp"
-#include "tools/verifier.hpp"
+#include "tools/verifier/verifier.hpp"
 
 namespace understudy::tools {
 

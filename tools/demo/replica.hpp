@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "tools/demo/child.hpp"
 #include "tools/demo/stage.hpp"
-#include "tools/event.hpp"
+#include "tools/output/event.hpp"
+#include "tools/process/child.hpp"
 
 namespace understudy::tools {
 

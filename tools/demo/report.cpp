@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "tools/event.hpp"
+#include "tools/output/event.hpp"
 
 namespace understudy::tools {
 namespace {

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "common/error.hpp"
-#include "tools/vm_description.hpp"
+#include "tools/vm/vm_description.hpp"
 
 namespace understudy::tools {
 namespace {

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <utility>
 
-#include "tools/event.hpp"
+#include "tools/output/event.hpp"
 
 namespace understudy::tools {
 namespace {

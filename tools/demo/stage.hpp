@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "tools/demo/child.hpp"
+#include "tools/process/child.hpp"
 
 namespace understudy::tools {
 

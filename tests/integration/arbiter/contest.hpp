@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "arbiter/client.hpp"
+#include "arbiter/client/client.hpp"
 
 namespace understudy::arbiter::testing {
 

@@ -15,7 +15,7 @@
 #include <thread>
 #include <utility>
 
-#include "arbiter/operate.hpp"
+#include "arbiter/client/operate.hpp"
 
 namespace understudy::arbiter::testing {
 namespace fs = std::filesystem;

@@ -14,7 +14,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "arbiter/address.hpp"
+#include "arbiter/wire/address.hpp"
 #include "tests/integration/arbiter/contest.hpp"
 #include "tests/integration/arbiter/process.hpp"
 

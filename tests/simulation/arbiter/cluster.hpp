@@ -21,7 +21,7 @@
 #include <utility>
 #include <vector>
 
-#include "arbiter/service.hpp"
+#include "arbiter/server/server_core.hpp"
 #include "tests/simulation/arbiter/linearizability.hpp"
 #include "tests/simulation/arbiter/memory_directory.hpp"
 #include "tests/simulation/arbiter/simulation.hpp"

@@ -11,7 +11,7 @@
 #include <variant>
 #include <vector>
 
-#include "arbiter/state_machine.hpp"
+#include "arbiter/register/state_machine.hpp"
 
 namespace understudy::arbiter::simulation {
 

@@ -1,0 +1,82 @@
+// arbiter::connect: from a URL to a client of one of the two engines.
+//
+//   raft://host:port,host:port,…[?tls=DIR][&name=NAME][&cluster=NAME]
+//   etcd://host:port,host:port,…[?prefix=TEXT]
+//
+// Without tls=DIR (the directory that `understudy arbiter init` made) a raft:// connection is plain text, and every
+// host must be on loopback.
+#include <map>
+
+#include "arbiter/client/client.hpp"
+#include "arbiter/client/engines.hpp"
+#include "arbiter/wire/address.hpp"
+#include "common/error.hpp"
+
+namespace understudy::arbiter {
+
+ParsedUrl parse_url(std::string_view url) {
+    const auto fail = [&](std::string_view why) {
+        return Error::format(
+            "'{}' is not an arbiter's URL ({}); write raft://host:port,host:port,host:port or "
+            "etcd://host:port,…",
+            url, why);
+    };
+    ParsedUrl parsed;
+    const auto scheme_end = url.find("://");
+    if (scheme_end == std::string_view::npos) {
+        throw fail("no scheme");
+    }
+    parsed.scheme = url.substr(0, scheme_end);
+    if (parsed.scheme != "raft" && parsed.scheme != "etcd") {
+        throw fail("unknown scheme");
+    }
+    auto rest = url.substr(scheme_end + 3);
+    const auto question = rest.find('?');
+    parsed.servers = parse_addresses(rest.substr(0, question));
+    if (question != std::string_view::npos) {
+        rest.remove_prefix(question + 1);
+        while (!rest.empty()) {
+            const auto end = std::min(rest.find('&'), rest.size());
+            const auto equals = rest.substr(0, end).find('=');
+            if (equals == std::string_view::npos) {
+                throw fail("a parameter without a value");
+            }
+            parsed.parameters[std::string(rest.substr(0, equals))] = rest.substr(equals + 1, end - equals - 1);
+            rest.remove_prefix(std::min(end + 1, rest.size()));
+        }
+    }
+    const auto allowed = [&](std::string_view name) {
+        return parsed.scheme == "raft" ? name == "tls" || name == "name" || name == "cluster" : name == "prefix";
+    };
+    for (const auto& [name, value] : parsed.parameters) {
+        if (!allowed(name)) {
+            throw fail("unknown parameter '" + name + "'");
+        }
+    }
+    if (parsed.servers.size() > raft::kMaxMembers) {
+        throw fail("too many servers");
+    }
+    if (parsed.scheme == "raft" && !parsed.parameters.contains("tls")) {
+        for (const auto& server : parsed.servers) {
+            if (!server.loopback()) {
+                throw Error::format(
+                    "plain text is for loopback only, and {} is not; add ?tls=DIR with the directory "
+                    "that 'understudy arbiter init' made",
+                    server.text());
+            }
+        }
+    }
+    return parsed;
+}
+
+std::string ParsedUrl::parameter(const std::string& name, const std::string& otherwise) const {
+    const auto it = parameters.find(name);
+    return it == parameters.end() ? otherwise : it->second;
+}
+
+std::unique_ptr<Client> connect(boost::asio::io_context& io, std::string_view url) {
+    const auto parsed = parse_url(url);
+    return parsed.scheme == "raft" ? connect_raft(io, parsed) : connect_etcd(io, parsed);
+}
+
+}  // namespace understudy::arbiter

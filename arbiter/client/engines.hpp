@@ -1,0 +1,29 @@
+// The engines behind arbiter::connect, and the URL they are chosen by (connect.cpp).
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "arbiter/client/client.hpp"
+#include "arbiter/raft/types.hpp"
+#include "arbiter/wire/address.hpp"
+
+namespace understudy::arbiter {
+
+struct ParsedUrl {
+    std::string scheme;
+    std::vector<Address> servers;
+    std::map<std::string, std::string> parameters;
+
+    [[nodiscard]] std::string parameter(const std::string& name, const std::string& otherwise) const;
+};
+// Throws understudy::Error.
+[[nodiscard]] ParsedUrl parse_url(std::string_view url);
+
+[[nodiscard]] std::unique_ptr<Client> connect_raft(boost::asio::io_context& io, const ParsedUrl& url);
+[[nodiscard]] std::unique_ptr<Client> connect_etcd(boost::asio::io_context& io, const ParsedUrl& url);
+
+}  // namespace understudy::arbiter

@@ -1,0 +1,24 @@
+// What an operator asks of a cluster: blocking calls, for the command line and tests.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <variant>
+
+#include "arbiter/client/engines.hpp"
+#include "arbiter/wire/address.hpp"
+#include "arbiter/wire/protocol.hpp"
+
+namespace understudy::arbiter {
+
+using RequestBody = decltype(Request::body);
+
+// One request to one server. The reply, or one line that says why there is none. Throws understudy::Error only for
+// unusable credentials.
+[[nodiscard]] std::variant<Reply, std::string> ask_server(const ParsedUrl& url, const Address& server, RequestBody body,
+                                                          std::chrono::milliseconds timeout);
+
+// One request to whoever leads, within `timeout`; redirects are followed. Throws understudy::Error when nobody answers.
+[[nodiscard]] Reply ask_leader(const ParsedUrl& url, const RequestBody& body, std::chrono::milliseconds timeout);
+
+}  // namespace understudy::arbiter

@@ -1,0 +1,475 @@
+// The client of our own servers: one connection, to the server it believes leads. Requests wait in order; each is sent
+// on every new connection until it is answered or its time is up, always with the same sequence number, so that it is
+// executed once however often it is sent (state_machine.hpp).
+#include <boost/asio/connect.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <map>
+#include <random>
+#include <utility>
+
+#include "arbiter/client/engines.hpp"
+#include "arbiter/wire/connection.hpp"
+#include "arbiter/wire/credentials.hpp"
+#include "common/error.hpp"
+
+namespace understudy::arbiter {
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr milliseconds kConnectPatience{300};  // for a connection to be ready
+constexpr milliseconds kReplyPatience{500};    // for an answer, before another server is asked
+constexpr milliseconds kBackoff{15};           // before a server is asked again that had nothing better to offer
+constexpr milliseconds kWatch{50};
+constexpr std::size_t kBuffer = std::size_t{8} << 20U;
+constexpr std::size_t kMaxQueued = 100'000;
+
+ClientId random_id() {
+    std::random_device device;
+    const auto word = [&] { return (std::uint64_t{device()} << 32U) | device(); };
+    return {word(), word()};
+}
+
+class RaftClient : public std::enable_shared_from_this<RaftClient> {
+  public:
+    RaftClient(asio::io_context& io, const ParsedUrl& url)
+        : io_(io),
+          servers_(url.servers),
+          cluster_(url.parameter("cluster", "understudy")),
+          id_(random_id()),
+          resolver_(io),
+          socket_(io),
+          backoff_(io),
+          watch_(io) {
+        const auto directory = url.parameter("tls", "");
+        if (!directory.empty()) {
+            tls_ = make_tls({directory, url.parameter("name", "client")});
+        }
+    }
+
+    using Finish = std::function<void(const Reply*)>;  // null: time is up
+
+    template <typename Body>
+    void ask(Body body, milliseconds timeout, Finish finish) {
+        if (operations_.size() >= kMaxQueued) {
+            asio::post(io_, [finish = std::move(finish)] { finish(nullptr); });
+            return;
+        }
+        timeout = std::min<milliseconds>(timeout, kMaxPatience);
+        const auto number = next_number_++;
+        Operation operation;
+        operation.deadline = Clock::now() + timeout;
+        operation.finish = std::move(finish);
+        if constexpr (std::is_same_v<Body, Submit>) {
+            body.client = id_;
+            body.sequence = next_sequence_++;
+            unanswered_.emplace(body.sequence, number);
+        }
+        operation.body = std::move(body);
+        operations_.emplace(number, std::move(operation));
+        watch();
+        if (connection_ && ready_) {
+            send_waiting();
+        } else if (!connecting_) {
+            // Not from within the caller's call.
+            connecting_ = true;
+            asio::post(io_, [self = shared_from_this()] { self->connect(); });
+        }
+    }
+
+    // The owner is gone: no callback runs any more.
+    void shut() {
+        shut_ = true;
+        operations_.clear();
+        unanswered_.clear();
+        hang_up();
+        watch_.cancel();
+        backoff_.cancel();
+    }
+
+  private:
+    struct Operation {
+        std::variant<Submit, ReadRequest, ListRequest> body;
+        Clock::time_point deadline;
+        Finish finish;
+        bool sent = false;  // on the present connection
+        Clock::time_point sent_at;
+    };
+
+    // -- connection
+
+    void connect() {
+        hang_up();
+        if (shut_ || operations_.empty()) {
+            connecting_ = false;
+            return;
+        }
+        connecting_ = true;
+        const Address target = redirected_ ? *std::exchange(redirected_, std::nullopt) : servers_[next_server_];
+        attempt_deadline_ = Clock::now() + kConnectPatience;
+        const auto attempt = ++attempt_;
+        resolver_.async_resolve(
+            target.host, std::to_string(target.port),
+            [self = shared_from_this(), attempt](error_code error, const tcp::resolver::results_type& found) {
+                if (attempt != self->attempt_) {
+                    return;
+                }
+                if (error) {
+                    self->elsewhere(error.message());
+                    return;
+                }
+                asio::async_connect(self->socket_, found, [self, attempt](error_code failed, const tcp::endpoint&) {
+                    if (attempt != self->attempt_) {
+                        return;
+                    }
+                    if (failed) {
+                        self->elsewhere(failed.message());
+                    } else {
+                        self->connected();
+                    }
+                });
+            });
+    }
+
+    void connected() {
+        tune(socket_, kReplyPatience * 4);
+        connection_ = std::make_shared<Connection>(std::exchange(socket_, tcp::socket(io_)), tls_.get(),
+                                                   Connection::Side::dialer, kBuffer);
+        const auto attempt = attempt_;
+        Connection::Handlers handlers;
+        const std::weak_ptr<RaftClient> weak = weak_from_this();
+        handlers.on_ready = [weak, attempt] {
+            const auto self = weak.lock();
+            if (!self || attempt != self->attempt_) {
+                return;
+            }
+            if (self->tls_ && !is_server_name(self->connection_->peer_name())) {
+                self->elsewhere("the certificate there is not a server's");
+                return;
+            }
+            self->connection_->send(Hello{kProtocolVersion, Hello::Kind::client, 0, self->cluster_});
+        };
+        handlers.on_frame = [weak, attempt](Frame frame) {
+            const auto self = weak.lock();
+            return self && attempt == self->attempt_ && self->take(std::move(frame));
+        };
+        handlers.on_closed = [weak, attempt](const std::string& why) {
+            const auto self = weak.lock();
+            if (self && attempt == self->attempt_) {
+                self->connection_ = nullptr;
+                self->elsewhere(why);
+            }
+        };
+        connection_->start(std::move(handlers));
+    }
+
+    void hang_up() {
+        ++attempt_;  // whatever the old connection still has to say is not heard
+        ready_ = false;
+        error_code ignored;
+        resolver_.cancel();
+        socket_.close(ignored);
+        if (connection_) {
+            std::exchange(connection_, nullptr)->close("done");
+        }
+        for (auto& [number, operation] : operations_) {
+            operation.sent = false;
+        }
+    }
+
+    // This server did not serve: the next one, after a moment when all have been tried.
+    void elsewhere(const std::string& why) {
+        trouble_ = why;
+        hang_up();
+        next_server_ = (next_server_ + 1) % servers_.size();
+        if (++failures_ < servers_.size()) {
+            connect();
+        } else {
+            failures_ = 0;
+            later();
+        }
+    }
+
+    void later() {
+        connecting_ = true;
+        backoff_.expires_after(kBackoff);
+        backoff_.async_wait([weak = weak_from_this()](error_code error) {
+            const auto self = weak.lock();
+            if (self && !error) {
+                self->connect();
+            }
+        });
+    }
+
+    // -- frames
+
+    bool take(Frame frame) {
+        if (const auto* welcome = std::get_if<Welcome>(&frame)) {
+            if (!welcome->refusal.empty()) {
+                trouble_ = welcome->refusal;
+                return false;
+            }
+            connection_->admit();
+            ready_ = true;
+            connecting_ = false;
+            send_waiting();
+            return true;
+        }
+        const auto* reply = std::get_if<Reply>(&frame);
+        if (reply == nullptr) {
+            return false;
+        }
+        const auto it = operations_.find(reply->id);
+        if (it == operations_.end()) {
+            return true;  // its time was up
+        }
+        if (const auto* redirect = std::get_if<Redirect>(&reply->body)) {
+            it->second.sent = false;
+            follow(*redirect);
+            return true;
+        }
+        failures_ = 0;
+        finish(it, reply);
+        send_waiting();
+        return true;
+    }
+
+    void follow(const Redirect& redirect) {
+        trouble_ = "no leader";
+        if (connecting_) {
+            return;
+        }
+        connecting_ = true;
+        if (redirect.leader != 0 && hops_++ < servers_.size()) {
+            try {
+                redirected_ = parse_address(redirect.address);
+                // Without TLS nobody is sent off this machine.
+                if (!tls_ && !redirected_->loopback()) {
+                    redirected_.reset();
+                }
+            } catch (const Error&) {
+                redirected_.reset();
+            }
+        }
+        if (redirected_) {
+            asio::post(io_, [self = shared_from_this()] { self->connect(); });
+        } else {
+            hops_ = 0;
+            next_server_ = (next_server_ + 1) % servers_.size();
+            later();
+        }
+    }
+
+    void send_waiting() {
+        if (!ready_ || !connection_) {
+            return;
+        }
+        const auto lowest = unanswered_.empty() ? next_sequence_ : unanswered_.begin()->first;
+        for (auto& [number, operation] : operations_) {
+            if (operation.sent) {
+                continue;
+            }
+            if (auto* submit = std::get_if<Submit>(&operation.body)) {
+                if (submit->sequence >= lowest + kMaxOutstanding) {
+                    break;
+                }
+                submit->answered_below = lowest;
+            }
+            Request request{number, {}};
+            std::visit([&](const auto& body) { request.body = body; }, operation.body);
+            if (!connection_->send(std::move(request))) {
+                return;
+            }
+            operation.sent = true;
+            operation.sent_at = Clock::now();
+        }
+    }
+
+    // -- time
+
+    void watch() {
+        if (watching_) {
+            return;
+        }
+        watching_ = true;
+        auto soonest = Clock::now() + kWatch;
+        for (const auto& [number, operation] : operations_) {
+            soonest = std::min(soonest, operation.deadline);
+            if (number > operations_.begin()->first + kMaxOutstanding) {
+                break;
+            }
+        }
+        watch_.expires_at(soonest);
+        watch_.async_wait([weak = weak_from_this()](error_code error) {
+            const auto self = weak.lock();
+            if (!self || error) {
+                return;
+            }
+            self->watching_ = false;
+            self->check_time();
+            if (!self->operations_.empty()) {
+                self->watch();
+            }
+        });
+    }
+
+    void check_time() {
+        const auto now = Clock::now();
+        bool silent = false;
+        std::vector<std::uint64_t> late;
+        for (const auto& [number, operation] : operations_) {
+            if (operation.deadline <= now) {
+                late.push_back(number);
+            } else if (operation.sent && now - operation.sent_at > kReplyPatience) {
+                silent = true;
+            }
+        }
+        for (const auto number : late) {
+            if (const auto it = operations_.find(number); it != operations_.end()) {  // a callback may end the client
+                finish(it, nullptr);
+            }
+        }
+        if (shut_ || operations_.empty()) {
+            return;
+        }
+        if (silent) {
+            elsewhere("no answer");
+        } else if (connecting_ && !ready_ && now > attempt_deadline_ && attempt_deadline_ != Clock::time_point{}) {
+            attempt_deadline_ = now + kConnectPatience;
+            elsewhere("no connection");
+        }
+    }
+
+    void finish(std::map<std::uint64_t, Operation>::iterator it, const Reply* reply) {
+        if (const auto* submit = std::get_if<Submit>(&it->second.body)) {
+            unanswered_.erase(submit->sequence);
+        }
+        const auto done = std::move(it->second.finish);
+        operations_.erase(it);
+        hops_ = 0;
+        done(reply);
+    }
+
+  public:
+    [[nodiscard]] std::string trouble() const {
+        return "the arbiter did not answer in time" + (trouble_.empty() ? "" : " (" + trouble_ + ")");
+    }
+
+  private:
+    asio::io_context& io_;
+    std::vector<Address> servers_;
+    std::string cluster_;
+    std::unique_ptr<asio::ssl::context> tls_;
+    ClientId id_;
+    tcp::resolver resolver_;
+    tcp::socket socket_;
+    asio::steady_timer backoff_;
+    asio::steady_timer watch_;
+    bool watching_ = false;
+    std::shared_ptr<Connection> connection_;
+    std::uint64_t attempt_ = 0;
+    Clock::time_point attempt_deadline_;
+    bool connecting_ = false;
+    bool ready_ = false;
+    bool shut_ = false;
+    std::size_t next_server_ = 0;
+    std::size_t failures_ = 0;
+    std::size_t hops_ = 0;
+    std::optional<Address> redirected_;
+    std::string trouble_;
+    std::map<std::uint64_t, Operation> operations_;
+    std::map<std::uint64_t, std::uint64_t> unanswered_;  // sequence number → operation
+    std::uint64_t next_number_ = 1;
+    std::uint64_t next_sequence_ = 1;
+};
+
+class RaftClientHandle : public Client {
+  public:
+    RaftClientHandle(asio::io_context& io, const ParsedUrl& url) : client_(std::make_shared<RaftClient>(io, url)) {}
+    ~RaftClientHandle() override { client_->shut(); }
+    RaftClientHandle(const RaftClientHandle&) = delete;
+    RaftClientHandle& operator=(const RaftClientHandle&) = delete;
+
+    void form(const FormRequest& request, milliseconds timeout, Callback done) override {
+        submit(request, timeout, std::move(done));
+    }
+    void test_and_set(const TestAndSetRequest& request, milliseconds timeout, Callback done) override {
+        submit(request, timeout, std::move(done));
+    }
+    void read(const VmId& vm, milliseconds timeout, Callback done) override {
+        client_->ask(ReadRequest{vm}, timeout, [this, vm, done = std::move(done)](const Reply* reply) {
+            const auto* read = reply == nullptr ? nullptr : std::get_if<ReadReply>(&reply->body);
+            if (read == nullptr) {
+                done({Verdict::unknown, std::nullopt, client_->trouble()});
+            } else if (read->state) {
+                done({Verdict::yes, read->state, {}});
+            } else {
+                done({Verdict::no, std::nullopt, explain(Reason::unknown_vm, vm, {})});
+            }
+        });
+    }
+    void list(milliseconds timeout, ListCallback done) override {
+        const auto listing = std::make_shared<Listing>();
+        listing->deadline = Clock::now() + timeout;
+        listing->done = std::move(done);
+        next_page(listing, {});
+    }
+
+  private:
+    struct Listing {
+        std::vector<std::pair<VmId, VmState>> vms;
+        Clock::time_point deadline;
+        ListCallback done;
+    };
+
+    template <typename Operation>
+    void submit(const Operation& operation, milliseconds timeout, Callback done) {
+        Submit body;
+        body.operation = operation;
+        client_->ask(std::move(body), timeout, [this, vm = operation.vm, done = std::move(done)](const Reply* reply) {
+            const auto* answer = reply == nullptr ? nullptr : std::get_if<Answer>(&reply->body);
+            if (answer == nullptr) {
+                done({Verdict::unknown, std::nullopt, client_->trouble()});
+                return;
+            }
+            // These say nothing about the VM: the request was not considered.
+            const bool considered = answer->reason != Reason::full && answer->reason != Reason::superseded;
+            const auto verdict = answer->granted ? Verdict::yes : considered ? Verdict::no : Verdict::unknown;
+            done({verdict, answer->current, explain(answer->reason, vm, answer->current)});
+        });
+    }
+
+    // Each page is a linearizable read; the listing as a whole is not a snapshot of one moment.
+    void next_page(const std::shared_ptr<Listing>& listing, const VmId& after) {
+        const auto left = std::chrono::duration_cast<milliseconds>(listing->deadline - Clock::now());
+        client_->ask(ListRequest{after}, std::max(left, milliseconds(1)), [this, listing](const Reply* reply) {
+            const auto* page = reply == nullptr ? nullptr : std::get_if<ListReply>(&reply->body);
+            if (page == nullptr) {
+                listing->done(Verdict::unknown, {}, client_->trouble());
+                return;
+            }
+            listing->vms.insert(listing->vms.end(), page->vms.begin(), page->vms.end());
+            if (page->more && !page->vms.empty()) {
+                next_page(listing, page->vms.back().first);
+            } else {
+                listing->done(Verdict::yes, std::move(listing->vms), {});
+            }
+        });
+    }
+
+    std::shared_ptr<RaftClient> client_;
+};
+
+}  // namespace
+
+std::unique_ptr<Client> connect_raft(asio::io_context& io, const ParsedUrl& url) {
+    return std::make_unique<RaftClientHandle>(io, url);
+}
+
+}  // namespace understudy::arbiter

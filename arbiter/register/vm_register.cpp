@@ -1,0 +1,160 @@
+#include "arbiter/register/vm_register.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace understudy::arbiter {
+namespace {
+
+bool valid_name(const std::string& name) {
+    return !name.empty() && name.size() <= kMaxName;
+}
+
+bool valid(const FormRequest& request) {
+    const auto& members = request.members;
+    const bool names = valid_name(request.vm) && valid_name(request.proposer) && !members.empty() &&
+                       members.size() <= kMaxReplicas && std::all_of(members.begin(), members.end(), valid_name);
+    if (!names || request.next <= request.expected) {
+        return false;
+    }
+    for (auto it = members.begin(); it != members.end(); ++it) {
+        if (std::find(std::next(it), members.end(), *it) != members.end()) {
+            return false;
+        }
+    }
+    return std::find(members.begin(), members.end(), request.proposer) != members.end();
+}
+
+bool owns(const VmState& state, const ReplicaId& replica) {
+    if (state.winner) {
+        return *state.winner == replica;
+    }
+    return state.members.size() == 1 && state.members.front() == replica;
+}
+
+Decision refuse(Reason reason, bool old_value = false) {
+    return {false, reason, old_value};
+}
+
+}  // namespace
+
+Decision decide(std::optional<VmRecord>& record, const FormRequest& request) {
+    if (!valid(request)) {
+        return refuse(Reason::invalid);
+    }
+    const bool repeated = record && record->state.generation == request.next &&
+                          record->formed_from == request.expected && record->proposer == request.proposer &&
+                          record->state.members == request.members;
+    if (repeated) {
+        return {true, Reason::none, false};
+    }
+    const Generation current = record ? record->state.generation : Generation{0};
+    if (current != request.expected) {
+        if (!record) {
+            return refuse(Reason::unknown_vm);
+        }
+        return refuse(request.expected == Generation{0} ? Reason::already_claimed : Reason::other_generation);
+    }
+    if (record && !owns(record->state, request.proposer)) {
+        return refuse(Reason::not_owner);
+    }
+    record = VmRecord{VmState{request.next, request.members, std::nullopt}, request.expected, request.proposer};
+    return {true, Reason::none, false};
+}
+
+Decision decide(std::optional<VmRecord>& record, const TestAndSetRequest& request) {
+    if (!valid_name(request.vm) || !valid_name(request.candidate)) {
+        return refuse(Reason::invalid);
+    }
+    if (!record) {
+        return refuse(Reason::unknown_vm);
+    }
+    auto& state = record->state;
+    const bool old_value = state.winner.has_value();
+    if (state.generation != request.generation) {
+        return refuse(Reason::other_generation, old_value);
+    }
+    if (std::find(state.members.begin(), state.members.end(), request.candidate) == state.members.end()) {
+        return refuse(Reason::not_member, old_value);
+    }
+    if (old_value && *state.winner != request.candidate) {
+        return refuse(Reason::lost, true);
+    }
+    state.winner = request.candidate;
+    return {true, Reason::none, old_value};
+}
+
+std::string explain(Reason reason, const VmId& vm, const std::optional<VmState>& current) {
+    const auto generation = current ? current->generation.value : 0;
+    switch (reason) {
+        case Reason::none:
+            return {};
+        case Reason::unknown_vm:
+            return fmt::format("VM {} is not registered", vm);
+        case Reason::already_claimed:
+            return fmt::format(
+                "VM {} is already registered, at generation {}: it runs elsewhere or did; join it as a backup, or give "
+                "this one another name",
+                vm, generation);
+        case Reason::other_generation:
+            return fmt::format("VM {} is at generation {}", vm, generation);
+        case Reason::not_owner:
+            return fmt::format("generation {} of VM {} belongs to another replica", generation, vm);
+        case Reason::not_member:
+            return fmt::format("not a member of generation {} of VM {}", generation, vm);
+        case Reason::lost:
+            return fmt::format("{} won generation {} of VM {}",
+                               current && current->winner ? *current->winner : "another", generation, vm);
+        case Reason::invalid:
+            return fmt::format(
+                "the request for VM {} is malformed: a name is empty or longer than {} bytes, the members "
+                "are not 1 to {} different ones with the proposer among them, or the generation does "
+                "not rise",
+                vm.substr(0, kMaxName), kMaxName, kMaxReplicas);
+        case Reason::full:
+            return "the arbiter has no room for another VM or client";
+        case Reason::superseded:
+            return "the request was answered before";
+    }
+    return "?";
+}
+
+void encode(Encoder& encoder, const VmState& state) {
+    encoder.u64(state.generation.value).u32(static_cast<std::uint32_t>(state.members.size()));
+    for (const auto& member : state.members) {
+        encoder.bytes(member);
+    }
+    encoder.flag(state.winner.has_value());
+    if (state.winner) {
+        encoder.bytes(*state.winner);
+    }
+}
+
+VmState decode_vm_state(Decoder& decoder) {
+    VmState state;
+    state.generation.value = decoder.u64();
+    const auto count = decoder.count(kMaxReplicas);
+    for (std::size_t i = 0; i < count && decoder.ok(); ++i) {
+        state.members.push_back(decoder.string(kMaxName));
+    }
+    if (decoder.flag()) {
+        state.winner = decoder.string(kMaxName);
+    }
+    return state;
+}
+
+void encode(Encoder& encoder, const VmRecord& record) {
+    encode(encoder, record.state);
+    encoder.u64(record.formed_from.value).bytes(record.proposer);
+}
+
+VmRecord decode_vm_record(Decoder& decoder) {
+    VmRecord record;
+    record.state = decode_vm_state(decoder);
+    record.formed_from.value = decoder.u64();
+    record.proposer = decoder.string(kMaxName);
+    return record;
+}
+
+}  // namespace understudy::arbiter

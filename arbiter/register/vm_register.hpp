@@ -1,0 +1,55 @@
+// The rules of the register of generations (client.hpp: form and test_and_set), on one VM's record. Pure; both engines
+// decide by these functions, the Raft state machine and the etcd client alike.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "arbiter/client/client.hpp"
+#include "arbiter/wire/codec.hpp"
+
+namespace understudy::arbiter {
+
+constexpr std::size_t kMaxName = 256;    // bytes in a VmId or ReplicaId
+constexpr std::size_t kMaxReplicas = 8;  // members of one generation
+
+struct VmRecord {
+    VmState state;
+    // How the newest generation came about, so that repeating the request that formed it gets the same answer.
+    Generation formed_from;
+    ReplicaId proposer;
+
+    bool operator==(const VmRecord&) const = default;
+};
+
+enum class Reason : std::uint8_t {
+    none = 0,              // granted
+    unknown_vm = 1,        // the VM is not registered
+    already_claimed = 2,   // a claim, and the VM is registered
+    other_generation = 3,  // the request's generation is not the newest
+    not_owner = 4,         // form: the proposer did not win the generation and is not alone in it
+    not_member = 5,        // test_and_set: the candidate is not of that generation
+    lost = 6,              // test_and_set: another member asked first
+    invalid = 7,           // names or members out of bounds, or next is not above expected
+    full = 8,              // the register or its table of clients has no room
+    superseded = 9,        // a repeated request that its own client has long had the answer to
+};
+// One line for the user.
+[[nodiscard]] std::string explain(Reason reason, const VmId& vm, const std::optional<VmState>& current);
+
+struct Decision {
+    bool granted = false;
+    Reason reason = Reason::none;
+    bool old_value = false;  // test_and_set: the flag before this request
+};
+
+// `record` is empty where the VM is not registered; it is changed only when the request is granted.
+[[nodiscard]] Decision decide(std::optional<VmRecord>& record, const FormRequest& request);
+[[nodiscard]] Decision decide(std::optional<VmRecord>& record, const TestAndSetRequest& request);
+
+void encode(Encoder& encoder, const VmState& state);
+[[nodiscard]] VmState decode_vm_state(Decoder& decoder);
+void encode(Encoder& encoder, const VmRecord& record);
+[[nodiscard]] VmRecord decode_vm_record(Decoder& decoder);
+
+}  // namespace understudy::arbiter

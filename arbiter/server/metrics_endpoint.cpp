@@ -1,0 +1,80 @@
+#include "arbiter/server/metrics_endpoint.hpp"
+
+#include <fmt/format.h>
+
+#include <boost/asio/read_until.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/streambuf.hpp>
+#include <boost/asio/write.hpp>
+#include <chrono>
+#include <utility>
+
+namespace understudy::arbiter {
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+
+namespace {
+
+constexpr std::chrono::milliseconds kRequestPatience{2000};
+constexpr std::chrono::milliseconds kAcceptPause{100};
+constexpr std::size_t kMaxRequest = 4096;
+
+}  // namespace
+
+struct MetricsEndpoint::Scrape {
+    explicit Scrape(tcp::socket s) : socket(std::move(s)), input(kMaxRequest), timer(socket.get_executor()) {}
+    tcp::socket socket;
+    asio::streambuf input;
+    std::string output;
+    asio::steady_timer timer;
+};
+
+MetricsEndpoint::MetricsEndpoint(tcp::acceptor acceptor, std::function<std::string()> page)
+    : acceptor_(std::move(acceptor)), accept_retry_(acceptor_.get_executor()), page_(std::move(page)) {}
+
+void MetricsEndpoint::serve() {
+    acceptor_.async_accept([this](error_code error, tcp::socket accepted) {
+        if (error == asio::error::operation_aborted) {
+            return;
+        }
+        if (error) {  // out of descriptors
+            accept_retry_.expires_after(kAcceptPause);
+            accept_retry_.async_wait([this](error_code stopped) {
+                if (!stopped) {
+                    serve();
+                }
+            });
+            return;
+        }
+        answer(std::make_shared<Scrape>(std::move(accepted)));
+        serve();
+    });
+}
+
+void MetricsEndpoint::answer(const std::shared_ptr<Scrape>& scrape) {
+    scrape->timer.expires_after(kRequestPatience);
+    scrape->timer.async_wait([weak = std::weak_ptr(scrape)](error_code error) {
+        if (const auto self = weak.lock(); self && !error) {
+            error_code ignored;
+            self->socket.close(ignored);
+        }
+    });
+    asio::async_read_until(scrape->socket, scrape->input, "\r\n\r\n", [this, scrape](error_code error, std::size_t) {
+        if (error) {
+            return;
+        }
+        const auto body = page_();
+        scrape->output = fmt::format(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n"
+            "Connection: close\r\n\r\n{}",
+            body.size(), body);
+        asio::async_write(scrape->socket, asio::buffer(scrape->output), [scrape](error_code, std::size_t) {
+            error_code ignored;
+            scrape->socket.shutdown(tcp::socket::shutdown_both, ignored);
+            scrape->timer.cancel();
+        });
+    });
+}
+
+}  // namespace understudy::arbiter

@@ -1,0 +1,388 @@
+#include "arbiter/server/server.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <exception>
+#include <utility>
+
+#include "arbiter/server/metrics.hpp"
+#include "arbiter/server/metrics_endpoint.hpp"
+#include "arbiter/server/peer_links.hpp"
+#include "arbiter/wire/connection.hpp"
+#include "common/error.hpp"
+
+namespace understudy::arbiter {
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr milliseconds kLongestSleep{100};
+// While this server was itself not scheduled it does not hold the silence of others against them: of the time by which
+// it was late, this much counts.
+constexpr milliseconds kMostLateness{15};
+constexpr milliseconds kClientGiveUp{10'000};
+constexpr milliseconds kHelloPatience{2000};
+constexpr milliseconds kResignPatience{1000};
+constexpr std::size_t kClientBuffer = std::size_t{8} << 20U;
+constexpr int kEventsPerTurn = 512;
+
+// `option`: of the command, for who must choose another address.
+tcp::acceptor listen_on(asio::io_context& io, const Address& address, const char* option) {
+    error_code error;
+    tcp::resolver resolver(io);
+    const auto found = resolver.resolve(address.host, std::to_string(address.port), tcp::resolver::passive, error);
+    if (error || found.empty()) {
+        throw Error::format("cannot listen on {}: {}", address.text(), error.message());
+    }
+    const tcp::endpoint endpoint = *found.begin();
+    tcp::acceptor acceptor(io);
+    acceptor.open(endpoint.protocol(), error);
+    if (!error) {
+        acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+        acceptor.bind(endpoint, error);
+    }
+    if (!error) {
+        acceptor.listen(asio::socket_base::max_listen_connections, error);
+    }
+    if (error) {
+        throw Error::format("cannot listen on {}: {}; choose a free address with {}", address.text(), error.message(),
+                            option);
+    }
+    return acceptor;
+}
+
+}  // namespace
+
+class Server::Impl {
+  public:
+    explicit Impl(ServerOptions options)
+        : options_(std::move(options)),
+          directory_(open_directory(options_.data)),
+          service_(options_.service, *directory_, raft::Time{0}),
+          tls_(options_.credentials ? make_tls(*options_.credentials) : nullptr),
+          acceptor_(listen_on(io_, options_.listen, "--listen")),
+          tick_timer_(io_),
+          accept_retry_(io_),
+          resign_timer_(io_),
+          peers_(io_, tls_.get(), service_.node().id(), options_.cluster, [this](raft::Message message) {
+              pass_time();
+              service_.receive(std::move(message));
+          }) {
+        if (!tls_ && !acceptor_.local_endpoint().address().is_loopback()) {
+            throw Error::format("plain text is for loopback only, and {} is not; give --tls DIR instead of --insecure",
+                                options_.listen.text());
+        }
+        if (options_.metrics) {
+            metrics_.emplace(listen_on(io_, *options_.metrics, "--metrics"), [this] {
+                counts_.peers = peers_.established();
+                return prometheus_text(service_, counts_);
+            });
+        }
+    }
+    ~Impl() { snapshot_thread_.join(); }
+    Impl(const Impl&) = delete;
+    Impl& operator=(const Impl&) = delete;
+
+    [[nodiscard]] std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
+    [[nodiscard]] std::uint16_t metrics_port() const { return metrics_ ? metrics_->port() : std::uint16_t{0}; }
+    [[nodiscard]] const Storage& storage() const { return service_.storage(); }
+
+    void run() {
+        time_seen_ = Clock::now();
+        accept();
+        if (metrics_) {
+            metrics_->serve();
+        }
+        while (!stopped_) {
+            peers_.follow(service_.node().configuration());
+            arm_tick();
+            io_.run_one();
+            for (int i = 0; i < kEventsPerTurn && io_.poll_one() > 0; ++i) {
+            }
+            commit_turn();
+            if (failure_) {
+                std::rethrow_exception(failure_);
+            }
+        }
+        for (const auto& [number, client] : clients_) {
+            client->close("the server stops");
+        }
+    }
+
+    void stop() {
+        asio::post(io_, [this] {
+            if (service_.resign()) {
+                resigning_ = true;
+                resign_timer_.expires_after(kResignPatience);
+                resign_timer_.async_wait([this](error_code /*error*/) { stopped_ = true; });
+            } else {
+                stopped_ = true;
+            }
+        });
+    }
+
+  private:
+    // -- one turn: everything that arrived is handled; make it durable and answer
+
+    void commit_turn() {
+        dispatch(service_.begin());
+        while (service_.write_pending()) {
+            const auto before = Clock::now();
+            service_.write();
+            auto outgoing = service_.complete();
+            counts_.sync_microseconds += static_cast<std::uint64_t>(
+                std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - before).count());
+            dispatch(std::move(outgoing));
+        }
+        if (auto snapshot = service_.take_snapshot_to_write()) {
+            asio::post(snapshot_thread_, [this, snapshot] {
+                std::exception_ptr failure;
+                try {
+                    write_snapshot(*directory_, *snapshot);
+                } catch (const Error&) {
+                    failure = std::current_exception();
+                }
+                asio::post(io_, [this, snapshot, failure] {
+                    if (failure) {
+                        failure_ = failure;
+                    } else {
+                        service_.snapshot_written(snapshot);
+                    }
+                });
+            });
+        }
+        if (resigning_ && service_.node().role() != raft::Role::leader) {
+            stopped_ = true;
+        }
+    }
+
+    void dispatch(Outgoing outgoing) {
+        for (auto& message : outgoing.messages) {
+            const auto caller = callers_.find(message.to);
+            if (peers_.lead_to(message.to)) {
+                peers_.send(std::move(message));
+            } else if (caller != callers_.end()) {
+                caller->second->send(std::move(message));  // a server that joins does not know its peers' addresses yet
+            }
+        }
+        for (auto& [number, reply] : outgoing.replies) {
+            const auto it = clients_.find(number);
+            if (it != clients_.end() && !it->second->send(std::move(reply))) {
+                it->second->close("reads its replies too slowly");
+            }
+        }
+    }
+
+    // Before every event: lets the service's time pass.
+    void pass_time() {
+        const auto now = Clock::now();
+        const auto passed = std::min<Clock::duration>(now - time_seen_, kLongestSleep + kMostLateness);
+        time_seen_ = now;
+        awake_ += std::chrono::duration_cast<raft::Time>(passed);
+        service_.tick(awake_);
+    }
+
+    // After every turn: what happened may have brought forward when there is something to do.
+    void arm_tick() {
+        const auto due =
+            std::clamp<Clock::duration>(service_.node().next_due() - awake_, milliseconds(0), kLongestSleep);
+        if (tick_armed_ && time_seen_ + due >= tick_timer_.expiry()) {
+            return;
+        }
+        tick_armed_ = true;
+        tick_timer_.expires_at(time_seen_ + due);
+        tick_timer_.async_wait([this](error_code error) {
+            if (!error) {
+                tick_armed_ = false;
+                pass_time();
+            }
+        });
+    }
+
+    // -- incoming connections
+
+    void accept() {
+        acceptor_.async_accept([this](error_code error, tcp::socket socket) {
+            if (error == asio::error::operation_aborted) {
+                return;
+            }
+            if (error) {  // out of descriptors: those who are connected come first
+                spdlog::warn("cannot accept a connection: {}", error.message());
+                accept_retry_.expires_after(milliseconds(100));
+                accept_retry_.async_wait([this](error_code stopped) {
+                    if (!stopped) {
+                        accept();
+                    }
+                });
+                return;
+            }
+            if (incoming_ < options_.max_connections) {
+                accepted(std::move(socket));
+            } else {
+                ++counts_.refused;
+            }
+            accept();
+        });
+    }
+
+    void accepted(tcp::socket socket) {
+        struct Admission {
+            std::optional<Hello> hello;
+        };
+        tune(socket, kClientGiveUp);
+        const auto number = next_connection_++;
+        ++incoming_;
+        auto connection =
+            std::make_shared<Connection>(std::move(socket), tls_.get(), Connection::Side::acceptor, kClientBuffer);
+        auto caller = std::make_shared<Admission>();
+        auto timer = std::make_shared<asio::steady_timer>(io_, kHelloPatience);
+        timer->async_wait([connection, caller, timer](error_code error) {
+            if (!error && !caller->hello) {
+                connection->close("said nothing");
+            }
+        });
+        Connection::Handlers handlers;
+        handlers.on_frame = [this, number, caller, timer, weak = std::weak_ptr(connection)](Frame frame) {
+            const auto self = weak.lock();
+            if (!self) {
+                return false;
+            }
+            if (caller->hello) {
+                return serve(number, *caller->hello, *self, std::move(frame));
+            }
+            const auto* hello = std::get_if<Hello>(&frame);
+            if (hello == nullptr) {
+                return false;
+            }
+            const auto refusal = refuse(*hello, *self);
+            self->send(Welcome{service_.node().id(), refusal});
+            if (!refusal.empty()) {
+                spdlog::warn("refused {}: {}", self->remote(), refusal);
+                return false;
+            }
+            caller->hello = *hello;
+            timer->cancel();
+            self->admit();
+            if (hello->kind == Hello::Kind::client) {
+                clients_.emplace(number, self);
+                counts_.clients = clients_.size();
+            } else {
+                callers_[hello->id] = self;
+            }
+            return true;
+        };
+        handlers.on_closed = [this, number, caller, timer, gone = std::weak_ptr(connection),
+                              remote = connection->remote()](const std::string& why) {
+            timer->cancel();
+            --incoming_;
+            clients_.erase(number);
+            counts_.clients = clients_.size();
+            if (!caller->hello) {
+                ++counts_.refused;
+                spdlog::debug("{} was not admitted: {}", remote, why);
+            } else if (caller->hello->kind == Hello::Kind::peer) {
+                const auto it = callers_.find(caller->hello->id);
+                if (it != callers_.end() && it->second == gone.lock()) {
+                    callers_.erase(it);
+                }
+                pass_time();
+                service_.peer_lost(caller->hello->id);
+            }
+        };
+        connection->start(std::move(handlers));
+    }
+
+    [[nodiscard]] std::string refuse(const Hello& hello, const Connection& connection) const {
+        if (hello.version != kProtocolVersion) {
+            return fmt::format("protocol version {} is not this server's {}", hello.version, kProtocolVersion);
+        }
+        if (hello.cluster != options_.cluster) {
+            return fmt::format("this server belongs to cluster '{}'", options_.cluster);
+        }
+        if (tls_ && hello.kind == Hello::Kind::peer && connection.peer_name() != server_name(hello.id)) {
+            return fmt::format("the certificate of '{}' does not speak for server {}", connection.peer_name(),
+                               hello.id);
+        }
+        return {};
+    }
+
+    bool serve(std::uint64_t number, const Hello& hello, Connection& connection, Frame frame) {
+        if (hello.kind == Hello::Kind::peer) {
+            auto* message = std::get_if<raft::Message>(&frame);
+            if (message == nullptr || message->from != hello.id) {
+                return false;
+            }
+            pass_time();
+            service_.receive(std::move(*message));
+            return true;
+        }
+        auto* request = std::get_if<Request>(&frame);
+        if (request == nullptr) {
+            return false;
+        }
+        const bool operators = request->body.index() >= 4;  // AddServerRequest and what follows it
+        static_assert(std::is_same_v<std::variant_alternative_t<4, decltype(Request::body)>, AddServerRequest>);
+        if (tls_ && operators && !may_operate(connection.peer_name())) {
+            connection.send(Reply{request->id, DoneReply{false, "this needs the operator's certificate"}});
+            return true;
+        }
+        pass_time();
+        service_.request(number, std::move(*request));
+        return true;
+    }
+
+    ServerOptions options_;
+    std::unique_ptr<Directory> directory_;
+    Service service_;
+    asio::io_context io_;
+    std::unique_ptr<asio::ssl::context> tls_;
+    tcp::acceptor acceptor_;
+    std::optional<MetricsEndpoint> metrics_;
+    asio::steady_timer tick_timer_;
+    asio::steady_timer accept_retry_;
+    asio::steady_timer resign_timer_;
+    asio::thread_pool snapshot_thread_{1};
+    PeerLinks peers_;
+    std::unordered_map<raft::NodeId, std::shared_ptr<Connection>> callers_;  // peers that dialled this server
+    std::unordered_map<std::uint64_t, std::shared_ptr<Connection>> clients_;
+    std::uint64_t next_connection_ = 1;
+    std::size_t incoming_ = 0;
+    ConnectionCounts counts_;
+    Clock::time_point time_seen_;
+    bool tick_armed_ = false;
+    raft::Time awake_{0};
+    std::exception_ptr failure_;
+    bool resigning_ = false;
+    bool stopped_ = false;
+};
+
+Server::Server(ServerOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
+Server::~Server() = default;
+std::uint16_t Server::port() const {
+    return impl_->port();
+}
+std::uint16_t Server::metrics_port() const {
+    return impl_->metrics_port();
+}
+std::uint64_t Server::torn_bytes() const {
+    return impl_->storage().torn_bytes();
+}
+bool Server::was_empty() const {
+    return impl_->storage().was_empty();
+}
+void Server::run() {
+    impl_->run();
+}
+void Server::stop() {
+    impl_->stop();
+}
+
+}  // namespace understudy::arbiter

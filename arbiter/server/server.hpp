@@ -1,0 +1,49 @@
+// One arbiter server on the network: a Service driven by Boost.Asio.
+//
+// One thread. Each turn of its loop handles everything that has arrived, then makes one group commit for all of it: a
+// leader's AppendEntries leave before its own fdatasync, answers after. Only snapshots are written on a second thread.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "arbiter/server/server_core.hpp"
+#include "arbiter/wire/address.hpp"
+#include "arbiter/wire/credentials.hpp"
+
+namespace understudy::arbiter {
+
+struct ServerOptions {
+    ServiceOptions service;
+    std::string data;                        // directory
+    Address listen;                          // port 0: any free one
+    std::optional<Credentials> credentials;  // none: plain text, for which `listen` must be on loopback
+    std::optional<Address> metrics;          // Prometheus text over HTTP
+    std::string cluster = "understudy";      // peers and clients of another name are refused
+    std::size_t max_connections = 4096;
+};
+
+class Server {
+  public:
+    // Recovers from the data directory and listens. Throws understudy::Error.
+    explicit Server(ServerOptions options);
+    ~Server();
+    Server(const Server&) = delete;
+    Server& operator=(const Server&) = delete;
+
+    [[nodiscard]] std::uint16_t port() const;
+    [[nodiscard]] std::uint16_t metrics_port() const;  // 0: none
+    [[nodiscard]] std::uint64_t torn_bytes() const;    // cut off the log's tail at start
+    [[nodiscard]] bool was_empty() const;
+
+    // Serves until stop(). Throws understudy::Error when the disk fails.
+    void run();
+    // From any thread: hands leadership over if this server leads, then ends run().
+    void stop();
+
+  private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace understudy::arbiter

@@ -1,0 +1,190 @@
+#include "arbiter/wire/connection.hpp"
+
+#include <netinet/tcp.h>
+#include <openssl/x509.h>
+
+#include <array>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/write.hpp>
+#include <utility>
+
+namespace understudy::arbiter {
+namespace asio = boost::asio;
+using boost::system::error_code;
+
+namespace {
+
+constexpr std::size_t kReadSize = std::size_t{64} * 1024;
+
+std::string common_name(SSL* ssl) {
+    X509* certificate = SSL_get_peer_certificate(ssl);
+    if (certificate == nullptr) {
+        return {};
+    }
+    std::array<char, 128> name{};
+    const int length = X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name.data(),
+                                                 static_cast<int>(name.size()));
+    X509_free(certificate);
+    return length > 0 ? std::string(name.data(), static_cast<std::size_t>(length)) : std::string();
+}
+
+}  // namespace
+
+void tune(asio::ip::tcp::socket& socket, std::chrono::milliseconds give_up) {
+    error_code ignored;
+    socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+    const auto milliseconds = static_cast<unsigned>(give_up.count());
+    ::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
+}
+
+Connection::Connection(asio::ip::tcp::socket socket, asio::ssl::context* tls, Side side, std::size_t max_buffered)
+    : side_(side), max_buffered_(max_buffered) {
+    error_code error;
+    const auto endpoint = socket.remote_endpoint(error);
+    if (!error) {
+        remote_ = endpoint.address().to_string() + ":" + std::to_string(endpoint.port());
+    }
+    if (tls != nullptr) {
+        tls_.emplace(std::move(socket), *tls);
+    } else {
+        plain_.emplace(std::move(socket));
+    }
+}
+
+void Connection::start(Handlers handlers) {
+    handlers_ = std::move(handlers);
+    if (tls_) {
+        handshake();
+    } else {
+        asio::post(plain_->get_executor(), [self = shared_from_this()] { self->ready(); });
+    }
+}
+
+void Connection::handshake() {
+    const auto type = side_ == Side::dialer ? asio::ssl::stream_base::client : asio::ssl::stream_base::server;
+    tls_->async_handshake(type, [self = shared_from_this()](error_code error) {
+        if (error) {
+            self->close("TLS handshake failed: " + error.message());
+            return;
+        }
+        self->peer_name_ = common_name(self->tls_->native_handle());
+        self->ready();
+    });
+}
+
+void Connection::ready() {
+    if (closed_) {
+        return;
+    }
+    ready_ = true;
+    if (handlers_.on_ready) {
+        handlers_.on_ready();
+    }
+    if (!output_.empty() && writing_.empty()) {
+        write();
+    }
+    read();
+}
+
+void Connection::read() {
+    if (closed_) {
+        return;
+    }
+    if (input_.size() < input_used_ + kReadSize) {
+        input_.resize(input_used_ + kReadSize);
+    }
+    const auto space = asio::buffer(input_.data() + input_used_, input_.size() - input_used_);
+    const auto done = [self = shared_from_this()](error_code error, std::size_t bytes) {
+        if (error) {
+            self->close(error == asio::error::eof ? "closed by the other side" : error.message());
+            return;
+        }
+        self->input_used_ += bytes;
+        if (self->take_frames()) {
+            self->read();
+        }
+    };
+    if (tls_) {
+        tls_->async_read_some(space, done);
+    } else {
+        plain_->async_read_some(space, done);
+    }
+}
+
+// Handles every whole frame in the input; false if that closed the connection.
+bool Connection::take_frames() {
+    std::size_t at = 0;
+    const std::string_view all(input_.data(), input_used_);
+    while (!closed_ && all.size() - at >= kFrameHeader) {
+        const auto header = decode_header(all.substr(at, kFrameHeader), limit_);
+        if (!header) {
+            close("a frame of an impossible length");
+            break;
+        }
+        if (all.size() - at - kFrameHeader < header->length) {
+            break;
+        }
+        const auto payload = all.substr(at + kFrameHeader, header->length);
+        at += kFrameHeader + header->length;
+        if (!payload_intact(*header, payload)) {
+            close("a frame with a wrong checksum");
+            break;
+        }
+        auto frame = decode_payload(payload);
+        if (!frame || !handlers_.on_frame(std::move(*frame))) {
+            close("a frame that means nothing here");
+        }
+    }
+    input_.erase(0, at);
+    input_used_ -= at;
+    return !closed_;
+}
+
+bool Connection::send(const Frame& frame) {
+    if (closed_ || output_.size() > max_buffered_) {
+        return false;
+    }
+    output_ += encode_frame(frame);
+    if (ready_ && writing_.empty()) {
+        write();
+    }
+    return true;
+}
+
+void Connection::write() {
+    writing_ = std::exchange(output_, {});
+    const auto done = [self = shared_from_this()](error_code error, std::size_t /*bytes*/) {
+        self->writing_.clear();
+        if (error) {
+            self->close(error.message());
+        } else if (!self->output_.empty() && !self->closed_) {
+            self->write();
+        }
+    };
+    if (tls_) {
+        asio::async_write(*tls_, asio::buffer(writing_), done);
+    } else {
+        asio::async_write(*plain_, asio::buffer(writing_), done);
+    }
+}
+
+void Connection::close(const std::string& why) {
+    if (closed_) {
+        return;
+    }
+    closed_ = true;
+    error_code ignored;
+    auto& socket = tls_ ? tls_->next_layer() : *plain_;
+    socket.shutdown(asio::ip::tcp::socket::shutdown_both, ignored);
+    socket.close(ignored);
+    asio::post(socket.get_executor(), [self = shared_from_this(), why] {
+        // The handlers may own this connection: they end with it.
+        const auto handlers = std::exchange(self->handlers_, {});
+        if (handlers.on_closed) {
+            handlers.on_closed(why);
+        }
+    });
+}
+
+}  // namespace understudy::arbiter

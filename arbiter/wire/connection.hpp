@@ -1,0 +1,73 @@
+// One framed connection (protocol.hpp), plain or under TLS. Used by server and client library alike.
+//
+// Lives on one io_context's thread; kept alive by its pending operations until closed. Every handler is called from the
+// io_context, `on_closed` exactly once.
+#pragma once
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/stream.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "arbiter/wire/protocol.hpp"
+
+namespace understudy::arbiter {
+
+class Connection : public std::enable_shared_from_this<Connection> {
+  public:
+    enum class Side : std::uint8_t { dialer, acceptor };
+    struct Handlers {
+        std::function<void()> on_ready;       // connected; under TLS: and authenticated
+        std::function<bool(Frame)> on_frame;  // false: the frame is out of place, close
+        std::function<void(const std::string& why)> on_closed;
+    };
+
+    // `tls` is null for plain text; otherwise it outlives the connection. More than `max_buffered` unsent bytes: see
+    // send().
+    Connection(boost::asio::ip::tcp::socket socket, boost::asio::ssl::context* tls, Side side,
+               std::size_t max_buffered);
+
+    // On a connected socket, once.
+    void start(Handlers handlers);
+    // False, and nothing sent, when the other side takes its data too slowly or the connection is closed.
+    bool send(const Frame& frame);
+    void close(const std::string& why);
+    // The first frame was accepted: frames may now be of any permitted size.
+    void admit() { limit_ = kMaxFrame; }
+
+    [[nodiscard]] bool open() const { return !closed_; }
+    // The common name in the other side's certificate; empty in plain text.
+    [[nodiscard]] const std::string& peer_name() const { return peer_name_; }
+    [[nodiscard]] std::string remote() const { return remote_; }
+
+  private:
+    void handshake();
+    void ready();
+    void read();
+    bool take_frames();
+    void write();
+
+    std::optional<boost::asio::ip::tcp::socket> plain_;
+    std::optional<boost::asio::ssl::stream<boost::asio::ip::tcp::socket>> tls_;
+    Side side_;
+    std::size_t max_buffered_;
+    Handlers handlers_;
+    std::string remote_;
+    std::string peer_name_;
+    std::size_t limit_ = kMaxFirstFrame;
+    std::string input_;
+    std::size_t input_used_ = 0;
+    std::string output_;   // waits
+    std::string writing_;  // under way
+    bool ready_ = false;
+    bool closed_ = false;
+};
+
+// Options that every connection of the arbiter wants: no delay for small frames; unacknowledged data for longer than
+// `give_up` breaks the connection.
+void tune(boost::asio::ip::tcp::socket& socket, std::chrono::milliseconds give_up);
+
+}  // namespace understudy::arbiter

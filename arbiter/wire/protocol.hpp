@@ -1,0 +1,132 @@
+// What travels between arbiter servers and their clients: frames on a TCP or TLS stream, little-endian.
+//
+//   frame      0  4  length of the payload, at most kMaxFrame
+//              4  4  checksum of the payload
+//              8  …  payload: u8 type, fields as the encode functions below write them, one after the other
+//
+// Both sides begin with one frame: the dialer's Hello, the server's Welcome. Then a peer sends only Raft messages.
+// (Each server dials every other one and is answered on the other's connection; only a server that joins, and does not
+// know yet whom to dial, answers on the one it was dialled on.) A client sends Requests, each answered by one Reply
+// with the same id, in any order. Whoever breaks a rule is disconnected. Integers are fixed-width; strings are u32
+// length and bytes, with the bounds given in vm_register.hpp and raft/types.hpp.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "arbiter/raft/message.hpp"
+#include "arbiter/raft/node.hpp"
+#include "arbiter/register/state_machine.hpp"
+
+namespace understudy::arbiter {
+
+constexpr std::uint16_t kProtocolVersion = 1;
+constexpr std::size_t kFrameHeader = 8;
+constexpr std::size_t kMaxFrame = std::size_t{1} << 20U;
+constexpr std::size_t kMaxFirstFrame = 512;
+constexpr std::size_t kMaxText = 1024;
+constexpr std::size_t kListPage = 512;
+
+struct Hello {
+    enum class Kind : std::uint8_t { peer = 1, client = 2 };
+    std::uint16_t version = kProtocolVersion;
+    Kind kind = Kind::client;
+    raft::NodeId id = 0;  // of a peer
+    std::string cluster;  // must be the server's
+
+    bool operator==(const Hello&) const = default;
+};
+
+struct Welcome {
+    raft::NodeId id = 0;  // the server's
+    std::string refusal;  // empty: welcome; otherwise why not, and the connection ends
+
+    bool operator==(const Welcome&) const = default;
+};
+
+// -- requests
+
+struct Submit {  // form or test_and_set
+    ClientId client;
+    std::uint64_t sequence = 0;
+    std::uint64_t answered_below = 0;
+    std::variant<FormRequest, TestAndSetRequest> operation;
+};
+struct ReadRequest {
+    VmId vm;
+};
+struct ListRequest {
+    VmId after;
+};
+struct StatusRequest {};
+struct AddServerRequest {
+    raft::NodeId id = 0;
+    std::string address;
+};
+struct RemoveServerRequest {
+    raft::NodeId id = 0;
+};
+struct TransferRequest {
+    raft::NodeId target = 0;  // 0: any
+};
+struct SnapshotNowRequest {};
+
+struct Request {
+    std::uint64_t id = 0;
+    std::variant<Submit, ReadRequest, ListRequest, StatusRequest, AddServerRequest, RemoveServerRequest,
+                 TransferRequest, SnapshotNowRequest>
+        body;
+};
+
+// -- replies
+
+struct Redirect {  // not done here: ask the leader (id 0: none known), or the same server again a little later
+    raft::NodeId leader = 0;
+    std::string address;
+};
+struct ReadReply {
+    std::optional<VmState> state;
+};
+struct ListReply {
+    std::vector<std::pair<VmId, VmState>> vms;
+    bool more = false;
+};
+struct StatusReply {
+    raft::Status raft;
+    std::uint64_t vms = 0;
+    std::uint64_t sessions = 0;
+    std::uint64_t wal_bytes = 0;
+    std::uint64_t snapshot_bytes = 0;
+};
+struct DoneReply {  // of the operator's requests; not done: why
+    bool done = false;
+    std::string text;
+};
+
+struct Reply {
+    std::uint64_t id = 0;
+    std::variant<Redirect, Answer, ReadReply, ListReply, StatusReply, DoneReply> body;
+};
+
+using Frame = std::variant<Hello, Welcome, raft::Message, Request, Reply>;
+
+// The whole frame, header and all.
+[[nodiscard]] std::string encode_frame(const Frame& frame);
+// The payload's checksum and size are already checked. nullopt: malformed.
+[[nodiscard]] std::optional<Frame> decode_payload(std::string_view payload);
+
+// Cuts frames out of a byte stream.
+struct FrameHeader {
+    std::size_t length = 0;
+    std::uint32_t checksum = 0;
+};
+// nullopt: more than `limit` bytes announced.
+[[nodiscard]] std::optional<FrameHeader> decode_header(std::string_view header, std::size_t limit);
+[[nodiscard]] bool payload_intact(const FrameHeader& header, std::string_view payload);
+
+}  // namespace understudy::arbiter

@@ -1,0 +1,159 @@
+#include "hypervisor/gateway/endpoint.hpp"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <bit>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <memory>
+
+#include "common/error.hpp"
+
+namespace understudy::network {
+namespace {
+
+constexpr std::string_view kUnixPrefix = "unix:";
+// A scan of ports must not cost a replica the second after which a turned-away SYN is sent again.
+constexpr int kBacklog = 512;
+
+const sockaddr* generic(const sockaddr_storage& address) {
+    return std::bit_cast<const sockaddr*>(&address);
+}
+sockaddr* generic(sockaddr_storage& address) {
+    return std::bit_cast<sockaddr*>(&address);
+}
+
+Endpoint unix_endpoint(std::string_view text) {
+    const std::string_view path = text.substr(kUnixPrefix.size());
+    sockaddr_un address{};
+    if (path.empty() || path.size() >= sizeof address.sun_path) {
+        throw Error::format("'{}': the path of a Unix socket has 1 to {} characters", text,
+                            sizeof address.sun_path - 1);
+    }
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, path.size());
+    Endpoint endpoint{.text = std::string(text)};
+    std::memcpy(&endpoint.address, &address, sizeof address);
+    endpoint.length = sizeof address;
+    return endpoint;
+}
+
+Endpoint internet_endpoint(std::string_view text) {
+    const auto colon = text.rfind(':');
+    if (colon == std::string_view::npos || colon == 0 || colon + 1 == text.size()) {
+        throw Error::format("'{}' is no address: write unix:PATH or HOST:PORT", text);
+    }
+    std::string host(text.substr(0, colon));
+    const std::string port(text.substr(colon + 1));
+    if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
+        host = host.substr(1, host.size() - 2);
+    }
+    // getaddrinfo() takes the lower 16 bits of any number.
+    std::uint16_t number = 0;
+    if (const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+        error != std::errc{} || end != port.data() + port.size()) {
+        throw Error::format("'{}': a port is a number from 0 to 65535", text);
+    }
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = AI_NUMERICSERV;
+    addrinfo* found = nullptr;
+    if (const int status = getaddrinfo(host.c_str(), port.c_str(), &hints, &found); status != 0) {
+        throw Error::format("cannot resolve '{}': {}", text, gai_strerror(status));
+    }
+    const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, &freeaddrinfo);
+    Endpoint endpoint{.text = std::string(text)};
+    std::memcpy(&endpoint.address, found->ai_addr, found->ai_addrlen);
+    endpoint.length = found->ai_addrlen;
+    return endpoint;
+}
+
+// Whether a process still accepts connections at this Unix socket. A file without one is what a killed process leaves.
+bool somebody_listens(const Endpoint& endpoint) {
+    const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    return ::connect(probe.get(), generic(endpoint.address), endpoint.length) == 0 || errno != ECONNREFUSED;
+}
+
+void remove_stale_socket(const Endpoint& endpoint) {
+    struct stat status {};
+    const std::string path = endpoint.unix_path();
+    if (::lstat(path.c_str(), &status) != 0) {
+        return;
+    }
+    if (!S_ISSOCK(status.st_mode)) {
+        throw Error::format("{} exists and is no socket: choose another path", path);
+    }
+    if (somebody_listens(endpoint)) {
+        throw Error::format("another process already listens on {}: stop it or choose another path", path);
+    }
+    ::unlink(path.c_str());
+}
+
+}  // namespace
+
+std::string Endpoint::unix_path() const {
+    if (!is_unix()) {
+        return {};
+    }
+    return text.substr(kUnixPrefix.size());
+}
+
+Endpoint parse_endpoint(std::string_view text) {
+    return text.starts_with(kUnixPrefix) ? unix_endpoint(text) : internet_endpoint(text);
+}
+
+ListeningSocket::ListeningSocket(Endpoint endpoint) : endpoint_(std::move(endpoint)) {
+    if (endpoint_.is_unix()) {
+        remove_stale_socket(endpoint_);
+    }
+    fd_.reset(::socket(endpoint_.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!fd_) {
+        throw Error::from_errno("cannot make a socket", errno);
+    }
+    if (!endpoint_.is_unix()) {
+        const int on = 1;
+        ::setsockopt(fd_.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    }
+    if (::bind(fd_.get(), generic(endpoint_.address), endpoint_.length) != 0 || ::listen(fd_.get(), kBacklog) != 0) {
+        const int reason = errno;
+        fd_.reset();
+        throw Error::from_errno("cannot listen on " + endpoint_.text, reason);
+    }
+}
+
+ListeningSocket::ListeningSocket(ListeningSocket&& other) noexcept = default;
+
+ListeningSocket::~ListeningSocket() {
+    if (fd_ && endpoint_.is_unix()) {
+        ::unlink(endpoint_.unix_path().c_str());
+    }
+}
+
+std::string ListeningSocket::text() const {
+    if (endpoint_.is_unix()) {
+        return endpoint_.text;
+    }
+    sockaddr_storage bound{};
+    socklen_t length = sizeof bound;
+    ::getsockname(fd_.get(), generic(bound), &length);
+    const in_port_t port = bound.ss_family == AF_INET6 ? std::bit_cast<const sockaddr_in6*>(&bound)->sin6_port
+                                                       : std::bit_cast<const sockaddr_in*>(&bound)->sin_port;
+    return endpoint_.text.substr(0, endpoint_.text.rfind(':') + 1) + std::to_string(ntohs(port));
+}
+
+UniqueFd ListeningSocket::accept() const {
+    UniqueFd accepted(::accept4(fd_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (accepted && !endpoint_.is_unix()) {
+        const int on = 1;
+        ::setsockopt(accepted.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    }
+    return accepted;
+}
+
+}  // namespace understudy::network

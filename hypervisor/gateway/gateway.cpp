@@ -1,0 +1,344 @@
+#include "hypervisor/gateway/gateway.hpp"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <list>
+#include <optional>
+#include <utility>
+
+#include "common/error.hpp"
+#include "hypervisor/gateway/endpoint.hpp"
+#include "hypervisor/gateway/guest_queue.hpp"
+#include "hypervisor/gateway/packet.hpp"
+#include "hypervisor/gateway/protocol.hpp"
+
+namespace understudy::network {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kMaxCandidates = 16;
+constexpr std::chrono::seconds kHelloDeadline{5};
+constexpr std::size_t kCandidateBuffer = 2048;
+constexpr std::size_t kVoiceBuffer = std::size_t{256} << 10;
+constexpr std::size_t kPartsPerWrite = 256;
+// What a dead voice can have left in its socket's buffer is bounded by the kernel; this bounds a living one.
+constexpr std::size_t kMaxDrainedReads = 64;
+
+std::string describe(SpeakerRank rank) {
+    return fmt::format("generation {}{}", rank.generation.value, rank.won ? " (won)" : "");
+}
+
+// A connection that has not said hello yet.
+struct Candidate {
+    UniqueFd fd;
+    Clock::time_point deadline;
+    MessageDecoder decoder{kCandidateBuffer};
+};
+
+// The connection of the replica that speaks for the guest.
+struct Voice {
+    UniqueFd fd;
+    SpeakerRank rank;
+    MessageDecoder decoder;
+    bool blocked = false;  // its socket takes no more for now
+};
+
+enum class ReadOutcome { some, nothing, closed };
+
+ReadOutcome read_into(MessageDecoder& decoder, int fd) {
+    const auto space = decoder.space();
+    const ssize_t got = ::recv(fd, space.data(), space.size(), MSG_DONTWAIT);
+    if (got > 0) {
+        decoder.committed(static_cast<std::size_t>(got));
+        return ReadOutcome::some;
+    }
+    return got < 0 && (errno == EAGAIN || errno == EINTR) ? ReadOutcome::nothing : ReadOutcome::closed;
+}
+
+// A notice is small and the last or first thing on a connection: if the socket does not take it, the peer does without.
+void send_notice(int fd, MessageKind kind, std::string_view text) {
+    std::vector<std::byte> message;
+    append_notice(message, kind, text);
+    [[maybe_unused]] const ssize_t sent = ::send(fd, message.data(), message.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+}  // namespace
+
+class Gateway::Server {
+  public:
+    Server(GatewayConfig config, Observer observer)
+        : vm_(std::move(config.vm)),
+          observer_(std::move(observer)),
+          network_(config.network, [this](std::span<const std::byte> frame) { for_guest(frame); }) {
+        for (const std::string& text : config.listen) {
+            listeners_.emplace_back(parse_endpoint(text));
+            report(GatewayEvent::Kind::listening, {}, listeners_.back().text());
+        }
+    }
+
+    void run(int stop_fd) {
+        while (true) {
+            fds_.clear();
+            watch(stop_fd, POLLIN);
+            for (const ListeningSocket& listener : listeners_) {
+                watch(listener.fd(), POLLIN);
+            }
+            const std::size_t voice_at = fds_.size();
+            if (voice_) {
+                watch(voice_->fd.get(), static_cast<short>(POLLIN | (voice_->blocked ? POLLOUT : 0)));
+            }
+            const std::size_t candidates_at = fds_.size();
+            for (const Candidate& candidate : candidates_) {
+                watch(candidate.fd.get(), POLLIN);
+            }
+            const std::size_t network_at = fds_.size();
+            const auto longest = std::min(network_.fill(fds_), until_next_deadline());
+            if (::poll(fds_.data(), fds_.size(), static_cast<int>(longest.count())) < 0) {
+                if (errno != EINTR) {
+                    throw Error::from_errno("poll", errno);
+                }
+                continue;
+            }
+            if (fds_[0].revents != 0) {
+                return;
+            }
+            // The host's side first: what it brings goes out in the same write as the answers to the guest's frames.
+            network_.dispatch(std::span(fds_).subspan(network_at));
+            if (voice_ && fds_[voice_at].revents != 0) {
+                serve_voice(fds_[voice_at].revents);
+            }
+            serve_candidates(std::span(fds_).subspan(candidates_at, network_at - candidates_at));
+            for (std::size_t i = 0; i < listeners_.size(); ++i) {
+                if (fds_[1 + i].revents != 0) {
+                    accept_from(listeners_[i]);
+                }
+            }
+            flush();
+        }
+    }
+
+  private:
+    void watch(int fd, short events) { fds_.push_back({.fd = fd, .events = events, .revents = 0}); }
+
+    void report(GatewayEvent::Kind kind, SpeakerRank rank, std::string detail, std::size_t frames = 0) {
+        observer_({.kind = kind, .vm = vm_, .rank = rank, .detail = std::move(detail), .frames = frames});
+    }
+
+    // --- frames ---
+
+    void for_guest(std::span<const std::byte> frame) {
+        if (is_frame_size(frame.size())) {
+            to_guest_.push(frame);
+        }
+    }
+
+    void from_guest(std::span<const std::byte> frame) {
+        to_guest_.heard(frame);
+        network_.input(frame);
+    }
+
+    void flush() {
+        std::array<iovec, kPartsPerWrite> parts;
+        while (voice_ && !voice_->blocked && !to_guest_.all_sent()) {
+            msghdr message{};
+            message.msg_iov = parts.data();
+            message.msg_iovlen = to_guest_.gather(parts);
+            const ssize_t sent = ::sendmsg(voice_->fd.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+            if (sent > 0) {
+                to_guest_.sent(static_cast<std::size_t>(sent), Clock::now());
+            } else if (errno != EINTR) {
+                // Full, or dead. What it wrote before it died may still be readable: the next poll finds out.
+                voice_->blocked = true;
+            }
+        }
+    }
+
+    // --- the voice ---
+
+    void serve_voice(short events) {
+        if ((events & POLLOUT) != 0) {
+            voice_->blocked = false;
+        }
+        if ((events & (POLLIN | POLLHUP | POLLERR)) == 0) {
+            return;
+        }
+        if (const auto outcome = read_into(voice_->decoder, voice_->fd.get()); outcome == ReadOutcome::closed) {
+            detach("the connection ended");
+        } else if (outcome == ReadOutcome::some) {
+            take_messages();
+        }
+    }
+
+    void take_messages() {
+        while (voice_) {
+            const auto next = voice_->decoder.next();
+            if (next.status == MessageDecoder::Status::need_more) {
+                return;
+            }
+            if (next.status == MessageDecoder::Status::malformed) {
+                detach(std::string(next.reason));
+            } else if (next.kind == MessageKind::frame) {
+                from_guest(next.body);
+            } else if (next.kind == MessageKind::hello) {
+                raise_rank(next.body);
+            } else {
+                detach("a message that replicas do not send");
+            }
+        }
+    }
+
+    void raise_rank(std::span<const std::byte> body) {
+        std::string reason;
+        const auto hello = decode_hello(body, reason);
+        if (!hello || hello->vm != vm_ || hello->rank < voice_->rank) {
+            detach(hello ? "a second hello with another VM or a lower rank" : reason);
+            return;
+        }
+        voice_->rank = hello->rank;
+        highest_ = hello->rank;
+        report(GatewayEvent::Kind::attached, hello->rank, "rank raised");
+    }
+
+    // What the voice said while it had the right to is the guest's word, also when it is dead by now.
+    void drain_voice() {
+        for (std::size_t i = 0; voice_ && i < kMaxDrainedReads; ++i) {
+            if (read_into(voice_->decoder, voice_->fd.get()) != ReadOutcome::some) {
+                return;
+            }
+            take_messages();
+        }
+    }
+
+    void detach(std::string why) {
+        const SpeakerRank rank = voice_->rank;
+        voice_.reset();
+        to_guest_.start_over(Clock::now());
+        report(GatewayEvent::Kind::detached, rank, std::move(why));
+    }
+
+    void attach(Candidate& candidate, const Hello& hello) {
+        if (voice_) {
+            drain_voice();
+        }
+        if (voice_) {
+            const auto text = fmt::format("a replica of {} speaks for the guest now", describe(hello.rank));
+            send_notice(voice_->fd.get(), MessageKind::deposed, text);
+            detach(text);
+        }
+        vm_ = hello.vm;
+        highest_ = hello.rank;
+        voice_.emplace(
+            Voice{.fd = std::move(candidate.fd), .rank = hello.rank, .decoder = std::move(candidate.decoder)});
+        voice_->decoder.widen(kVoiceBuffer);
+        send_notice(voice_->fd.get(), MessageKind::welcome, {});
+        // The host's side need not ask for the guest's address, nor wait for the answer.
+        network_.input(gratuitous_arp(ArpForm::request, hello.mac, htonl(kGuestAddress)));
+        network_.dispatch({});  // what waited for the address leaves now, not at the next tick
+        report(GatewayEvent::Kind::attached, hello.rank, {}, to_guest_.frames());
+        take_messages();  // frames may have come right behind the hello
+    }
+
+    // --- connections that have not said hello ---
+
+    [[nodiscard]] std::chrono::milliseconds until_next_deadline() const {
+        constexpr std::chrono::milliseconds kForever{60000};
+        if (candidates_.empty()) {
+            return kForever;
+        }
+        const auto left = candidates_.front().deadline - Clock::now();
+        return std::max(std::chrono::milliseconds(0), std::chrono::ceil<std::chrono::milliseconds>(left));
+    }
+
+    void accept_from(const ListeningSocket& listener) {
+        while (UniqueFd fd = listener.accept()) {
+            if (candidates_.size() >= kMaxCandidates) {
+                // The oldest has had its time; a replica says hello at once and must not wait behind a port scan.
+                turn_away(candidates_.front(), "too many connections without a hello");
+                candidates_.pop_front();
+            }
+            candidates_.push_back({.fd = std::move(fd), .deadline = Clock::now() + kHelloDeadline});
+        }
+    }
+
+    void serve_candidates(std::span<const pollfd> polled) {
+        const auto now = Clock::now();
+        auto candidate = candidates_.begin();
+        for (const pollfd& entry : polled) {
+            bool done = entry.revents != 0 && hear_out(*candidate);
+            if (!done && candidate->deadline <= now) {
+                turn_away(*candidate, "no hello in time");
+                done = true;
+            }
+            candidate = done ? candidates_.erase(candidate) : std::next(candidate);
+        }
+    }
+
+    // True when the candidate is one no longer.
+    bool hear_out(Candidate& candidate) {
+        if (const auto outcome = read_into(candidate.decoder, candidate.fd.get()); outcome != ReadOutcome::some) {
+            return outcome == ReadOutcome::closed;
+        }
+        const auto next = candidate.decoder.next();
+        if (next.status == MessageDecoder::Status::need_more) {
+            return false;
+        }
+        if (next.status == MessageDecoder::Status::malformed || next.kind != MessageKind::hello) {
+            turn_away(candidate, "this is no Understudy replica");
+            return true;
+        }
+        std::string reason;
+        const auto hello = decode_hello(next.body, reason);
+        if (hello && acceptable(*hello, reason)) {
+            attach(candidate, *hello);
+        } else {
+            turn_away(candidate, reason);
+        }
+        return true;
+    }
+
+    bool acceptable(const Hello& hello, std::string& reason) const {
+        if (!vm_.empty() && hello.vm != vm_) {
+            reason = fmt::format("this gateway serves the VM {}, not {}", vm_, hello.vm);
+        } else if (highest_ && hello.rank < *highest_) {
+            reason = fmt::format(
+                "a replica of {} has spoken for the guest, so one of {} must not; if the VM was "
+                "registered anew, start the gateway anew",
+                describe(*highest_), describe(hello.rank));
+        }
+        return reason.empty();
+    }
+
+    void turn_away(const Candidate& candidate, const std::string& why) {
+        send_notice(candidate.fd.get(), MessageKind::refused, why);
+        report(GatewayEvent::Kind::refused, {}, why);
+    }
+
+    VmId vm_;
+    Observer observer_;
+    GuestQueue to_guest_;
+    UserNetwork network_;
+    std::vector<ListeningSocket> listeners_;
+    std::optional<Voice> voice_;
+    std::optional<SpeakerRank> highest_;
+    std::list<Candidate> candidates_;  // the oldest first
+    std::vector<pollfd> fds_;
+};
+
+Gateway::Gateway(GatewayConfig config, Observer observer)
+    : server_(std::make_unique<Server>(std::move(config), std::move(observer))) {}
+
+Gateway::~Gateway() = default;
+
+void Gateway::run(int stop_fd) {
+    server_->run(stop_fd);
+}
+
+}  // namespace understudy::network

@@ -1,0 +1,131 @@
+#include "hypervisor/replication/decision/log_window.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+
+namespace understudy::replication {
+
+namespace {
+
+void require(bool holds, const char* what) {
+    if (!holds) {
+        std::fprintf(stderr, "understudy: log window: %s\n", what);
+        std::abort();
+    }
+}
+
+}  // namespace
+
+LogWindow::LogWindow(StopNumber base, WindowLimits limits)
+    : limits_(limits), base_(base), last_sent_(base), received_(base), replayed_(base) {}
+
+void LogWindow::sent(StopNumber stop, GuestTime clock, Bytes size, bool mark) {
+    require(stop >= last_sent_, "a stop was sent out of order");
+    require(stop > last_sent_ || open_mark_, "a stop was sent twice");
+    if (std::exchange(open_mark_, mark)) {
+        require(stop == last_sent_ && !entries_.empty(), "a mark was left without its record");
+        entries_.back().bytes += size.value;
+        bytes_ += size.value;
+        received_bytes_ += received_entries_ == entries_.size() ? size.value : 0;
+        entries_.back().time = advance(clock);
+        waits_ = !may_proceed();
+        return;
+    }
+    entries_.push_back({stop, mark ? last_time_ : advance(clock), size.value});
+    bytes_ += size.value;
+    last_sent_ = stop;
+    waits_ = waits_ || !may_proceed();
+}
+
+// The guest's clock went on while the guest waited for its backup; to replay that costs nothing.
+GuestTime LogWindow::advance(GuestTime clock) {
+    if (!std::exchange(waits_, false)) {
+        last_time_ += clock - last_clock_;
+    }
+    last_clock_ = clock;
+    return last_time_;
+}
+
+bool LogWindow::report(StopNumber received, StopNumber replayed) {
+    if (received > last_sent_ || replayed > received) {
+        return false;
+    }
+    while (received_entries_ < entries_.size() && entries_[received_entries_].stop <= received) {
+        const Entry& entry = entries_[received_entries_++];
+        received_bytes_ += entry.bytes;
+        received_ = entry.stop;
+    }
+    const GuestTime lag_before = unreplayed().time;
+    while (received_entries_ > 0 && entries_.front().stop <= replayed) {
+        const Entry& entry = entries_.front();
+        bytes_ -= entry.bytes;
+        received_bytes_ -= entry.bytes;
+        replayed_ = entry.stop;
+        entries_.pop_front();
+        --received_entries_;
+    }
+    if (replayed_ > base_) {
+        const GuestTime lag = unreplayed().time;
+        const GuestTime before = allowed_time_.value_or(lag_before);
+        // For two milliseconds that the backup replays the guest may go on by one.
+        const GuestTime replayed_time = std::max(lag_before - lag, GuestTime{0});
+        const bool close = lag < limits_.unreplayed_time;
+        allowed_time_ = close ? limits_.unreplayed_time : std::max(limits_.unreplayed_time, before - replayed_time / 2);
+    }
+    return true;
+}
+
+bool LogWindow::may_proceed() const {
+    const Lag lag = unreplayed();
+    if (lag.bytes >= limits_.unreplayed || lag.records >= limits_.unreplayed_records) {
+        return false;
+    }
+    return !allowed_time_ || (unacknowledged().bytes < limits_.unacknowledged && lag.time < *allowed_time_);
+}
+
+LogWindow::Lag LogWindow::lag_from(std::size_t first, std::uint64_t bytes) const {
+    const bool empty = first == entries_.size();
+    return {entries_.size() - first, {bytes}, empty ? GuestTime(0) : entries_.back().time - entries_[first].time};
+}
+
+LogWindow::Lag LogWindow::unacknowledged() const {
+    return lag_from(received_entries_, bytes_ - received_bytes_);
+}
+LogWindow::Lag LogWindow::unreplayed() const {
+    return lag_from(0, bytes_);
+}
+
+ReplayBacklog::ReplayBacklog(StopNumber base, WindowLimits limits)
+    : limits_(limits), received_(base), replayed_(base) {}
+
+ReplayBacklog::Verdict ReplayBacklog::receive(StopNumber stop, Bytes size, bool mark) {
+    if (std::exchange(open_mark_, mark)) {
+        if (stop != received_ || entries_.empty()) {
+            return Verdict::out_of_order;
+        }
+        entries_.back().bytes += size.value;
+        bytes_ += size.value;
+        return Verdict::accepted;
+    }
+    if (stop <= received_) {
+        return Verdict::out_of_order;
+    }
+    if (entries_.size() >= 2 * limits_.unreplayed_records || bytes_ + size.value > 2 * limits_.unreplayed.value) {
+        return Verdict::overrun;
+    }
+    entries_.push_back({stop, size.value});
+    bytes_ += size.value;
+    received_ = stop;
+    return Verdict::accepted;
+}
+
+void ReplayBacklog::replayed() {
+    require(!entries_.empty(), "a record was replayed that was not received");
+    bytes_ -= entries_.front().bytes;
+    replayed_ = entries_.front().stop;
+    entries_.pop_front();
+}
+
+}  // namespace understudy::replication

@@ -1,0 +1,214 @@
+#include "hypervisor/replication/loop/lone_guest.hpp"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <thread>
+
+#include "common/digest.hpp"
+#include "hypervisor/engine/kvm/kvm_engine.hpp"
+#include "hypervisor/machine/cpuid_table.hpp"
+#include "hypervisor/replication/loop/live_io.hpp"
+#include "hypervisor/replication/loop/periodic.hpp"
+#include "hypervisor/replication/loop/replayer.hpp"
+#include "logging_channel/log_file.hpp"
+
+namespace understudy::replication {
+namespace {
+
+constexpr std::size_t kQueuedFrames = 2048;
+
+channel::LogHeader header_of(const LoneGuestConfig& config, const machine::Machine& machine) {
+    channel::LogHeader header;
+    header.vm = config.vm.name;
+    header.engine = machine.engine_name();
+    header.cpu_table_digest = machine::cpuid_table_digest();
+    header.memory_size = config.vm.memory;
+    header.quantum = config.recorder.quantum.value;
+    header.start_time = std::chrono::system_clock::now().time_since_epoch();
+    header.command_line = config.command_line;
+    header.recorder = "understudy " UNDERSTUDY_VERSION;
+    return header;
+}
+
+// Releases outputs at once, on the I/O thread, and keeps the log if one is wanted.
+class LoneSink final : public Sink {
+  public:
+    LoneSink(boost::asio::io_context& io, LiveIo& live, channel::LogWriter* log) : io_(io), live_(live), log_(log) {}
+
+    void mark(const Record& /*mark*/, std::vector<Output> outputs) override { release(std::move(outputs)); }
+    void accept(const Record& record, std::vector<Output> outputs) override {
+        if (log_ != nullptr) {
+            log_->append(record);
+        }
+        release(std::move(outputs));
+        ++stops_;
+    }
+    void settled(machine::Machine& /*machine*/) override {}
+
+    [[nodiscard]] std::uint64_t stops() const { return stops_; }
+
+  private:
+    void release(std::vector<Output> outputs) {
+        if (!outputs.empty()) {
+            boost::asio::post(io_, [this, outputs = std::move(outputs)] { live_.release(outputs); });
+        }
+    }
+
+    boost::asio::io_context& io_;
+    LiveIo& live_;
+    channel::LogWriter* log_;
+    std::uint64_t stops_ = 0;
+};
+
+// A log file as a feed; remembers how the file ended.
+class FileFeed final : public RecordFeed {
+  public:
+    explicit FileFeed(channel::LogReader& reader) : reader_(reader) {}
+    std::optional<Record> next() override {
+        auto entry = reader_.next();
+        if (auto* record = std::get_if<Record>(&entry)) {
+            return std::move(*record);
+        }
+        end_ = std::get<channel::LogEnd>(entry);
+        return std::nullopt;
+    }
+    [[nodiscard]] const channel::LogEnd& end() const { return end_; }
+
+  private:
+    channel::LogReader& reader_;
+    channel::LogEnd end_;
+};
+
+// Keeps the console text that a replayed guest prints.
+class ReplaySink final : public Sink {
+  public:
+    void mark(const Record& /*mark*/, std::vector<Output> /*outputs*/) override {}
+    void accept(const Record& /*record*/, std::vector<Output> outputs) override {
+        for (const Output& output : outputs) {
+            if (output.kind == Output::Kind::console) {
+                console_.append(reinterpret_cast<const char*>(output.bytes.data()), output.bytes.size());
+            }
+        }
+    }
+    void settled(machine::Machine& /*machine*/) override {}
+    [[nodiscard]] const std::string& console() const { return console_; }
+
+  private:
+    std::string console_;
+};
+
+}  // namespace
+
+LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
+    const machine::LoadedVm vm = machine::load_vm(config.vm);
+    machine::Machine machine(vm, engine::make_kvm_engine);
+    std::optional<channel::LogWriter> log;
+    if (config.log) {
+        log.emplace(*config.log, header_of(config, machine), machine.memory().all(), machine.save_vcpu());
+    }
+    boost::asio::io_context io(1);
+    InputQueue queue(kQueuedFrames);
+    Recorder recorder(queue, config.recorder, GuestTime{0});
+    const auto kick = [&] {
+        if (recorder.guest_runs()) {
+            machine.kick();
+        }
+    };
+    const auto print = [](std::string_view text) {
+        std::fwrite(text.data(), 1, text.size(), stdout);
+        std::fflush(stdout);
+    };
+    const auto kick_if_overdue = [&] {
+        if (recorder.overdue()) {
+            machine.kick();
+        }
+    };
+    const Periodic overdue(io, Recorder::kOverdueInterval, kick_if_overdue);
+    LiveIo live(io, queue, config.link, {kick, print});
+    LoneSink sink(io, live, log ? &*log : nullptr);
+    boost::asio::signal_set signals(io, SIGINT, SIGTERM);
+    signals.async_wait([&](const boost::system::error_code& error, int /*signal*/) {
+        if (!error) {
+            machine.abandon();
+            queue.poke();
+        }
+    });
+    live.speak({Generation{1}, false});
+
+    auto work = boost::asio::make_work_guard(io);
+    std::thread io_thread([&] { io.run(); });
+    LoneGuestResult result;
+    std::exception_ptr failure;
+    try {
+        result.loop = run_loop(machine, {&recorder, &sink}, [] { return Voice{}; });
+        result.memory_digest = machine.memory_digest();
+    } catch (...) {
+        failure = std::current_exception();
+    }
+    // What was released is still on its way through the I/O thread.
+    boost::asio::post(io, [&] {
+        signals.cancel();
+        work.reset();
+        io.stop();
+    });
+    io_thread.join();
+    if (failure) {
+        std::rethrow_exception(failure);
+    }
+    if (log) {
+        log->finish();
+        result.log_bytes = log->size().value;
+    }
+    if (result.loop.ending == Ending::fault) {
+        result.fault_report = machine.fault_report().text();
+    }
+    result.stops = sink.stops();
+    result.counts = machine.count().value;
+    return result;
+}
+
+ReplayResult replay_log(const std::filesystem::path& path) {
+    channel::LogReader reader(path);
+    const channel::LogHeader& header = reader.header();
+    if (header.cpu_table_digest != machine::cpuid_table_digest()) {
+        throw Error::format("{} was recorded with another CPU table; replay it with the version that recorded it",
+                            path.string());
+    }
+    machine::Machine machine(header.memory_size, engine::make_kvm_engine);
+    if (header.engine != machine.engine_name()) {
+        throw Error::format("{} was recorded on engine {}, this host has {}", path.string(), header.engine,
+                            machine.engine_name());
+    }
+    machine.restore_vcpu(reader.read_state(machine.blank_memory()));
+
+    FileFeed feed(reader);
+    Replayer replayer(feed);
+    ReplaySink sink;
+    ReplayResult result;
+    try {
+        result.loop = run_loop(machine, {&replayer, &sink}, [] { return Voice{}; });
+    } catch (const Divergence& divergence) {
+        result.divergence = divergence.what();
+    }
+    result.records = replayer.compared();
+    result.memory_digest = machine.memory_digest();
+    result.console = sink.console();
+    if (result.loop.ending == Ending::fault) {
+        result.fault_report = machine.fault_report().text();
+    }
+    // The loop may end before the file does (the program's end is the last record): look at what follows.
+    if (result.divergence.empty()) {
+        while (feed.next()) {
+        }
+        if (feed.end().how != channel::LogEnd::How::finished) {
+            result.log_end = feed.end().describe();
+        }
+    }
+    return result;
+}
+
+}  // namespace understudy::replication

@@ -1,0 +1,49 @@
+// A guest alone, unprotected: recorded into a file or into nothing, its outputs released at once.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "hypervisor/machine/machine.hpp"
+#include "hypervisor/network/link.hpp"
+#include "hypervisor/replication/loop/loop.hpp"
+#include "hypervisor/replication/loop/recorder.hpp"
+
+namespace understudy::replication {
+
+struct LoneGuestConfig {
+    machine::VmConfig vm;
+    network::LinkConfig link;
+    RecorderConfig recorder;
+    std::optional<std::filesystem::path> log;  // where to record
+    std::string command_line;                  // noted in the log
+};
+
+struct LoneGuestResult {
+    LoopResult loop;
+    std::string fault_report;  // of Ending::fault
+    std::uint64_t stops = 0;
+    std::uint64_t counts = 0;         // counted instructions
+    std::uint64_t memory_digest = 0;  // at the end
+    std::uint64_t log_bytes = 0;
+};
+
+// Runs until the program ends, the guest breaks, or SIGINT or SIGTERM arrives (then the log is finished, and the ending
+// is `abandoned`). Throws understudy::Error for what prevents it from starting.
+[[nodiscard]] LoneGuestResult run_lone_guest(const LoneGuestConfig& config);
+
+// Replays a recorded log from its first record to its end, comparing all of it.
+struct ReplayResult {
+    LoopResult loop;
+    std::uint64_t records = 0;  // compared, all equal
+    std::string log_end;        // how the log ends, in words; empty: as a recorder ends it
+    std::string divergence;     // the first disagreement; empty: none
+    std::string fault_report;
+    std::uint64_t memory_digest = 0;  // at the end
+    std::string console;              // what the guest printed
+};
+// Throws understudy::Error when the file holds no log, or one of another engine or CPU table.
+[[nodiscard]] ReplayResult replay_log(const std::filesystem::path& log);
+
+}  // namespace understudy::replication

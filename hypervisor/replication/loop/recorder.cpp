@@ -1,0 +1,99 @@
+#include "hypervisor/replication/loop/recorder.hpp"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+namespace understudy::replication {
+namespace {
+
+std::vector<std::byte> entropy(std::size_t size) {
+    std::vector<std::byte> bytes(size);
+    for (std::size_t done = 0; done < size;) {
+        const ssize_t n = ::getrandom(bytes.data() + done, size - done, 0);
+        if (n < 0 && errno != EINTR) {
+            throw Error::from_errno("getrandom", errno);
+        }
+        done += static_cast<std::size_t>(std::max<ssize_t>(n, 0));
+    }
+    return bytes;
+}
+
+// The guest's time-stamp counter runs at 1 GHz: it is the guest's clock.
+std::vector<std::byte> answer_to(const Stop& stop, GuestTime clock) {
+    switch (stop.request) {
+        case RequestKind::rdtsc:
+        case RequestKind::rdtscp: {
+            const auto counter = static_cast<std::uint64_t>(clock.count());
+            std::vector<std::byte> bytes(sizeof counter);
+            std::memcpy(bytes.data(), &counter, sizeof counter);
+            return bytes;
+        }
+        case RequestKind::rdrand:
+        case RequestKind::rdseed:
+            return entropy(sizeof(std::uint64_t));
+        case RequestKind::entropy:
+            return entropy(stop.argument);
+        default:
+            return {};
+    }
+}
+
+}  // namespace
+
+Recorder::Recorder(InputQueue& queue, RecorderConfig config, GuestTime start)
+    : queue_(queue),
+      config_(config),
+      epoch_(Clock::now() - std::chrono::duration_cast<Clock::duration>(start)),
+      next_memory_digest_(start + config.memory_digest_interval) {}
+
+GuestTime Recorder::now() const {
+    return std::chrono::duration_cast<GuestTime>(Clock::now() - epoch_);
+}
+
+Recorder::Clock::time_point Recorder::host_time(std::uint64_t guest_deadline) const {
+    constexpr std::uint64_t kFarAway = std::numeric_limits<std::int64_t>::max() / 4;
+    return guest_deadline >= kFarAway ? Clock::time_point::max()
+                                      : epoch_ + std::chrono::nanoseconds(static_cast<std::int64_t>(guest_deadline));
+}
+
+std::optional<machine::Budget> Recorder::budget(const machine::Machine& machine) {
+    interval_.fetch_add(1, std::memory_order_relaxed);
+    guest_runs_ = true;
+    return machine::Budget{{machine.count().value + config_.quantum.value}, true};
+}
+
+bool Recorder::memory_digest_due(const Stop& /*stop*/) {
+    guest_runs_ = false;
+    if (config_.memory_digest_interval == GuestTime{0} || now() < next_memory_digest_) {
+        return false;
+    }
+    next_memory_digest_ = now() + config_.memory_digest_interval;
+    return true;
+}
+
+bool Recorder::overdue() {
+    const std::uint64_t before = std::exchange(seen_interval_, interval_.load(std::memory_order_relaxed));
+    return guest_runs_ && before == seen_interval_;
+}
+
+bool Recorder::must_wait(const Stop& stop) {
+    return stop.kind == StopKind::idle && !queue_.wants_stop() && Clock::now() < host_time(stop.argument);
+}
+
+std::optional<Input> Recorder::input(const Record& reached, machine::Machine& machine) {
+    if (reached.stop.kind == StopKind::idle) {
+        queue_.wait_until(host_time(reached.stop.argument));
+    }
+    Input input;
+    input.clock = std::max(machine.clock(), now());
+    input.frames = queue_.take(machine.receive_capacity());
+    input.answer = answer_to(reached.stop, input.clock);
+    return input;
+}
+
+}  // namespace understudy::replication

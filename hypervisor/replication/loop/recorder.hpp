@@ -1,0 +1,50 @@
+// The source of a guest that lives: gathers its real input at each stop.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+
+#include "hypervisor/replication/loop/input_queue.hpp"
+#include "hypervisor/replication/loop/source_sink.hpp"
+
+namespace understudy::replication {
+
+struct RecorderConfig {
+    // A busy guest stops at least this often. 2^22 counted branches are one to ten milliseconds.
+    InstructionCount quantum{1u << 22};
+    // Guest time between two digests of guest memory; zero: none.
+    GuestTime memory_digest_interval{0};
+};
+
+class Recorder final : public Source {
+  public:
+    // `start`: what the guest's clock shows now; it goes on from there at the host's pace.
+    Recorder(InputQueue& queue, RecorderConfig config, GuestTime start);
+
+    std::optional<machine::Budget> budget(const machine::Machine& machine) override;
+    bool memory_digest_due(const Stop& stop) override;
+    bool must_wait(const Stop& stop) override;
+    std::optional<Input> input(const Record& reached, machine::Machine& machine) override;
+
+    // From any thread: the guest is running, so that only a kick makes it look at the queue.
+    [[nodiscard]] bool guest_runs() const { return guest_runs_; }
+    // From one thread, about every kOverdueInterval: the guest has been in one interval since the last call. Code that
+    // does not count never exhausts its budget; without a kick its clock would stand still.
+    [[nodiscard]] bool overdue();
+    static constexpr std::chrono::milliseconds kOverdueInterval{12};
+
+  private:
+    using Clock = InputQueue::Clock;
+    [[nodiscard]] GuestTime now() const;
+    [[nodiscard]] Clock::time_point host_time(std::uint64_t guest_deadline) const;
+
+    InputQueue& queue_;
+    const RecorderConfig config_;
+    const Clock::time_point epoch_;  // the host's time at guest time 0
+    GuestTime next_memory_digest_;
+    std::atomic<bool> guest_runs_{false};
+    std::atomic<std::uint64_t> interval_{0};
+    std::uint64_t seen_interval_ = 0;  // by overdue()
+};
+
+}  // namespace understudy::replication

@@ -1,0 +1,101 @@
+// The queues between a replica's two threads: what the vCPU's thread hands to the I/O thread (Outbox), the log on its
+// way to the replayer (ChannelFeed), and the brake with which the I/O thread holds a guest that runs too far ahead.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <variant>
+#include <vector>
+
+#include "common/execution.hpp"
+#include "hypervisor/machine/memory_snapshot.hpp"
+#include "hypervisor/replication/loop/replayer.hpp"
+#include "logging_channel/record_codec.hpp"
+
+namespace understudy::replication {
+
+// A guest's whole state at a stop; the guest runs on while it is sent.
+struct Snapshot {
+    channel::LogBase base;
+    std::unique_ptr<machine::MemorySnapshot> memory;  // null: it could not be taken
+    std::vector<std::byte> vcpu_state;
+};
+
+// A mark or a record of a guest that lives, with the outputs it brought.
+struct Recorded {
+    Record record;
+    std::vector<Output> outputs;
+    bool completes_mark = false;
+};
+
+// A stop that a following guest has replayed, found equal.
+struct Replayed {
+    StopNumber stop;
+    GuestTime clock{0};
+    std::vector<Output> outputs;
+};
+
+using Handover = std::variant<Snapshot, Recorded, Replayed>;
+
+// From the vCPU's thread to the I/O thread, in order. Bounded: put() waits while the I/O thread is behind.
+class Outbox {
+  public:
+    // Waking a thread costs both sides more than what it does for one item, so what nobody waits for is left until
+    // the I/O thread looks by itself, which it does every few milliseconds, or until much has gathered.
+    enum class Urgency { at_once, when_convenient };
+
+    // `wake` is called on the vCPU's thread, once for all that is put before the next take(): it makes the I/O thread
+    // take().
+    explicit Outbox(std::function<void()> wake) : wake_(std::move(wake)) {}
+
+    void put(Handover item, Urgency urgency = Urgency::at_once);
+    [[nodiscard]] std::vector<Handover> take();
+    // put() never waits again: the replica is ending.
+    void release();
+
+  private:
+    static constexpr std::size_t kCapacity = 4096;
+
+    std::function<void()> wake_;
+    std::mutex mutex_;
+    std::condition_variable room_;
+    std::vector<Handover> items_;
+    bool woken_ = false;  // since the last take()
+    bool released_ = false;
+};
+
+// The log as it comes in over the channel.
+class ChannelFeed final : public RecordFeed {
+  public:
+    // I/O thread. How much may wait here is the log window's to bound.
+    void push(Record record);
+    // I/O thread: nothing more will come; the replayer ends behind what is here.
+    void close();
+    // I/O thread: forget what is here, too.
+    void abandon();
+
+    std::optional<Record> next() override;
+
+  private:
+    std::mutex mutex_;
+    std::condition_variable ready_;
+    std::deque<Record> records_;
+    bool closed_ = false;
+};
+
+// Holds the vCPU's thread at a stop while set.
+class Brake {
+  public:
+    void set(bool held);  // I/O thread
+    void wait();          // vCPU's thread
+
+  private:
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool held_ = false;
+};
+
+}  // namespace understudy::replication

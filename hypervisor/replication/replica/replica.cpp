@@ -1,0 +1,110 @@
+#include "hypervisor/replication/replica/replica.hpp"
+
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <array>
+#include <boost/asio/executor_work_guard.hpp>
+#include <exception>
+#include <thread>
+
+#include "hypervisor/engine/kvm/kvm_engine.hpp"
+#include "hypervisor/machine/cpuid_table.hpp"
+#include "hypervisor/replication/replica/replica_driver.hpp"
+
+namespace understudy::replication {
+
+ReplicaId make_replica_id() {
+    std::array<char, 256> host{};
+    ::gethostname(host.data(), host.size() - 1);
+    std::uint32_t random = 0;
+    if (::getrandom(&random, sizeof random, 0) != sizeof random) {
+        throw Error("getrandom gives no bytes");
+    }
+    return fmt::format("{}/{}/{:08x}", host.data(), ::getpid(), random);
+}
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+// Asks the primary until it answers or the time is up: it may still be claiming its VM.
+channel::Joined join_primary(boost::asio::io_context& io, const BackupConfig& config, const channel::Hello& hello) {
+    const auto deadline = Clock::now() + config.join_timeout;
+    constexpr auto kPause = 200ms;
+    for (;;) {
+        std::optional<channel::JoinResult> result;
+        channel::join(io, config.primary_host, config.primary_port, hello, 2s, {},
+                      [&](channel::JoinResult answer) { result = std::move(answer); });
+        io.restart();
+        while (!result) {
+            io.run_one();
+        }
+        if (auto* joined = std::get_if<channel::Joined>(&*result)) {
+            return std::move(*joined);
+        }
+        const auto& failure = std::get<channel::JoinFailure>(*result);
+        if (failure.refused || Clock::now() + kPause > deadline) {
+            throw Error(failure.reason);
+        }
+        std::this_thread::sleep_for(kPause);
+    }
+}
+
+// Much memory takes seconds to get, and its primary wants to hear from the backup meanwhile.
+std::unique_ptr<machine::Machine> make_machine(boost::asio::io_context& io, channel::Joined& joined) {
+    joined.connection->keep_alive();
+    std::exception_ptr failure;
+    std::unique_ptr<machine::Machine> machine;
+    const auto busy = boost::asio::make_work_guard(io);
+    io.restart();
+    const std::jthread maker([&] {
+        try {
+            machine = std::make_unique<machine::Machine>(joined.welcome.memory_size, engine::make_kvm_engine);
+        } catch (...) {
+            failure = std::current_exception();
+        }
+        io.stop();
+    });
+    io.run();
+    if (failure) {
+        std::rethrow_exception(failure);
+    }
+    return machine;
+}
+
+}  // namespace
+
+ReplicaResult run_primary(const machine::VmConfig& vm, const ReplicaConfig& config) {
+    const machine::LoadedVm loaded = machine::load_vm(vm);
+    auto machine = std::make_unique<machine::Machine>(loaded, engine::make_kvm_engine);
+    boost::asio::io_context io(1);
+    RoleConfig role;
+    role.vm = vm.name;
+    role.self = config.id;
+    ReplicaDriver replica(config, vm.name, std::move(machine), RoleMachine::claim(role), io);
+    replica.lead();
+    return replica.run();
+}
+
+ReplicaResult run_backup(const BackupConfig& config) {
+    boost::asio::io_context io(1);
+    channel::Hello hello;
+    hello.vm = config.vm;
+    hello.replica = config.replica.id;
+    hello.engine = engine::kKvmEngineName;
+    hello.cpu_table_digest = machine::cpuid_table_digest();
+    hello.version = UNDERSTUDY_VERSION;
+    channel::Joined joined = join_primary(io, config, hello);
+    std::unique_ptr<machine::Machine> machine = make_machine(io, joined);
+    RoleConfig role;
+    role.vm = config.vm;
+    role.self = config.replica.id;
+    RoleMachine roles = RoleMachine::join(role, joined.welcome.replica, joined.welcome.generation);
+    io.restart();
+    ReplicaDriver replica(config.replica, config.vm, std::move(machine), std::move(roles), io);
+    replica.follow(std::move(joined));
+    return replica.run();
+}
+
+}  // namespace understudy::replication

@@ -1,0 +1,76 @@
+// A replica of a protected guest: the drivers around the pure parts. Two threads, the vCPU's with the one loop, and
+// this one, the I/O thread, with everything else: arbiter, logging channel, network link, roles, gate and window.
+//
+// Which part it plays is decided in roles.cpp and nowhere else; this file performs the role machine's actions.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "hypervisor/machine/vm_config.hpp"
+#include "hypervisor/network/link.hpp"
+#include "hypervisor/replication/decision/roles.hpp"
+#include "hypervisor/replication/loop/recorder.hpp"
+
+namespace understudy::replication {
+
+// What a replica tells while it runs. Called on the I/O thread; absent ones are skipped.
+struct ReplicaObserver {
+    std::function<void(const std::string& address)> on_listening;
+    std::function<void(Role role, Generation generation, const std::string& reason)> on_role;
+    // At the backup: records and guest time received, not yet replayed.
+    std::function<void(std::uint64_t records, std::chrono::nanoseconds behind)> on_lag;
+    std::function<void(Bytes done, Bytes total)> on_transfer;
+    // A backup has gone live; from the death seen to the guest running.
+    std::function<void(Generation generation, std::chrono::nanoseconds takeover)> on_live;
+    // At the backup: stops replayed and compared with the primary's digests, and how many of them differed. The first
+    // that differs is the last: what follows would be another machine's life.
+    std::function<void(std::uint64_t stops, std::uint64_t divergences)> on_compared;
+    std::function<void(const std::string& line)> on_warning;
+    // What the guest printed, once released.
+    std::function<void(std::string_view text)> on_console;
+};
+
+struct ReplicaConfig {
+    ReplicaId id;
+    std::string arbiter;  // URL, see arbiter::connect
+    std::string listen_address = "0.0.0.0";
+    std::uint16_t listen_port = 0;
+    network::LinkConfig link;  // at a backup, MAC and addresses come with the state
+    RecorderConfig recorder;
+    std::chrono::milliseconds suspicion{100};
+    ReplicaObserver observer;
+};
+
+struct BackupConfig {
+    ReplicaConfig replica;
+    VmId vm;
+    std::string primary_host;
+    std::uint16_t primary_port = 0;
+    std::chrono::milliseconds join_timeout{10'000};
+};
+
+// How a replica's life ended.
+struct ReplicaResult {
+    action::Terminate::Reason reason = action::Terminate::Reason::deposed;
+    std::string explanation;
+    bool interrupted = false;  // by SIGINT or SIGTERM: the other replica, if any, goes on
+    int exit_status = 0;       // of Reason::guest_ended
+    std::string fault_report;  // of a guest that broke
+};
+
+// Claims the VM, runs it, and protects it with whatever backup joins. Returns when its life ends. Throws
+// understudy::Error for what prevents it from starting, or breaks it on the way.
+[[nodiscard]] ReplicaResult run_primary(const machine::VmConfig& vm, const ReplicaConfig& config);
+
+// Joins a primary, follows it, takes over when it is lost; from then on like run_primary. Throws understudy::Error when
+// it cannot join, or when its guest disagrees with the log.
+[[nodiscard]] ReplicaResult run_backup(const BackupConfig& config);
+
+// "<host>/<pid>/<random>"
+[[nodiscard]] ReplicaId make_replica_id();
+
+}  // namespace understudy::replication

@@ -1,0 +1,93 @@
+#include "hypervisor/replication/replica/replica_driver.hpp"
+
+namespace understudy::replication {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kArbiterTimeout = 1000ms;
+constexpr auto kLastWords = 100ms;  // for what is still queued when a replica ends
+
+}  // namespace
+
+void ReplicaDriver::ask(std::uint64_t ticket, const arbiter::FormRequest& request) {
+    arbiter_->form(request, kArbiterTimeout, answer_for(ticket));
+}
+
+void ReplicaDriver::ask(std::uint64_t ticket, const arbiter::TestAndSetRequest& request) {
+    arbiter_->test_and_set(request, kArbiterTimeout, answer_for(ticket));
+}
+
+arbiter::Client::Callback ReplicaDriver::answer_for(std::uint64_t ticket) {
+    return [this, ticket](arbiter::Outcome outcome) { core_.arbiter_answered(ticket, std::move(outcome)); };
+}
+
+void ReplicaDriver::start_guest() {
+    recorder_ = std::make_unique<Recorder>(queue_, config_.recorder, GuestTime{0});
+    running_recorder_ = recorder_.get();
+    start_vcpu({recorder_.get(), &live_sink_});
+}
+
+void ReplicaDriver::go_live() {
+    succeeded_ = true;
+    if (vcpu_running_) {
+        running_recorder_ = recorder_.get();
+        successor_.set_value({recorder_.get(), &live_sink_});
+    }
+    if (config_.observer.on_live) {
+        config_.observer.on_live(core_.roles().generation(), Clock::now() - lost_at_);
+    }
+}
+
+void ReplicaDriver::stop_guest_soon() {
+    queue_.poke();
+    machine_->kick();
+}
+
+void ReplicaDriver::begin_transfer(const ReplicaId& candidate, Generation generation) {
+    peer_ = std::move(candidates_.at(candidate));
+    candidates_.erase(candidate);
+    peer_->welcome({config_.id, generation, machine_->memory().size(), {}});
+    attend_backup();
+    live_sink_.request_snapshot();
+    stop_guest_soon();
+}
+
+void ReplicaDriver::refuse(const ReplicaId& candidate, const std::string& why) {
+    if (const auto found = candidates_.find(candidate); found != candidates_.end()) {
+        found->second->refuse(why);
+        candidates_.erase(found);
+    }
+}
+
+void ReplicaDriver::drop_peer() {
+    if (peer_) {
+        peer_->close();
+        retired_ = std::move(peer_);
+    }
+}
+
+void ReplicaDriver::role_changed(Role role, Generation generation, const std::string& reason) {
+    if (role == Role::deciding) {
+        lost_at_ = Clock::now();
+    }
+    listener_->set_generation(generation);
+    if (config_.observer.on_role) {
+        config_.observer.on_role(role, generation, reason);
+    }
+}
+
+void ReplicaDriver::terminate(const action::Terminate& end) {
+    result_ = ReplicaResult{end.reason, end.explanation, false, 0, {}};
+    brake_.set(false);
+    if (peer_ && end.reason == action::Terminate::Reason::guest_ended) {
+        peer_->send_goodbye(end.explanation);  // a backup takes it for the guest's end, and nothing else
+        peer_->finish();
+    } else if (peer_) {
+        peer_->close();
+    }
+    last_words_.expires_after(kLastWords);
+    last_words_.async_wait([this](const boost::system::error_code& /*error*/) { io_.stop(); });
+}
+
+}  // namespace understudy::replication

@@ -1,0 +1,144 @@
+// The real world of a replica's core: the I/O thread, between what replica_core.hpp decides and vCPU, channel, network
+// and arbiter. Inside this folder only; replica.hpp is the way in.
+//
+//   replica_driver.cpp   construction, the vCPU's thread, time, the end
+//   replica_actions.cpp  what the core wants done
+//   replica_peer.cpp     the logging channel's events, and what the vCPU's thread hands over
+#pragma once
+
+#include <atomic>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <exception>
+#include <future>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "arbiter/client/client.hpp"
+#include "hypervisor/machine/machine.hpp"
+#include "hypervisor/replication/decision/replica_core.hpp"
+#include "hypervisor/replication/loop/live_io.hpp"
+#include "hypervisor/replication/loop/loop.hpp"
+#include "hypervisor/replication/loop/periodic.hpp"
+#include "hypervisor/replication/loop/replayer.hpp"
+#include "hypervisor/replication/replica/handover.hpp"
+#include "hypervisor/replication/replica/replica.hpp"
+#include "hypervisor/replication/replica/replica_sinks.hpp"
+#include "logging_channel/channel.hpp"
+
+namespace understudy::replication {
+
+// Everything is called on the io_context's thread, succeed() excepted.
+class ReplicaDriver final : private ReplicaWorld {
+  public:
+    ReplicaDriver(const ReplicaConfig& config, VmId vm, std::unique_ptr<machine::Machine> machine, RoleMachine roles,
+                  boost::asio::io_context& io);
+    ~ReplicaDriver();
+    ReplicaDriver(const ReplicaDriver&) = delete;
+    ReplicaDriver& operator=(const ReplicaDriver&) = delete;
+
+    void lead();
+    void follow(channel::Joined joined);
+    [[nodiscard]] ReplicaResult run();
+
+  private:
+    using Clock = std::chrono::steady_clock;
+
+    // What the core wants done.
+    [[nodiscard]] std::chrono::nanoseconds now() const override { return Clock::now().time_since_epoch(); }
+    void ask(std::uint64_t ticket, const arbiter::FormRequest& request) override;
+    void ask(std::uint64_t ticket, const arbiter::TestAndSetRequest& request) override;
+    void start_guest() override;
+    void end_log() override { feed_.close(); }
+    void go_live() override;
+    void stop_guest_soon() override;
+    void hold_guest(bool held) override { brake_.set(held); }
+    void speak(network::SpeakerRank rank) override { live_->speak(rank); }
+    void release(const std::vector<Output>& outputs) override { live_->release(outputs); }
+    void begin_transfer(const ReplicaId& candidate, Generation generation) override;
+    void refuse(const ReplicaId& candidate, const std::string& why) override;
+    Bytes send_record(const Record& record) override { return peer_->send_record(record); }
+    void report_released(StopNumber released) override { peer_->set_released(released); }
+    void tell_formed() override { peer_->send_formed(); }
+    void report_progress(StopNumber received, StopNumber replayed) override { peer_->set_progress(received, replayed); }
+    void stop_acknowledging() override { peer_->stop_acknowledging(); }
+    void flush() override { peer_->flush(); }
+    [[nodiscard]] Bytes bytes_sent() const override { return peer_->written(); }
+    void drop_peer() override;
+    void role_changed(Role role, Generation generation, const std::string& reason) override;
+    void terminate(const action::Terminate& end) override;
+    arbiter::Client::Callback answer_for(std::uint64_t ticket);
+
+    // The vCPU's thread.
+    void start_vcpu(Voice voice);
+    Voice succeed();
+    void vcpu_ended();
+    void end_vcpu();
+    // The guest was found to differ from its log.
+    [[nodiscard]] bool diverged() const;
+
+    // What the vCPU's thread hands over.
+    void drain();
+    void take(Snapshot& snapshot);
+    void take(Recorded& recorded);
+    void take(Replayed& replayed);
+
+    // The peer.
+    void candidate(std::unique_ptr<channel::Connection> connection, const channel::Hello& hello);
+    void attend_backup();
+    void attend_primary();
+    void records_from_primary(std::vector<channel::ReceivedRecord> records);
+    void state_from_primary(channel::LogBase base, const std::vector<std::byte>& vcpu_state);
+
+    // Time.
+    void tick();
+    void report_progress_to_user();
+    void make_live_io(network::LinkConfig link);
+
+    const ReplicaConfig config_;
+    const VmId vm_;
+    boost::asio::io_context& io_;
+    std::unique_ptr<machine::Machine> machine_;
+    std::unique_ptr<arbiter::Client> arbiter_;
+    std::unique_ptr<channel::Listener> listener_;
+    std::unique_ptr<LiveIo> live_;
+    boost::asio::steady_timer last_words_;
+    Periodic ticks_;
+    boost::asio::signal_set signals_;
+    std::optional<ReplicaResult> result_;
+    Clock::time_point lost_at_;  // when this replica began to decide
+    Clock::time_point next_lag_;
+    Clock::time_point next_compared_;
+
+    // The peer, and those who want to be.
+    std::map<ReplicaId, std::unique_ptr<channel::Connection>> candidates_;
+    std::unique_ptr<channel::Connection> peer_;
+    std::unique_ptr<channel::Connection> retired_;  // closed from within one of its own handlers
+
+    ReplicaCore core_;
+
+    // The vCPU's thread.
+    Outbox outbox_;
+    Brake brake_;
+    InputQueue queue_{2048};
+    ChannelFeed feed_;
+    std::unique_ptr<Replayer> replayer_;
+    std::unique_ptr<FollowingSink> following_sink_;
+    LiveSink live_sink_;
+    std::unique_ptr<Recorder> recorder_;
+    std::atomic<Recorder*> running_recorder_{nullptr};  // for kicks
+    std::promise<Voice> successor_;
+    bool succeeded_ = false;
+    std::thread vcpu_;
+    bool vcpu_running_ = false;
+    LoopResult loop_;
+    std::exception_ptr failure_;
+};
+
+}  // namespace understudy::replication

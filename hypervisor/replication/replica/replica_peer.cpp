@@ -1,0 +1,119 @@
+#include <algorithm>
+#include <iterator>
+
+#include "guest/abi/abi.hpp"
+#include "hypervisor/replication/replica/replica_driver.hpp"
+
+namespace understudy::replication {
+namespace {
+
+class SnapshotSource final : public channel::StateSource {
+  public:
+    explicit SnapshotSource(std::unique_ptr<machine::MemorySnapshot> snapshot) : snapshot_(std::move(snapshot)) {}
+    [[nodiscard]] Bytes size() const override { return snapshot_->size(); }
+    void read(std::size_t offset, std::span<std::byte> into) override { snapshot_->read(offset, into); }
+
+  private:
+    std::unique_ptr<machine::MemorySnapshot> snapshot_;
+};
+
+}  // namespace
+
+void ReplicaDriver::drain() {
+    for (Handover& item : outbox_.take()) {
+        std::visit([this](auto& handed) { take(handed); }, item);
+    }
+    core_.handed_over();
+    ticks_.hasten();
+}
+
+void ReplicaDriver::take(Snapshot& snapshot) {
+    if (!core_.snapshot_taken(snapshot.base.stop)) {
+        return;
+    }
+    if (!snapshot.memory) {
+        core_.peer_lost("this host has no memory left to keep the guest's state for a backup");
+        return;
+    }
+    peer_->send_state(snapshot.base, std::make_unique<SnapshotSource>(std::move(snapshot.memory)),
+                      std::move(snapshot.vcpu_state), [this](const channel::StateProgress& progress) {
+                          if (config_.observer.on_transfer) {
+                              config_.observer.on_transfer(progress.done, progress.total);
+                          }
+                      });
+}
+
+void ReplicaDriver::take(Recorded& recorded) {
+    core_.recorded(recorded.record, std::move(recorded.outputs), recorded.completes_mark);
+}
+
+void ReplicaDriver::take(Replayed& replayed) {
+    core_.replayed(replayed.stop, replayed.clock, std::move(replayed.outputs));
+}
+
+void ReplicaDriver::candidate(std::unique_ptr<channel::Connection> connection, const channel::Hello& hello) {
+    candidates_[hello.replica] = std::move(connection);
+    core_.candidate_connected(hello.replica);
+    refuse(hello.replica, fmt::format("this replica is {}; join the VM's primary", name(core_.roles().role())));
+}
+
+void ReplicaDriver::attend_backup() {
+    channel::Connection::Handlers handlers;
+    handlers.on_heard = [this] { core_.heard(); };
+    handlers.on_ready = [this] { core_.peer_ready(); };
+    handlers.on_report = [this](const channel::Report& report) {
+        core_.peer_reported(report.received, report.replayed);
+    };
+    handlers.on_goodbye = [this](const std::string& why) { core_.goodbye(why); };
+    handlers.on_closed = [this](const std::string& why) { core_.peer_lost(why); };
+    peer_->start(std::move(handlers));
+}
+
+void ReplicaDriver::attend_primary() {
+    channel::Connection::Handlers handlers;
+    handlers.on_heard = [this] { core_.heard(); };
+    handlers.on_report = [this](const channel::Report& report) { core_.peer_released(report.released); };
+    handlers.on_goodbye = [this](const std::string& why) { core_.goodbye(why); };
+    handlers.on_progress = [this](const channel::StateProgress& progress) {
+        if (config_.observer.on_transfer) {
+            config_.observer.on_transfer(progress.done, progress.total);
+        }
+    };
+    handlers.on_state = [this](channel::LogBase base, const std::vector<std::byte>& vcpu_state) {
+        state_from_primary(base, vcpu_state);
+    };
+    handlers.on_records = [this](std::vector<channel::ReceivedRecord> records) {
+        records_from_primary(std::move(records));
+    };
+    handlers.on_formed = [this] { core_.pair_formed(); };
+    handlers.on_closed = [this](const std::string& why) { core_.peer_lost(why); };
+    peer_->receive_state(machine_->blank_memory());
+    peer_->start(std::move(handlers));
+}
+
+void ReplicaDriver::state_from_primary(channel::LogBase base, const std::vector<std::byte>& vcpu_state) {
+    machine_->restore_vcpu(vcpu_state);
+    const auto boot = machine_->memory().at<abi::Boot>({abi::kBootBase});
+    network::LinkConfig link = config_.link;
+    std::copy(std::begin(boot.mac), std::end(boot.mac), link.mac.begin());
+    link.ipv4_address = boot.ipv4_address;
+    make_live_io(std::move(link));
+    replayer_ = std::make_unique<Replayer>(feed_);
+    following_sink_ = std::make_unique<FollowingSink>(outbox_);
+    core_.state_received(base.stop, base.clock);
+    start_vcpu({replayer_.get(), following_sink_.get()});
+    peer_->send_ready();
+}
+
+void ReplicaDriver::records_from_primary(std::vector<channel::ReceivedRecord> records) {
+    drain();  // what was replayed meanwhile, as this thread is awake anyway
+    for (channel::ReceivedRecord& received : records) {
+        if (!core_.record_received(received.record, received.size)) {
+            return;
+        }
+        feed_.push(std::move(received.record));
+    }
+    core_.records_received();
+}
+
+}  // namespace understudy::replication

@@ -1,0 +1,49 @@
+// The sinks of a replica's two kinds of voice, on the vCPU's thread. Both only hand over to the I/O thread, where gate,
+// window and connection are.
+#pragma once
+
+#include <atomic>
+
+#include "hypervisor/replication/loop/source_sink.hpp"
+#include "hypervisor/replication/replica/handover.hpp"
+
+namespace understudy::replication {
+
+// Of a guest that lives, alone or leading.
+class LiveSink final : public Sink {
+  public:
+    LiveSink(Outbox& outbox, Brake& brake) : outbox_(outbox), brake_(brake) {}
+
+    void mark(const Record& mark, std::vector<Output> outputs) override;
+    void accept(const Record& record, std::vector<Output> outputs) override;
+    void settled(machine::Machine& machine) override;
+
+    // I/O thread: take the guest's state at its next stop.
+    void request_snapshot() { snapshot_requested_ = true; }
+
+  private:
+    Outbox& outbox_;
+    Brake& brake_;
+    std::atomic<bool> snapshot_requested_{false};
+    bool marked_ = false;
+    channel::LogBase position_;  // of the last record
+};
+
+// Of a guest that follows a log; comparing is the replayer's, as its source.
+class FollowingSink final : public Sink {
+  public:
+    explicit FollowingSink(Outbox& outbox) : outbox_(outbox) {}
+
+    void mark(const Record& /*mark*/, std::vector<Output> /*outputs*/) override {}
+    void accept(const Record& record, std::vector<Output> outputs) override {
+        // The primary needs to hear of it only before its window fills.
+        outbox_.put(Replayed{record.stop.number, record.input.clock, std::move(outputs)},
+                    Outbox::Urgency::when_convenient);
+    }
+    void settled(machine::Machine& /*machine*/) override {}
+
+  private:
+    Outbox& outbox_;
+};
+
+}  // namespace understudy::replication

@@ -1,0 +1,185 @@
+#include "tests/integration/guest/programs/server_process.hpp"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <stdexcept>
+#include <system_error>
+#include <utility>
+
+namespace understudy::programs {
+namespace {
+
+[[noreturn]] void fail(const std::string& what) {
+    throw std::system_error(errno, std::generic_category(), what);
+}
+
+sockaddr_in loopback(std::uint16_t port) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return address;
+}
+
+// Starts the command with both outputs in a pipe, whose end for reading is returned.
+int spawn(const std::vector<std::string>& command, pid_t& pid) {
+    std::array<int, 2> ends{};
+    if (pipe2(ends.data(), O_CLOEXEC) != 0) {
+        fail("pipe2");
+    }
+    std::vector<char*> arguments;
+    for (const std::string& argument : command) {
+        arguments.push_back(const_cast<char*>(argument.c_str()));  // NOLINT(cppcoreguidelines-pro-type-const-cast)
+    }
+    arguments.push_back(nullptr);
+    pid = fork();
+    if (pid == 0) {
+        dup2(ends[1], STDOUT_FILENO);
+        dup2(ends[1], STDERR_FILENO);
+        execvp(arguments[0], arguments.data());
+        _exit(127);
+    }
+    close(ends[1]);
+    return ends[0];
+}
+
+}  // namespace
+
+std::uint16_t free_port() {
+    const int probe = socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address = loopback(0);
+    socklen_t length = sizeof address;
+    if (bind(probe, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+        getsockname(probe, reinterpret_cast<sockaddr*>(&address), &length) != 0) {
+        fail("no free port");
+    }
+    close(probe);
+    return ntohs(address.sin_port);
+}
+
+Finished run_to_end(const std::vector<std::string>& command) {
+    Finished finished;
+    pid_t pid = -1;
+    const int output = spawn(command, pid);
+    std::array<char, 4096> buffer;
+    for (ssize_t count = read(output, buffer.data(), buffer.size()); count > 0;
+         count = read(output, buffer.data(), buffer.size())) {
+        finished.output.append(buffer.data(), static_cast<std::size_t>(count));
+    }
+    close(output);
+    int status = 0;
+    waitpid(pid, &status, 0);
+    finished.exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return finished;
+}
+
+ServerProcess::ServerProcess(const std::string& program, const std::vector<std::string>& options) : port_(free_port()) {
+    std::vector<std::string> command{program, "--port", std::to_string(port_)};
+    command.insert(command.end(), options.begin(), options.end());
+    output_ = spawn(command, pid_);
+    std::string line;
+    for (char c = 0; c != '\n' && read(output_, &c, 1) == 1;) {
+        line += c;
+    }
+    if (line.find("ready on port") == std::string::npos) {
+        throw std::runtime_error(program + " did not start: " + line);
+    }
+}
+
+ServerProcess::~ServerProcess() {
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+    close(output_);
+}
+
+bool ServerProcess::is_running() const {
+    return waitpid(pid_, nullptr, WNOHANG) == 0;
+}
+
+Client::Client(std::uint16_t port) : socket_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const timeval patience{10, 0};
+    setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    const sockaddr_in address = loopback(port);
+    if (connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+        fail("connect");
+    }
+}
+
+Client::~Client() {
+    if (socket_ >= 0) {
+        close(socket_);
+    }
+}
+
+Client::Client(Client&& other) noexcept : socket_(other.socket_), received_(std::move(other.received_)) {
+    other.socket_ = -1;
+}
+
+void Client::send(std::string_view bytes) {
+    while (!bytes.empty()) {
+        const ssize_t count = ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+        if (count < 0) {
+            fail("send");
+        }
+        bytes.remove_prefix(static_cast<std::size_t>(count));
+    }
+}
+
+std::size_t Client::send_some(std::string_view bytes) {
+    const ssize_t count = ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    return count < 0 ? 0 : static_cast<std::size_t>(count);
+}
+
+void Client::end_sending() {
+    shutdown(socket_, SHUT_WR);
+}
+
+bool Client::receive_more() {
+    std::array<char, 65536> buffer;
+    const ssize_t count = recv(socket_, buffer.data(), buffer.size(), 0);
+    if (count < 0 && errno != ECONNRESET) {
+        fail("recv");
+    }
+    received_.append(buffer.data(), static_cast<std::size_t>(count > 0 ? count : 0));
+    return count > 0;
+}
+
+std::string Client::receive(std::size_t count) {
+    while (received_.size() < count) {
+        if (!receive_more()) {
+            throw std::runtime_error("the connection ended after: " + received_);
+        }
+    }
+    std::string taken = received_.substr(0, count);
+    received_.erase(0, count);
+    return taken;
+}
+
+std::string Client::receive_all() {
+    while (receive_more()) {
+    }
+    return std::exchange(received_, {});
+}
+
+std::string Client::receive_line() {
+    std::size_t end = 0;
+    while ((end = received_.find("\r\n")) == std::string::npos) {
+        if (!receive_more()) {
+            throw std::runtime_error("the connection ended after: " + received_);
+        }
+    }
+    std::string line = receive(end + 2);
+    line.resize(end);
+    return line;
+}
+
+}  // namespace understudy::programs

@@ -1,0 +1,246 @@
+// Taps of a primary and a backup on one bridge, all in a network namespace that the test makes and that goes with it.
+#include <gtest/gtest.h>
+#include <linux/if_packet.h>
+#include <linux/sockios.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <poll.h>
+
+#include <boost/asio/io_context.hpp>
+#include <functional>
+#include <vector>
+
+#include "common/error.hpp"
+#include "hypervisor/gateway/packet.hpp"
+#include "hypervisor/network/link.hpp"
+#include "tests/integration/hypervisor/network/namespace_guest.hpp"
+
+namespace understudy::network {
+namespace {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+
+constexpr MacAddress kMac = {0x52, 0x54, 0, 0xbb, 0, 1};
+constexpr char kBridge[] = "br-test";
+
+// Another station on the bridge: the bridge's own end, with a packet socket.
+class Station {
+  public:
+    Station() : fd_(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(ETH_P_ALL))) {
+        sockaddr_ll address{};
+        address.sll_family = AF_PACKET;
+        address.sll_protocol = htons(ETH_P_ALL);
+        address.sll_ifindex = static_cast<int>(if_nametoindex(kBridge));
+        testing::must(::bind(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), "bind");
+    }
+    void send(const Frame& frame) {
+        ASSERT_EQ(::send(fd_.get(), frame.data(), frame.size(), 0), static_cast<ssize_t>(frame.size()));
+    }
+    // Sends the frame until it has arrived: a device that has just come up may swallow the first.
+    void send_until(asio::io_context& io, const Frame& frame, const std::function<bool()>& arrived) {
+        while (!arrived()) {
+            send(frame);
+            io.restart();
+            io.run_for(5ms);
+        }
+    }
+    // The next frame that came from the wire, of those that carry our test's MAC address; empty after `wait`.
+    Frame receive(asio::io_context& io, std::chrono::milliseconds wait = 5s) {
+        const auto deadline = std::chrono::steady_clock::now() + wait;
+        while (std::chrono::steady_clock::now() < deadline) {
+            io.restart();
+            io.poll();
+            pollfd entry{.fd = fd_.get(), .events = POLLIN, .revents = 0};
+            if (::poll(&entry, 1, 1) == 0) {
+                continue;
+            }
+            Frame frame(2048);
+            sockaddr_ll from{};
+            socklen_t size = sizeof from;
+            const auto got =
+                ::recvfrom(fd_.get(), frame.data(), frame.size(), 0, reinterpret_cast<sockaddr*>(&from), &size);
+            if (got >= 14 && from.sll_pkttype != PACKET_OUTGOING &&
+                std::memcmp(frame.data() + 6, kMac.data(), 6) == 0) {
+                frame.resize(static_cast<std::size_t>(got));
+                return frame;
+            }
+        }
+        return {};
+    }
+
+  private:
+    UniqueFd fd_;
+};
+
+Frame frame_to_guest(std::byte filling) {
+    Frame frame(60, filling);
+    std::memcpy(frame.data(), kMac.data(), kMac.size());
+    const MacAddress source = {0x02, 0, 0, 0, 0, 9};
+    std::memcpy(frame.data() + 6, source.data(), source.size());
+    frame[12] = std::byte{0x88};  // an experimental EtherType, so that the host's own stack does not mind it
+    frame[13] = std::byte{0xb5};
+    return frame;
+}
+
+Frame frame_from_guest(std::byte filling) {
+    Frame frame = frame_to_guest(filling);
+    std::memcpy(frame.data() + 6, kMac.data(), kMac.size());
+    std::fill_n(frame.begin(), 6, std::byte{0xff});
+    return frame;
+}
+
+// The bridge itself also says a thing or two (IGMP queries), which is none of a test's business.
+bool is_ours(const Frame& frame) {
+    return frame[12] == std::byte{0x88} && frame[13] == std::byte{0xb5};
+}
+
+Link::FrameHandler collect(std::vector<Frame>& received) {
+    return [&received](Frame frame) {
+        if (is_ours(frame)) {
+            received.push_back(std::move(frame));
+        }
+    };
+}
+
+LinkConfig config(const std::string& endpoint) {
+    return {.endpoint = endpoint, .vm = "kv", .mac = kMac, .ipv4_address = htonl(0x0a00020f)};
+}
+
+class TapTest : public ::testing::Test {
+  protected:
+    void SetUp() override {
+        if (const auto reason = testing::reason_to_skip(); !reason.empty()) {
+            GTEST_SKIP() << reason;
+        }
+    }
+
+    static void on_a_bridge(const std::function<void()>& test) {
+        testing::in_new_network_namespace([&test] {
+            std::ofstream("/proc/sys/net/ipv6/conf/default/disable_ipv6") << "1\n";
+            const UniqueFd control(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+            testing::must(::ioctl(control.get(), SIOCBRADDBR, kBridge), "SIOCBRADDBR");
+            testing::configure(kBridge, nullptr, nullptr);
+            test();
+        });
+    }
+};
+
+TEST_F(TapTest, IsSilentUntilItSpeaksThenAnnouncesItselfAndCarriesFrames) {
+    on_a_bridge([] {
+        asio::io_context io;
+        std::vector<Frame> received;
+        const auto link = make_link(io, config("tap:tap-a,bridge=br-test"), collect(received));
+        Station station;
+        link->send(std::vector<Frame>{frame_from_guest(std::byte{1})});
+        station.send(frame_to_guest(std::byte{2}));
+        EXPECT_TRUE(station.receive(io, 50ms).empty());
+        EXPECT_TRUE(received.empty());
+
+        link->speak({.generation = {1}});
+        const auto request = station.receive(io);
+        ASSERT_TRUE(is_arp(request));
+        EXPECT_EQ(request[21], std::byte{1});
+        const auto reply = station.receive(io);
+        ASSERT_TRUE(is_arp(reply));
+        EXPECT_EQ(reply[21], std::byte{2});
+
+        link->send(std::vector<Frame>{frame_from_guest(std::byte{3}), frame_from_guest(std::byte{4})});
+        EXPECT_EQ(station.receive(io), frame_from_guest(std::byte{3}));
+        EXPECT_EQ(station.receive(io), frame_from_guest(std::byte{4}));
+        station.send_until(io, frame_to_guest(std::byte{5}), [&] { return !received.empty(); });
+        for (const Frame& frame : received) {
+            EXPECT_EQ(frame, frame_to_guest(std::byte{5}));
+        }
+    });
+}
+
+TEST_F(TapTest, FramesFollowTheReplicaThatSpeaksLast) {
+    on_a_bridge([] {
+        asio::io_context io;
+        std::vector<Frame> at_primary;
+        std::vector<Frame> at_backup;
+        auto primary = make_link(io, config("tap:tap-a,bridge=br-test"), collect(at_primary));
+        const auto backup = make_link(io, config("tap:tap-b,bridge=br-test"), collect(at_backup));
+        Station station;
+        primary->speak({.generation = {1}});
+        EXPECT_TRUE(is_arp(station.receive(io)));
+        station.send_until(io, frame_to_guest(std::byte{1}), [&] { return !at_primary.empty(); });
+        EXPECT_TRUE(at_backup.empty());
+        at_primary.clear();
+
+        // The old tap stays up, as a stopped primary's would: what it said last must not keep the bridge's port.
+        backup->speak({.generation = {1}, .won = true});
+        EXPECT_TRUE(is_arp(station.receive(io)));
+        station.send_until(io, frame_to_guest(std::byte{2}), [&] { return !at_backup.empty(); });
+        EXPECT_EQ(at_backup.back(), frame_to_guest(std::byte{2}));
+        for (const Frame& frame : at_primary) {
+            EXPECT_NE(frame, frame_to_guest(std::byte{2}));
+        }
+    });
+}
+
+TEST_F(TapTest, VanishesWithItsReplica) {
+    on_a_bridge([] {
+        asio::io_context io;
+        {
+            const auto link = make_link(io, config("tap:tap-a,bridge=br-test"), [](const Frame&) {});
+            link->speak({.generation = {1}});
+            EXPECT_NE(if_nametoindex("tap-a"), 0U);
+        }
+        io.restart();
+        io.run();
+        EXPECT_EQ(if_nametoindex("tap-a"), 0U);
+    });
+}
+
+TEST_F(TapTest, PausedItReadsNothing) {
+    on_a_bridge([] {
+        asio::io_context io;
+        std::size_t received = 0;
+        std::unique_ptr<Link> link;
+        link = make_link(io, config("tap:tap-a,bridge=br-test"), [&](const Frame& frame) {
+            if (is_ours(frame)) {
+                ++received;
+                link->pause_receive(true);
+            }
+        });
+        Station station;
+        link->speak({.generation = {1}});
+        EXPECT_TRUE(is_arp(station.receive(io)));
+        station.send_until(io, frame_to_guest(std::byte{1}), [&] { return received == 1; });
+        for (int i = 0; i < 3; ++i) {
+            station.send(frame_to_guest(std::byte{1}));
+        }
+        for (std::size_t expected = 1; expected <= 4; ++expected) {
+            while (received < expected) {
+                io.restart();
+                io.run_for(1ms);
+            }
+            io.restart();
+            io.run_for(10ms);
+            EXPECT_EQ(received, expected);
+            link->pause_receive(false);
+        }
+    });
+}
+
+TEST_F(TapTest, WhatIsMissingIsNamed) {
+    on_a_bridge([] {
+        asio::io_context io;
+        const auto message = [&](const std::string& endpoint) -> std::string {
+            try {
+                (void)make_link(io, config(endpoint), [](const Frame&) {});
+            } catch (const Error& error) {
+                return error.what();
+            }
+            return "no error";
+        };
+        EXPECT_NE(message("tap:tap-a,bridge=br-none").find("br-none"), std::string::npos);
+        const auto taken = make_link(io, config("tap:tap-a"), [](const Frame&) {});
+        EXPECT_NE(message("tap:tap-a").find("another process uses it"), std::string::npos);
+    });
+}
+
+}  // namespace
+}  // namespace understudy::network

@@ -1,0 +1,195 @@
+// A simulated replica: the real core in a simulated world. What a real one does with threads, sockets and KVM
+// (hypervisor/replication/replica_driver.hpp) this one does with events in virtual time.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "hypervisor/replication/decision/replica_core.hpp"
+#include "tests/simulation/hypervisor/replication/guest.hpp"
+
+namespace understudy::replication::simulation {
+
+using Time = std::chrono::nanoseconds;
+
+class World;
+class Replica;
+
+// --- Messages of the channel ----------------------------------------------------------------------------------------
+struct WelcomeMessage {
+    Generation generation;
+};
+struct StateMessage {
+    Guest guest;
+};
+struct RecordMessage {
+    Record record;
+};
+struct ReportMessage {
+    StopNumber received, replayed, released;
+};
+struct ReadyMessage {};
+struct FormedMessage {};
+struct RefuseMessage {};
+struct EndMessage {};  // the peer's end was closed
+using Message = std::variant<WelcomeMessage, StateMessage, RecordMessage, ReportMessage, ReadyMessage, FormedMessage,
+                             RefuseMessage, EndMessage>;
+
+// One connection: a FIFO each way. Index 0 is the primary's end.
+struct Link {
+    std::array<Replica*, 2> ends{};
+    std::array<bool, 2> open{true, true};
+    struct Direction {
+        Time last{0};  // delivery of the newest message
+        bool cut = false;
+        std::deque<Message> stuck;        // arrived at the cut
+        std::uint64_t lost_from = ~0ULL;  // the host died: messages from here on never left
+        std::uint64_t sent = 0;
+    };
+    std::array<Direction, 2> towards;  // [i]: messages to ends[i]
+
+    [[nodiscard]] std::size_t end_of(const Replica& replica) const { return ends[0] == &replica ? 0 : 1; }
+};
+
+class Replica final : public ReplicaWorld {
+  public:
+    Replica(World& world, std::string id) : world_(world), id_(std::move(id)) {}
+
+    // A primary to be.
+    void claim();
+    // A backup to be, at the other end of a connection that a primary has yet to accept.
+    void join(std::shared_ptr<Link> link) { link_ = std::move(link); }
+    // At the primary.
+    void candidate_connected(const std::shared_ptr<Link>& link);
+    void take(Message message);
+    // Closes its end. What is under way from it still arrives, then the end; unless the whole host died.
+    void close_end(bool silently = false);
+
+    // A process that is stopped does later what came meanwhile; one that is dead or has ended does nothing.
+    void execute(std::function<void()> what);
+    void kill(bool with_its_host);
+    void stop() { stopped_ = true; }
+    void resume();
+
+    [[nodiscard]] const std::string& id() const { return id_; }
+    [[nodiscard]] bool acts() const { return alive_ && !ended_; }
+    [[nodiscard]] bool stopped() const { return stopped_; }
+    [[nodiscard]] bool welcomed() const { return core_.has_value(); }
+    [[nodiscard]] Role role() const { return core_ ? core_->roles().role() : Role::joining; }
+    [[nodiscard]] Generation generation() const { return core_ ? core_->roles().generation() : Generation{}; }
+    // Nothing that it says waits for anybody.
+    [[nodiscard]] bool speaks_alone() const {
+        return core_ && acts() && !core_->follows() && (role() == Role::solo || role() == Role::forming) &&
+               core_->gate_is_open();
+    }
+    [[nodiscard]] const std::vector<std::uint64_t>& life() const { return guest_.life; }
+    [[nodiscard]] const std::shared_ptr<Link>& link() const { return link_; }
+    // Of this replica, by the network.
+    StopNumber last_heard;
+
+  private:
+    // What the vCPU's thread hands over.
+    struct Recorded {
+        Record record;
+        std::vector<Output> outputs;
+        bool completes_mark = false;
+    };
+    struct Replayed {
+        StopNumber stop;
+        GuestTime clock{0};
+        std::vector<Output> outputs;
+    };
+    struct Snapshot {
+        Guest guest;
+    };
+    using Handover = std::variant<Recorded, Replayed, Snapshot>;
+
+    // What the core wants done.
+    [[nodiscard]] Time now() const override;
+    void ask(std::uint64_t ticket, const arbiter::FormRequest& request) override;
+    void ask(std::uint64_t ticket, const arbiter::TestAndSetRequest& request) override;
+    void start_guest() override;
+    void end_log() override;
+    void go_live() override;
+    void hold_guest(bool held) override { held_ = held; }
+    void stop_guest_soon() override {}  // it never runs for long
+    void speak(network::SpeakerRank rank) override;
+    void release(const std::vector<Output>& outputs) override;
+    void begin_transfer(const ReplicaId& candidate, Generation generation) override;
+    void refuse(const ReplicaId& candidate, const std::string& why) override;
+    Bytes send_record(const Record& record) override;
+    void report_released(StopNumber released) override;
+    void tell_formed() override { send(FormedMessage{}); }
+    void report_progress(StopNumber received, StopNumber replayed) override;
+    void stop_acknowledging() override { may_acknowledge_ = false; }
+    void flush() override;
+    [[nodiscard]] Bytes bytes_sent() const override { return {messages_sent_}; }
+    void drop_peer() override { close_end(); }
+    void role_changed(Role role, Generation generation, const std::string& reason) override;
+    void terminate(const action::Terminate& end) override;
+
+    // The vCPU.
+    void step();
+    void record(bool mark_only);
+    void replay();
+    void begin_replay();
+    void hand_over(Handover item, bool wake);
+    void drain();
+    void hand(Recorded& recorded) {
+        core_->recorded(recorded.record, std::move(recorded.outputs), recorded.completes_mark);
+    }
+    void hand(Replayed& replayed) { core_->replayed(replayed.stop, replayed.clock, std::move(replayed.outputs)); }
+    void hand(Snapshot& snapshot);
+
+    // Time, and the channel.
+    void tick();
+    void heartbeat(const std::shared_ptr<Link>& link);
+    void send(Message message);
+    void arrived(const WelcomeMessage& welcome);
+    void arrived(StateMessage& state);
+    void arrived(RecordMessage& message);
+    void arrived(const ReportMessage& message);
+    void arrived(const ReadyMessage& message);
+    void arrived(const FormedMessage& message);
+    void arrived(const RefuseMessage& message);
+    void arrived(const EndMessage& message);
+
+    World& world_;
+    std::string id_;
+    bool alive_ = true;   // the process exists
+    bool ended_ = false;  // by its own decision
+    bool stopped_ = false;
+    std::vector<std::function<void()>> missed_;  // while stopped
+    std::optional<ReplicaCore> core_;
+
+    // The vCPU.
+    Guest guest_;
+    bool lives_ = false;
+    bool held_ = false;
+    bool wants_snapshot_ = false;
+    std::deque<Record> log_;  // received, not replayed
+    bool log_ended_ = false;
+    bool replaying_ = false;
+    std::vector<Output> said_at_mark_;  // replayed up to a mark
+    bool own_mark_ = false;             // the guest is at a mark that this replica recorded
+    std::vector<Handover> outbox_;
+    bool woken_ = false;
+
+    // The channel.
+    std::shared_ptr<Link> link_;
+    std::shared_ptr<Link> candidate_;  // asks just now
+    std::vector<Message> queued_;
+    ReportMessage report_;
+    bool report_due_ = false;
+    std::uint64_t messages_sent_ = 0;
+    bool may_acknowledge_ = true;
+};
+
+}  // namespace understudy::replication::simulation

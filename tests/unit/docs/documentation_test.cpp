@@ -1,0 +1,78 @@
+// What the documentation points at exists.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <regex>
+#include <string>
+#include <vector>
+
+namespace understudy {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kRoot = UNDERSTUDY_SOURCE_DIR;
+
+std::string contents(const fs::path& file) {
+    std::ifstream stream(file);
+    EXPECT_TRUE(stream) << file;
+    return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+// The targets of Markdown links that are paths, without the part behind '#'.
+std::vector<std::string> linked_paths(const std::string& text) {
+    static const std::regex kLink(R"(\]\(([^)#\s]+)(#[^)]*)?\))");
+    std::vector<std::string> paths;
+    for (auto it = std::sregex_iterator(text.begin(), text.end(), kLink); it != std::sregex_iterator(); ++it) {
+        if (const std::string target = (*it)[1]; target.find("://") == std::string::npos) {
+            paths.push_back(target);
+        }
+    }
+    return paths;
+}
+
+TEST(Readme, endsWithAMapWhosePathsExist) {
+    const std::string text = contents(kRoot / "README.md");
+    const auto map = text.find("\n## Where is ...?\n");
+    ASSERT_NE(map, std::string::npos);
+    EXPECT_EQ(text.find("\n## ", map + 1), std::string::npos) << "the map is not the last section";
+    const auto paths = linked_paths(text.substr(map));
+    EXPECT_GE(paths.size(), 15U);
+    for (const std::string& path : paths) {
+        EXPECT_TRUE(fs::exists(kRoot / path)) << path;
+    }
+}
+
+TEST(Documentation, linksToFilesThatExist) {
+    std::vector<fs::path> pages{kRoot / "README.md", kRoot / "CONTRIBUTING.md"};
+    for (const auto& entry : fs::directory_iterator(kRoot / "docs")) {
+        if (entry.path().extension() == ".md") {
+            pages.push_back(entry.path());
+        }
+    }
+    EXPECT_GE(pages.size(), 4U);
+    for (const fs::path& page : pages) {
+        for (const std::string& path : linked_paths(contents(page))) {
+            EXPECT_TRUE(fs::exists(page.parent_path() / path)) << page << " links to " << path;
+        }
+    }
+}
+
+// A command line in the documentation begins with a subcommand that exists.
+TEST(Documentation, namesSubcommandsThatExist) {
+    static const std::regex kCommand(R"(build/understudy ([a-z]+))");
+    for (const char* const page : {"README.md", "docs/operating.md"}) {
+        const std::string text = contents(kRoot / page);
+        std::size_t commands = 0;
+        for (auto it = std::sregex_iterator(text.begin(), text.end(), kCommand); it != std::sregex_iterator(); ++it) {
+            ++commands;
+            EXPECT_TRUE(fs::exists(kRoot / "tools/command" / ((*it)[1].str() + ".cpp"))) << it->str();
+        }
+        EXPECT_GT(commands, 3U) << page;
+    }
+}
+
+}  // namespace
+}  // namespace understudy

@@ -1,0 +1,242 @@
+#include "hypervisor/gateway/gateway.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <random>
+
+#include "common/error.hpp"
+#include "hypervisor/gateway/packet.hpp"
+#include "tests/unit/hypervisor/gateway/fake_replica.hpp"
+#include "tests/unit/hypervisor/gateway/running_gateway.hpp"
+
+namespace understudy::network {
+namespace {
+
+using testing::FakeReplica;
+using testing::free_port;
+using ::testing::HasSubstr;
+using testing::kGuestMac;
+using testing::RunningGateway;
+
+constexpr std::uint16_t kGuestPort = 6379;
+
+SpeakerRank rank(std::uint64_t generation, bool won = false) {
+    return {.generation = {generation}, .won = won};
+}
+
+bool is_syn(std::span<const std::byte> frame) {
+    const auto segment = parse_tcp(frame);
+    return segment && segment->opens_connection && ntohs(segment->destination_port) == kGuestPort;
+}
+
+// The guest asks who has 10.0.2.2.
+Frame arp_question() {
+    auto frame = gratuitous_arp(ArpForm::request, kGuestMac, htonl(kGuestAddress));
+    const std::uint32_t target = htonl(kGatewayAddress);
+    std::memcpy(frame.data() + 38, &target, sizeof target);
+    return frame;
+}
+
+bool is_arp_answer(std::span<const std::byte> frame) {
+    return is_arp(frame) && frame[21] == std::byte{2};
+}
+
+class GatewayTest : public ::testing::Test {
+  protected:
+    UniqueFd connect_client() const {
+        UniqueFd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        address.sin_port = htons(port_);
+        EXPECT_EQ(::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+        return client;
+    }
+
+    std::uint16_t port_ = free_port();
+    RunningGateway gateway_{{.forwards = {{.host_port = port_, .guest_port = kGuestPort}}}, true};
+};
+
+TEST_F(GatewayTest, CarriesFramesBothWays) {
+    FakeReplica replica(gateway_.endpoint(), rank(1));
+    EXPECT_EQ(replica.next()->kind, MessageKind::welcome);
+    replica.send_frame(arp_question());
+    EXPECT_TRUE(replica.next_frame(is_arp_answer));
+    const auto client = connect_client();
+    EXPECT_TRUE(replica.next_frame(is_syn));
+}
+
+TEST_F(GatewayTest, ServesReplicasOverTcpToo) {
+    FakeReplica replica(gateway_.endpoint(1), rank(1));
+    replica.send_frame(arp_question());
+    EXPECT_TRUE(replica.next_frame(is_arp_answer));
+}
+
+TEST_F(GatewayTest, AConnectionThatComesBeforeAnyReplicaWaitsForOne) {
+    const auto client = connect_client();
+    FakeReplica replica(gateway_.endpoint(), rank(1));
+    EXPECT_TRUE(replica.next_frame(is_syn));
+}
+
+TEST_F(GatewayTest, AHigherRankDeposesAndGetsWhatTheOtherDidNotAcknowledge) {
+    FakeReplica primary(gateway_.endpoint(), rank(3));
+    gateway_.wait_for_attached(3);
+    const auto client = connect_client();
+    ASSERT_TRUE(primary.next_frame(is_syn));
+    FakeReplica backup(gateway_.endpoint(), rank(3, true));
+    EXPECT_TRUE(backup.next_frame(is_syn));
+
+    std::optional<FakeReplica::Message> last;
+    while (const auto message = primary.next()) {
+        last = message;
+    }
+    ASSERT_TRUE(last);
+    EXPECT_EQ(last->kind, MessageKind::deposed);
+    EXPECT_THAT(last->text(), HasSubstr("generation 3 (won)"));
+}
+
+TEST_F(GatewayTest, ALowerRankIsRefusedEvenWhenNobodySpeaks) {
+    {
+        const FakeReplica primary(gateway_.endpoint(), rank(5));
+        gateway_.wait_for_attached(5);
+        FakeReplica late(gateway_.endpoint(), rank(4, true));
+        const auto answer = late.next();
+        ASSERT_TRUE(answer);
+        EXPECT_EQ(answer->kind, MessageKind::refused);
+        EXPECT_THAT(answer->text(), HasSubstr("generation 5"));
+        EXPECT_FALSE(late.next());
+    }
+    gateway_.wait_for_detached(5);
+    FakeReplica late(gateway_.endpoint(), rank(4));
+    EXPECT_EQ(late.next()->kind, MessageKind::refused);
+}
+
+TEST_F(GatewayTest, AReplicaThatReconnectsWithItsRankGoesOn) {
+    const auto client = connect_client();
+    {
+        FakeReplica replica(gateway_.endpoint(), rank(2));
+        ASSERT_TRUE(replica.next_frame(is_syn));
+    }
+    FakeReplica again(gateway_.endpoint(), rank(2));
+    EXPECT_TRUE(again.next_frame(is_syn));
+}
+
+TEST_F(GatewayTest, WhatTheDeposedReplicaHadSaidBeforeCounts) {
+    // Many rounds, because both sockets must become readable between two looks of the gateway for the order to matter.
+    for (std::uint64_t generation = 1; generation < 40; generation += 2) {
+        FakeReplica primary(gateway_.endpoint(), rank(generation));
+        EXPECT_EQ(primary.next()->kind, MessageKind::welcome);
+        primary.send_frame(arp_question());
+        FakeReplica backup(gateway_.endpoint(), rank(generation + 1));
+        EXPECT_TRUE(backup.next_frame(is_arp_answer)) << generation;
+    }
+}
+
+TEST_F(GatewayTest, ARankRisesOnTheSameConnection) {
+    FakeReplica replica(gateway_.endpoint(), rank(1));
+    gateway_.wait_for_attached(1);
+    std::vector<std::byte> hello;
+    append_hello(hello, {.vm = "kv", .rank = rank(7), .mac = kGuestMac});
+    replica.write(hello);
+    gateway_.wait_for_attached(7);
+    FakeReplica lower(gateway_.endpoint(), rank(6));
+    EXPECT_EQ(lower.next()->kind, MessageKind::refused);
+}
+
+TEST_F(GatewayTest, AnotherVmIsRefusedByName) {
+    const FakeReplica replica(gateway_.endpoint(), rank(1), "kv");
+    gateway_.wait_for_attached(1);
+    FakeReplica stranger(gateway_.endpoint(), rank(9), "mail");
+    const auto answer = stranger.next();
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->kind, MessageKind::refused);
+    EXPECT_THAT(answer->text(), HasSubstr("serves the VM kv, not mail"));
+}
+
+TEST_F(GatewayTest, GarbageAndPortScansLeaveTheVoiceAlone) {
+    FakeReplica replica(gateway_.endpoint(), rank(1));
+    gateway_.wait_for_attached(1);
+    std::mt19937 random(1);
+    for (std::size_t which : {0, 1}) {
+        FakeReplica(gateway_.endpoint(which)).write("GET / HTTP/1.1\r\n\r\n");
+        FakeReplica(gateway_.endpoint(which)).write("\x16\x03\x01\x02");
+        for (int i = 0; i < 50; ++i) {
+            const FakeReplica scan(gateway_.endpoint(which));
+        }
+        for (int i = 0; i < 50; ++i) {
+            std::vector<std::byte> noise(random() % 3000);
+            for (std::byte& byte : noise) {
+                byte = static_cast<std::byte>(random() & 0xff);
+            }
+            FakeReplica(gateway_.endpoint(which)).write(noise);
+        }
+        // A hello that is right up to its last byte, which never comes.
+        std::vector<std::byte> hello;
+        append_hello(hello, {.vm = "kv", .rank = rank(9), .mac = kGuestMac});
+        FakeReplica(gateway_.endpoint(which)).write(std::span(hello).first(hello.size() - 1));
+    }
+    replica.send_frame(arp_question());
+    EXPECT_TRUE(replica.next_frame(is_arp_answer));
+}
+
+TEST_F(GatewayTest, ConnectionsWithoutAHelloDoNotKeepAReplicaOut) {
+    std::vector<FakeReplica> idle;
+    for (int i = 0; i < 40; ++i) {
+        idle.emplace_back(gateway_.endpoint());
+    }
+    FakeReplica replica(gateway_.endpoint(), rank(1));
+    EXPECT_EQ(replica.next()->kind, MessageKind::welcome);
+    const auto answer = idle.front().next();
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->kind, MessageKind::refused);
+}
+
+TEST_F(GatewayTest, AnyFrameAtAllMayComeFromTheGuest) {
+    FakeReplica replica(gateway_.endpoint(), rank(1));
+    std::mt19937 random(2);
+    for (int i = 0; i < 5000; ++i) {
+        Frame frame(kMinFrameSize + random() % (kMaxFrameSize - kMinFrameSize + 1));
+        for (std::byte& byte : frame) {
+            byte = static_cast<std::byte>(random() & 0xff);
+        }
+        // Half of them pass for ARP or IPv4 from the guest, so that the network stack has something to chew on.
+        if (i % 4 != 0) {
+            frame[12] = std::byte{0x08};
+            frame[13] = i % 4 == 1 ? std::byte{0x06} : std::byte{0x00};
+            if (frame.size() > 40) {
+                frame[14] = std::byte{0x45};
+            }
+        }
+        replica.send_frame(frame);
+    }
+    replica.send_frame(arp_question());
+    EXPECT_TRUE(replica.next_frame(is_arp_answer));
+}
+
+TEST_F(GatewayTest, AVoiceThatSpeaksGarbageIsHungUpOn) {
+    FakeReplica replica(gateway_.endpoint(), rank(1));
+    gateway_.wait_for_attached(1);
+    replica.write("\xff\xff\xff\xff");
+    while (replica.next()) {
+    }
+    EXPECT_THAT(gateway_.wait_for_detached(1).detail, HasSubstr("no message"));
+    FakeReplica again(gateway_.endpoint(), rank(1));
+    EXPECT_EQ(again.next()->kind, MessageKind::welcome);
+}
+
+TEST(GatewayStart, AForwardThatIsTakenIsAnErrorAndLeavesNoSocketFile) {
+    const ListeningSocket taken(parse_endpoint("127.0.0.1:0"));
+    const auto text = taken.text();
+    const auto port = static_cast<std::uint16_t>(std::stoi(text.substr(text.rfind(':') + 1)));
+    const auto path = std::filesystem::temp_directory_path() / ("gateway-start-" + std::to_string(::getpid()));
+    GatewayConfig config{.listen = {"unix:" + path.string()},
+                         .network = {.forwards = {{.host_port = port, .guest_port = 80}}},
+                         .vm = {}};
+    EXPECT_THROW(Gateway(config, [](const GatewayEvent&) {}), Error);
+    EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+}  // namespace
+}  // namespace understudy::network

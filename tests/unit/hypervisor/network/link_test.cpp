@@ -1,0 +1,268 @@
+#include "hypervisor/network/link.hpp"
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <filesystem>
+#include <functional>
+#include <optional>
+
+#include "common/error.hpp"
+#include "hypervisor/gateway/endpoint.hpp"
+#include "hypervisor/gateway/protocol.hpp"
+
+namespace understudy::network {
+namespace {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+
+// The gateway's end of one connection, played by the test.
+class Peer {
+  public:
+    explicit Peer(UniqueFd fd) : fd_(std::move(fd)) {}
+
+    // The next message, while `io` runs the link's side. Nothing: the connection ended.
+    std::optional<std::pair<MessageKind, Frame>> next(asio::io_context& io) {
+        while (true) {
+            const auto result = decoder_.next();
+            if (result.status == MessageDecoder::Status::message) {
+                return std::pair{result.kind, Frame(result.body.begin(), result.body.end())};
+            }
+            EXPECT_EQ(result.status, MessageDecoder::Status::need_more);
+            io.restart();
+            io.poll();
+            pollfd entry{.fd = fd_.get(), .events = POLLIN, .revents = 0};
+            if (::poll(&entry, 1, 1) > 0) {
+                const auto space = decoder_.space();
+                const auto got = ::recv(fd_.get(), space.data(), space.size(), 0);
+                if (got <= 0) {
+                    return std::nullopt;
+                }
+                decoder_.committed(static_cast<std::size_t>(got));
+            }
+        }
+    }
+
+    void say(MessageKind kind, std::string_view text = {}) {
+        std::vector<std::byte> message;
+        append_notice(message, kind, text);
+        write(message);
+    }
+    void frame(std::byte filling, std::size_t size = 60) {
+        std::vector<std::byte> message;
+        append_frame(message, Frame(size, filling));
+        write(message);
+    }
+    void write(std::span<const std::byte> bytes) {
+        ASSERT_EQ(::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
+    }
+
+  private:
+    UniqueFd fd_;
+    MessageDecoder decoder_{65536};
+};
+
+class GatewayLinkTest : public ::testing::Test {
+  protected:
+    GatewayLinkTest() : path_(std::filesystem::temp_directory_path() / ("link-" + std::to_string(::getpid()))) {
+        listen();
+        link_ = make_link(
+            io_,
+            {.endpoint = "gateway:unix:" + path_.string(), .vm = "kv", .mac = {2, 0, 0, 0, 0, 1}, .ipv4_address = 0},
+            [this](Frame frame) {
+                received_.push_back(frame[0]);
+                if (pause_after_ == received_.size()) {
+                    link_->pause_receive(true);
+                }
+            });
+    }
+
+    void listen() { listener_.emplace(parse_endpoint("unix:" + path_.string())); }
+
+    void run_until(const std::function<bool()>& done) {
+        while (!done()) {
+            io_.restart();
+            io_.run_for(1ms);
+        }
+    }
+
+    Peer accept() {
+        UniqueFd fd;
+        run_until([&] { return static_cast<bool>(fd = listener_->accept()); });
+        return Peer(std::move(fd));
+    }
+
+    static Hello hello_in(const std::optional<std::pair<MessageKind, Frame>>& message) {
+        EXPECT_TRUE(message && message->first == MessageKind::hello);
+        std::string reason;
+        const auto hello = decode_hello(message->second, reason);
+        EXPECT_TRUE(hello) << reason;
+        return hello.value_or(Hello{});
+    }
+
+    std::filesystem::path path_;
+    asio::io_context io_;
+    std::optional<ListeningSocket> listener_;
+    std::vector<std::byte> received_;
+    std::size_t pause_after_ = 0;
+    std::unique_ptr<Link> link_;
+};
+
+TEST_F(GatewayLinkTest, IsSilentUntilItSpeaks) {
+    link_->send(std::vector<Frame>{Frame(60)});
+    io_.poll();
+    EXPECT_FALSE(listener_->accept());
+    link_->speak({.generation = {3}, .won = true});
+    auto peer = accept();
+    const auto hello = hello_in(peer.next(io_));
+    EXPECT_EQ(hello.vm, "kv");
+    EXPECT_EQ(hello.rank, (SpeakerRank{.generation = {3}, .won = true}));
+    // What was sent in silence was dropped: the next thing to come is the next thing said.
+    link_->send(std::vector<Frame>{Frame(99)});
+    EXPECT_EQ(peer.next(io_)->second.size(), 99U);
+}
+
+TEST_F(GatewayLinkTest, ARisenRankIsAnnouncedOnTheSameConnection) {
+    link_->speak({.generation = {1}});
+    auto peer = accept();
+    hello_in(peer.next(io_));
+    link_->speak({.generation = {2}});
+    EXPECT_EQ(hello_in(peer.next(io_)).rank.generation.value, 2U);
+}
+
+TEST_F(GatewayLinkTest, ReconnectsWithItsRankAndSendsWhatWaited) {
+    link_->speak({.generation = {4}});
+    {
+        auto peer = accept();
+        hello_in(peer.next(io_));
+        peer.say(MessageKind::welcome);
+    }
+    listener_.reset();
+    // Long enough for several attempts that find nobody.
+    io_.restart();
+    io_.run_for(50ms);
+    link_->send(std::vector<Frame>{Frame(77)});
+    listen();
+    auto peer = accept();
+    EXPECT_EQ(hello_in(peer.next(io_)).rank.generation.value, 4U);
+    EXPECT_EQ(peer.next(io_)->second.size(), 77U);
+}
+
+TEST_F(GatewayLinkTest, ADeposedReplicaStaysAwayUntilItsRankRises) {
+    link_->speak({.generation = {1}});
+    {
+        auto peer = accept();
+        hello_in(peer.next(io_));
+        peer.say(MessageKind::deposed, "generation 2 speaks");
+        EXPECT_FALSE(peer.next(io_));
+    }
+    io_.restart();
+    io_.run_for(50ms);
+    EXPECT_FALSE(listener_->accept());
+    link_->speak({.generation = {3}});
+    auto peer = accept();
+    EXPECT_EQ(hello_in(peer.next(io_)).rank.generation.value, 3U);
+}
+
+TEST_F(GatewayLinkTest, APauseHoldsBackEvenWhatHasBeenRead) {
+    pause_after_ = 2;
+    link_->speak({.generation = {1}});
+    auto peer = accept();
+    hello_in(peer.next(io_));
+    for (int i = 1; i <= 4; ++i) {
+        peer.frame(static_cast<std::byte>(i));
+    }
+    run_until([&] { return received_.size() >= 2; });
+    io_.restart();
+    io_.run_for(20ms);
+    EXPECT_EQ(received_, (std::vector{std::byte{1}, std::byte{2}}));
+    link_->pause_receive(false);
+    run_until([&] { return received_.size() >= 4; });
+    EXPECT_EQ(received_.back(), std::byte{4});
+}
+
+TEST_F(GatewayLinkTest, FramesSurviveAPeerThatDrainsSlowly) {
+    link_->speak({.generation = {1}});
+    auto peer = accept();
+    hello_in(peer.next(io_));
+    // More than a socket's buffer, less than the link's bound.
+    std::vector<Frame> frames;
+    for (std::size_t i = 0; i < 2000; ++i) {
+        frames.emplace_back(1000, static_cast<std::byte>(i & 0xff));
+    }
+    link_->send(frames);
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+        const auto message = peer.next(io_);
+        ASSERT_TRUE(message);
+        ASSERT_EQ(message->second, frames[i]) << i;
+    }
+}
+
+TEST_F(GatewayLinkTest, WhatNobodyDrainsIsBoundedAndLosesItsOldest) {
+    link_->speak({.generation = {1}});
+    for (std::size_t i = 0; i < 10'000; ++i) {
+        Frame frame(1000, std::byte{0});
+        frame[0] = static_cast<std::byte>(i & 0xff);
+        frame[1] = static_cast<std::byte>(i >> 8);
+        link_->send({&frame, 1});
+    }
+    auto peer = accept();
+    hello_in(peer.next(io_));
+    std::size_t count = 0;
+    std::size_t last = 0;
+    while (last != 9'999) {
+        const auto message = peer.next(io_);
+        ASSERT_TRUE(message);
+        const auto number =
+            static_cast<std::size_t>(message->second[0]) | (static_cast<std::size_t>(message->second[1]) << 8);
+        EXPECT_TRUE(count == 0 || number > last);
+        last = number;
+        ++count;
+    }
+    EXPECT_LT(count, 6'000U);
+    EXPECT_GT(count, 3'000U);
+}
+
+TEST_F(GatewayLinkTest, GarbageFromTheGatewayEndsTheConnectionNotTheProcess) {
+    link_->speak({.generation = {1}});
+    {
+        auto peer = accept();
+        hello_in(peer.next(io_));
+        peer.write(std::as_bytes(std::span(std::string_view("HTTP/1.1 400 Bad Request\r\n"))));
+        EXPECT_FALSE(peer.next(io_));
+    }
+    auto peer = accept();
+    hello_in(peer.next(io_));
+}
+
+TEST_F(GatewayLinkTest, MayBeDestroyedWithEverythingUnderWay) {
+    link_->speak({.generation = {1}});
+    auto peer = accept();
+    hello_in(peer.next(io_));
+    link_->send(std::vector<Frame>(3000, Frame(1000)));
+    link_.reset();
+    io_.restart();
+    io_.run();
+}
+
+TEST(MakeLink, EndpointsThatAreNoneAreRefused) {
+    asio::io_context io;
+    for (const char* text : {"", "gateway", "gateway:", "gateway:unix:", "tap:", "tap:x,vlan=3",
+                             "tap:x,bridge=", "tap:a-name-that-is-much-too-long", "vde:x"}) {
+        EXPECT_THROW((void)make_link(io, {.endpoint = text, .vm = "kv"}, [](Frame) {}), Error) << text;
+    }
+    const auto none = make_link(io, {.endpoint = "none", .vm = "kv"}, [](Frame) {});
+    none->speak({});
+    none->send(std::vector<Frame>{Frame(60)});
+    none->pause_receive(true);
+}
+
+}  // namespace
+}  // namespace understudy::network

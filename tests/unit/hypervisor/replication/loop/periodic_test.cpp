@@ -1,0 +1,67 @@
+#include "hypervisor/replication/loop/periodic.hpp"
+
+#include <gtest/gtest.h>
+
+#include <boost/asio/post.hpp>
+#include <optional>
+
+namespace understudy::replication {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST(Periodic, CallsAgainAndAgain) {
+    boost::asio::io_context io;
+    int calls = 0;
+    Periodic periodic(io, 1ms, [&] {
+        if (++calls == 5) {
+            io.stop();
+        }
+    });
+    io.run();
+    EXPECT_EQ(calls, 5);
+}
+
+TEST(Periodic, ACallFarAwayIsNotHastened) {
+    boost::asio::io_context io;
+    int calls = 0;
+    Periodic periodic(io, 1h, [&] { ++calls; });
+    periodic.hasten();
+    io.poll();
+    EXPECT_EQ(calls, 0);
+}
+
+TEST(Periodic, ACallThatIsNearComesAtOnceAndNotTwice) {
+    boost::asio::io_context io;
+    int calls = 0;
+    // Half of the interval is over when the hastening begins, the other half is still to come at its end.
+    const auto interval = 400ms;
+    Periodic periodic(io, interval, [&] { ++calls; });
+    boost::asio::steady_timer half(io, interval / 2);
+    half.async_wait([&](const boost::system::error_code&) {
+        periodic.hasten();
+        periodic.hasten();
+        boost::asio::post(io, [&] { boost::asio::post(io, [&] { io.stop(); }); });
+    });
+    const auto begin = Periodic::Clock::now();
+    io.run();
+    if (Periodic::Clock::now() - begin > interval * 3 / 4) {
+        GTEST_SKIP() << "this machine was too busy to tell a hastened call from a punctual one";
+    }
+    EXPECT_EQ(calls, 1);
+}
+
+// Both timers have expired when the first handler runs: the second one's is queued by then.
+TEST(Periodic, NothingIsCalledAfterItsEnd) {
+    boost::asio::io_context io;
+    int calls = 0;
+    std::optional<Periodic> periodic;
+    boost::asio::steady_timer end(io, 0ms);
+    end.async_wait([&](const boost::system::error_code&) { periodic.reset(); });
+    periodic.emplace(io, 0ms, [&] { ++calls; });
+    io.run();
+    EXPECT_EQ(calls, 0);
+}
+
+}  // namespace
+}  // namespace understudy::replication

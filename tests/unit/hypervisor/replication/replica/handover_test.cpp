@@ -1,0 +1,63 @@
+#include "hypervisor/replication/replica/handover.hpp"
+
+#include <gtest/gtest.h>
+
+namespace understudy::replication {
+namespace {
+
+using Urgency = Outbox::Urgency;
+
+Replayed replayed(std::uint64_t stop) {
+    return {{stop}, GuestTime(0), {}};
+}
+
+class OutboxTest : public testing::Test {
+  protected:
+    std::vector<std::uint64_t> take() {
+        std::vector<std::uint64_t> stops;
+        for (const Handover& item : box_.take()) {
+            stops.push_back(std::get<Replayed>(item).stop.value);
+        }
+        return stops;
+    }
+
+    int wakes_ = 0;
+    Outbox box_{[this] { ++wakes_; }};
+};
+
+TEST_F(OutboxTest, OneWakeServesAllThatIsPutBeforeTheNextTake) {
+    box_.put(replayed(1));
+    box_.put(replayed(2));
+    EXPECT_EQ(wakes_, 1);
+    EXPECT_EQ(take(), (std::vector<std::uint64_t>{1, 2}));
+    box_.put(replayed(3));
+    EXPECT_EQ(wakes_, 2);
+}
+
+TEST_F(OutboxTest, WhatNobodyWaitsForWakesNobody) {
+    box_.put(replayed(1), Urgency::when_convenient);
+    box_.put(replayed(2), Urgency::when_convenient);
+    EXPECT_EQ(wakes_, 0);
+    EXPECT_EQ(take(), (std::vector<std::uint64_t>{1, 2}));
+}
+
+TEST_F(OutboxTest, AnUrgentItemBehindOthersWakesAndKeepsItsPlace) {
+    box_.put(replayed(1), Urgency::when_convenient);
+    box_.put(replayed(2), Urgency::at_once);
+    box_.put(replayed(3), Urgency::when_convenient);
+    EXPECT_EQ(wakes_, 1);
+    EXPECT_EQ(take(), (std::vector<std::uint64_t>{1, 2, 3}));
+}
+
+// Else a thread that puts until the box is full would wait for one that sleeps.
+TEST_F(OutboxTest, MuchWakesEvenIfNoneOfItIsUrgent) {
+    std::uint64_t stop = 0;
+    while (wakes_ == 0 && stop < 100'000) {
+        box_.put(replayed(++stop), Urgency::when_convenient);
+    }
+    EXPECT_EQ(wakes_, 1);
+    EXPECT_EQ(take().size(), stop);
+}
+
+}  // namespace
+}  // namespace understudy::replication

@@ -1,0 +1,48 @@
+// `understudy backup`: joins a primary, follows it, takes over when it is lost.
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "hypervisor/replication/replica/replica.hpp"
+#include "tools/command/commands.hpp"
+#include "tools/command/replica_options.hpp"
+
+namespace understudy::tools {
+namespace {
+
+struct Options {
+    explicit Options(CLI::App& app) : replica(app) {}
+    std::string name;
+    std::string primary;
+    std::string network = "none";
+    ReplicaOptions replica;
+};
+
+}  // namespace
+
+Command add_backup(CLI::App& root) {
+    CLI::App* app = root.add_subcommand("backup", "Join a primary, follow it, take over when it is lost");
+    auto options = std::make_shared<Options>(*app);
+    app->add_option("--name", options->name, "The VM's name, as at its primary")->required();
+    app->add_option("--primary", options->primary, "HOST:PORT where the primary listens")->required();
+    app->add_option(
+           "--network", options->network,
+           "The guest's network from this host: gateway:unix:PATH, gateway:HOST:PORT, tap:NAME[,bridge=BR] or none")
+        ->capture_default_str();
+    app->footer(
+        "Memory, program and addresses come from the primary. After a takeover this replica listens for a backup of "
+        "its\n"
+        "own.\n\nExample:\n  understudy backup --name shop --primary 127.0.0.1:7300 --listen 127.0.0.1:7301 \\\n"
+        "    --arbiter raft://127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003 --network gateway:127.0.0.1:7200");
+    return {app, [options] {
+                const HostPort primary = parse_host_port(options->primary);
+                replication::BackupConfig config;
+                config.replica = options->replica.config();
+                config.replica.link.endpoint = options->network;
+                config.vm = options->name;
+                config.primary_host = primary.host;
+                config.primary_port = primary.port;
+                return exit_status_of(replication::run_backup(config));
+            }};
+}
+
+}  // namespace understudy::tools

@@ -1,0 +1,107 @@
+// `understudy gateway`: user-mode networking for one VM, in a process that outlives its replicas.
+#include "hypervisor/gateway/gateway.hpp"
+
+#include <sys/signalfd.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/error.hpp"
+#include "hypervisor/network/unique_fd.hpp"
+#include "tools/command/commands.hpp"
+#include "tools/output/event.hpp"
+
+namespace understudy::tools {
+namespace {
+
+using network::Gateway;
+using network::GatewayEvent;
+
+struct Options {
+    std::vector<std::string> listen;
+    std::vector<std::string> forwards;
+    std::string vm;
+    bool host_loopback = false;
+    bool json = false;
+};
+
+Event as_event(const GatewayEvent& event) {
+    using Kind = GatewayEvent::Kind;
+    switch (event.kind) {
+        case Kind::listening:
+            return {"listening", {{"endpoint", event.detail}}};
+        case Kind::refused:
+            return {"refused", {{"reason", event.detail}}};
+        case Kind::attached:
+        case Kind::detached:
+            break;
+    }
+    std::vector<Event::Field> fields = {
+        {"vm", event.vm}, {"generation", event.rank.generation.value}, {"won", event.rank.won}};
+    if (event.kind == Kind::attached) {
+        fields.emplace_back("frames_waiting", std::uint64_t{event.frames});
+    } else {
+        fields.emplace_back("reason", event.detail);
+    }
+    return {event.kind == Kind::attached ? "attached" : "detached", std::move(fields)};
+}
+
+// SIGINT and SIGTERM as a descriptor for the gateway's poll loop.
+network::UniqueFd stop_signals() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    ::sigprocmask(SIG_BLOCK, &signals, nullptr);
+    network::UniqueFd fd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+    if (!fd) {
+        throw Error::from_errno("signalfd", errno);
+    }
+    return fd;
+}
+
+int run(const Options& options) {
+    std::signal(SIGPIPE, SIG_IGN);  // libslirp writes to the host's sockets without MSG_NOSIGNAL
+    const auto stop = stop_signals();
+    network::GatewayConfig config;
+    config.listen = options.listen;
+    config.vm = options.vm;
+    config.network.host_loopback = options.host_loopback;
+    for (const std::string& forward : options.forwards) {
+        config.network.forwards.push_back(network::parse_forward(forward));
+    }
+    EventWriter writer(stdout, options.json ? EventWriter::Form::json : EventWriter::Form::text);
+    Gateway gateway(std::move(config), [&writer](const GatewayEvent& event) { writer.write(as_event(event)); });
+    gateway.run(stop.get());
+    return 0;
+}
+
+}  // namespace
+
+Command add_gateway(CLI::App& root) {
+    const auto options = std::make_shared<Options>();
+    CLI::App* app =
+        root.add_subcommand("gateway", "User-mode network for a guest: no root, ports forwarded from the host");
+    app->add_option("--listen", options->listen, "Where replicas find the gateway: unix:PATH or HOST:PORT; repeatable")
+        ->required()
+        ->type_name("ENDPOINT");
+    app->add_option("--forward", options->forwards,
+                    "Lead a port of the host to the guest, PROTOCOL:HOST-ADDRESS:HOST-PORT:GUEST-PORT; repeatable")
+        ->type_name("FORWARD");
+    app->add_option("--vm", options->vm, "Serve this VM only (default: the first that comes)")->type_name("NAME");
+    app->add_flag("--host-loopback", options->host_loopback,
+                  "Let the guest reach the host's own 127.0.0.1 as 10.0.2.2");
+    app->add_flag("--json", options->json, "Print events as JSON lines");
+    app->footer(
+        "The guest has the address 10.0.2.15, the gateway 10.0.2.2. Connections outlive the replicas behind them.\n"
+        "Example:\n"
+        "  understudy gateway --listen unix:/run/kv.sock --forward tcp:127.0.0.1:6379:6379");
+    return {.app = app, .run = [options] { return run(*options); }};
+}
+
+}  // namespace understudy::tools

@@ -1,0 +1,41 @@
+// `understudy primary`: starts a guest and offers it for protection.
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "hypervisor/replication/replica/replica.hpp"
+#include "tools/command/commands.hpp"
+#include "tools/command/replica_options.hpp"
+#include "tools/vm/machine_config.hpp"
+#include "tools/vm/vm_description.hpp"
+
+namespace understudy::tools {
+namespace {
+
+struct Options {
+    explicit Options(CLI::App& app) : vm(app), replica(app) {}
+    VmOptions vm;
+    ReplicaOptions replica;
+};
+
+}  // namespace
+
+Command add_primary(CLI::App& root) {
+    CLI::App* app = root.add_subcommand("primary", "Start a guest and offer it for protection");
+    auto options = std::make_shared<Options>(*app);
+    app->footer(
+        "The VM is claimed at the arbiter before its guest starts: a second primary of the same name is refused.\n\n"
+        "Example:\n  understudy primary --name shop --program build/programs/kv --memory 64M --listen 127.0.0.1:7300 "
+        "\\\n"
+        "    --arbiter raft://127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003 --network gateway:127.0.0.1:7200 -- --port "
+        "6379");
+    Command command{app, [options] {
+                        const VmDescription vm = options->vm.description();
+                        replication::ReplicaConfig config = options->replica.config();
+                        config.link = link_config(vm);
+                        return exit_status_of(replication::run_primary(machine_config(vm), config));
+                    }};
+    command.program_arguments = &options->vm.arguments();
+    return command;
+}
+
+}  // namespace understudy::tools

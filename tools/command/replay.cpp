@@ -1,0 +1,59 @@
+// `understudy replay`: a recorded log, checked record by record.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "hypervisor/replication/loop/lone_guest.hpp"
+#include "tools/command/commands.hpp"
+
+namespace understudy::tools {
+namespace {
+
+struct Options {
+    std::string log;
+    bool quiet = false;
+    bool json = false;
+};
+
+int report(const replication::ReplayResult& result, const Options& options) {
+    const bool equal = result.divergence.empty();
+    if (options.json) {
+        fmt::print(
+            "{{\"event\":\"replayed\",\"records\":{},\"equal\":{},\"complete\":{},\"memory_digest\":\"{:016x}\"}}\n",
+            result.records, equal, equal && result.log_end.empty(), result.memory_digest);
+    } else if (!options.quiet) {
+        fmt::print("{}", result.console);
+    }
+    if (!result.fault_report.empty()) {
+        fmt::print(stderr, "{}", result.fault_report);
+    }
+    if (!equal) {
+        throw Error::format("{}: {}", options.log, result.divergence);
+    }
+    if (!result.log_end.empty()) {
+        throw Error::format("{}: {}; the {} records before are equal", options.log, result.log_end, result.records);
+    }
+    if (!options.json) {
+        fmt::print(stderr, "{}: {} records, all equal; final memory digest {:016x}\n", options.log, result.records,
+                   result.memory_digest);
+    }
+    return 0;
+}
+
+}  // namespace
+
+Command add_replay(CLI::App& root) {
+    CLI::App* app = root.add_subcommand("replay", "Replay a recorded log and check it record by record");
+    auto options = std::make_shared<Options>();
+    app->add_option("log", options->log, "The file that `understudy run --record` wrote")->required();
+    app->add_flag("--quiet", options->quiet, "Leave out what the guest prints");
+    app->add_flag("--json", options->json, "Print one JSON object instead of what the guest prints");
+    app->footer(
+        "The exit status is 0 only if the whole log was replayed and every record agreed. Where one does not, the "
+        "first is\n"
+        "named, and what differs.\n\nExample:\n  understudy replay spin.log");
+    return {app, [options] { return report(replication::replay_log(options->log), *options); }};
+}
+
+}  // namespace understudy::tools

@@ -1,0 +1,146 @@
+#include "tools/command/replica_options.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <csignal>
+
+#include "common/error.hpp"
+#include "tools/output/event.hpp"
+#include "tools/output/patient_output.hpp"
+
+namespace understudy::tools {
+namespace {
+
+using replication::Role;
+
+double milliseconds(std::chrono::nanoseconds time) {
+    return std::chrono::duration<double, std::milli>(time).count();
+}
+
+// As events spell it.
+std::string role_name(Role role) {
+    switch (role) {
+        case Role::claiming:
+            return "claiming";
+        case Role::solo:
+            return "solo";
+        case Role::forming:
+            return "forming";
+        case Role::leading:
+            return "leading";
+        case Role::joining:
+            return "joining";
+        case Role::following:
+            return "following";
+        case Role::deciding:
+            return "deciding";
+        case Role::going_live:
+            return "going_live";
+        case Role::terminated:
+            return "terminated";
+    }
+    return "unknown";
+}
+
+replication::ReplicaObserver make_observer(const std::shared_ptr<PatientOutput>& output, bool json) {
+    const auto out = std::make_shared<EventWriter>(stdout, json ? EventWriter::Form::json : EventWriter::Form::text,
+                                                   [output](std::string_view bytes) { output->write(bytes); });
+    replication::ReplicaObserver observer;
+    observer.on_listening = [out](const std::string& address) { out->write({"listening", {{"address", address}}}); };
+    observer.on_role = [out](Role role, Generation generation, const std::string& reason) {
+        out->write({"role", {{"role", role_name(role)}, {"generation", generation.value}, {"reason", reason}}});
+    };
+    observer.on_lag = [out](std::uint64_t records, std::chrono::nanoseconds behind) {
+        out->write({"lag", {{"records", records}, {"ms", milliseconds(behind)}}});
+    };
+    observer.on_transfer = [out](Bytes done, Bytes total) {
+        out->write({"transfer", {{"bytes_done", done.value}, {"bytes_total", total.value}}});
+    };
+    observer.on_live = [out](Generation generation, std::chrono::nanoseconds takeover) {
+        out->write({"live", {{"generation", generation.value}, {"takeover_ms", milliseconds(takeover)}}});
+    };
+    observer.on_compared = [out](std::uint64_t stops, std::uint64_t divergences) {
+        out->write({"compared", {{"stops", stops}, {"divergences", divergences}}});
+    };
+    observer.on_warning = [out](const std::string& line) { out->write({"warning", {{"message", line}}}); };
+    observer.on_console = [out, output, json](std::string_view text) {
+        if (json) {
+            out->write({"console", {{"text", std::string(text)}}});
+        } else {
+            out->clear_progress();
+            output->write(text);
+        }
+    };
+    return observer;
+}
+
+}  // namespace
+
+HostPort parse_host_port(const std::string& text) {
+    const auto colon = text.rfind(':');
+    HostPort result;
+    if (colon != std::string::npos && colon != 0) {
+        result.host = text.substr(0, colon);
+        const char* first = text.data() + colon + 1;
+        const char* last = text.data() + text.size();
+        const auto [end, error] = std::from_chars(first, last, result.port);
+        if (error == std::errc{} && end == last && first != last) {
+            return result;
+        }
+    }
+    throw Error::format("{} is not HOST:PORT, for example 127.0.0.1:7300", text);
+}
+
+ReplicaOptions::ReplicaOptions(CLI::App& app) {
+    app.add_option("--arbiter", arbiter_, "The arbiter: raft://HOST:PORT,HOST:PORT,... or etcd://...")->required();
+    app.add_option("--listen", listen_, "Where backups join this replica while it leads; port 0: any")
+        ->capture_default_str();
+    app.add_option("--suspicion", suspicion_ms_, "Milliseconds of silence after which the peer is taken for lost")
+        ->check(CLI::Range(50, 60'000))
+        ->capture_default_str();
+    app.add_option("--digest-interval", digest_interval_ms_,
+                   "Milliseconds of guest time between digests of all guest memory while this replica leads; 0: none")
+        ->capture_default_str();
+    app.add_flag("--json", json_, "Events as JSON, one object a line");
+}
+
+replication::ReplicaConfig ReplicaOptions::config() {
+    const HostPort listen = parse_host_port(listen_);
+    replication::ReplicaConfig config;
+    config.id = replication::make_replica_id();
+    config.arbiter = arbiter_;
+    config.listen_address = listen.host;
+    config.listen_port = listen.port;
+    config.suspicion = std::chrono::milliseconds(suspicion_ms_);
+    config.recorder.memory_digest_interval = std::chrono::milliseconds(digest_interval_ms_);
+    std::signal(SIGPIPE, SIG_IGN);  // who reads the output may go; this replica stays
+    config.observer = make_observer(std::make_shared<PatientOutput>(STDOUT_FILENO), json_);
+    return config;
+}
+
+int exit_status_of(const replication::ReplicaResult& result) {
+    using Reason = replication::action::Terminate::Reason;
+    constexpr int kDeposed = 3;
+    constexpr int kInterrupted = 130;
+    if (result.interrupted) {
+        return kInterrupted;
+    }
+    if (!result.fault_report.empty()) {
+        fmt::print(stderr, "{}", result.fault_report);
+        throw Error("the guest broke");
+    }
+    switch (result.reason) {
+        case Reason::guest_ended:
+            return result.exit_status;
+        case Reason::deposed:
+            fmt::print(stderr, "understudy: {}\n", result.explanation);
+            return kDeposed;
+        default:
+            throw Error(result.explanation);
+    }
+}
+
+}  // namespace understudy::tools

@@ -1,0 +1,45 @@
+// What `understudy primary` and `understudy backup` have in common: options, events, and how a replica's end becomes an
+// exit status.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "hypervisor/replication/replica/replica.hpp"
+
+namespace CLI {
+class App;
+}
+
+namespace understudy::tools {
+
+// The options of both. Keep it alive until the replica has ended.
+class ReplicaOptions {
+  public:
+    explicit ReplicaOptions(CLI::App& app);
+    ReplicaOptions(const ReplicaOptions&) = delete;
+    ReplicaOptions& operator=(const ReplicaOptions&) = delete;
+
+    // The parsed options, with an observer that writes events to standard output. Throws understudy::Error.
+    [[nodiscard]] replication::ReplicaConfig config();
+
+  private:
+    std::string arbiter_;
+    std::string listen_ = "0.0.0.0:7300";
+    std::uint64_t suspicion_ms_ = 100;
+    std::uint64_t digest_interval_ms_ = 0;
+    bool json_ = false;
+};
+
+struct HostPort {
+    std::string host;
+    std::uint16_t port = 0;
+};
+// "HOST:PORT". Throws understudy::Error.
+[[nodiscard]] HostPort parse_host_port(const std::string& text);
+
+// The exit status: the program's own when the guest ended; 3 when this replica was deposed (the other goes on); 130
+// when it was interrupted. Throws understudy::Error for an end that is a failure.
+[[nodiscard]] int exit_status_of(const replication::ReplicaResult& result);
+
+}  // namespace understudy::tools

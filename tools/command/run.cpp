@@ -1,0 +1,76 @@
+// `understudy run`: a guest alone, unprotected; --record keeps its log.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "hypervisor/replication/loop/lone_guest.hpp"
+#include "tools/command/commands.hpp"
+#include "tools/vm/machine_config.hpp"
+#include "tools/vm/vm_description.hpp"
+
+namespace understudy::tools {
+namespace {
+
+struct Options {
+    explicit Options(CLI::App& app) : vm(app) {}
+    VmOptions vm;
+    std::string record;
+    std::uint64_t quantum = replication::RecorderConfig{}.quantum.value;
+    std::uint64_t digest_interval_ms = 0;
+    bool json = false;
+};
+
+// The exit status of `understudy run` is the program's own.
+int report(const replication::LoneGuestResult& result, const Options& options) {
+    using replication::Ending;
+    if (options.json) {
+        fmt::print(
+            "{{\"event\":\"ended\",\"exit_status\":{},\"fault\":{},\"stops\":{},\"counted\":{},\"memory_digest\":\"{:"
+            "016x}\","
+            "\"log_bytes\":{}}}\n",
+            result.loop.ending == Ending::exit ? result.loop.last.stop.argument : 0,
+            result.loop.ending == Ending::fault, result.stops, result.counts, result.memory_digest, result.log_bytes);
+    }
+    if (result.loop.ending == Ending::fault) {
+        fmt::print(stderr, "{}", result.fault_report);
+        return 1;
+    }
+    if (!options.record.empty() && !options.json) {
+        fmt::print(stderr, "recorded {} stops in {} KiB: {}\n", result.stops, result.log_bytes >> 10, options.record);
+    }
+    constexpr int kInterrupted = 130;
+    return result.loop.ending == Ending::exit ? static_cast<int>(result.loop.last.stop.argument) : kInterrupted;
+}
+
+}  // namespace
+
+Command add_run(CLI::App& root) {
+    CLI::App* app = root.add_subcommand("run", "Run a guest alone, unprotected; --record keeps its log");
+    auto options = std::make_shared<Options>(*app);
+    app->add_option("--record", options->record, "Write the log that `understudy replay` reads to this file");
+    app->add_option("--quantum", options->quantum, "Counted instructions after which a busy guest stops")
+        ->check(CLI::Range(std::uint64_t{1000}, std::uint64_t{1} << 40))
+        ->capture_default_str();
+    app->add_option("--digest-interval", options->digest_interval_ms,
+                    "Milliseconds of guest time between digests of guest memory in the log; 0: none");
+    app->add_flag("--json", options->json, "End with one JSON object");
+    app->footer("Example:\n  understudy run --program build/programs/spin --memory 64M -- --rounds 3");
+    Command command{app, [options] {
+                        replication::LoneGuestConfig config;
+                        const VmDescription vm = options->vm.description();
+                        config.vm = machine_config(vm);
+                        config.link = link_config(vm);
+                        config.recorder.quantum = {options->quantum};
+                        config.recorder.memory_digest_interval = std::chrono::milliseconds(options->digest_interval_ms);
+                        if (!options->record.empty()) {
+                            config.log = options->record;
+                        }
+                        config.command_line = vm.program.string();
+                        return report(replication::run_lone_guest(config), *options);
+                    }};
+    command.program_arguments = &options->vm.arguments();
+    return command;
+}
+
+}  // namespace understudy::tools

@@ -1,0 +1,54 @@
+// What the verifying client has seen since some moment: counts, the longest wait, and how long answers took.
+// No socket, no thread: whoever has a window keeps it to one thread.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "tools/verifier/model.hpp"
+#include "tools/verifier/verifier.hpp"
+
+namespace understudy::tools {
+
+// Counts durations in buckets of 1/16 of a power of two.
+class LatencyHistogram {
+  public:
+    void add(std::chrono::nanoseconds duration);
+    [[nodiscard]] std::chrono::nanoseconds quantile(double q) const;  // 0: of nothing
+
+  private:
+    static constexpr unsigned kSubBits = 4;
+
+    static std::size_t bucket_of(std::uint64_t value);
+    static std::int64_t middle_of(std::size_t bucket);
+
+    std::array<std::uint64_t, std::size_t{64} << kSubBits> buckets_{};
+    std::uint64_t count_ = 0;
+};
+
+class VerifierWindow {
+  public:
+    using Time = std::chrono::steady_clock::time_point;
+
+    // A request sent at `sent_at` was answered `now`; its connection has waited since `waiting_since`, which is earlier
+    // when the request before it was lost with its connection. Of both, the part before the window does not count.
+    void note_answer(const Judgement& judgement, Time sent_at, Time waiting_since, Time now);
+    void note_contradiction(const std::string& finding);
+    void note_drop(const std::string& why);
+
+    // `waiting_since`: of every connection that waits for an answer.
+    [[nodiscard]] VerifierFigures figures(Time now, std::span<const Time> waiting_since) const;
+
+  private:
+    void note_finding(const std::string& finding);
+
+    Time begin_ = std::chrono::steady_clock::now();
+    VerifierFigures figures_;
+    LatencyHistogram latency_;
+};
+
+}  // namespace understudy::tools

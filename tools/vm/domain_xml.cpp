@@ -1,0 +1,489 @@
+#include "tools/vm/domain_xml.hpp"
+
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+#include <libxml/parser.h>
+#include <libxml/tree.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <fstream>
+#include <initializer_list>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "common/error.hpp"
+
+namespace understudy::tools {
+namespace {
+
+constexpr std::size_t kMaxFile = 1U << 20U;
+
+struct DocumentDeleter {
+    void operator()(xmlDoc* document) const { xmlFreeDoc(document); }
+};
+struct ConnectionDeleter {
+    void operator()(virConnect* connection) const { virConnectClose(connection); }
+};
+struct DomainDeleter {
+    void operator()(virDomain* domain) const { virDomainFree(domain); }
+};
+
+std::string string_of(const xmlChar* text) {
+    return text == nullptr ? std::string() : std::string(reinterpret_cast<const char*>(text));
+}
+
+std::string_view trim(std::string_view text) {
+    constexpr std::string_view kBlank = " \t\r\n";
+    const auto first = text.find_first_not_of(kBlank);
+    return first == std::string_view::npos ? std::string_view{}
+                                           : text.substr(first, text.find_last_not_of(kBlank) - first + 1);
+}
+
+std::string name_of(const xmlNode* element) {
+    return string_of(element->name);
+}
+
+// The text directly inside the element.
+std::string text_of(const xmlNode* element) {
+    std::string text;
+    for (const xmlNode* child = element->children; child != nullptr; child = child->next) {
+        if (child->type == XML_TEXT_NODE || child->type == XML_CDATA_SECTION_NODE) {
+            text += string_of(child->content);
+        }
+    }
+    return std::string(trim(text));
+}
+
+std::optional<std::string> attribute(const xmlNode* element, std::string_view name) {
+    for (const xmlAttr* it = element->properties; it != nullptr; it = it->next) {
+        if (string_of(it->name) == name) {
+            return it->children == nullptr ? std::string() : string_of(it->children->content);
+        }
+    }
+    return std::nullopt;
+}
+
+template <typename Visit>
+void for_each_child(const xmlNode* element, Visit visit) {
+    for (const xmlNode* child = element->children; child != nullptr; child = child->next) {
+        if (child->type == XML_ELEMENT_NODE) {
+            visit(child);
+        }
+    }
+}
+
+// Splits like a shell does: words between blanks; '...' and "..." and a backslash keep blanks in a word.
+std::optional<std::vector<std::string>> split_words(std::string_view line) {
+    std::vector<std::string> words;
+    std::string word;
+    bool in_word = false;
+    char quote = 0;
+    for (std::size_t i = 0; i < line.size(); ++i) {
+        const char c = line[i];
+        const bool blank = c == ' ' || c == '\t' || c == '\n' || c == '\r';
+        if (c == '\\' && quote != '\'' && i + 1 < line.size()) {
+            word += line[++i];
+            in_word = true;
+        } else if (quote != 0) {
+            if (c == quote) {
+                quote = 0;
+            } else {
+                word += c;
+            }
+        } else if (c == '\'' || c == '"') {
+            quote = c;
+            in_word = true;
+        } else if (!blank) {
+            word += c;
+            in_word = true;
+        } else if (in_word) {
+            words.push_back(std::exchange(word, {}));
+            in_word = false;
+        }
+    }
+    if (quote != 0) {
+        return std::nullopt;
+    }
+    if (in_word) {
+        words.push_back(std::move(word));
+    }
+    return words;
+}
+
+// libvirt's units; a domain's sizes are KiB where none is given.
+std::optional<Bytes> size_of(std::string_view number, std::string_view unit) {
+    struct Unit {
+        std::string_view name;
+        std::uint64_t bytes;
+    };
+    constexpr std::array kUnits = {
+        Unit{"b", 1},           Unit{"bytes", 1},     Unit{"KB", 1000},       Unit{"k", 1024},
+        Unit{"KiB", 1024},      Unit{"MB", 1000000},  Unit{"M", 1U << 20U},   Unit{"MiB", 1U << 20U},
+        Unit{"GB", 1000000000}, Unit{"G", 1U << 30U}, Unit{"GiB", 1U << 30U},
+    };
+    std::uint64_t value = 0;
+    const auto [end, failure] = std::from_chars(number.data(), number.data() + number.size(), value);
+    const auto* const found = std::ranges::find(kUnits, unit, &Unit::name);
+    if (failure != std::errc{} || end != number.data() + number.size() || found == kUnits.end() || value == 0 ||
+        value > UINT64_MAX / found->bytes) {
+        return std::nullopt;
+    }
+    return Bytes{value * found->bytes};
+}
+
+// Walks the domain once, element by element, along the table of rules.
+class DomainReader {
+  public:
+    DomainReader(std::string file, std::string_view network) : file_(std::move(file)), network_override_(network) {}
+
+    VmDescription read(const xmlNode* root) {
+        if (attribute(root, "type") != "kvm") {
+            refuse(root, "Understudy runs domains of type='kvm'");
+        }
+        visit_children(root, "");
+        if (result_.program.empty()) {
+            throw Error::format("{}: <os> has no <kernel>: name the program to run there", file_);
+        }
+        if (current_memory_ && *current_memory_ != result_.memory) {
+            throw Error::format("{}: <currentMemory> differs from <memory>: a guest's memory is fixed, make them equal",
+                                file_);
+        }
+        if (!network_override_.empty() && interface_count_ == 0) {
+            result_.network.endpoint = network_override_;
+        }
+        return std::move(result_);
+    }
+
+  private:
+    using Handler = void (DomainReader::*)(const xmlNode*);
+    // How one element is treated; `path` is relative to <domain>.
+    struct Rule {
+        std::string_view path;
+        Handler handler;
+    };
+    struct Refusal {
+        std::string_view path;
+        std::string_view reason;
+    };
+
+    // Looked at for what is inside.
+    void descend(const xmlNode* /*element*/) {}
+    // Says nothing that would change what the guest sees or what the user gets.
+    void harmless(const xmlNode* /*element*/) {}
+
+    [[noreturn]] void refuse(const xmlNode* element, std::string_view reason) const {
+        throw Error::format("{}:{}: <{}> cannot be honoured: {}", file_, xmlGetLineNo(element), name_of(element),
+                            reason);
+    }
+
+    // An attribute that nobody looks at is a wish that nobody fulfils.
+    void allow_attributes(const xmlNode* element, std::initializer_list<std::string_view> allowed) const {
+        for (const xmlAttr* it = element->properties; it != nullptr; it = it->next) {
+            const std::string name = string_of(it->name);
+            if (std::ranges::find(allowed, name) == allowed.end()) {
+                refuse(element, fmt::format("Understudy has no use for its attribute '{}', remove it", name));
+            }
+        }
+    }
+
+    void read_name(const xmlNode* element) { result_.name = text_of(element); }
+
+    Bytes read_size(const xmlNode* element) const {
+        allow_attributes(element, {"unit", "dumpCore"});
+        const auto size = size_of(text_of(element), attribute(element, "unit").value_or("KiB"));
+        if (!size) {
+            refuse(element, "its size is not one that a guest can have");
+        }
+        return *size;
+    }
+    void read_memory(const xmlNode* element) { result_.memory = read_size(element); }
+    void read_current_memory(const xmlNode* element) { current_memory_ = read_size(element); }
+
+    void read_vcpu(const xmlNode* element) {
+        allow_attributes(element, {"placement", "current"});
+        if (text_of(element) != "1") {
+            refuse(element, fmt::format("a guest has one vCPU, not {}: write <vcpu>1</vcpu>", text_of(element)));
+        }
+    }
+
+    void read_os_type(const xmlNode* element) {
+        allow_attributes(element, {"arch", "machine"});
+        if (text_of(element) != "hvm" || attribute(element, "arch").value_or("x86_64") != "x86_64") {
+            refuse(element, "write <type arch='x86_64'>hvm</type>");
+        }
+    }
+    void read_kernel(const xmlNode* element) { result_.program = text_of(element); }
+    void read_initrd(const xmlNode* element) { result_.root_archive = text_of(element); }
+    void read_cmdline(const xmlNode* element) {
+        auto words = split_words(text_of(element));
+        if (!words) {
+            refuse(element, "a quote in it is not closed");
+        }
+        result_.arguments = std::move(*words);
+    }
+
+    // The guest's CPU comes from a fixed table, so that every host can be its backup.
+    void read_cpu(const xmlNode* element) {
+        bool x86_64_v2 = attribute(element, "mode").value_or("custom") == "custom";
+        for_each_child(element, [&](const xmlNode* child) {
+            const bool model = name_of(child) == "model" && text_of(child) == "Nehalem";
+            x86_64_v2 = x86_64_v2 && model;
+        });
+        if (!x86_64_v2) {
+            refuse(element,
+                   "every guest sees the same CPU, x86-64-v2 without extras; remove it or write "
+                   "<cpu mode='custom'><model>Nehalem</model></cpu>");
+        }
+    }
+
+    void read_clock(const xmlNode* element) {
+        if (attribute(element, "offset").value_or("utc") != "utc") {
+            refuse(element, "a guest's clock is UTC: write <clock offset='utc'/>");
+        }
+    }
+
+    void read_on_crash(const xmlNode* element) {
+        if (text_of(element) != "destroy") {
+            refuse(element, "a guest that crashes ends with a report: write <on_crash>destroy</on_crash>");
+        }
+    }
+
+    void read_memory_balloon(const xmlNode* element) {
+        if (attribute(element, "model") != "none") {
+            refuse(element, "a guest's memory is fixed: write <memballoon model='none'/>");
+        }
+    }
+
+    void read_console(const xmlNode* element) {
+        const auto type = attribute(element, "type").value_or("");
+        if (type != "pty" && type != "stdio") {
+            refuse(element, "the guest's console is the primary's standard output: write type='stdio'");
+        }
+    }
+
+    void read_interface(const xmlNode* element) {
+        allow_attributes(element, {"type"});
+        if (++interface_count_ > 1) {
+            refuse(element, "a guest has one NIC, this is the second");
+        }
+        interface_type_ = attribute(element, "type").value_or("");
+        visit_children(element, "devices/interface");
+        NetworkDescription& network = result_.network;
+        if (!network_override_.empty()) {
+            network.endpoint = network_override_;
+        } else if (interface_type_ == "ethernet" || interface_type_ == "bridge") {
+            if (target_.empty()) {
+                refuse(element, "name the tap with <target dev='NAME' .../>");
+            }
+            network.endpoint = "tap:" + target_ + (bridge_.empty() ? "" : ",bridge=" + bridge_);
+        } else if (interface_type_ == "client") {
+            network.endpoint = "gateway:" + source_;
+        } else if (interface_type_ == "user") {
+            refuse(element, "a gateway is needed for type='user': say which with --network gateway:unix:PATH");
+        } else {
+            refuse(element, "the types that can be are ethernet, bridge, client and user");
+        }
+    }
+    void read_mac(const xmlNode* element) {
+        allow_attributes(element, {"address"});
+        result_.network.mac = parse_mac(attribute(element, "address").value_or(""));
+    }
+    void read_source(const xmlNode* element) {
+        if (interface_type_ == "client") {
+            allow_attributes(element, {"address", "port"});
+            source_ =
+                attribute(element, "address").value_or("127.0.0.1") + ":" + attribute(element, "port").value_or("");
+        } else {
+            allow_attributes(element, {"bridge"});
+            bridge_ = attribute(element, "bridge").value_or("");
+        }
+    }
+    void read_target(const xmlNode* element) {
+        allow_attributes(element, {"dev", "managed"});
+        target_ = attribute(element, "dev").value_or("");
+    }
+    void read_model(const xmlNode* element) {
+        if (attribute(element, "type") != "virtio") {
+            refuse(element, "the guest has a NIC of its own kind: remove it or write <model type='virtio'/>");
+        }
+    }
+    void read_ip(const xmlNode* element) {
+        allow_attributes(element, {"family", "address", "prefix"});
+        if (attribute(element, "family").value_or("ipv4") != "ipv4" || result_.network.ipv4_address != 0) {
+            refuse(element, "a guest has one IPv4 address");
+        }
+        result_.network.ipv4_address = parse_ipv4(attribute(element, "address").value_or(""));
+        result_.network.ipv4_netmask = netmask_of(read_prefix(element, "24"));
+    }
+    void read_route(const xmlNode* element) {
+        allow_attributes(element, {"family", "address", "prefix", "gateway"});
+        const bool is_default = attribute(element, "address").value_or("0.0.0.0") == "0.0.0.0" &&
+                                read_prefix(element, "0") == 0 &&
+                                attribute(element, "family").value_or("ipv4") == "ipv4";
+        if (!is_default || result_.network.ipv4_gateway != 0) {
+            refuse(element, "a guest has one route beyond its own network, the default one");
+        }
+        result_.network.ipv4_gateway = parse_ipv4(attribute(element, "gateway").value_or(""));
+    }
+    unsigned read_prefix(const xmlNode* element, const std::string& otherwise) const {
+        const std::string text = attribute(element, "prefix").value_or(otherwise);
+        unsigned prefix = 0;
+        const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), prefix);
+        if (failure != std::errc{} || end != text.data() + text.size() || prefix > 32) {
+            refuse(element, "its prefix is not 0 to 32");
+        }
+        return prefix;
+    }
+
+    // The table: every element that may stand in a domain. All others are refused.
+    static constexpr std::array kRules = {
+        Rule{"name", &DomainReader::read_name},
+        Rule{"uuid", &DomainReader::harmless},
+        Rule{"title", &DomainReader::harmless},
+        Rule{"description", &DomainReader::harmless},
+        Rule{"metadata", &DomainReader::harmless},
+        Rule{"memory", &DomainReader::read_memory},
+        Rule{"currentMemory", &DomainReader::read_current_memory},
+        Rule{"vcpu", &DomainReader::read_vcpu},
+        Rule{"os", &DomainReader::descend},
+        Rule{"os/type", &DomainReader::read_os_type},
+        Rule{"os/kernel", &DomainReader::read_kernel},
+        Rule{"os/initrd", &DomainReader::read_initrd},
+        Rule{"os/cmdline", &DomainReader::read_cmdline},
+        Rule{"os/boot", &DomainReader::harmless},  // of no effect beside <kernel>, in QEMU too
+        Rule{"features", &DomainReader::descend},  // of a PC that is not there
+        Rule{"features/acpi", &DomainReader::harmless},
+        Rule{"features/apic", &DomainReader::harmless},
+        Rule{"features/pae", &DomainReader::harmless},
+        Rule{"features/vmport", &DomainReader::harmless},
+        Rule{"cpu", &DomainReader::read_cpu},
+        Rule{"clock", &DomainReader::read_clock},
+        Rule{"on_poweroff", &DomainReader::harmless},  // a program that ends has ended
+        Rule{"on_reboot", &DomainReader::harmless},    // a guest cannot reboot
+        Rule{"on_crash", &DomainReader::read_on_crash},
+        Rule{"pm", &DomainReader::harmless},  // a guest cannot suspend
+        Rule{"devices", &DomainReader::descend},
+        Rule{"devices/emulator", &DomainReader::harmless},    // Understudy takes its place
+        Rule{"devices/controller", &DomainReader::harmless},  // whatever would hang on it is refused
+        Rule{"devices/input", &DomainReader::harmless},       // of no use without graphics, which is refused
+        Rule{"devices/memballoon", &DomainReader::read_memory_balloon},
+        Rule{"devices/serial", &DomainReader::read_console},
+        Rule{"devices/console", &DomainReader::read_console},
+        Rule{"devices/interface", &DomainReader::read_interface},
+        Rule{"devices/interface/mac", &DomainReader::read_mac},
+        Rule{"devices/interface/source", &DomainReader::read_source},
+        Rule{"devices/interface/target", &DomainReader::read_target},
+        Rule{"devices/interface/model", &DomainReader::read_model},
+        Rule{"devices/interface/ip", &DomainReader::read_ip},
+        Rule{"devices/interface/route", &DomainReader::read_route},
+        Rule{"devices/interface/alias", &DomainReader::harmless},
+        Rule{"devices/interface/address", &DomainReader::harmless},  // of a bus that is not there
+    };
+
+    // What people try first gets a better answer than "there is no such thing".
+    static constexpr std::array kRefusals = {
+        Refusal{"devices/disk", "there are no disks yet; files can come in a tar archive named by <initrd>"},
+        Refusal{"devices/filesystem", "files can come in a tar archive named by <initrd>"},
+        Refusal{"devices/hostdev", "a device of one host cannot be replicated on another"},
+        Refusal{"devices/graphics", "there is no display; the guest's console is text"},
+        Refusal{"devices/video", "there is no display; the guest's console is text"},
+        Refusal{"devices/rng", "the guest has entropy without a device, remove it"},
+        Refusal{"os/loader", "there is no firmware; <kernel> is the program"},
+        Refusal{"cputune", "pin the replica's process instead, with taskset or systemd"},
+        Refusal{"memoryBacking", "the guest's memory is ordinary, populated memory, remove it"},
+        Refusal{"maxMemory", "a guest's memory is fixed, remove it"},
+    };
+
+    void visit_children(const xmlNode* parent, std::string_view parent_path) {
+        for_each_child(parent, [&](const xmlNode* element) { visit(element, parent_path); });
+    }
+
+    void visit(const xmlNode* element, std::string_view parent_path) {
+        const std::string path =
+            parent_path.empty() ? name_of(element) : fmt::format("{}/{}", parent_path, name_of(element));
+        const auto* const rule = std::ranges::find(kRules, path, &Rule::path);
+        if (rule == kRules.end()) {
+            const auto* const known = std::ranges::find(kRefusals, path, &Refusal::path);
+            refuse(element, known == kRefusals.end() ? "Understudy has no such thing, remove it" : known->reason);
+        }
+        (this->*rule->handler)(element);
+        if (rule->handler == &DomainReader::descend) {
+            visit_children(element, path);
+        }
+    }
+
+    std::string file_;
+    std::string network_override_;
+    VmDescription result_;
+    std::optional<Bytes> current_memory_;
+    unsigned interface_count_ = 0;
+    std::string interface_type_;
+    std::string target_;
+    std::string bridge_;
+    std::string source_;
+};
+
+// libvirt's schema and its own checks, as virsh define would apply them.
+void validate_with_libvirt(const std::string& xml, const std::string& file) {
+    // libvirt prints every error on stderr unless it is given somewhere else to put it.
+    virSetErrorFunc(nullptr, [](void*, virErrorPtr) {});
+    const auto complain = [&](std::string_view what) {
+        std::string message = virGetLastErrorMessage();
+        // A schema violation is reported with the schema's path on the first line and the finding behind it.
+        if (const auto line_end = message.find('\n'); line_end != std::string::npos) {
+            message.erase(0, line_end + 1);
+        }
+        return Error::format("{}: {}: {}", file, what, trim(message));
+    };
+    const std::unique_ptr<virConnect, ConnectionDeleter> connection(virConnectOpen("test:///default"));
+    if (!connection) {
+        throw complain("libvirt's test driver is not available to validate it");
+    }
+    const std::unique_ptr<virDomain, DomainDeleter> domain(
+        virDomainDefineXMLFlags(connection.get(), xml.c_str(), VIR_DOMAIN_DEFINE_VALIDATE));
+    if (!domain) {
+        throw complain("not a valid libvirt domain");
+    }
+}
+
+}  // namespace
+
+VmDescription read_domain(std::string_view xml, const std::string& file, std::string_view network) {
+    if (xml.size() > kMaxFile) {
+        throw Error::format("{}: larger than a domain can be ({} KiB)", file, kMaxFile >> 10U);
+    }
+    xmlResetLastError();
+    const std::unique_ptr<xmlDoc, DocumentDeleter> document(
+        xmlReadMemory(xml.data(), static_cast<int>(xml.size()), file.c_str(), nullptr,
+                      XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING));
+    if (!document) {
+        const xmlError* const error = xmlGetLastError();
+        throw Error::format("{}:{}: not well-formed XML: {}", file, error == nullptr ? 0 : error->line,
+                            error == nullptr || error->message == nullptr ? "unreadable" : trim(error->message));
+    }
+    const xmlNode* const root = xmlDocGetRootElement(document.get());
+    if (root == nullptr || name_of(root) != "domain") {
+        throw Error::format("{}: not a libvirt domain: its root element is not <domain>", file);
+    }
+    validate_with_libvirt(std::string(xml), file);
+    return DomainReader(file, network).read(root);
+}
+
+VmDescription read_domain_file(const std::filesystem::path& file, std::string_view network) {
+    std::ifstream stream(file, std::ios::binary);
+    if (!stream) {
+        throw Error::from_errno("cannot read the domain " + file.string(), errno);
+    }
+    std::string xml(kMaxFile + 1, '\0');
+    stream.read(xml.data(), static_cast<std::streamsize>(xml.size()));
+    xml.resize(static_cast<std::size_t>(stream.gcount()));
+    return read_domain(xml, file.string(), network);
+}
+
+}  // namespace understudy::tools

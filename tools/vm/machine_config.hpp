@@ -1,0 +1,13 @@
+// From what the user described to what machine and link want.
+#pragma once
+
+#include "hypervisor/machine/vm_config.hpp"
+#include "hypervisor/network/link.hpp"
+#include "tools/vm/vm_description.hpp"
+
+namespace understudy::tools {
+
+[[nodiscard]] machine::VmConfig machine_config(const VmDescription& vm);
+[[nodiscard]] network::LinkConfig link_config(const VmDescription& vm);
+
+}  // namespace understudy::tools

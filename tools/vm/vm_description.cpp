@@ -1,0 +1,224 @@
+#include "tools/vm/vm_description.hpp"
+
+#include <arpa/inet.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <charconv>
+#include <cstring>
+#include <span>
+#include <system_error>
+
+#include "common/digest.hpp"
+#include "common/error.hpp"
+#include "tools/vm/domain_xml.hpp"
+
+namespace understudy::tools {
+namespace {
+
+constexpr std::size_t kMaxName = 63;  // it is the guest's host name as well
+
+bool is_name_character(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+           c == '_';
+}
+
+void check_name(const VmId& name) {
+    if (name.empty() || name.size() > kMaxName || !std::ranges::all_of(name, is_name_character) ||
+        name.front() == '-' || name.front() == '.') {
+        throw Error::format(
+            "'{}' is no name for a VM: 1 to {} letters, digits, '-', '_' or '.', and the first a letter, digit or '_'",
+            name, kMaxName);
+    }
+}
+
+void check_environment(const std::vector<std::string>& environment) {
+    for (const std::string& entry : environment) {
+        const auto equals = entry.find('=');
+        if (equals == 0 || equals == std::string::npos) {
+            throw Error::format("'{}' is no environment entry: write --env NAME=VALUE", entry);
+        }
+    }
+}
+
+// "10.0.2.15/24"
+void parse_address(std::string_view text, NetworkDescription& network) {
+    const auto slash = text.find('/');
+    const std::string_view digits = slash == std::string_view::npos ? std::string_view{} : text.substr(slash + 1);
+    unsigned prefix = 0;
+    const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), prefix);
+    if (digits.empty() || failure != std::errc{} || end != digits.data() + digits.size() || prefix > 32) {
+        throw Error::format("'{}' is no address with a prefix length: write for example --address 10.0.2.15/24", text);
+    }
+    network.ipv4_address = parse_ipv4(text.substr(0, slash));
+    network.ipv4_netmask = netmask_of(prefix);
+}
+
+// The addresses that `understudy gateway` serves when nothing else is said.
+void assume_gateway_addresses(NetworkDescription& network) {
+    network.ipv4_address = parse_ipv4("10.0.2.15");
+    network.ipv4_netmask = netmask_of(24);
+    network.ipv4_gateway = parse_ipv4("10.0.2.2");
+}
+
+void complete_network(const VmId& vm, NetworkDescription& network) {
+    if (!network.present()) {
+        return;
+    }
+    if (network.mac == network::MacAddress{}) {
+        network.mac = mac_of(vm);
+    }
+    if (network.ipv4_address == 0) {
+        if (!network.endpoint.starts_with("gateway:") && !network.endpoint.starts_with("tap:")) {
+            throw Error::format(
+                "'{}' is no network: write gateway:unix:PATH, gateway:HOST:PORT, tap:NAME[,bridge=BRIDGE] or none",
+                network.endpoint);
+        }
+        if (!network.endpoint.starts_with("gateway:")) {
+            throw Error::format("VM {} needs an address on {}: add --address ADDRESS/PREFIX", vm, network.endpoint);
+        }
+        assume_gateway_addresses(network);
+    }
+    const bool reachable =
+        ((network.ipv4_gateway ^ network.ipv4_address) & network.ipv4_netmask) == 0;  // byte order does not matter
+    if (network.ipv4_gateway != 0 && !reachable) {
+        throw Error::format("the gateway of VM {} is not in the network of its address: check --gateway and --address",
+                            vm);
+    }
+}
+
+}  // namespace
+
+VmOptions::VmOptions(CLI::App& app) {
+    CLI::Option* domain = app.add_option("--domain", domain_, "The VM as a libvirt domain (XML file)");
+    app.add_option("--name", name_, "The VM's name [the program's file name]")->excludes(domain);
+    app.add_option("--program", program_, "The program to run: a static x86-64 Linux executable")->excludes(domain);
+    app.add_option("--memory", memory_, "The guest's memory")->capture_default_str()->excludes(domain);
+    app.add_option("--root", root_archive_, "A tar archive: the guest's read-only root")->excludes(domain);
+    app.add_option("--env", environment_, "NAME=VALUE for the program's environment; may be repeated")
+        ->allow_extra_args(false);
+    app.add_option("--network", network_,
+                   "gateway:unix:PATH, gateway:HOST:PORT, tap:NAME[,bridge=BRIDGE] or none [none]");
+    app.add_option("--address", address_, "The guest's address, as 10.0.2.15/24")->excludes(domain);
+    app.add_option("--gateway", gateway_, "The guest's default route, as 10.0.2.2")->excludes(domain);
+    app.add_option("--mac", mac_, "The guest's MAC address [derived from the name]")->excludes(domain);
+    app.add_option("--kernel", kernel_, "The guest kernel's image [the one built with this command]");
+}
+
+VmDescription VmOptions::description() const {
+    VmDescription result;
+    if (!domain_.empty()) {
+        if (!arguments_.empty()) {
+            throw Error("a domain names the program's arguments itself, in <cmdline>: give none after '--'");
+        }
+        result = read_domain_file(domain_, network_);
+    } else {
+        if (program_.empty()) {
+            throw Error("which program is to run? Give --program FILE, or --domain FILE for a libvirt domain");
+        }
+        result.program = program_;
+        result.name = name_.empty() ? result.program.filename().string() : name_;
+        result.memory = parse_size(memory_);
+        result.arguments = arguments_;
+        if (!root_archive_.empty()) {
+            result.root_archive = root_archive_;
+        }
+        if (!network_.empty()) {
+            result.network.endpoint = network_;
+        }
+        if (!address_.empty()) {
+            parse_address(address_, result.network);
+        }
+        if (!gateway_.empty()) {
+            result.network.ipv4_gateway = parse_ipv4(gateway_);
+        }
+        if (!mac_.empty()) {
+            result.network.mac = parse_mac(mac_);
+        }
+    }
+    result.environment.insert(result.environment.end(), environment_.begin(), environment_.end());
+    result.kernel = kernel_.empty() ? default_kernel_path() : std::filesystem::path(kernel_);
+    complete(result);
+    return result;
+}
+
+std::filesystem::path default_kernel_path() {
+    std::error_code ignored;
+    const auto folder = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
+    const auto built = folder / "guest-kernel";
+    const auto installed = folder.parent_path() / "lib/understudy/guest-kernel";
+    return std::filesystem::exists(installed, ignored) ? installed : built;
+}
+
+Bytes parse_size(std::string_view text) {
+    std::uint64_t value = 0;
+    const char* const last = text.data() + text.size();
+    const auto [end, failure] = std::from_chars(text.data(), last, value);
+    const std::string_view suffix(end, static_cast<std::size_t>(last - end));
+    int shift = -1;
+    if (suffix.empty()) {
+        shift = 0;
+    } else if (suffix == "K" || suffix == "k" || suffix == "KiB") {
+        shift = 10;
+    } else if (suffix == "M" || suffix == "m" || suffix == "MiB") {
+        shift = 20;
+    } else if (suffix == "G" || suffix == "g" || suffix == "GiB") {
+        shift = 30;
+    }
+    if (failure != std::errc{} || shift < 0 || value == 0 || std::countl_zero(value) < shift) {
+        throw Error::format("'{}' is no size: write a number of bytes, or one with K, M or G, for example 64M", text);
+    }
+    return Bytes{value << shift};
+}
+
+network::MacAddress parse_mac(std::string_view text) {
+    network::MacAddress mac{};
+    const auto complain = [&] {
+        return Error::format("'{}' is no MAC address of a NIC: write for example 52:54:00:12:34:56", text);
+    };
+    if (text.size() != mac.size() * 3 - 1) {
+        throw complain();
+    }
+    for (std::size_t i = 0; i < mac.size(); ++i) {
+        const char* const digits = text.data() + 3 * i;
+        const auto [end, failure] = std::from_chars(digits, digits + 2, mac.at(i), 16);
+        if (failure != std::errc{} || end != digits + 2 || (i + 1 < mac.size() && *end != ':')) {
+            throw complain();
+        }
+    }
+    if ((mac[0] & 1U) != 0 || mac == network::MacAddress{}) {
+        throw complain();
+    }
+    return mac;
+}
+
+std::uint32_t parse_ipv4(std::string_view text) {
+    in_addr address{};
+    if (inet_pton(AF_INET, std::string(text).c_str(), &address) != 1 || address.s_addr == 0) {
+        throw Error::format("'{}' is no IPv4 address of a host: write for example 10.0.2.15", text);
+    }
+    return address.s_addr;
+}
+
+network::MacAddress mac_of(const VmId& vm) {
+    const std::uint64_t hash = digest(std::as_bytes(std::span(vm)));
+    network::MacAddress mac{0x52, 0x54, 0x00};
+    for (std::size_t i = 0; i < 3; ++i) {
+        mac.at(3 + i) = static_cast<std::uint8_t>(hash >> (8 * i));
+    }
+    return mac;
+}
+
+std::uint32_t netmask_of(unsigned prefix) {
+    return htonl(prefix == 0 ? 0U : ~0U << (32 - std::min(prefix, 32U)));
+}
+
+void complete(VmDescription& description) {
+    check_name(description.name);
+    check_environment(description.environment);
+    complete_network(description.name, description.network);
+}
+
+}  // namespace understudy::tools
