@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "common/ethernet.hpp"
 #include "common/units.hpp"
 
 namespace understudy {
@@ -20,9 +21,6 @@ constexpr GuestTime kMaxGuestTime{std::int64_t{1} << 62};
 constexpr bool is_guest_time(GuestTime time) {
     return time >= GuestTime{0} && time <= kMaxGuestTime;
 }
-
-// An Ethernet frame without its FCS: 14 to 1514 bytes.
-using Frame = std::vector<std::byte>;
 
 // Why the guest handed control to the monitor. The values stand in log files: never renumber.
 enum class StopKind : std::uint8_t {

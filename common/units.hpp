@@ -29,13 +29,25 @@ struct Generation {
     [[nodiscard]] constexpr Generation next() const { return {value + 1}; }
 };
 
+// Orders the replicas that ever speak for one VM: a higher generation speaks after a lower one, and within a
+// generation the winner of its test-and-set speaks after the pair's primary.
+struct SpeakerRank {
+    Generation generation;
+    bool won = false;
+    auto operator<=>(const SpeakerRank&) const = default;
+};
+
 // A byte count (memory sizes, window bounds).
 struct Bytes {
     std::uint64_t value = 0;
     auto operator<=>(const Bytes&) const = default;
 };
-constexpr Bytes operator""_KiB(unsigned long long n) { return {n << 10}; }
-constexpr Bytes operator""_MiB(unsigned long long n) { return {n << 20}; }
+constexpr Bytes operator""_KiB(unsigned long long n) {
+    return {n << 10};
+}
+constexpr Bytes operator""_MiB(unsigned long long n) {
+    return {n << 20};
+}
 
 // Names a VM, the same at every replica and at the arbiter: the domain's name.
 using VmId = std::string;

@@ -1,8 +1,7 @@
 #include <boost/asio/post.hpp>
-#include <cstdio>
-#include <cstdlib>
 #include <utility>
 
+#include "common/require.hpp"
 #include "logging_channel/channel.hpp"
 #include "logging_channel/connection_impl.hpp"
 
@@ -16,13 +15,6 @@ using boost::system::error_code;
 constexpr std::size_t kMaxReasonBytes = 1000;
 // How long finish() waits for the peer to take the rest and close.
 constexpr std::chrono::milliseconds kLinger(1000);
-
-void require(bool holds, const char* what) {
-    if (!holds) {
-        std::fprintf(stderr, "understudy: logging channel: %s\n", what);
-        std::abort();
-    }
-}
 
 }  // namespace
 
@@ -60,7 +52,7 @@ void Connection::Impl::greet(Greeting greeting) {
 
 void Connection::Impl::take_greeting() {
     if (!preamble_taken_) {
-        const auto bytes = frames_.take(kPreambleBytes);
+        const auto bytes = reader_.take(kPreambleBytes);
         if (!bytes) {
             return read();
         }
@@ -81,11 +73,11 @@ void Connection::Impl::take_greeting() {
                         ": run the same understudy on both hosts");
         }
     }
-    const auto next = frames_.next();
-    if (std::holds_alternative<FrameDecoder::NeedMore>(next)) {
+    const auto next = reader_.next();
+    if (std::holds_alternative<MessageReader::NeedMore>(next)) {
         return read();
     }
-    if (const auto* fault = std::get_if<FrameFault>(&next)) {
+    if (const auto* fault = std::get_if<MessageReader::Fault>(&next)) {
         return fail("it sent " + std::string(describe(*fault)));
     }
     const auto bytes = std::get<std::span<const std::byte>>(next);
@@ -107,7 +99,7 @@ void Connection::Impl::start(Handlers handlers) {
         return;
     }
     stage_ = Stage::running;
-    frames_.set_max_message(kMaxMessageBytes);
+    reader_.set_max_message(kMaxMessageBytes);
     beat();
     asio::post(socket_.get_executor(), [self = shared_from_this()] { self->take_messages(); });
 }

@@ -13,9 +13,10 @@
 #include <string_view>
 #include <vector>
 
+#include "common/message_stream.hpp"
 #include "logging_channel/channel.hpp"
 #include "logging_channel/channel.pb.h"
-#include "logging_channel/frame.hpp"
+#include "logging_channel/preamble.hpp"
 
 namespace understudy::channel {
 
@@ -99,7 +100,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     bool reading_ = false;
 
     // In.
-    FrameDecoder frames_{kMaxHandshakeBytes};
+    MessageReader reader_{kMaxHandshakeBytes};
     std::unique_ptr<wire::Message> message_;  // kept for its buffers
     std::optional<StateDecoder> state_in_;
     std::optional<LogBase> base_;

@@ -1,7 +1,7 @@
 // What comes in over a Connection: read as it arrives, taken message by message, each in its turn or not at all.
 #include <utility>
 
-#include "logging_channel/bytes.hpp"
+#include "common/bytes.hpp"
 #include "logging_channel/connection_impl.hpp"
 
 namespace understudy::channel {
@@ -14,7 +14,7 @@ using boost::system::error_code;
 }  // namespace
 
 void Connection::Impl::read() {
-    const auto space = frames_.space();
+    const auto space = reader_.space();
     reading_ = true;
     socket_.async_read_some(
         asio::buffer(space.data(), space.size()), [self = shared_from_this()](error_code error, std::size_t size) {
@@ -28,7 +28,7 @@ void Connection::Impl::read() {
             if (self->stage_ == Stage::closing) {
                 return self->take_nothing();
             }
-            self->frames_.received(size);
+            self->reader_.received(size);
             if (self->stage_ == Stage::greeting) {
                 return self->take_greeting();
             }
@@ -48,11 +48,11 @@ void Connection::Impl::take_nothing() {
 
 void Connection::Impl::take_messages() {
     while (stage_ == Stage::running) {
-        const auto next = frames_.next();
-        if (std::holds_alternative<FrameDecoder::NeedMore>(next)) {
+        const auto next = reader_.next();
+        if (std::holds_alternative<MessageReader::NeedMore>(next)) {
             return read();
         }
-        if (const auto* fault = std::get_if<FrameFault>(&next)) {
+        if (const auto* fault = std::get_if<MessageReader::Fault>(&next)) {
             return fail("the peer sent " + std::string(describe(*fault)));
         }
         const auto bytes = std::get<std::span<const std::byte>>(next);

@@ -5,8 +5,8 @@
 #include <boost/asio/write.hpp>
 #include <utility>
 
+#include "common/bytes.hpp"
 #include "common/error.hpp"
-#include "logging_channel/bytes.hpp"
 #include "logging_channel/connection_impl.hpp"
 
 namespace understudy::channel {
@@ -36,7 +36,7 @@ void Connection::Impl::send(const wire::Message& message) {
     }
     frame_batch();
     const std::string bytes = message.SerializeAsString();
-    append_frame(state_out_ && !message.has_state_chunk() ? behind_state_ : pending_, as_bytes(bytes));
+    append_message(state_out_ && !message.has_state_chunk() ? behind_state_ : pending_, as_bytes(bytes));
 }
 
 void Connection::Impl::send_state(LogBase base, std::unique_ptr<StateSource> memory, std::vector<std::byte> vcpu_state,
@@ -116,7 +116,7 @@ void Connection::Impl::frame_batch() {
     message.set_records(batch_.data(), batch_.size());
     batch_.clear();
     const std::string bytes = message.SerializeAsString();
-    append_frame(state_out_ ? behind_state_ : pending_, as_bytes(bytes));
+    append_message(state_out_ ? behind_state_ : pending_, as_bytes(bytes));
 }
 
 void Connection::Impl::set_released(StopNumber stop) {
@@ -160,7 +160,7 @@ void Connection::Impl::flush() {
         message.mutable_report()->set_received(report_.received.value);
         message.mutable_report()->set_replayed(report_.replayed.value);
         message.mutable_report()->set_released(report_.released.value);
-        append_frame(pending_, as_bytes(message.SerializeAsString()));
+        append_message(pending_, as_bytes(message.SerializeAsString()));
     }
     write();
 }

@@ -9,9 +9,9 @@
 #include <cstring>
 #include <utility>
 
+#include "common/bytes.hpp"
 #include "common/digest.hpp"
 #include "common/error.hpp"
-#include "logging_channel/bytes.hpp"
 #include "logging_channel/record.pb.h"
 
 namespace understudy::channel {

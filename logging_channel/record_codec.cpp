@@ -1,28 +1,21 @@
 #include "logging_channel/record_codec.hpp"
 
-#include <cstdio>
-#include <cstdlib>
 #include <limits>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include "common/bytes.hpp"
 #include "common/digest.hpp"
-#include "logging_channel/bytes.hpp"
+#include "common/require.hpp"
 #include "logging_channel/record.pb.h"
+#include "logging_channel/varint.hpp"
 
 namespace understudy::channel {
 
 namespace {
 
 constexpr std::uint64_t kNoDeadline = std::numeric_limits<std::uint64_t>::max();
-
-void require(bool holds, const char* what) {
-    if (!holds) {
-        std::fprintf(stderr, "understudy: a record that cannot be logged: %s\n", what);
-        std::abort();
-    }
-}
 
 std::uint32_t chained_checksum(std::span<const std::byte> message, std::uint32_t previous) {
     return static_cast<std::uint32_t>(digest(message, previous));
@@ -49,7 +42,7 @@ void to_message(const Record& record, const LogBase& base, wire::LogRecord& mess
         message.set_clock_delta(static_cast<std::int64_t>(clock_bits(record.input.clock) - clock_bits(base.clock)));
     }
     for (const Frame& frame : record.input.frames) {
-        require(frame.size() >= kMinFrameBytes && frame.size() <= kMaxFrameBytes, "a frame of a wrong length");
+        require(is_frame_size(frame.size()), "a frame of a wrong length");
         message.add_frames(frame.data(), frame.size());
     }
     message.set_answer(record.input.answer.data(), record.input.answer.size());
@@ -106,7 +99,7 @@ std::optional<Record> from_message(const wire::LogRecord& message, const LogBase
     }
     record.input.frames.reserve(static_cast<std::size_t>(message.frames_size()));
     for (const std::string& frame : message.frames()) {
-        if (frame.size() < kMinFrameBytes || frame.size() > kMaxFrameBytes) {
+        if (!is_frame_size(frame.size())) {
             return std::nullopt;
         }
         record.input.frames.push_back(to_bytes(frame));

@@ -29,8 +29,6 @@ namespace understudy::channel {
 
 // No record is larger. Far above what a stop can gather (a full receive ring), far below what would hurt to allocate.
 constexpr std::size_t kMaxRecordBytes = 4U << 20;
-constexpr std::size_t kMinFrameBytes = 14;
-constexpr std::size_t kMaxFrameBytes = 1514;
 
 // Where a log starts: the boot, or the stop at which a state transfer was taken.
 struct LogBase {

@@ -3,14 +3,13 @@
 #include <zstd.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <utility>
 
+#include "common/bytes.hpp"
 #include "common/digest.hpp"
-#include "logging_channel/bytes.hpp"
+#include "common/require.hpp"
 #include "logging_channel/record.pb.h"
 
 namespace understudy::channel {
@@ -18,13 +17,6 @@ namespace understudy::channel {
 namespace {
 
 constexpr std::size_t kWindowsPerCall = 4;
-
-void require(bool holds, const char* what) {
-    if (!holds) {
-        std::fprintf(stderr, "understudy: a state that cannot be transferred: %s\n", what);
-        std::abort();
-    }
-}
 
 bool is_zero(std::span<const std::byte> page) {
     return page[0] == std::byte{0} && std::memcmp(page.data(), page.data() + 1, page.size() - 1) == 0;

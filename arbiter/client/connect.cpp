@@ -9,7 +9,7 @@
 
 #include "arbiter/client/client.hpp"
 #include "arbiter/client/engines.hpp"
-#include "arbiter/wire/address.hpp"
+#include "common/address.hpp"
 #include "common/error.hpp"
 
 namespace understudy::arbiter {

@@ -9,7 +9,7 @@
 
 #include "arbiter/client/client.hpp"
 #include "arbiter/raft/types.hpp"
-#include "arbiter/wire/address.hpp"
+#include "common/address.hpp"
 
 namespace understudy::arbiter {
 

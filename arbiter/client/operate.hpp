@@ -6,8 +6,8 @@
 #include <variant>
 
 #include "arbiter/client/engines.hpp"
-#include "arbiter/wire/address.hpp"
 #include "arbiter/wire/protocol.hpp"
+#include "common/address.hpp"
 
 namespace understudy::arbiter {
 

@@ -1,23 +1,10 @@
 #include "arbiter/raft/types.hpp"
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
-#include <stdexcept>
 
-#include "arbiter/wire/codec.hpp"
+#include "common/codec.hpp"
 
 namespace understudy::raft {
-
-void require(bool holds, std::string_view rule) {
-    if (!holds) {
-#ifdef UNDERSTUDY_MUTATIONS
-        throw std::logic_error(std::string(rule));  // the simulation reports it with its seed
-#endif
-        std::fprintf(stderr, "raft: broken invariant: %.*s\n", static_cast<int>(rule.size()), rule.data());
-        std::abort();
-    }
-}
 
 std::string_view name(Role role) {
     switch (role) {
@@ -45,7 +32,7 @@ std::size_t Configuration::voters() const {
 
 std::string Configuration::encode() const {
     std::string out;
-    arbiter::Encoder encoder(out);
+    Encoder encoder(out);
     encoder.u32(static_cast<std::uint32_t>(members.size()));
     for (const auto& [id, member] : members) {
         encoder.u64(id).flag(member.voting).bytes(member.address);
@@ -54,7 +41,7 @@ std::string Configuration::encode() const {
 }
 
 std::optional<Configuration> Configuration::decode(std::string_view bytes) {
-    arbiter::Decoder decoder(bytes);
+    Decoder decoder(bytes);
     Configuration result;
     const auto count = decoder.count(kMaxMembers);
     for (std::size_t i = 0; i < count && decoder.ok(); ++i) {

@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include "common/require.hpp"
+
 namespace understudy::raft {
 
 using NodeId = std::uint64_t;  // 0 names no server
@@ -22,9 +24,6 @@ using Index = std::uint64_t;   // the log's first entry has index 1
 // Time since an arbitrary origin, as the driver's clock gives it. Only differences matter, and no answer's correctness
 // depends on them.
 using Time = std::chrono::microseconds;
-
-// Aborts with the text and its place: a broken invariant is a programmer's error, in every build.
-void require(bool holds, std::string_view rule);
 
 enum class EntryKind : std::uint8_t {
     no_op = 1,          // opens a leader's term (paper §8)

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "arbiter/client/client.hpp"
-#include "arbiter/wire/codec.hpp"
+#include "common/codec.hpp"
 
 namespace understudy::arbiter {
 

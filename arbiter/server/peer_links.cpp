@@ -7,9 +7,9 @@
 #include <chrono>
 #include <utility>
 
-#include "arbiter/wire/address.hpp"
 #include "arbiter/wire/connection.hpp"
 #include "arbiter/wire/credentials.hpp"
+#include "common/address.hpp"
 #include "common/error.hpp"
 
 namespace understudy::arbiter {

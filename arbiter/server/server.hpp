@@ -8,8 +8,8 @@
 #include <string>
 
 #include "arbiter/server/server_core.hpp"
-#include "arbiter/wire/address.hpp"
 #include "arbiter/wire/credentials.hpp"
+#include "common/address.hpp"
 
 namespace understudy::arbiter {
 

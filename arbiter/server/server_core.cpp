@@ -155,7 +155,7 @@ Outgoing Service::begin() {
 }
 
 void Service::write() {
-    raft::require(write_.has_value() && !written_, "write() follows on a begin() that found something to write");
+    require(write_.has_value() && !written_, "write() follows on a begin() that found something to write");
     ++counters_.writes;
     counters_.entries_written += write_->entries.size();
     storage_.append(*write_);
@@ -164,7 +164,7 @@ void Service::write() {
 }
 
 Outgoing Service::complete() {
-    raft::require(write_.has_value() && written_, "complete() follows on write()");
+    require(write_.has_value() && written_, "complete() follows on write()");
     storage_.sync();
     const auto sequence = write_->sequence;
     write_.reset();
@@ -176,7 +176,7 @@ void Service::apply(const raft::Entry& entry) {
     std::optional<Answer> answer;
     if (entry.kind == raft::EntryKind::command) {
         const auto command = Command::decode(entry.data);
-        raft::require(command.has_value(), "every server can decode what a leader proposed");
+        require(command.has_value(), "every server can decode what a leader proposed");
         auto applied = machine_.apply(*command);
         ++counters_.commands;
         counters_.repeated += applied.repeated ? 1 : 0;

@@ -11,6 +11,7 @@
 
 #include "arbiter/storage/file_system.hpp"
 #include "common/error.hpp"
+#include "common/file_descriptor.hpp"
 
 namespace understudy::arbiter {
 namespace {
@@ -25,62 +26,53 @@ constexpr std::size_t kMaxFile = std::size_t{2} << 30U;
     throw Error::from_errno("cannot " + what + " " + path, error);
 }
 
-class Descriptor {
-  public:
-    Descriptor(const std::string& path, int flags) : path_(path), fd_(::open(path.c_str(), flags | O_CLOEXEC, 0600)) {
-        if (fd_ < 0) {
-            fail("open", path_);
-        }
+// Throws with the path in the message.
+FileDescriptor open_file(const std::string& path, int flags) {
+    FileDescriptor file(::open(path.c_str(), flags | O_CLOEXEC, 0600));
+    if (!file) {
+        fail("open", path);
     }
-    ~Descriptor() { ::close(fd_); }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-
-    [[nodiscard]] int fd() const { return fd_; }
-    [[nodiscard]] const std::string& path() const { return path_; }
-
-  private:
-    std::string path_;
-    int fd_;
-};
+    return file;
+}
 
 class PosixFile : public File {
   public:
-    explicit PosixFile(const std::string& path) : file_(path, O_RDWR | O_CREAT) {}
+    explicit PosixFile(std::string path) : path_(std::move(path)), file_(open_file(path_, O_RDWR | O_CREAT)) {}
 
     void write(std::uint64_t offset, std::string_view bytes) override {
         while (!bytes.empty()) {
-            const auto n = ::pwrite(file_.fd(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
+            const auto n = ::pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
             if (n < 0 && errno == EINTR) {
                 continue;
             }
             if (n <= 0) {
-                fail("write", file_.path());
+                fail("write", path_);
             }
             bytes.remove_prefix(static_cast<std::size_t>(n));
             offset += static_cast<std::uint64_t>(n);
         }
     }
     void sync() override {
-        if (::fdatasync(file_.fd()) != 0) {
-            fail("sync", file_.path());
+        if (::fdatasync(file_.get()) != 0) {
+            fail("sync", path_);
         }
     }
     void truncate(std::uint64_t size) override {
-        if (::ftruncate(file_.fd(), static_cast<off_t>(size)) != 0) {
-            fail("truncate", file_.path());
+        if (::ftruncate(file_.get(), static_cast<off_t>(size)) != 0) {
+            fail("truncate", path_);
         }
     }
 
   private:
-    Descriptor file_;
+    const std::string path_;
+    FileDescriptor file_;
 };
 
 class PosixDirectory : public Directory {
   public:
     explicit PosixDirectory(std::string path)
-        : path_(make(std::move(path))), directory_(path_, O_RDONLY | O_DIRECTORY) {
-        if (::flock(directory_.fd(), LOCK_EX | LOCK_NB) != 0) {
+        : path_(make(std::move(path))), directory_(open_file(path_, O_RDONLY | O_DIRECTORY)) {
+        if (::flock(directory_.get(), LOCK_EX | LOCK_NB) != 0) {
             throw Error::format("{} is in use by another arbiter server; give each its own data directory", path_);
         }
     }
@@ -98,23 +90,24 @@ class PosixDirectory : public Directory {
         return names;
     }
     std::string read(const std::string& name) override {
-        const Descriptor file(path(name), O_RDONLY);
+        const std::string where = path(name);
+        const FileDescriptor file = open_file(where, O_RDONLY);
         struct stat info {};
-        if (::fstat(file.fd(), &info) != 0) {
-            fail("read", file.path());
+        if (::fstat(file.get(), &info) != 0) {
+            fail("read", where);
         }
         if (info.st_size < 0 || static_cast<std::size_t>(info.st_size) > kMaxFile) {
-            throw Error::format("{} is larger than anything this server writes", file.path());
+            throw Error::format("{} is larger than anything this server writes", where);
         }
         std::string bytes(static_cast<std::size_t>(info.st_size), '\0');
         std::size_t done = 0;
         while (done < bytes.size()) {
-            const auto n = ::pread(file.fd(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
+            const auto n = ::pread(file.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
             if (n < 0 && errno == EINTR) {
                 continue;
             }
             if (n < 0) {
-                fail("read", file.path());
+                fail("read", where);
             }
             if (n == 0) {
                 bytes.resize(done);
@@ -136,7 +129,7 @@ class PosixDirectory : public Directory {
         }
     }
     void sync() override {
-        if (::fsync(directory_.fd()) != 0) {
+        if (::fsync(directory_.get()) != 0) {
             fail("sync", path_);
         }
     }
@@ -153,7 +146,7 @@ class PosixDirectory : public Directory {
     }
 
     std::string path_;
-    Descriptor directory_;
+    FileDescriptor directory_;
 };
 
 }  // namespace

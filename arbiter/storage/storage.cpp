@@ -3,7 +3,7 @@
 #include <span>
 #include <utility>
 
-#include "arbiter/wire/codec.hpp"
+#include "common/codec.hpp"
 #include "common/digest.hpp"
 #include "common/error.hpp"
 

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "arbiter/mutation.hpp"
-#include "arbiter/wire/codec.hpp"
+#include "common/codec.hpp"
 #include "common/digest.hpp"
 #include "common/error.hpp"
 

@@ -76,7 +76,7 @@ Endpoint internet_endpoint(std::string_view text) {
 
 // Whether a process still accepts connections at this Unix socket. A file without one is what a killed process leaves.
 bool somebody_listens(const Endpoint& endpoint) {
-    const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const FileDescriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     return ::connect(probe.get(), generic(endpoint.address), endpoint.length) == 0 || errno != ECONNREFUSED;
 }
 
@@ -147,8 +147,8 @@ std::string ListeningSocket::text() const {
     return endpoint_.text.substr(0, endpoint_.text.rfind(':') + 1) + std::to_string(ntohs(port));
 }
 
-UniqueFd ListeningSocket::accept() const {
-    UniqueFd accepted(::accept4(fd_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+FileDescriptor ListeningSocket::accept() const {
+    FileDescriptor accepted(::accept4(fd_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (accepted && !endpoint_.is_unix()) {
         const int on = 1;
         ::setsockopt(accepted.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);

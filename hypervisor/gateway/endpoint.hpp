@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "hypervisor/network/unique_fd.hpp"
+#include "common/file_descriptor.hpp"
 
 namespace understudy::network {
 
@@ -36,12 +36,12 @@ class ListeningSocket {
     [[nodiscard]] int fd() const { return fd_.get(); }
     // The endpoint with the port that the kernel chose, where the user asked for port 0.
     [[nodiscard]] std::string text() const;
-    // The next connection, non-blocking; an empty UniqueFd when there is none.
-    [[nodiscard]] UniqueFd accept() const;
+    // The next connection, non-blocking; an empty FileDescriptor when there is none.
+    [[nodiscard]] FileDescriptor accept() const;
 
   private:
     Endpoint endpoint_;
-    UniqueFd fd_;
+    FileDescriptor fd_;
 };
 
 }  // namespace understudy::network

@@ -38,14 +38,14 @@ std::string describe(SpeakerRank rank) {
 
 // A connection that has not said hello yet.
 struct Candidate {
-    UniqueFd fd;
+    FileDescriptor fd;
     Clock::time_point deadline;
     MessageDecoder decoder{kCandidateBuffer};
 };
 
 // The connection of the replica that speaks for the guest.
 struct Voice {
-    UniqueFd fd;
+    FileDescriptor fd;
     SpeakerRank rank;
     MessageDecoder decoder;
     bool blocked = false;  // its socket takes no more for now
@@ -258,7 +258,7 @@ class Gateway::Server {
     }
 
     void accept_from(const ListeningSocket& listener) {
-        while (UniqueFd fd = listener.accept()) {
+        while (FileDescriptor fd = listener.accept()) {
             if (candidates_.size() >= kMaxCandidates) {
                 // The oldest has had its time; a replica says hello at once and must not wait behind a port scan.
                 turn_away(candidates_.front(), "too many connections without a hello");

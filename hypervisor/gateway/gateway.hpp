@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "common/units.hpp"
 #include "hypervisor/gateway/user_network.hpp"
-#include "hypervisor/network/link.hpp"
 
 namespace understudy::network {
 

@@ -7,8 +7,7 @@
 #include <optional>
 #include <span>
 
-#include "common/execution.hpp"
-#include "hypervisor/network/link.hpp"
+#include "common/ethernet.hpp"
 
 namespace understudy::network {
 

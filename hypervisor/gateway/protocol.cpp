@@ -7,6 +7,8 @@
 #include <cassert>
 #include <cstring>
 
+#include "common/bytes.hpp"
+
 namespace understudy::network {
 namespace {
 
@@ -18,24 +20,8 @@ constexpr std::size_t kGenerationOffset = 12;
 constexpr std::size_t kMacOffset = 20;
 constexpr std::size_t kNameOffset = 26;
 
-template <typename Unsigned>
-void append_integer(std::vector<std::byte>& out, Unsigned value) {
-    for (std::size_t i = 0; i < sizeof value; ++i) {
-        out.push_back(static_cast<std::byte>((value >> (8 * i)) & 0xff));
-    }
-}
-
-template <typename Unsigned>
-Unsigned read_integer(std::span<const std::byte> bytes, std::size_t offset) {
-    Unsigned value = 0;
-    for (std::size_t i = 0; i < sizeof value; ++i) {
-        value = static_cast<Unsigned>(value | (static_cast<Unsigned>(bytes[offset + i]) << (8 * i)));
-    }
-    return value;
-}
-
 void append_header(std::vector<std::byte>& out, MessageKind kind, std::size_t body_size) {
-    append_integer(out, static_cast<std::uint16_t>(body_size));
+    append_little_endian(out, static_cast<std::uint16_t>(body_size));
     out.push_back(static_cast<std::byte>(kind));
     out.push_back(std::byte{0});
 }
@@ -59,7 +45,7 @@ std::optional<BodySize> body_size_of(MessageKind kind) {
         case MessageKind::deposed:
             return BodySize{0, kMaxTextSize};
         case MessageKind::frame:
-            return BodySize{kMinFrameSize, kMaxFrameSize};
+            return BodySize{kMinFrameBytes, kMaxFrameBytes};
     }
     return std::nullopt;
 }
@@ -75,10 +61,10 @@ void append_hello(std::vector<std::byte>& out, const Hello& hello) {
     append_header(out, MessageKind::hello, kNameOffset + hello.vm.size());
     const auto magic = std::as_bytes(std::span(kMagic));
     out.insert(out.end(), magic.begin(), magic.end());
-    append_integer(out, kGatewayProtocolVersion);
-    append_integer(out, static_cast<std::uint8_t>(hello.rank.won ? 1 : 0));
-    append_integer(out, static_cast<std::uint8_t>(hello.vm.size()));
-    append_integer(out, hello.rank.generation.value);
+    append_little_endian(out, kGatewayProtocolVersion);
+    append_little_endian(out, static_cast<std::uint8_t>(hello.rank.won ? 1 : 0));
+    append_little_endian(out, static_cast<std::uint8_t>(hello.vm.size()));
+    append_little_endian(out, hello.rank.generation.value);
     const auto mac = std::as_bytes(std::span(hello.mac));
     out.insert(out.end(), mac.begin(), mac.end());
     append_text(out, hello.vm);
@@ -101,19 +87,20 @@ std::optional<Hello> decode_hello(std::span<const std::byte> body, std::string& 
         reason = "this is no Understudy replica";
         return std::nullopt;
     }
-    if (const auto version = read_integer<std::uint16_t>(body, kVersionOffset); version != kGatewayProtocolVersion) {
+    if (const auto version = read_little_endian<std::uint16_t>(body.subspan(kVersionOffset));
+        version != kGatewayProtocolVersion) {
         reason = fmt::format("the replica speaks version {} of the gateway's protocol, the gateway version {}", version,
                              kGatewayProtocolVersion);
         return std::nullopt;
     }
-    const auto won = read_integer<std::uint8_t>(body, kWonOffset);
-    const auto name_size = read_integer<std::uint8_t>(body, kNameSizeOffset);
+    const auto won = read_little_endian<std::uint8_t>(body.subspan(kWonOffset));
+    const auto name_size = read_little_endian<std::uint8_t>(body.subspan(kNameSizeOffset));
     if (won > 1 || name_size == 0 || name_size > kMaxVmNameSize || body.size() != kNameOffset + name_size) {
         reason = "the hello is malformed";
         return std::nullopt;
     }
     Hello hello;
-    hello.rank = {.generation = {read_integer<std::uint64_t>(body, kGenerationOffset)}, .won = won == 1};
+    hello.rank = {.generation = {read_little_endian<std::uint64_t>(body.subspan(kGenerationOffset))}, .won = won == 1};
     std::memcpy(hello.mac.data(), body.data() + kMacOffset, hello.mac.size());
     hello.vm.resize(name_size);
     std::memcpy(hello.vm.data(), body.data() + kNameOffset, name_size);
@@ -125,7 +112,7 @@ std::optional<Hello> decode_hello(std::span<const std::byte> body, std::string& 
 }
 
 MessageDecoder::MessageDecoder(std::size_t capacity)
-    : buffer_(std::max(capacity, kMessageHeaderSize + kMaxFrameSize)) {}
+    : buffer_(std::max(capacity, kMessageHeaderSize + kMaxFrameBytes)) {}
 
 void MessageDecoder::widen(std::size_t capacity) {
     buffer_.resize(std::max(capacity, buffer_.size()));
@@ -154,7 +141,7 @@ MessageDecoder::Result MessageDecoder::next() {
     if (bytes.size() < kMessageHeaderSize) {
         return {};
     }
-    const std::size_t body_size = read_integer<std::uint16_t>(bytes, 0);
+    const std::size_t body_size = read_little_endian<std::uint16_t>(bytes.subspan(0));
     const auto kind = static_cast<MessageKind>(bytes[2]);
     const auto allowed = body_size_of(kind);
     if (!allowed || bytes[3] != std::byte{0}) {

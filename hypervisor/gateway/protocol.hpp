@@ -28,15 +28,13 @@
 #include <string_view>
 #include <vector>
 
+#include "common/ethernet.hpp"
 #include "common/units.hpp"
-#include "hypervisor/network/link.hpp"
 
 namespace understudy::network {
 
 constexpr std::uint16_t kGatewayProtocolVersion = 1;
 constexpr std::size_t kMessageHeaderSize = 4;
-constexpr std::size_t kMinFrameSize = 14;
-constexpr std::size_t kMaxFrameSize = 1514;
 constexpr std::size_t kMaxVmNameSize = 128;
 constexpr std::size_t kMaxTextSize = 512;
 
@@ -54,10 +52,6 @@ struct Hello {
 void append_hello(std::vector<std::byte>& out, const Hello& hello);
 void append_notice(std::vector<std::byte>& out, MessageKind kind, std::string_view text);  // 2, 3 and 4; cut to size
 void append_frame(std::vector<std::byte>& out, std::span<const std::byte> frame);
-
-[[nodiscard]] constexpr bool is_frame_size(std::size_t size) {
-    return size >= kMinFrameSize && size <= kMaxFrameSize;
-}
 
 // The hello in a body, or nothing and the reason why there is none.
 [[nodiscard]] std::optional<Hello> decode_hello(std::span<const std::byte> body, std::string& reason);

@@ -20,6 +20,8 @@
 #include <vector>
 
 #include "common/error.hpp"
+#include "common/file_descriptor.hpp"
+#include "common/mapping.hpp"
 
 namespace understudy::machine {
 namespace {
@@ -34,79 +36,47 @@ constexpr std::uint64_t kChunk = std::uint64_t{2} << 20U;
     __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
 }
 
-class Descriptor {
-  public:
-    explicit Descriptor(int fd = -1) : fd_(fd) {}
-    Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    Descriptor& operator=(Descriptor&&) = delete;
-    ~Descriptor() {
-        if (fd_ >= 0) {
-            ::close(fd_);
-        }
+Mapping mapping_of(std::size_t size) {
+    Mapping mapping = Mapping::anonymous(size);
+    if (!mapping) {
+        throw Error::from_errno(fmt::format("cannot copy {} MiB of guest memory for a backup", size >> 20U), errno);
     }
-    [[nodiscard]] int get() const { return fd_; }
-    explicit operator bool() const { return fd_ >= 0; }
-
-  private:
-    int fd_;
-};
-
-// Anonymous memory of huge pages where the host has them.
-class Mapping {
-  public:
-    explicit Mapping(std::size_t size) : size_(size) {
-        address_ = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (address_ == MAP_FAILED) {
-            throw Error::from_errno(fmt::format("cannot copy {} MiB of guest memory for a backup", size >> 20U), errno);
-        }
-        ::madvise(address_, size, MADV_HUGEPAGE);
-    }
-    Mapping(const Mapping&) = delete;
-    Mapping& operator=(const Mapping&) = delete;
-    ~Mapping() { ::munmap(address_, size_); }
-    [[nodiscard]] std::byte* data() const { return static_cast<std::byte*>(address_); }
-
-  private:
-    std::size_t size_;
-    void* address_;
-};
+    return mapping;
+}
 
 class Copy final : public MemorySnapshot {
   public:
-    explicit Copy(std::span<const std::byte> memory) : size_(memory.size()), mapping_(memory.size()) {
+    explicit Copy(std::span<const std::byte> memory) : mapping_(mapping_of(memory.size())) {
         std::memcpy(mapping_.data(), memory.data(), memory.size());
     }
-    [[nodiscard]] Bytes size() const override { return {size_}; }
+    [[nodiscard]] Bytes size() const override { return {mapping_.size()}; }
     void read(std::size_t offset, std::span<std::byte> into) override {
         std::memcpy(into.data(), mapping_.data() + offset, into.size());
     }
 
   private:
-    std::size_t size_;
     Mapping mapping_;
 };
 
 // A descriptor on which this process is told of writes to memory that it protects; the kernel's own writes, as those on
 // behalf of a guest, included. Empty where the host does not allow that.
-Descriptor open_userfaultfd() {
-    Descriptor fd(static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK)));
+FileDescriptor open_userfaultfd() {
+    FileDescriptor fd(static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK)));
     uffdio_api api{};
     api.api = UFFD_API;
     api.features = UFFD_FEATURE_PAGEFAULT_FLAG_WP;
     if (fd && ::ioctl(fd.get(), UFFDIO_API, &api) == 0) {
         return fd;
     }
-    return Descriptor();
+    return FileDescriptor();
 }
 
 class Protected final : public MemorySnapshot {
   public:
     // Nothing where it cannot be done.
     static std::unique_ptr<MemorySnapshot> of(std::span<std::byte> memory) {
-        Descriptor fd = open_userfaultfd();
-        Descriptor end(::eventfd(0, EFD_CLOEXEC));
+        FileDescriptor fd = open_userfaultfd();
+        FileDescriptor end(::eventfd(0, EFD_CLOEXEC));
         if (!fd || !end) {
             return nullptr;
         }
@@ -150,11 +120,11 @@ class Protected final : public MemorySnapshot {
   private:
     struct Chunk {
         bool is_protected = true;
-        std::unique_ptr<Mapping> aside;  // what it held, where it was written to before it was read
-        bool lost = false;               // there was no memory to put it aside
+        Mapping aside;      // what it held, where it was written to before it was read
+        bool lost = false;  // there was no memory to put it aside
     };
 
-    Protected(std::span<std::byte> memory, Descriptor fd, Descriptor end)
+    Protected(std::span<std::byte> memory, FileDescriptor fd, FileDescriptor end)
         : memory_(memory),
           fd_(std::move(fd)),
           end_(std::move(end)),
@@ -198,12 +168,12 @@ class Protected final : public MemorySnapshot {
             throw Error("no memory is left to keep the guest's state for a backup");
         }
         if (chunk.aside) {
-            std::memcpy(into.data(), chunk.aside->data() + (offset - begin_of(index)), into.size());
+            std::memcpy(into.data(), chunk.aside.data() + (offset - begin_of(index)), into.size());
         } else {
             copy_protected(into.data(), memory_.data() + offset, into.size());
         }
         if (to_its_end) {
-            chunk.aside.reset();
+            chunk.aside = {};
             if (chunk.is_protected) {
                 unprotect(index);
             }
@@ -236,8 +206,8 @@ class Protected final : public MemorySnapshot {
             const std::size_t begin = begin_of(index);
             const std::size_t size = end_of(index) - begin;
             try {
-                chunk.aside = std::make_unique<Mapping>(size);
-                copy_protected(chunk.aside->data(), memory_.data() + begin, size);
+                chunk.aside = mapping_of(size);
+                copy_protected(chunk.aside.data(), memory_.data() + begin, size);
             } catch (const Error&) {
                 chunk.lost = true;  // the guest goes on, the backup does not get its state
             }
@@ -246,8 +216,8 @@ class Protected final : public MemorySnapshot {
     }
 
     std::span<std::byte> memory_;
-    Descriptor fd_;
-    Descriptor end_;
+    FileDescriptor fd_;
+    FileDescriptor end_;
     std::mutex mutex_;
     std::vector<Chunk> chunks_;
     std::thread keeper_;  // last: it uses the rest

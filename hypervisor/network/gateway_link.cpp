@@ -163,7 +163,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     // --- connecting ---
 
     void connect() {
-        UniqueFd fd(::socket(endpoint_.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+        FileDescriptor fd(::socket(endpoint_.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
         if (!fd) {
             retry_later(errno);
             return;

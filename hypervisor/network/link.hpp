@@ -1,7 +1,6 @@
 // The guest's one NIC as the replica's I/O thread sees it: frames in, frames out, and who may speak.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -10,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "common/execution.hpp"
+#include "common/ethernet.hpp"
 #include "common/units.hpp"
 
 namespace boost::asio {
@@ -18,16 +17,6 @@ class io_context;
 }
 
 namespace understudy::network {
-
-using MacAddress = std::array<std::uint8_t, 6>;
-
-// Orders the replicas that ever speak for one VM: a higher generation speaks after a lower one, and within a
-// generation the winner of its test-and-set speaks after the pair's primary.
-struct SpeakerRank {
-    Generation generation;
-    bool won = false;
-    auto operator<=>(const SpeakerRank&) const = default;
-};
 
 // How to reach the network: "gateway:unix:PATH", "gateway:HOST:PORT", "tap:NAME[,bridge=BRIDGE]" or "none".
 struct LinkConfig {

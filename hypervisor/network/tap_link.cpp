@@ -18,10 +18,10 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "common/file_descriptor.hpp"
 #include "hypervisor/gateway/packet.hpp"
 #include "hypervisor/gateway/protocol.hpp"
 #include "hypervisor/network/links.hpp"
-#include "hypervisor/network/unique_fd.hpp"
 
 namespace understudy::network {
 namespace {
@@ -59,8 +59,8 @@ ifreq request_for(const std::string& device) {
     return request;
 }
 
-UniqueFd open_tap(const std::string& device) {
-    UniqueFd fd(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
+FileDescriptor open_tap(const std::string& device) {
+    FileDescriptor fd(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
     if (!fd) {
         throw Error::from_errno("cannot open /dev/net/tun", errno);
     }
@@ -205,7 +205,7 @@ class TapDevice : public std::enable_shared_from_this<TapDevice> {
     MacAddress mac_;
     std::uint32_t ipv4_address_;
     Link::FrameHandler on_frame_;
-    UniqueFd control_;
+    FileDescriptor control_;
     asio::posix::stream_descriptor device_;
     std::vector<std::byte> buffer_;
     bool speaking_ = false;

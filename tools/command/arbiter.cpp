@@ -76,7 +76,7 @@ std::map<std::uint64_t, std::string> parse_peers(const std::vector<std::string>&
         if (equals == std::string::npos || id == 0) {
             throw Error::format("'{}' is not a peer; write ID=HOST:PORT, for example 1=127.0.0.1:7001", text);
         }
-        const auto address = arbiter::parse_address(text.substr(equals + 1)).text();
+        const auto address = parse_address(text.substr(equals + 1)).text();
         if (!peers.emplace(id, address).second) {
             throw Error::format("peer {} is given twice", id);
         }
@@ -103,21 +103,21 @@ arbiter::ServerOptions server_options(const Options& options) {
     }
     for (const auto& [id, address] : peers) {
         server.service.bootstrap.members[id] = {address, true};
-        if (options.insecure && !arbiter::parse_address(address).loopback()) {
+        if (options.insecure && !parse_address(address).loopback()) {
             throw Error::format("plain text is for loopback only, and {} is not; give --tls DIR", address);
         }
     }
     if (peers.size() > raft::kMaxMembers) {
         throw Error::format("a cluster has at most {} servers; three or five are usual", raft::kMaxMembers);
     }
-    server.listen = arbiter::parse_address(options.listen.empty() ? peers.at(options.id) : options.listen);
+    server.listen = parse_address(options.listen.empty() ? peers.at(options.id) : options.listen);
     server.data = options.data;
     server.cluster = options.cluster;
     if (!options.tls.empty()) {
         server.credentials = arbiter::Credentials{options.tls, arbiter::server_name(options.id)};
     }
     if (!options.metrics.empty()) {
-        server.metrics = arbiter::parse_address(options.metrics);
+        server.metrics = parse_address(options.metrics);
     }
     auto& raft = server.service.raft;
     raft.id = options.id;
@@ -238,7 +238,7 @@ std::string status_json(const arbiter::StatusReply& status) {
         raft.snapshot_index, status.vms, status.sessions, status.wal_bytes, status.snapshot_bytes, members);
 }
 
-void print_status(const arbiter::Address& address, const arbiter::StatusReply& status) {
+void print_status(const Address& address, const arbiter::StatusReply& status) {
     const auto& raft = status.raft;
     fmt::print("server {} at {}: {}, term {}, {}\n", raft.id, address.text(), name(raft.role), raft.term,
                raft.leader == 0 ? std::string("no leader") : fmt::format("leader {}", raft.leader));
@@ -347,7 +347,7 @@ std::optional<arbiter::StatusReply> leader_status(const ParsedUrl& url) {
 
 int add(const Options& options) {
     const auto url = raft_url(options);
-    const auto address = arbiter::parse_address(options.address).text();
+    const auto address = parse_address(options.address).text();
     expect_done(arbiter::ask_leader(url, arbiter::AddServerRequest{options.target, address}, kPatience));
     // It is a member without a vote until it has caught up.
     const auto deadline = std::chrono::steady_clock::now() + 6 * kPatience;

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "common/error.hpp"
-#include "hypervisor/network/unique_fd.hpp"
+#include "common/file_descriptor.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/output/event.hpp"
 
@@ -52,13 +52,13 @@ Event as_event(const GatewayEvent& event) {
 }
 
 // SIGINT and SIGTERM as a descriptor for the gateway's poll loop.
-network::UniqueFd stop_signals() {
+FileDescriptor stop_signals() {
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
     ::sigprocmask(SIG_BLOCK, &signals, nullptr);
-    network::UniqueFd fd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+    FileDescriptor fd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!fd) {
         throw Error::from_errno("signalfd", errno);
     }

@@ -67,7 +67,7 @@ void complete_network(const VmId& vm, NetworkDescription& network) {
     if (!network.present()) {
         return;
     }
-    if (network.mac == network::MacAddress{}) {
+    if (network.mac == MacAddress{}) {
         network.mac = mac_of(vm);
     }
     if (network.ipv4_address == 0) {
@@ -173,8 +173,8 @@ Bytes parse_size(std::string_view text) {
     return Bytes{value << shift};
 }
 
-network::MacAddress parse_mac(std::string_view text) {
-    network::MacAddress mac{};
+MacAddress parse_mac(std::string_view text) {
+    MacAddress mac{};
     const auto complain = [&] {
         return Error::format("'{}' is no MAC address of a NIC: write for example 52:54:00:12:34:56", text);
     };
@@ -188,7 +188,7 @@ network::MacAddress parse_mac(std::string_view text) {
             throw complain();
         }
     }
-    if ((mac[0] & 1U) != 0 || mac == network::MacAddress{}) {
+    if ((mac[0] & 1U) != 0 || mac == MacAddress{}) {
         throw complain();
     }
     return mac;
@@ -202,9 +202,9 @@ std::uint32_t parse_ipv4(std::string_view text) {
     return address.s_addr;
 }
 
-network::MacAddress mac_of(const VmId& vm) {
+MacAddress mac_of(const VmId& vm) {
     const std::uint64_t hash = digest(std::as_bytes(std::span(vm)));
-    network::MacAddress mac{0x52, 0x54, 0x00};
+    MacAddress mac{0x52, 0x54, 0x00};
     for (std::size_t i = 0; i < 3; ++i) {
         mac.at(3 + i) = static_cast<std::uint8_t>(hash >> (8 * i));
     }

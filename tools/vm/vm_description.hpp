@@ -20,7 +20,7 @@ namespace understudy::tools {
 // The guest's one NIC. Addresses are in network byte order, as Boot of guest/abi wants them.
 struct NetworkDescription {
     std::string endpoint = "none";  // see network::LinkConfig; "none": no NIC
-    network::MacAddress mac{};
+    MacAddress mac{};
     std::uint32_t ipv4_address = 0;
     std::uint32_t ipv4_netmask = 0;
     std::uint32_t ipv4_gateway = 0;  // 0: no default route
@@ -76,13 +76,13 @@ class VmOptions {
 [[nodiscard]] Bytes parse_size(std::string_view text);
 
 // "52:54:00:12:34:56", not a group address. Throws understudy::Error.
-[[nodiscard]] network::MacAddress parse_mac(std::string_view text);
+[[nodiscard]] MacAddress parse_mac(std::string_view text);
 
 // "10.0.2.15", in network byte order. Throws understudy::Error.
 [[nodiscard]] std::uint32_t parse_ipv4(std::string_view text);
 
 // A locally administered address that follows from the VM's name: the same at every replica and every start.
-[[nodiscard]] network::MacAddress mac_of(const VmId& vm);
+[[nodiscard]] MacAddress mac_of(const VmId& vm);
 
 // The netmask of a prefix length of 0 to 32, in network byte order.
 [[nodiscard]] std::uint32_t netmask_of(unsigned prefix);

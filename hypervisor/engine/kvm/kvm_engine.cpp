@@ -13,7 +13,8 @@
 
 #include "common/digest.hpp"
 #include "common/error.hpp"
-#include "hypervisor/engine/kvm/file_descriptor.hpp"
+#include "common/file_descriptor.hpp"
+#include "common/mapping.hpp"
 
 namespace understudy::engine {
 namespace {
@@ -115,13 +116,13 @@ class KvmEngine final : public Engine {
     void write_edited_registers();
     // The one field of the run area that both threads write.
     std::atomic_ref<std::uint8_t> immediate_exit() { return std::atomic_ref(shared().immediate_exit); }
-    kvm_run& shared() { return *static_cast<kvm_run*>(run_area_->address()); }
+    kvm_run& shared() { return *reinterpret_cast<kvm_run*>(run_area_.data()); }
     kvm_sregs special_registers();
 
     FileDescriptor kvm_;
     FileDescriptor vm_;
     FileDescriptor vcpu_;
-    std::optional<SharedMapping> run_area_;
+    Mapping run_area_;
     BootState boot_;
     kvm_segment code_segment_{};
     kvm_segment data_segment_{};
@@ -154,8 +155,8 @@ KvmEngine::KvmEngine(std::span<std::byte> memory, const BootState& boot)
       }()),
       boot_(boot) {
     const int size = call("the size of its run area", kvm_.get(), KVM_GET_VCPU_MMAP_SIZE, 0);
-    run_area_.emplace(vcpu_.get(), static_cast<std::size_t>(size));
-    if (!run_area_->valid()) {
+    run_area_ = Mapping::shared(vcpu_.get(), static_cast<std::size_t>(size));
+    if (!run_area_) {
         throw Error::from_errno("cannot map the vCPU's run area", errno);
     }
     struct sigaction action {};

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <system_error>
 
-#include "hypervisor/engine/kvm/file_descriptor.hpp"
+#include "common/file_descriptor.hpp"
 
 namespace understudy::engine {
 namespace {

@@ -1,22 +1,11 @@
 #include "hypervisor/replication/decision/log_window.hpp"
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <utility>
 
+#include "common/require.hpp"
+
 namespace understudy::replication {
-
-namespace {
-
-void require(bool holds, const char* what) {
-    if (!holds) {
-        std::fprintf(stderr, "understudy: log window: %s\n", what);
-        std::abort();
-    }
-}
-
-}  // namespace
 
 LogWindow::LogWindow(StopNumber base, WindowLimits limits)
     : limits_(limits), base_(base), last_sent_(base), received_(base), replayed_(base) {}

@@ -43,7 +43,7 @@ class ReplicaWorld {
     virtual void stop_guest_soon() = 0;
 
     // --- The network.
-    virtual void speak(network::SpeakerRank rank) = 0;
+    virtual void speak(SpeakerRank rank) = 0;
     virtual void release(const std::vector<Output>& outputs) = 0;
 
     // --- The peer. Whatever is sent to it may wait until flush().

@@ -31,7 +31,6 @@
 
 #include "arbiter/client/client.hpp"
 #include "common/units.hpp"
-#include "hypervisor/network/link.hpp"
 
 namespace understudy::replication {
 
@@ -134,7 +133,7 @@ struct DropPeer {
 struct GoLive {};
 // From now on this replica is the guest's voice with this rank.
 struct Speak {
-    network::SpeakerRank rank;
+    SpeakerRank rank;
 };
 // End. Nothing more leaves this host for the guest.
 struct Terminate {
@@ -181,7 +180,7 @@ class RoleMachine {
     // The generation that this replica acts in: while forming still the old one.
     [[nodiscard]] Generation generation() const { return context_.generation; }
     // The rank with which this replica speaks, where it does.
-    [[nodiscard]] network::SpeakerRank rank() const { return {context_.generation, context_.won}; }
+    [[nodiscard]] SpeakerRank rank() const { return {context_.generation, context_.won}; }
     [[nodiscard]] const std::optional<ReplicaId>& peer() const { return context_.peer; }
     // Whether received records may be acknowledged.
     [[nodiscard]] bool may_acknowledge() const { return role_ == Role::following; }

@@ -24,7 +24,7 @@ class LiveIo::Impl {
         link_ = network::make_link(io, config, [this](Frame frame) { receive(std::move(frame)); });
     }
 
-    void speak(network::SpeakerRank rank) { link_->speak(rank); }
+    void speak(SpeakerRank rank) { link_->speak(rank); }
 
     void release(const std::vector<Output>& outputs) {
         frames_.clear();
@@ -92,7 +92,7 @@ class LiveIo::Impl {
 LiveIo::LiveIo(boost::asio::io_context& io, InputQueue& queue, const network::LinkConfig& link, Handlers handlers)
     : impl_(std::make_unique<Impl>(io, queue, link, std::move(handlers))) {}
 LiveIo::~LiveIo() = default;
-void LiveIo::speak(network::SpeakerRank rank) {
+void LiveIo::speak(SpeakerRank rank) {
     impl_->speak(rank);
 }
 void LiveIo::release(const std::vector<Output>& outputs) {

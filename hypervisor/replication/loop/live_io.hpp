@@ -28,7 +28,7 @@ class LiveIo {
     LiveIo& operator=(const LiveIo&) = delete;
 
     // See network::Link::speak.
-    void speak(network::SpeakerRank rank);
+    void speak(SpeakerRank rank);
     // Sends the frames among the outputs and prints the console text.
     void release(const std::vector<Output>& outputs);
 

@@ -59,7 +59,7 @@ class ReplicaDriver final : private ReplicaWorld {
     void go_live() override;
     void stop_guest_soon() override;
     void hold_guest(bool held) override { brake_.set(held); }
-    void speak(network::SpeakerRank rank) override { live_->speak(rank); }
+    void speak(SpeakerRank rank) override { live_->speak(rank); }
     void release(const std::vector<Output>& outputs) override { live_->release(outputs); }
     void begin_transfer(const ReplicaId& candidate, Generation generation) override;
     void refuse(const ReplicaId& candidate, const std::string& why) override;

@@ -14,7 +14,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "arbiter/wire/address.hpp"
+#include "common/address.hpp"
 #include "tests/integration/arbiter/contest.hpp"
 #include "tests/integration/arbiter/process.hpp"
 

@@ -23,7 +23,7 @@
 #include <vector>
 
 #include "hypervisor/engine/kvm/probe.hpp"
-#include "logging_channel/frame.hpp"
+#include "logging_channel/preamble.hpp"
 #include "tools/demo/replica.hpp"
 #include "tools/demo/services.hpp"
 #include "tools/demo/stage.hpp"

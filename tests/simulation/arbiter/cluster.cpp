@@ -28,7 +28,7 @@ Verdict Cluster::run() {
         judge();
     } catch (const Violation& violation) {
         verdict_.violation = violation.what();
-    } catch (const std::logic_error& broken) {  // raft::require
+    } catch (const std::logic_error& broken) {  // require
         verdict_.violation = std::string("assertion: ") + broken.what();
     }
     return verdict_;

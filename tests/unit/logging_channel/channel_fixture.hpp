@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "logging_channel/channel.hpp"
-#include "logging_channel/frame.hpp"
+#include "logging_channel/preamble.hpp"
 #include "tests/unit/logging_channel/sample.hpp"
 
 namespace understudy::channel {

@@ -6,6 +6,7 @@
 
 #include <boost/asio/write.hpp>
 
+#include "common/message_stream.hpp"
 #include "logging_channel/channel.pb.h"
 #include "tests/unit/logging_channel/channel_fixture.hpp"
 
@@ -176,7 +177,7 @@ TEST_F(Channel, AHalfOpenPeerIsHeardNoMore) {
     message.mutable_hello()->set_replica("H");
     message.mutable_hello()->set_engine("kvm");
     message.mutable_hello()->set_cpu_table_digest(0x77);
-    append_frame(bytes, testing::bytes_of(message.SerializeAsString()));
+    append_message(bytes, testing::bytes_of(message.SerializeAsString()));
     boost::asio::write(hung, boost::asio::buffer(bytes));
     ASSERT_TRUE(run_until([&] { return said_ && said_->replica == "H"; }));
     int heard = 0;

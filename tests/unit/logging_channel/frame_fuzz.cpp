@@ -6,11 +6,13 @@
 #include <cstring>
 #include <vector>
 
+#include "common/bytes.hpp"
 #include "common/digest.hpp"
-#include "logging_channel/bytes.hpp"
-#include "logging_channel/frame.hpp"
+#include "common/message_stream.hpp"
+#include "logging_channel/preamble.hpp"
 #include "logging_channel/record_codec.hpp"
 #include "logging_channel/state_codec.hpp"
+#include "logging_channel/varint.hpp"
 
 namespace {
 
@@ -18,7 +20,7 @@ using namespace understudy;
 using namespace understudy::channel;
 
 void decode_stream(std::span<const std::byte> bytes) {
-    FrameDecoder decoder(1U << 20);
+    MessageReader decoder(1U << 20);
     std::size_t messages = 0;
     while (!bytes.empty()) {
         const auto space = decoder.space();
@@ -26,8 +28,9 @@ void decode_stream(std::span<const std::byte> bytes) {
         std::ranges::copy(part, space.begin());
         decoder.received(part.size());
         bytes = bytes.subspan(part.size());
-        for (auto next = decoder.next(); !std::holds_alternative<FrameDecoder::NeedMore>(next); next = decoder.next()) {
-            if (std::holds_alternative<FrameFault>(next)) {
+        for (auto next = decoder.next(); !std::holds_alternative<MessageReader::NeedMore>(next);
+             next = decoder.next()) {
+            if (std::holds_alternative<MessageReader::Fault>(next)) {
                 return;
             }
             ++messages;

@@ -4,8 +4,8 @@
 
 #include <boost/asio/write.hpp>
 
+#include "common/bytes.hpp"
 #include "common/error.hpp"
-#include "logging_channel/bytes.hpp"
 #include "logging_channel/channel.hpp"
 #include "tests/unit/logging_channel/channel_fixture.hpp"
 

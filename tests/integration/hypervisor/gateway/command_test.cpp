@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "common/file_descriptor.hpp"
 #include "hypervisor/gateway/endpoint.hpp"
-#include "hypervisor/network/unique_fd.hpp"
 #include "tests/unit/hypervisor/gateway/running_gateway.hpp"
 
 namespace understudy::network {

@@ -123,7 +123,7 @@ class Guest {
     }
 
     asio::io_context io_;
-    UniqueFd tap_;
+    FileDescriptor tap_;
     FakeStore store_;
     std::optional<tcp::acceptor> store_acceptor_;
     std::optional<tcp::acceptor> echo_acceptor_;

@@ -20,8 +20,8 @@
 #include <thread>
 
 #include "common/error.hpp"
+#include "common/file_descriptor.hpp"
 #include "hypervisor/network/link.hpp"
-#include "hypervisor/network/unique_fd.hpp"
 
 namespace understudy::network::testing {
 
@@ -62,7 +62,7 @@ inline sockaddr ipv4(const char* address) {
 }
 
 inline void configure(const std::string& device, const char* address, const char* netmask) {
-    const UniqueFd control(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    const FileDescriptor control(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     ifreq request{};
     device.copy(static_cast<char*>(request.ifr_name), IFNAMSIZ - 1);
     if (address != nullptr) {
@@ -77,14 +77,14 @@ inline void configure(const std::string& device, const char* address, const char
 }
 
 // A tap in the current namespace: 10.0.2.15/24 with the given MAC address, the default route through 10.0.2.2.
-inline UniqueFd make_guest_tap(const MacAddress& mac) {
+inline FileDescriptor make_guest_tap(const MacAddress& mac) {
     std::ofstream("/proc/sys/net/ipv6/conf/default/disable_ipv6") << "1\n";
-    UniqueFd tap(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
+    FileDescriptor tap(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
     ifreq request{};
     std::strcpy(static_cast<char*>(request.ifr_name), "guest0");
     request.ifr_flags = IFF_TAP | IFF_NO_PI;
     must(::ioctl(tap.get(), TUNSETIFF, &request), "TUNSETIFF");
-    const UniqueFd control(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    const FileDescriptor control(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     request.ifr_hwaddr.sa_family = ARPHRD_ETHER;
     std::memcpy(static_cast<void*>(request.ifr_hwaddr.sa_data), mac.data(), mac.size());
     must(::ioctl(control.get(), SIOCSIFHWADDR, &request), "SIOCSIFHWADDR");

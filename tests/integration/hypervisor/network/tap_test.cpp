@@ -70,7 +70,7 @@ class Station {
     }
 
   private:
-    UniqueFd fd_;
+    FileDescriptor fd_;
 };
 
 Frame frame_to_guest(std::byte filling) {
@@ -118,7 +118,7 @@ class TapTest : public ::testing::Test {
     static void on_a_bridge(const std::function<void()>& test) {
         testing::in_new_network_namespace([&test] {
             std::ofstream("/proc/sys/net/ipv6/conf/default/disable_ipv6") << "1\n";
-            const UniqueFd control(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+            const FileDescriptor control(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
             testing::must(::ioctl(control.get(), SIOCBRADDBR, kBridge), "SIOCBRADDBR");
             testing::configure(kBridge, nullptr, nullptr);
             test();

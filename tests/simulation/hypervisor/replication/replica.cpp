@@ -202,7 +202,7 @@ void Replica::go_live() {
     start_guest();
 }
 
-void Replica::speak(network::SpeakerRank rank) {
+void Replica::speak(SpeakerRank rank) {
     world_.announced(*this, rank);
 }
 

@@ -120,7 +120,7 @@ class Replica final : public ReplicaWorld {
     void go_live() override;
     void hold_guest(bool held) override { held_ = held; }
     void stop_guest_soon() override {}  // it never runs for long
-    void speak(network::SpeakerRank rank) override;
+    void speak(SpeakerRank rank) override;
     void release(const std::vector<Output>& outputs) override;
     void begin_transfer(const ReplicaId& candidate, Generation generation) override;
     void refuse(const ReplicaId& candidate, const std::string& why) override;

@@ -223,7 +223,7 @@ void World::hear(Replica& replica, StopNumber stop) {
     last_heard_at_ = now_;
 }
 
-void World::announced(const Replica& replica, network::SpeakerRank rank) {
+void World::announced(const Replica& replica, SpeakerRank rank) {
     const auto [place, first] = ranks_.emplace(std::pair(rank.generation.value, rank.won), replica.id());
     if (!first && place->second != replica.id()) {
         violate(fmt::format("{} and {} announce the same rank", place->second, replica.id()));

@@ -50,7 +50,7 @@ class World {
     using ArbiterRequest = std::variant<arbiter::FormRequest, arbiter::TestAndSetRequest>;
     void ask_arbiter(Replica& replica, ArbiterRequest request, std::function<void(const arbiter::Outcome&)> answer);
     void hear(Replica& replica, StopNumber stop);
-    void announced(const Replica& replica, network::SpeakerRank rank);
+    void announced(const Replica& replica, SpeakerRank rank);
     void took_over() { ++result_.takeovers; }
     void role_changed(const Replica& replica, Role role, Generation generation, const std::string& reason);
     void terminated(const Replica& replica, const action::Terminate& end);

@@ -46,7 +46,7 @@ TEST_F(UnixListener, RemovesItsFile) {
 TEST_F(UnixListener, ReplacesTheFileOfADeadProcessOnly) {
     const auto endpoint = parse_endpoint("unix:" + path_.string());
     {
-        const UniqueFd dead(::socket(AF_UNIX, SOCK_STREAM, 0));
+        const FileDescriptor dead(::socket(AF_UNIX, SOCK_STREAM, 0));
         ASSERT_EQ(::bind(dead.get(), reinterpret_cast<const sockaddr*>(&endpoint.address), endpoint.length), 0);
     }
     ASSERT_TRUE(std::filesystem::is_socket(path_));

@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
+#include "common/file_descriptor.hpp"
 #include "hypervisor/gateway/endpoint.hpp"
 #include "hypervisor/gateway/protocol.hpp"
-#include "hypervisor/network/unique_fd.hpp"
 
 namespace understudy::network::testing {
 
@@ -78,7 +78,7 @@ class FakeReplica {
     }
 
   private:
-    UniqueFd fd_;
+    FileDescriptor fd_;
     MessageDecoder decoder_{65536};
 };
 

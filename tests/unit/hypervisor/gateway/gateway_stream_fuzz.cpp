@@ -62,7 +62,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (bytes.size() > kMessageHeaderSize) {
         check_hello(bytes.subspan(kMessageHeaderSize));
     }
-    if (const auto segment = parse_tcp(bytes); segment && size < kMinFrameSize) {
+    if (const auto segment = parse_tcp(bytes); segment && size < understudy::kMinFrameBytes) {
         std::abort();
     }
     return 0;

@@ -45,8 +45,8 @@ bool is_arp_answer(std::span<const std::byte> frame) {
 
 class GatewayTest : public ::testing::Test {
   protected:
-    UniqueFd connect_client() const {
-        UniqueFd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    FileDescriptor connect_client() const {
+        FileDescriptor client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
         sockaddr_in address{};
         address.sin_family = AF_INET;
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -197,7 +197,7 @@ TEST_F(GatewayTest, AnyFrameAtAllMayComeFromTheGuest) {
     FakeReplica replica(gateway_.endpoint(), rank(1));
     std::mt19937 random(2);
     for (int i = 0; i < 5000; ++i) {
-        Frame frame(kMinFrameSize + random() % (kMaxFrameSize - kMinFrameSize + 1));
+        Frame frame(kMinFrameBytes + random() % (kMaxFrameBytes - kMinFrameBytes + 1));
         for (std::byte& byte : frame) {
             byte = static_cast<std::byte>(random() & 0xff);
         }

@@ -34,11 +34,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         const auto amount = static_cast<std::size_t>(bytes[1]);
         bytes = bytes.subspan(2);
         if (what <= 1) {
-            const auto frame = bytes.first(std::min(bytes.size(), std::max(amount, kMinFrameSize)));
+            const auto frame = bytes.first(std::min(bytes.size(), std::max(amount, understudy::kMinFrameBytes)));
             bytes = bytes.subspan(frame.size());
             if (what == 1) {
                 queue.heard(frame);
-            } else if (is_frame_size(frame.size())) {
+            } else if (understudy::is_frame_size(frame.size())) {
                 queue.push(frame);
             }
         } else if (what == 2) {

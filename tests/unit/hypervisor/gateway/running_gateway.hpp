@@ -20,7 +20,7 @@
 namespace understudy::network::testing {
 
 inline std::uint16_t free_port(int type = SOCK_STREAM) {
-    const UniqueFd fd(::socket(AF_INET, type, 0));
+    const FileDescriptor fd(::socket(AF_INET, type, 0));
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -87,7 +87,7 @@ class RunningGateway {
 
   private:
     std::filesystem::path path_;
-    UniqueFd stop_;
+    FileDescriptor stop_;
     std::mutex mutex_;
     std::condition_variable changed_;
     std::vector<GatewayEvent> events_;

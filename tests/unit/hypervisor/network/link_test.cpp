@@ -26,7 +26,7 @@ using namespace std::chrono_literals;
 // The gateway's end of one connection, played by the test.
 class Peer {
   public:
-    explicit Peer(UniqueFd fd) : fd_(std::move(fd)) {}
+    explicit Peer(FileDescriptor fd) : fd_(std::move(fd)) {}
 
     // The next message, while `io` runs the link's side. Nothing: the connection ended.
     std::optional<std::pair<MessageKind, Frame>> next(asio::io_context& io) {
@@ -65,7 +65,7 @@ class Peer {
     }
 
   private:
-    UniqueFd fd_;
+    FileDescriptor fd_;
     MessageDecoder decoder_{65536};
 };
 
@@ -94,7 +94,7 @@ class GatewayLinkTest : public ::testing::Test {
     }
 
     Peer accept() {
-        UniqueFd fd;
+        FileDescriptor fd;
         run_until([&] { return static_cast<bool>(fd = listener_->accept()); });
         return Peer(std::move(fd));
     }

@@ -64,7 +64,7 @@ TEST(VmOptions, describeTheVmWithAndWithoutDefaults) {
     EXPECT_EQ(full.network.ipv4_address, inet_addr("192.168.7.9"));
     EXPECT_EQ(full.network.ipv4_netmask, inet_addr("255.255.240.0"));
     EXPECT_EQ(full.network.ipv4_gateway, inet_addr("192.168.1.1"));
-    EXPECT_EQ(full.network.mac, (network::MacAddress{0x52, 0x54, 0x00, 0xab, 0xcd, 0xef}));
+    EXPECT_EQ(full.network.mac, (MacAddress{0x52, 0x54, 0x00, 0xab, 0xcd, 0xef}));
     EXPECT_EQ(full.kernel, "/k");
 }
 
@@ -137,7 +137,7 @@ TEST(Domain, theSampleOfTheDocumentationDescribesAVmOnATap) {
     EXPECT_THAT(vm.arguments, ElementsAre("--port", "6379"));
     EXPECT_THAT(vm.environment, ElementsAre("A=1"));
     EXPECT_EQ(vm.network.endpoint, "tap:kv-a");
-    EXPECT_EQ(vm.network.mac, (network::MacAddress{0x52, 0x54, 0x00, 0x12, 0x34, 0x56}));
+    EXPECT_EQ(vm.network.mac, (MacAddress{0x52, 0x54, 0x00, 0x12, 0x34, 0x56}));
     EXPECT_EQ(vm.network.ipv4_address, inet_addr("10.0.2.15"));
     EXPECT_EQ(vm.network.ipv4_netmask, inet_addr("255.255.255.0"));
     EXPECT_EQ(vm.network.ipv4_gateway, inet_addr("10.0.2.2"));

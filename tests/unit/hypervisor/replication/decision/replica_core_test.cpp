@@ -34,7 +34,7 @@ class NotingWorld final : public ReplicaWorld {
     void go_live() override { note("live"); }
     void hold_guest(bool held) override { note("hold {}", held); }
     void stop_guest_soon() override { note("stop soon"); }
-    void speak(network::SpeakerRank rank) override { note("speak {}", rank.generation.value); }
+    void speak(SpeakerRank rank) override { note("speak {}", rank.generation.value); }
     void release(const std::vector<Output>& outputs) override {
         for (const Output& output : outputs) {
             note("say {}", static_cast<int>(output.bytes.front()));

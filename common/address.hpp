@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace understudy::arbiter {
+namespace understudy {
 
 struct Address {
     std::string host;
@@ -22,4 +22,4 @@ struct Address {
 [[nodiscard]] Address parse_address(std::string_view text);
 [[nodiscard]] std::vector<Address> parse_addresses(std::string_view comma_separated);
 
-}  // namespace understudy::arbiter
+}  // namespace understudy

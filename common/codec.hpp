@@ -1,6 +1,6 @@
-// Little-endian encoding of integers and length-prefixed strings, the one way in which the arbiter writes bytes. A
-// Decoder never throws and never reads past its end: after the first thing that does not fit, ok() is false and every
-// further value is empty.
+// Integers and length-prefixed strings, field by field, to and from bytes (little-endian, see bytes.hpp). A Decoder
+// never throws and never reads past its end: after the first thing that does not fit, ok() is false and every further
+// value is empty.
 #pragma once
 
 #include <concepts>
@@ -8,7 +8,9 @@
 #include <string>
 #include <string_view>
 
-namespace understudy::arbiter {
+#include "common/bytes.hpp"
+
+namespace understudy {
 
 class Encoder {
   public:
@@ -16,12 +18,7 @@ class Encoder {
 
     template <std::unsigned_integral Integer>
     Encoder& integer(Integer value) {
-        for (std::size_t i = 0; i < sizeof(Integer); ++i) {
-            out_.push_back(static_cast<char>(static_cast<unsigned char>(value & 0xFFU)));
-            if constexpr (sizeof(Integer) > 1) {
-                value = static_cast<Integer>(value >> 8U);
-            }
-        }
+        append_little_endian(out_, value);
         return *this;
     }
     Encoder& u8(std::uint8_t v) { return integer(v); }
@@ -49,11 +46,7 @@ class Decoder {
             ok_ = false;
             return 0;
         }
-        Integer value = 0;
-        for (std::size_t i = 0; i < sizeof(Integer); ++i) {
-            value = static_cast<Integer>(
-                value | static_cast<Integer>(static_cast<Integer>(static_cast<unsigned char>(rest_[i])) << (8U * i)));
-        }
+        const auto value = read_little_endian<Integer>(rest_.data());
         rest_.remove_prefix(sizeof(Integer));
         return value;
     }
@@ -100,4 +93,4 @@ class Decoder {
     bool ok_ = true;
 };
 
-}  // namespace understudy::arbiter
+}  // namespace understudy

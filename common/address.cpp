@@ -1,10 +1,10 @@
-#include "arbiter/wire/address.hpp"
+#include "common/address.hpp"
 
 #include <charconv>
 
 #include "common/error.hpp"
 
-namespace understudy::arbiter {
+namespace understudy {
 
 std::string Address::text() const {
     return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
@@ -52,4 +52,4 @@ std::vector<Address> parse_addresses(std::string_view comma_separated) {
     }
 }
 
-}  // namespace understudy::arbiter
+}  // namespace understudy

@@ -1,40 +1,14 @@
-// Little-endian integers and LEB128 varints in byte buffers: the alphabet of every frame of this folder; and
-// Protobuf's strings as such buffers.
+// LEB128 varints: the lengths of records.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
-#include <string_view>
 #include <vector>
 
 namespace understudy::channel {
 
-// Writes `value` over the sizeof(T) bytes at `at`, which must exist.
-template <typename T>
-void write_little_endian(std::byte* at, T value) {
-    for (std::size_t i = 0; i < sizeof(T); ++i) {
-        at[i] = static_cast<std::byte>(value >> (8 * i));
-    }
-}
-
-template <typename T>
-void append_little_endian(std::vector<std::byte>& out, T value) {
-    out.resize(out.size() + sizeof(T));
-    write_little_endian(out.data() + out.size() - sizeof(T), value);
-}
-
-// `from` must hold sizeof(T) bytes.
-template <typename T>
-[[nodiscard]] T read_little_endian(std::span<const std::byte> from) {
-    T value = 0;
-    for (std::size_t i = 0; i < sizeof(T); ++i) {
-        value = static_cast<T>(value | (static_cast<T>(from[i]) << (8 * i)));
-    }
-    return value;
-}
-
+// In its shortest form.
 inline void append_varint(std::vector<std::byte>& out, std::uint32_t value) {
     while (value >= 0x80) {
         out.push_back(static_cast<std::byte>(value | 0x80));
@@ -49,6 +23,7 @@ struct Varint {
     bool valid = true;     // false: longer than five bytes, beyond 32 bits, or not in its shortest form
 };
 
+// The varint at the front of `from`.
 [[nodiscard]] inline Varint read_varint(std::span<const std::byte> from) {
     std::uint64_t value = 0;
     for (std::size_t i = 0; i < 5; ++i) {
@@ -63,10 +38,6 @@ struct Varint {
         }
     }
     return {0, 5, false};
-}
-
-[[nodiscard]] inline std::span<const std::byte> as_bytes(std::string_view text) {
-    return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
 }
 
 }  // namespace understudy::channel

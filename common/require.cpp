@@ -1,0 +1,24 @@
+#include "common/require.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <stdexcept>
+
+namespace understudy {
+
+void require(bool holds, std::string_view rule, std::source_location place) {
+    if (holds) {
+        return;
+    }
+    const std::string message = fmt::format("{}:{}: broken invariant: {}", place.file_name(), place.line(), rule);
+#ifdef UNDERSTUDY_MUTATIONS
+    throw std::logic_error(message);
+#else
+    fmt::print(stderr, "understudy: {}\n", message);
+    std::abort();
+#endif
+}
+
+}  // namespace understudy
