@@ -35,15 +35,13 @@ struct Hello {
     ReplicaId replica;
     std::string engine;
     std::uint64_t cpu_table_digest = 0;
-    Generation generation;  // the newest that the backup saw at the arbiter; 0: it did not look
-    std::string version;    // of the program
+    std::string version;  // of the program
 };
 
 struct Welcome {
     ReplicaId replica;      // the primary's
     Generation generation;  // of the pair to be
     Bytes memory_size;
-    std::vector<std::byte> guest;  // whatever else the monitor must know of the guest; at most 32 KiB
 };
 
 // Acknowledgement, progress and heartbeat. The backup fills the first two, the primary the last.
@@ -100,7 +98,6 @@ class Connection {
     // The same, but what is queued is sent first, for at most a second; the object may go meanwhile.
     void finish();
     [[nodiscard]] bool is_open() const;
-    [[nodiscard]] const std::string& peer_address() const;
 
     // --- At the primary ---------------------------------------------------------------------------------------------
     // Exactly one of these answers a candidate.
@@ -176,8 +173,6 @@ class Listener {
     Listener& operator=(const Listener&) = delete;
 
     [[nodiscard]] std::uint16_t port() const;
-    // The generation that this primary is in; a backup that has seen another is refused.
-    void set_generation(Generation generation);
 
   private:
     class Impl;

@@ -33,7 +33,6 @@ Connection::Impl::Impl(Socket socket, Side side, ChannelOptions options)
       timer_(socket_.get_executor()),
       message_(std::make_unique<wire::Message>()) {
     error_code ignored;
-    peer_address_ = printable(socket_.remote_endpoint(ignored));
     socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
 }
 
@@ -190,17 +189,12 @@ void Connection::finish() {
 bool Connection::is_open() const {
     return impl_->is_open();
 }
-const std::string& Connection::peer_address() const {
-    return impl_->peer_address();
-}
 
 void Connection::welcome(const Welcome& welcome) {
     wire::Message message;
     message.mutable_welcome()->set_replica(welcome.replica);
     message.mutable_welcome()->set_generation(welcome.generation.value);
     message.mutable_welcome()->set_memory_size(welcome.memory_size.value);
-    message.mutable_welcome()->set_guest(welcome.guest.data(), welcome.guest.size());
-    require(message.ByteSizeLong() <= kMaxHandshakeBytes, "a welcome too long for the greeting");
     impl_->send(message);
     impl_->flush();
 }

@@ -47,7 +47,6 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     void close();
     void finish();
     [[nodiscard]] bool is_open() const { return stage_ != Stage::closing && stage_ != Stage::closed; }
-    [[nodiscard]] const std::string& peer_address() const { return peer_address_; }
     void send_state(LogBase base, std::unique_ptr<StateSource> memory, std::vector<std::byte> vcpu_state,
                     std::function<void(const StateProgress&)> progress);
     Bytes send_record(const Record& record);
@@ -88,7 +87,6 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     Socket socket_;
     Side side_;
     ChannelOptions options_;
-    std::string peer_address_;
     Stage stage_ = Stage::greeting;
     bool silenced_ = false;  // closed by the owner, or the failure reported: no handler is called any more
     std::optional<std::string> failure_;

@@ -23,15 +23,12 @@ wire::Message to_message(const Hello& hello) {
     message.mutable_hello()->set_replica(hello.replica);
     message.mutable_hello()->set_engine(hello.engine);
     message.mutable_hello()->set_cpu_table_digest(hello.cpu_table_digest);
-    message.mutable_hello()->set_generation(hello.generation.value);
     message.mutable_hello()->set_version(hello.version);
     return message;
 }
 
 Welcome from_message(const wire::Welcome& message) {
-    const auto* guest = reinterpret_cast<const std::byte*>(message.guest().data());
-    return {
-        message.replica(), {message.generation()}, {message.memory_size()}, {guest, guest + message.guest().size()}};
+    return {message.replica(), {message.generation()}, {message.memory_size()}};
 }
 
 // One attempt to join: resolve, connect, greet, each within the one deadline.

@@ -24,8 +24,7 @@ constexpr std::size_t kMaxNamedAddresses = 256;
 constexpr std::chrono::milliseconds kAcceptPause(100);
 
 Hello from_message(const wire::Hello& message) {
-    return {message.vm(),           message.replica(), message.engine(), message.cpu_table_digest(),
-            {message.generation()}, message.version()};
+    return {message.vm(), message.replica(), message.engine(), message.cpu_table_digest(), message.version()};
 }
 
 }  // namespace
@@ -73,7 +72,6 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
     }
 
     [[nodiscard]] std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
-    void set_generation(Generation generation) { generation_ = generation; }
 
   private:
     void accept_later() {
@@ -124,10 +122,6 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
                 "the same CPU model on both hosts",
                 config_.cpu_table_digest, hello.cpu_table_digest);
         }
-        if (hello.generation.value != 0 && hello.generation != generation_) {
-            return fmt::format("this primary is of generation {}, the arbiter knows generation {}", generation_.value,
-                               hello.generation.value);
-        }
         if (hello.replica.empty() || hello.replica == config_.replica) {
             return "the backup has no name of its own";
         }
@@ -162,7 +156,6 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
     Handlers handlers_;
     tcp::acceptor acceptor_;
     asio::steady_timer pause_;
-    Generation generation_;
     std::size_t unauthenticated_ = 0;
     std::set<std::string> named_;
 };
@@ -176,9 +169,6 @@ Listener::~Listener() {
 }
 std::uint16_t Listener::port() const {
     return impl_->port();
-}
-void Listener::set_generation(Generation generation) {
-    impl_->set_generation(generation);
 }
 
 }  // namespace understudy::channel

@@ -41,8 +41,6 @@ wire::LogFileHeader to_message(const LogHeader& header) {
     message.set_memory_size(header.memory_size.value);
     message.set_quantum(header.quantum);
     message.set_start_time(header.start_time.count());
-    message.set_kernel_digest(header.kernel_digest);
-    message.set_program_digest(header.program_digest);
     message.set_command_line(header.command_line);
     message.set_recorder(header.recorder);
     message.set_base_stop(header.base.stop.value);
@@ -59,8 +57,6 @@ LogHeader from_message(const wire::LogFileHeader& message) {
     header.memory_size = {message.memory_size()};
     header.quantum = message.quantum();
     header.start_time = std::chrono::nanoseconds(message.start_time());
-    header.kernel_digest = message.kernel_digest();
-    header.program_digest = message.program_digest();
     header.command_line = message.command_line();
     header.recorder = message.recorder();
     header.base = {{message.base_stop()}, {message.base_count()}, GuestTime(message.base_clock())};

@@ -45,8 +45,6 @@ struct LogHeader {
     Bytes memory_size;
     std::uint64_t quantum = 0;               // counts
     std::chrono::nanoseconds start_time{0};  // since 1970, on the recording host
-    std::uint64_t kernel_digest = 0;
-    std::uint64_t program_digest = 0;
     std::string command_line;
     std::string recorder;  // version of the program that writes
     LogBase base;

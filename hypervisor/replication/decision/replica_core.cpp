@@ -110,7 +110,7 @@ void ReplicaCore::feed(Event event) {
 void ReplicaCore::show_role() {
     if (shown_role_ != roles_.role()) {
         shown_role_ = roles_.role();
-        world_.role_changed(*shown_role_, roles_.generation(), std::exchange(reason_, {}));
+        world_.show_role(*shown_role_, roles_.generation(), std::exchange(reason_, {}));
     }
 }
 
@@ -155,7 +155,7 @@ void ReplicaCore::perform(const action::DropPeer& /*a*/) {
     update_brake();
 }
 
-void ReplicaCore::perform(const action::GoLive& /*a*/) {
+void ReplicaCore::perform(const action::DrainLog& /*a*/) {
     world_.end_log();
     if (guest_over_) {  // it will not come to the log's end once more
         events_.emplace_back(event::LogDrained{});
@@ -385,7 +385,7 @@ void ReplicaCore::peer_released(StopNumber released) {
 void ReplicaCore::pair_formed() {
     feed(event::PairFormed{});
     if (!ended_) {
-        world_.role_changed(roles_.role(), roles_.generation(), "the pair is formed");
+        world_.show_role(roles_.role(), roles_.generation(), "the pair is formed");
     }
 }
 

@@ -66,7 +66,8 @@ class ReplicaWorld {
     virtual void drop_peer() = 0;
 
     // --- The user.
-    virtual void role_changed(Role role, Generation generation, const std::string& reason) = 0;
+    // Of a role that began, and of the pair being formed. `reason` is one line, or empty.
+    virtual void show_role(Role role, Generation generation, const std::string& reason) = 0;
     // The end: nothing more leaves this host for the guest, and no event has an effect.
     virtual void terminate(const action::Terminate& end) = 0;
 
@@ -164,7 +165,7 @@ class ReplicaCore {
     void perform(const action::TellFormed& /*a*/) { world_.tell_formed(); }
     void perform(const action::StopAcknowledging& a);
     void perform(const action::DropPeer& a);
-    void perform(const action::GoLive& a);
+    void perform(const action::DrainLog& a);
     void perform(const action::Speak& a);
     void perform(const action::Terminate& a);
     void release(const std::vector<Output>& outputs);

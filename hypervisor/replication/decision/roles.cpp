@@ -298,8 +298,8 @@ void speak_alone(Context& context, const Event& /*event*/, Actions& actions) {
     actions.push_back(action::OpenGate{});
 }
 
-void go_live(Context& /*context*/, const Event& /*event*/, Actions& actions) {
-    actions.push_back(action::GoLive{});
+void drain_log(Context& /*context*/, const Event& /*event*/, Actions& actions) {
+    actions.push_back(action::DrainLog{});
 }
 
 void give_up_joining(Context& context, const Event& event, Actions& actions) {
@@ -394,7 +394,8 @@ constexpr auto kTransitions = [] {
         {deciding, refused, always, "", terminated, give_up_deposed, "the VM is not this replica's any more"},
         {deciding, unanswered, always, "", deciding, wait_to_ask_again, "an unknown answer is no answer"},
         {deciding, tick, retry_is_due, "retry due", deciding, ask_again, "without a majority nobody goes on"},
-        {deciding, won, is_backup, "backup", going_live, go_live, "the peer will never speak alone in this generation"},
+        {deciding, won, is_backup, "backup", going_live, drain_log,
+         "the peer will never speak alone in this generation"},
         {deciding, won, always, "", solo, speak_alone, "the peer will never go live in this generation"},
         {deciding, lost, pair_stays_unknown, "no such pair, deadline passed", terminated, give_up_unformed,
          "the old primary owned the VM alone"},

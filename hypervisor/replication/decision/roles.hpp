@@ -73,7 +73,7 @@ struct PeerLost {
     ReplicaId peer;
     std::string why;
 };
-// At the backup, after GoLive: every record received has been replayed.
+// At the backup, after DrainLog: every record received has been replayed.
 struct LogDrained {};
 // The guest's program ended or broke, and everything it said has left (or, at the backup, the primary said so). Has no
 // effect while a decision is pending: feed it again then.
@@ -130,7 +130,7 @@ struct DropPeer {
     ReplicaId peer;
 };
 // Replay every record received, then feed LogDrained.
-struct GoLive {};
+struct DrainLog {};
 // From now on this replica is the guest's voice with this rank.
 struct Speak {
     SpeakerRank rank;
@@ -154,7 +154,7 @@ struct Terminate {
 using Action =
     std::variant<action::Form, action::TestAndSet, action::StartGuest, action::StartTransfer, action::RefusePeer,
                  action::CloseGate, action::OpenGate, action::TellFormed, action::StopAcknowledging, action::DropPeer,
-                 action::GoLive, action::Speak, action::Terminate>;
+                 action::DrainLog, action::Speak, action::Terminate>;
 using Actions = std::vector<Action>;
 
 struct RoleConfig {
@@ -179,8 +179,6 @@ class RoleMachine {
     [[nodiscard]] Role role() const { return role_; }
     // The generation that this replica acts in: while forming still the old one.
     [[nodiscard]] Generation generation() const { return context_.generation; }
-    // The rank with which this replica speaks, where it does.
-    [[nodiscard]] SpeakerRank rank() const { return {context_.generation, context_.won}; }
     [[nodiscard]] const std::optional<ReplicaId>& peer() const { return context_.peer; }
     // Whether received records may be acknowledged.
     [[nodiscard]] bool may_acknowledge() const { return role_ == Role::following; }

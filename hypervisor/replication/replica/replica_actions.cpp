@@ -29,7 +29,7 @@ void ReplicaDriver::start_guest() {
 }
 
 void ReplicaDriver::go_live() {
-    succeeded_ = true;
+    voice_promised_ = true;
     if (vcpu_running_) {
         running_recorder_ = recorder_.get();
         successor_.set_value({recorder_.get(), &live_sink_});
@@ -47,7 +47,7 @@ void ReplicaDriver::stop_guest_soon() {
 void ReplicaDriver::begin_transfer(const ReplicaId& candidate, Generation generation) {
     peer_ = std::move(candidates_.at(candidate));
     candidates_.erase(candidate);
-    peer_->welcome({config_.id, generation, machine_->memory().size(), {}});
+    peer_->welcome({config_.id, generation, machine_->memory().size()});
     attend_backup();
     live_sink_.request_snapshot();
     stop_guest_soon();
@@ -67,11 +67,10 @@ void ReplicaDriver::drop_peer() {
     }
 }
 
-void ReplicaDriver::role_changed(Role role, Generation generation, const std::string& reason) {
+void ReplicaDriver::show_role(Role role, Generation generation, const std::string& reason) {
     if (role == Role::deciding) {
         lost_at_ = Clock::now();
     }
-    listener_->set_generation(generation);
     if (config_.observer.on_role) {
         config_.observer.on_role(role, generation, reason);
     }

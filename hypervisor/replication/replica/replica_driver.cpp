@@ -63,7 +63,7 @@ void ReplicaDriver::start_vcpu(Voice voice) {
     vcpu_running_ = true;
     vcpu_ = std::thread([this, voice] {
         try {
-            loop_ = run_loop(*machine_, voice, [this] { return succeed(); });
+            loop_ = run_loop(*machine_, voice, [this] { return next_voice(); });
         } catch (...) {
             failure_ = std::current_exception();
         }
@@ -72,7 +72,7 @@ void ReplicaDriver::start_vcpu(Voice voice) {
 }
 
 // On the vCPU's thread, when the log has ended: a recorder takes the replayer's place if this replica goes live.
-Voice ReplicaDriver::succeed() {
+Voice ReplicaDriver::next_voice() {
     if (!replayer_ || recorder_) {
         return {};
     }
@@ -118,8 +118,8 @@ void ReplicaDriver::end_vcpu() {
     outbox_.release();
     brake_.set(false);
     queue_.poke();
-    if (replayer_ && !succeeded_) {
-        succeeded_ = true;
+    if (replayer_ && !voice_promised_) {
+        voice_promised_ = true;
         successor_.set_value({});
     }
     vcpu_.join();

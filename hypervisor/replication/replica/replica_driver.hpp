@@ -34,7 +34,7 @@
 
 namespace understudy::replication {
 
-// Everything is called on the io_context's thread, succeed() excepted.
+// Everything is called on the io_context's thread, next_voice() excepted.
 class ReplicaDriver final : private ReplicaWorld {
   public:
     ReplicaDriver(const ReplicaConfig& config, VmId vm, std::unique_ptr<machine::Machine> machine, RoleMachine roles,
@@ -71,13 +71,13 @@ class ReplicaDriver final : private ReplicaWorld {
     void flush() override { peer_->flush(); }
     [[nodiscard]] Bytes bytes_sent() const override { return peer_->written(); }
     void drop_peer() override;
-    void role_changed(Role role, Generation generation, const std::string& reason) override;
+    void show_role(Role role, Generation generation, const std::string& reason) override;
     void terminate(const action::Terminate& end) override;
     arbiter::Client::Callback answer_for(std::uint64_t ticket);
 
     // The vCPU's thread.
     void start_vcpu(Voice voice);
-    Voice succeed();
+    Voice next_voice();
     void vcpu_ended();
     void end_vcpu();
     // The guest was found to differ from its log.
@@ -134,7 +134,7 @@ class ReplicaDriver final : private ReplicaWorld {
     std::unique_ptr<Recorder> recorder_;
     std::atomic<Recorder*> running_recorder_{nullptr};  // for kicks
     std::promise<Voice> successor_;
-    bool succeeded_ = false;
+    bool voice_promised_ = false;
     std::thread vcpu_;
     bool vcpu_running_ = false;
     LoopResult loop_;

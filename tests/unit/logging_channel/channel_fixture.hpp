@@ -26,8 +26,8 @@ class Channel : public ::testing::Test {
   protected:
     static constexpr std::size_t kMemory = 600 * kPageBytes;
 
-    static Hello hello() { return {"web", "B", "kvm", 0x77, {0}, "test"}; }
-    static Welcome greeting() { return {"P", {2}, {kMemory}, testing::bytes_of("guest")}; }
+    static Hello hello() { return {"web", "B", "kvm", 0x77, "test"}; }
+    static Welcome greeting() { return {"P", {2}, {kMemory}}; }
 
     void listen(ChannelOptions options = {}) {
         ListenerConfig config;
@@ -46,7 +46,6 @@ class Channel : public ::testing::Test {
                                                  }
                                              },
                                              [this](const std::string& line) { warnings_.push_back(line); }});
-        listener_->set_generation({1});
     }
 
     // Runs the I/O until `what` holds. The deadline is there so that a broken test ends.

@@ -21,7 +21,6 @@ TEST_F(Channel, StateRecordsAcknowledgementsAndReports) {
     EXPECT_EQ(said_->replica, "B");
     EXPECT_EQ(welcome_.replica, "P");
     EXPECT_EQ(welcome_.generation, Generation{2});
-    EXPECT_EQ(welcome_.guest, testing::bytes_of("guest"));
     EXPECT_EQ(state_->second, testing::bytes_of("vcpu"));
     EXPECT_EQ(backup_memory_, memory_);
     EXPECT_EQ(sent_.done, sent_.total);

@@ -31,7 +31,6 @@ TEST_F(ChannelGreeting, WhateverDiffersIsRefusedByName) {
     EXPECT_THAT(refusal([](Hello& h) { h.vm = "mail"; }), HasSubstr("the VM here is web, the backup wants mail"));
     EXPECT_THAT(refusal([](Hello& h) { h.engine = "software"; }), HasSubstr("engine"));
     EXPECT_THAT(refusal([](Hello& h) { h.cpu_table_digest = 1; }), HasSubstr("CPU tables differ"));
-    EXPECT_THAT(refusal([](Hello& h) { h.generation = {3}; }), HasSubstr("the arbiter knows generation 3"));
     EXPECT_THAT(refusal([](Hello& h) { h.replica = "P"; }), HasSubstr("no name of its own"));
     EXPECT_EQ(warnings_.size(), 5U);
     EXPECT_FALSE(primary_);

@@ -21,8 +21,6 @@ LogHeader sample_header() {
     header.memory_size = {16 * kPageBytes};
     header.quantum = 1000;
     header.start_time = std::chrono::nanoseconds(5);
-    header.kernel_digest = 6;
-    header.program_digest = 7;
     header.command_line = "kv --port 6379";
     header.recorder = "0.1.0";
     return header;

@@ -255,8 +255,8 @@ void Replica::flush() {
     }
 }
 
-void Replica::role_changed(Role role, Generation generation, const std::string& reason) {
-    world_.role_changed(*this, role, generation, reason);
+void Replica::show_role(Role role, Generation generation, const std::string& reason) {
+    world_.show_role(*this, role, generation, reason);
 }
 
 void Replica::terminate(const action::Terminate& end) {

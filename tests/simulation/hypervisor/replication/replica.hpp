@@ -132,7 +132,7 @@ class Replica final : public ReplicaWorld {
     void flush() override;
     [[nodiscard]] Bytes bytes_sent() const override { return {messages_sent_}; }
     void drop_peer() override { close_end(); }
-    void role_changed(Role role, Generation generation, const std::string& reason) override;
+    void show_role(Role role, Generation generation, const std::string& reason) override;
     void terminate(const action::Terminate& end) override;
 
     // The vCPU.

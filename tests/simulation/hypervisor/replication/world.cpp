@@ -92,7 +92,7 @@ void World::connect(Replica& primary) {
     });
 }
 
-void World::role_changed(const Replica& replica, Role role, Generation generation, const std::string& reason) {
+void World::show_role(const Replica& replica, Role role, Generation generation, const std::string& reason) {
     const auto [shown, first] = roles_.try_emplace(replica.id(), role);
     const Role before = std::exchange(shown->second, role);
     tell("{}: {} -> {} in generation {} ({})", replica.id(), first ? "" : name(before), name(role), generation.value,

@@ -52,7 +52,7 @@ class World {
     void hear(Replica& replica, StopNumber stop);
     void announced(const Replica& replica, SpeakerRank rank);
     void took_over() { ++result_.takeovers; }
-    void role_changed(const Replica& replica, Role role, Generation generation, const std::string& reason);
+    void show_role(const Replica& replica, Role role, Generation generation, const std::string& reason);
     void terminated(const Replica& replica, const action::Terminate& end);
 
     void violate(std::string what);

@@ -55,7 +55,7 @@ class NotingWorld final : public ReplicaWorld {
     void flush() override { note("flush"); }
     [[nodiscard]] Bytes bytes_sent() const override { return sent; }
     void drop_peer() override { note("drop"); }
-    void role_changed(Role /*role*/, Generation /*generation*/, const std::string& /*reason*/) override {}
+    void show_role(Role /*role*/, Generation /*generation*/, const std::string& /*reason*/) override {}
     void terminate(const action::Terminate& end) override { note("end: {}", end.explanation); }
 
     std::vector<std::string> take() { return std::exchange(notes, {}); }

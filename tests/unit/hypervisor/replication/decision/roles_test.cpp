@@ -36,7 +36,7 @@ std::string show(const Action& action) {
         std::string operator()(const action::TellFormed& /*a*/) const { return "tell_formed"; }
         std::string operator()(const action::StopAcknowledging& /*a*/) const { return "stop_acknowledging"; }
         std::string operator()(const action::DropPeer& a) const { return fmt::format("drop({})", a.peer); }
-        std::string operator()(const action::GoLive& /*a*/) const { return "go_live"; }
+        std::string operator()(const action::DrainLog& /*a*/) const { return "drain_log"; }
         std::string operator()(const action::Speak& a) const {
             return fmt::format("speak({}{})", a.rank.generation.value, a.rank.won ? ",won" : "");
         }
@@ -138,7 +138,7 @@ TEST(Roles, ABackupTakesOver) {
     EXPECT_TRUE(b.machine().is_protected());
     EXPECT_EQ(b(event::PeerLost{"P", "silence"}), "Deciding: stop_acknowledging drop(P) test_and_set#1(2,B)");
     EXPECT_FALSE(b.machine().may_acknowledge());
-    EXPECT_EQ(b(answer(1, Verdict::yes)), "Going live: go_live");
+    EXPECT_EQ(b(answer(1, Verdict::yes)), "Going live: drain_log");
     EXPECT_EQ(b(event::BackupConnected{"C"}), "Going live: refuse(C)");
     EXPECT_EQ(b(event::LogDrained{}), "Solo: speak(2,won) open_gate");
     EXPECT_EQ(b(event::BackupConnected{"C"}), "Forming: start_transfer(C,3)");
@@ -227,7 +227,7 @@ TEST(Roles, ABackupOfAPairThatIsNotFormedYetAsksAgain) {
     late(event::PeerLost{"P", "broken"});
     EXPECT_EQ(late(answer(1, Verdict::no, before)), "Deciding:");
     EXPECT_EQ(late(tick(50)), "Deciding: test_and_set#2(2,B)");
-    EXPECT_EQ(late(answer(2, Verdict::yes)), "Going live: go_live");
+    EXPECT_EQ(late(answer(2, Verdict::yes)), "Going live: drain_log");
 
     Story never = following();
     never(event::PeerLost{"P", "broken"});
