@@ -1,12 +1,14 @@
 #include "hypervisor/replication/loop/lone_guest.hpp"
 
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
-#include <thread>
+#include <exception>
+#include <memory>
 
 #include "common/digest.hpp"
 #include "hypervisor/engine/kvm/kvm_engine.hpp"
@@ -14,12 +16,11 @@
 #include "hypervisor/replication/loop/live_io.hpp"
 #include "hypervisor/replication/loop/periodic.hpp"
 #include "hypervisor/replication/loop/replayer.hpp"
+#include "hypervisor/replication/loop/vcpu_thread.hpp"
 #include "logging_channel/log_file.hpp"
 
 namespace understudy::replication {
 namespace {
-
-constexpr std::size_t kQueuedFrames = 2048;
 
 channel::LogHeader header_of(const LoneGuestConfig& config, const machine::Machine& machine) {
     channel::LogHeader header;
@@ -105,60 +106,42 @@ class ReplaySink final : public Sink {
 
 LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
     const machine::LoadedVm vm = machine::load_vm(config.vm);
-    machine::Machine machine(vm, engine::make_kvm_engine);
+    boost::asio::io_context io(1);
+    auto work = boost::asio::make_work_guard(io);
+    // What was released before the end is posted before this.
+    const auto ended = [&] { boost::asio::post(io, [&] { io.stop(); }); };
+    VcpuThread vcpu(std::make_unique<machine::Machine>(vm, engine::make_kvm_engine), config.recorder, {[] {}, ended});
+    machine::Machine& machine = vcpu.machine();
     std::optional<channel::LogWriter> log;
     if (config.log) {
         log.emplace(*config.log, header_of(config, machine), machine.memory().all(), machine.save_vcpu());
     }
-    boost::asio::io_context io(1);
-    InputQueue queue(kQueuedFrames);
-    Recorder recorder(queue, config.recorder, GuestTime{0});
-    const auto kick = [&] {
-        if (recorder.guest_runs()) {
-            machine.kick();
-        }
-    };
+    const Periodic overdue(io, Recorder::kOverdueInterval, [&] { vcpu.kick_if_overdue(); });
     const auto print = [](std::string_view text) {
         std::fwrite(text.data(), 1, text.size(), stdout);
         std::fflush(stdout);
     };
-    const auto kick_if_overdue = [&] {
-        if (recorder.overdue()) {
-            machine.kick();
-        }
-    };
-    const Periodic overdue(io, Recorder::kOverdueInterval, kick_if_overdue);
-    LiveIo live(io, queue, config.link, {kick, print});
+    LiveIo live(io, vcpu.input(), config.link, {[&] { vcpu.kick_if_running(); }, print});
     LoneSink sink(io, live, log ? &*log : nullptr);
     boost::asio::signal_set signals(io, SIGINT, SIGTERM);
     signals.async_wait([&](const boost::system::error_code& error, int /*signal*/) {
         if (!error) {
-            machine.abandon();
-            queue.poke();
+            io.stop();
         }
     });
     live.speak({Generation{1}, false});
-
-    auto work = boost::asio::make_work_guard(io);
-    std::thread io_thread([&] { io.run(); });
+    // However this function is left, the vCPU's thread ends before what it uses.
+    const auto end_thread = [](VcpuThread* thread) { thread->end(); };
+    const std::unique_ptr<VcpuThread, decltype(end_thread)> thread(&vcpu, end_thread);
+    vcpu.record(sink);
+    io.run();
+    vcpu.end();
+    if (vcpu.failure()) {
+        std::rethrow_exception(vcpu.failure());
+    }
     LoneGuestResult result;
-    std::exception_ptr failure;
-    try {
-        result.loop = run_loop(machine, {&recorder, &sink}, [] { return Voice{}; });
-        result.memory_digest = machine.memory_digest();
-    } catch (...) {
-        failure = std::current_exception();
-    }
-    // What was released is still on its way through the I/O thread.
-    boost::asio::post(io, [&] {
-        signals.cancel();
-        work.reset();
-        io.stop();
-    });
-    io_thread.join();
-    if (failure) {
-        std::rethrow_exception(failure);
-    }
+    result.loop = vcpu.result();
+    result.memory_digest = machine.memory_digest();
     if (log) {
         log->finish();
         result.log_bytes = log->size().value;

@@ -22,35 +22,20 @@ arbiter::Client::Callback ReplicaDriver::answer_for(std::uint64_t ticket) {
     return [this, ticket](arbiter::Outcome outcome) { core_.arbiter_answered(ticket, std::move(outcome)); };
 }
 
-void ReplicaDriver::start_guest() {
-    recorder_ = std::make_unique<Recorder>(queue_, config_.recorder, GuestTime{0});
-    running_recorder_ = recorder_.get();
-    start_vcpu({recorder_.get(), &live_sink_});
-}
-
 void ReplicaDriver::go_live() {
-    voice_promised_ = true;
-    if (vcpu_running_) {
-        running_recorder_ = recorder_.get();
-        successor_.set_value({recorder_.get(), &live_sink_});
-    }
+    vcpu_.go_live(live_sink_);
     if (config_.observer.on_live) {
         config_.observer.on_live(core_.roles().generation(), Clock::now() - lost_at_);
     }
 }
 
-void ReplicaDriver::stop_guest_soon() {
-    queue_.poke();
-    machine_->kick();
-}
-
 void ReplicaDriver::begin_transfer(const ReplicaId& candidate, Generation generation) {
     peer_ = std::move(candidates_.at(candidate));
     candidates_.erase(candidate);
-    peer_->welcome({config_.id, generation, machine_->memory().size()});
+    peer_->welcome({config_.id, generation, vcpu_.machine().memory().size()});
     attend_backup();
     live_sink_.request_snapshot();
-    stop_guest_soon();
+    vcpu_.stop_soon();
 }
 
 void ReplicaDriver::refuse(const ReplicaId& candidate, const std::string& why) {

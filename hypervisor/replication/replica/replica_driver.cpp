@@ -26,20 +26,21 @@ ReplicaDriver::ReplicaDriver(const ReplicaConfig& config, VmId vm, std::unique_p
     : config_(config),
       vm_(std::move(vm)),
       io_(io),
-      machine_(std::move(machine)),
       arbiter_(arbiter::connect(io, config.arbiter)),
       last_words_(io),
       ticks_(io, Recorder::kOverdueInterval, [this] { tick(); }),
       signals_(io, SIGINT, SIGTERM),
       core_(*this, std::move(roles), limits_of(config)),
       outbox_([this] { boost::asio::post(io_, [this] { drain(); }); }),
-      live_sink_(outbox_, brake_) {
+      following_sink_(outbox_),
+      live_sink_(outbox_, brake_),
+      vcpu_(std::move(machine), config.recorder, {[this] { log_drained(); }, [this] { vcpu_ended(); }}) {
     channel::ListenerConfig listener;
     listener.address = config_.listen_address;
     listener.port = config_.listen_port;
     listener.vm = vm_;
     listener.replica = config_.id;
-    listener.engine = machine_->engine_name();
+    listener.engine = vcpu_.machine().engine_name();
     listener.cpu_table_digest = machine::cpuid_table_digest();
     listener_ = std::make_unique<channel::Listener>(
         io_, listener,
@@ -59,47 +60,38 @@ ReplicaDriver::~ReplicaDriver() {
     end_vcpu();
 }
 
-void ReplicaDriver::start_vcpu(Voice voice) {
-    vcpu_running_ = true;
-    vcpu_ = std::thread([this, voice] {
-        try {
-            loop_ = run_loop(*machine_, voice, [this] { return next_voice(); });
-        } catch (...) {
-            failure_ = std::current_exception();
-        }
-        boost::asio::post(io_, [this] { vcpu_ended(); });
-    });
-}
-
-// On the vCPU's thread, when the log has ended: a recorder takes the replayer's place if this replica goes live.
-Voice ReplicaDriver::next_voice() {
-    if (!replayer_ || recorder_) {
-        return {};
-    }
-    recorder_ = std::make_unique<Recorder>(queue_, config_.recorder, machine_->clock());
+void ReplicaDriver::log_drained() {
     boost::asio::post(io_, [this] {
         drain();
         core_.log_drained();
     });
-    return successor_.get_future().get();
 }
 
 void ReplicaDriver::vcpu_ended() {
-    vcpu_running_ = false;
-    drain();
-    if (failure_) {
-        io_.stop();
-        return;
-    }
-    if (loop_.ending == Ending::exit || loop_.ending == Ending::fault) {
-        core_.guest_over();
-    }
+    boost::asio::post(io_, [this] {
+        drain();
+        if (vcpu_.failure()) {
+            io_.stop();
+            return;
+        }
+        if (const Ending ending = vcpu_.result().ending; ending == Ending::exit || ending == Ending::fault) {
+            core_.guest_over();
+        }
+    });
+}
+
+// Whatever could hold the vCPU's thread lets it go.
+void ReplicaDriver::end_vcpu() {
+    feed_.abandon();
+    outbox_.release();
+    brake_.set(false);
+    vcpu_.end();
 }
 
 bool ReplicaDriver::diverged() const {
     try {
-        if (failure_) {
-            std::rethrow_exception(failure_);
+        if (vcpu_.failure()) {
+            std::rethrow_exception(vcpu_.failure());
         }
     } catch (const Divergence&) {
         return true;
@@ -109,27 +101,9 @@ bool ReplicaDriver::diverged() const {
     return false;
 }
 
-void ReplicaDriver::end_vcpu() {
-    if (!vcpu_.joinable()) {
-        return;
-    }
-    machine_->abandon();
-    feed_.abandon();
-    outbox_.release();
-    brake_.set(false);
-    queue_.poke();
-    if (replayer_ && !voice_promised_) {
-        voice_promised_ = true;
-        successor_.set_value({});
-    }
-    vcpu_.join();
-}
-
 void ReplicaDriver::tick() {
     retired_.reset();
-    if (Recorder* recorder = running_recorder_; recorder != nullptr && recorder->overdue()) {
-        machine_->kick();
-    }
+    vcpu_.kick_if_overdue();
     if (core_.follows() && peer_) {
         drain();
         peer_->flush();
@@ -159,17 +133,13 @@ void ReplicaDriver::report_progress_to_user() {
 
 void ReplicaDriver::make_live_io(network::LinkConfig link) {
     link.vm = vm_;
-    const auto kick = [this] {
-        if (const Recorder* recorder = running_recorder_; recorder != nullptr && recorder->guest_runs()) {
-            machine_->kick();
-        }
-    };
+    const auto kick = [this] { vcpu_.kick_if_running(); };
     const auto print = [this](std::string_view text) {
         if (config_.observer.on_console) {
             config_.observer.on_console(text);
         }
     };
-    live_ = std::make_unique<LiveIo>(io_, queue_, link, LiveIo::Handlers{kick, print});
+    live_ = std::make_unique<LiveIo>(io_, vcpu_.input(), link, LiveIo::Handlers{kick, print});
 }
 
 void ReplicaDriver::lead() {
@@ -197,18 +167,18 @@ ReplicaResult ReplicaDriver::run() {
         peer_->close();
     }
     end_vcpu();  // what its thread leaves behind may be read from here on
-    if (config_.observer.on_compared && replayer_) {
+    if (config_.observer.on_compared && vcpu_.followed()) {
         const std::uint64_t divergences = diverged() ? 1 : 0;
         config_.observer.on_compared(core_.compared() + divergences, divergences);
     }
-    if (failure_) {
-        std::rethrow_exception(failure_);
+    if (vcpu_.failure()) {
+        std::rethrow_exception(vcpu_.failure());
     }
     ReplicaResult result = result_.value_or(ReplicaResult{});
-    if (loop_.ending == Ending::exit) {
-        result.exit_status = static_cast<int>(loop_.last.stop.argument);
-    } else if (loop_.ending == Ending::fault) {
-        result.fault_report = machine_->fault_report().text();
+    if (const LoopResult& loop = vcpu_.result(); loop.ending == Ending::exit) {
+        result.exit_status = static_cast<int>(loop.last.stop.argument);
+    } else if (loop.ending == Ending::fault) {
+        result.fault_report = vcpu_.machine().fault_report().text();
     }
     return result;
 }

@@ -6,27 +6,22 @@
 //   replica_peer.cpp     the logging channel's events, and what the vCPU's thread hands over
 #pragma once
 
-#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
-#include <exception>
-#include <future>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "arbiter/client/client.hpp"
 #include "hypervisor/machine/machine.hpp"
 #include "hypervisor/replication/decision/replica_core.hpp"
 #include "hypervisor/replication/loop/live_io.hpp"
-#include "hypervisor/replication/loop/loop.hpp"
 #include "hypervisor/replication/loop/periodic.hpp"
-#include "hypervisor/replication/loop/replayer.hpp"
+#include "hypervisor/replication/loop/vcpu_thread.hpp"
 #include "hypervisor/replication/replica/handover.hpp"
 #include "hypervisor/replication/replica/replica.hpp"
 #include "hypervisor/replication/replica/replica_sinks.hpp"
@@ -34,7 +29,7 @@
 
 namespace understudy::replication {
 
-// Everything is called on the io_context's thread, next_voice() excepted.
+// Everything is called on the io_context's thread, what the vCPU's thread calls excepted.
 class ReplicaDriver final : private ReplicaWorld {
   public:
     ReplicaDriver(const ReplicaConfig& config, VmId vm, std::unique_ptr<machine::Machine> machine, RoleMachine roles,
@@ -54,10 +49,10 @@ class ReplicaDriver final : private ReplicaWorld {
     [[nodiscard]] std::chrono::nanoseconds now() const override { return Clock::now().time_since_epoch(); }
     void ask(std::uint64_t ticket, const arbiter::FormRequest& request) override;
     void ask(std::uint64_t ticket, const arbiter::TestAndSetRequest& request) override;
-    void start_guest() override;
+    void start_guest() override { vcpu_.record(live_sink_); }
     void end_log() override { feed_.close(); }
     void go_live() override;
-    void stop_guest_soon() override;
+    void stop_guest_soon() override { vcpu_.stop_soon(); }
     void hold_guest(bool held) override { brake_.set(held); }
     void speak(SpeakerRank rank) override { live_->speak(rank); }
     void release(const std::vector<Output>& outputs) override { live_->release(outputs); }
@@ -75,9 +70,8 @@ class ReplicaDriver final : private ReplicaWorld {
     void terminate(const action::Terminate& end) override;
     arbiter::Client::Callback answer_for(std::uint64_t ticket);
 
-    // The vCPU's thread.
-    void start_vcpu(Voice voice);
-    Voice next_voice();
+    // The vCPU's thread. log_drained() and vcpu_ended() are called there, and go on here.
+    void log_drained();
     void vcpu_ended();
     void end_vcpu();
     // The guest was found to differ from its log.
@@ -104,7 +98,6 @@ class ReplicaDriver final : private ReplicaWorld {
     const ReplicaConfig config_;
     const VmId vm_;
     boost::asio::io_context& io_;
-    std::unique_ptr<machine::Machine> machine_;
     std::unique_ptr<arbiter::Client> arbiter_;
     std::unique_ptr<channel::Listener> listener_;
     std::unique_ptr<LiveIo> live_;
@@ -123,22 +116,13 @@ class ReplicaDriver final : private ReplicaWorld {
 
     ReplicaCore core_;
 
-    // The vCPU's thread.
+    // The vCPU's thread, and what it shares with this one.
     Outbox outbox_;
     Brake brake_;
-    InputQueue queue_{2048};
     ChannelFeed feed_;
-    std::unique_ptr<Replayer> replayer_;
-    std::unique_ptr<FollowingSink> following_sink_;
+    FollowingSink following_sink_;
     LiveSink live_sink_;
-    std::unique_ptr<Recorder> recorder_;
-    std::atomic<Recorder*> running_recorder_{nullptr};  // for kicks
-    std::promise<Voice> successor_;
-    bool voice_promised_ = false;
-    std::thread vcpu_;
-    bool vcpu_running_ = false;
-    LoopResult loop_;
-    std::exception_ptr failure_;
+    VcpuThread vcpu_;  // last: its thread uses the rest
 };
 
 }  // namespace understudy::replication

@@ -87,21 +87,19 @@ void ReplicaDriver::attend_primary() {
     };
     handlers.on_formed = [this] { core_.pair_formed(); };
     handlers.on_closed = [this](const std::string& why) { core_.peer_lost(why); };
-    peer_->receive_state(machine_->blank_memory());
+    peer_->receive_state(vcpu_.machine().blank_memory());
     peer_->start(std::move(handlers));
 }
 
 void ReplicaDriver::state_from_primary(channel::LogBase base, const std::vector<std::byte>& vcpu_state) {
-    machine_->restore_vcpu(vcpu_state);
-    const auto boot = machine_->memory().at<abi::Boot>({abi::kBootBase});
+    vcpu_.machine().restore_vcpu(vcpu_state);
+    const auto boot = vcpu_.machine().memory().at<abi::Boot>({abi::kBootBase});
     network::LinkConfig link = config_.link;
     std::copy(std::begin(boot.mac), std::end(boot.mac), link.mac.begin());
     link.ipv4_address = boot.ipv4_address;
     make_live_io(std::move(link));
-    replayer_ = std::make_unique<Replayer>(feed_);
-    following_sink_ = std::make_unique<FollowingSink>(outbox_);
     core_.state_received(base.stop, base.clock);
-    start_vcpu({replayer_.get(), following_sink_.get()});
+    vcpu_.follow(feed_, following_sink_);
     peer_->send_ready();
 }
 

@@ -32,7 +32,7 @@ TEST_F(ChannelGreeting, WhateverDiffersIsRefusedByName) {
     EXPECT_THAT(refusal([](Hello& h) { h.engine = "software"; }), HasSubstr("engine"));
     EXPECT_THAT(refusal([](Hello& h) { h.cpu_table_digest = 1; }), HasSubstr("CPU tables differ"));
     EXPECT_THAT(refusal([](Hello& h) { h.replica = "P"; }), HasSubstr("no name of its own"));
-    EXPECT_EQ(warnings_.size(), 5U);
+    EXPECT_EQ(warnings_.size(), 4U);
     EXPECT_FALSE(primary_);
 }
 
