@@ -11,6 +11,8 @@
 #include <variant>
 #include <vector>
 
+#include "hypervisor/engine/x86.hpp"
+
 namespace understudy::engine {
 
 // The general registers, in the order of their encoding (0 = RAX, 1 = RCX, 2 = RDX, 3 = RBX, 4 = RSP, 5 = RBP, 6 = RSI,
@@ -35,7 +37,7 @@ enum RegisterNumber : std::uint8_t {
 };
 
 // RFLAGS of a running guest: IOPL = 3 (ring 3 may do OUT), interrupts on, the always-one bit.
-constexpr std::uint64_t kInitialRflags = 0x3202;
+constexpr std::uint64_t kInitialRflags = x86::kFlagIoPrivilege3 | x86::kFlagInterrupt | x86::kFlagAlwaysOne;
 
 // What the vCPU needs to start: where the tables are that put it into long mode, ring 3.
 struct BootState {

@@ -79,7 +79,7 @@ std::optional<Layout> lay_out(const LoadedVm& vm, std::uint64_t memory) {
 }
 
 std::optional<std::uint64_t> smallest_memory(const LoadedVm& vm) {
-    for (std::uint64_t size = kLargePage; size <= kMaxMemory.value; size += kLargePage) {
+    for (std::uint64_t size = x86::kLargePageBytes; size <= kMaxMemory.value; size += x86::kLargePageBytes) {
         if (lay_out(vm, size)) {
             return size;
         }
@@ -197,7 +197,7 @@ LoadedVm load_vm(const VmConfig& config) {
         vm.root_archive = read_file(config.root_archive);
     }
     check_placement(vm);
-    if (config.memory.value % kLargePage != 0 || config.memory > kMaxMemory) {
+    if (config.memory.value % x86::kLargePageBytes != 0 || config.memory > kMaxMemory) {
         throw Error::format("guest memory must be a multiple of 2 MiB and at most {} GiB", kMaxMemory.value >> 30);
     }
     if (!lay_out(vm, config.memory.value)) {

@@ -15,9 +15,7 @@ namespace {
 // Of a program's flags only DF is compared. The arithmetic flags may stem from a counted branch: then they depend on
 // the raw counter cell, which a replica arms differently, and nothing uses them. IF, IOPL and RF differ between
 // engines.
-constexpr std::uint64_t kComparedFlags = 0x400;
-constexpr std::uint64_t kArithmeticFlags = 0x8d5;
-constexpr std::uint64_t kCarry = 1;
+constexpr std::uint64_t kComparedFlags = x86::kFlagDirection;
 constexpr std::uint64_t kOutLength = 2;
 constexpr std::uint8_t kOutOpcode = 0xe7;
 
@@ -274,7 +272,7 @@ void Machine::answer(const Stop& stop, const Input& input) {
         case RequestKind::rdrand:
         case RequestKind::rdseed:
             write_register(registers, destination_of(port_).value(), answer_word(input));
-            registers.rflags = (registers.rflags & ~kArithmeticFlags) | kCarry;
+            registers.rflags = (registers.rflags & ~x86::kArithmeticFlags) | x86::kFlagCarry;
             break;
         case RequestKind::rdpid:
             write_register(registers, destination_of(port_).value(), 0);

@@ -4,6 +4,8 @@
 #include <array>
 #include <cstring>
 
+#include "hypervisor/engine/x86.hpp"
+
 namespace understudy::machine {
 namespace {
 
@@ -20,38 +22,35 @@ constexpr GuestAddress kCodeRanges{0x9000};
 constexpr GuestAddress kGuardPageTable{0xb000};
 constexpr GuestAddress kPageDirectories{0x10000};  // one page for each GiB, up to 32
 
-constexpr std::uint64_t kPresent = 1;
-constexpr std::uint64_t kWritable = 2;
-constexpr std::uint64_t kUser = 4;
-constexpr std::uint64_t kAccessedDirty = 0x60;
-constexpr std::uint64_t kLarge = 0x80;
-constexpr std::uint64_t kPageSize = 4096;
-constexpr std::uint64_t kEntries = 512;
+// Accessed and dirty from the start: the processor never writes them, whatever it does.
+constexpr std::uint64_t kUserPage = x86::kPresent | x86::kWritable | x86::kUser | x86::kAccessed | x86::kDirty;
 
 constexpr std::uint16_t kStubSelector = 0x10;
 constexpr std::uint16_t kTssSelector = 0x40;
 // A task segment whose I/O bitmap permits ports 0 to 255: some KVM flavours look there, others at IOPL.
 constexpr std::uint16_t kTssBitmap = 104;
 constexpr std::uint16_t kTssSize = kTssBitmap + 256 / 8 + 2;
-static_assert(sizeof(CodeRanges) <= kPageSize);
+static_assert(sizeof(CodeRanges) <= x86::kPageBytes);
 
 void write_page_tables(GuestMemory& memory) {
-    const std::uint64_t user = kPresent | kWritable | kUser | kAccessedDirty;
+    const std::uint64_t user = kUserPage;
     memory.at<std::uint64_t>(kPml4) = kPdpt.value | user;
-    const std::uint64_t large_pages = memory.size().value / kLargePage;
+    const std::uint64_t large_pages = memory.size().value / x86::kLargePageBytes;
     for (std::uint64_t page = 0; page < large_pages; ++page) {
-        const GuestAddress directory = kPageDirectories + page / kEntries * kPageSize;
-        if (page % kEntries == 0) {
-            memory.at<std::uint64_t>(kPdpt + page / kEntries * 8) = directory.value | user;
+        const GuestAddress directory = kPageDirectories + page / x86::kEntriesPerTable * x86::kPageBytes;
+        if (page % x86::kEntriesPerTable == 0) {
+            memory.at<std::uint64_t>(kPdpt + page / x86::kEntriesPerTable * 8) = directory.value | user;
         }
-        memory.at<std::uint64_t>(directory + page % kEntries * 8) = page * kLargePage | user | kLarge;
+        memory.at<std::uint64_t>(directory + page % x86::kEntriesPerTable * 8) =
+            page * x86::kLargePageBytes | user | x86::kLarge;
     }
     memory.at<std::uint64_t>(kPageDirectories) = kFirstPageTable.value | user;
-    for (std::uint64_t page = 1; page < kEntries; ++page) {  // page 0 stays unmapped: a null pointer faults
-        const std::uint64_t address = page * kPageSize;
+    for (std::uint64_t page = 1; page < x86::kEntriesPerTable;
+         ++page) {  // page 0 stays unmapped: a null pointer faults
+        const std::uint64_t address = page * x86::kPageBytes;
         // The stub is a read-only user page: some KVM flavours fetch ring-0 code through user mappings only.
-        const std::uint64_t flags = address == kSyscallStub.value ? user & ~kWritable
-                                    : address < abi::kControlBase ? user & ~kUser
+        const std::uint64_t flags = address == kSyscallStub.value ? user & ~x86::kWritable
+                                    : address < abi::kControlBase ? user & ~x86::kUser
                                                                   : user;
         memory.at<std::uint64_t>(kFirstPageTable + page * 8) = address | flags;
     }
@@ -59,11 +58,13 @@ void write_page_tables(GuestMemory& memory) {
 
 void write_descriptors(GuestMemory& memory, GuestAddress vectors) {
     std::array<std::uint64_t, 10> gdt{};
-    gdt[kStubSelector / 8] = 0x00af9b000000ffff;      // ring-0 code, for the SYSCALL stub
-    gdt[kStubSelector / 8 + 1] = 0x00cf93000000ffff;  // ring-0 data
-    gdt[abi::kDataSelector / 8] = 0x00cff3000000ffff;
-    gdt[abi::kCodeSelector / 8] = 0x00affb000000ffff;
-    gdt[kTssSelector / 8] = 0x0000890000000000 | (kTssSize - 1) | kTss.value << 16;
+    gdt[kStubSelector / 8] = x86::code_segment(0).encoded();  // for the SYSCALL stub
+    gdt[kStubSelector / 8 + 1] = x86::data_segment(0).encoded();
+    gdt[abi::kDataSelector / 8] = x86::data_segment(3).encoded();
+    gdt[abi::kCodeSelector / 8] = x86::code_segment(3).encoded();
+    const x86::SegmentDescriptor tss{
+        .base = kTss.value, .limit = kTssSize - 1, .type = x86::kAvailableTss, .code_or_data = false};
+    gdt[kTssSelector / 8] = tss.encoded();
     memory.at<decltype(gdt)>(kGdt) = gdt;
 
     for (std::uint64_t vector = 0; vector < 256; ++vector) {
@@ -103,14 +104,12 @@ engine::BootState write_platform(GuestMemory& memory, GuestAddress vectors) {
 }
 
 void unmap_page(GuestMemory& memory, GuestAddress page) {
-    const std::uint64_t large = page.value / kLargePage;
-    for (std::uint64_t i = 0; i < kEntries; ++i) {
-        const std::uint64_t address = large * kLargePage + i * kPageSize;
-        const std::uint64_t flags = kPresent | kWritable | kUser | kAccessedDirty;
-        memory.at<std::uint64_t>(kGuardPageTable + i * 8) = address == page.value ? 0 : address | flags;
+    const std::uint64_t large = page.value / x86::kLargePageBytes;
+    for (std::uint64_t i = 0; i < x86::kEntriesPerTable; ++i) {
+        const std::uint64_t address = large * x86::kLargePageBytes + i * x86::kPageBytes;
+        memory.at<std::uint64_t>(kGuardPageTable + i * 8) = address == page.value ? 0 : address | kUserPage;
     }
-    memory.at<std::uint64_t>(kPageDirectories + large * 8) =
-        kGuardPageTable.value | kPresent | kWritable | kUser | kAccessedDirty;
+    memory.at<std::uint64_t>(kPageDirectories + large * 8) = kGuardPageTable.value | kUserPage;
 }
 
 CodeRanges& code_ranges(GuestMemory& memory) {

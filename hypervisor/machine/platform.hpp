@@ -11,7 +11,6 @@
 namespace understudy::machine {
 
 constexpr Bytes kMaxMemory{std::uint64_t{32} << 30};  // what the page directories have room for
-constexpr std::uint64_t kLargePage = 2u << 20;
 
 // A table of the ranges that were found to be code, in the platform area so that it survives with guest memory: where
 // the code rewriter finds instruction boundaries and jump targets. An instruction starts at each range's begin.
@@ -25,8 +24,8 @@ struct CodeRanges {
     abi::Region segments[kMaxSegments];
 };
 
-// Writes the tables into `memory` (a multiple of kLargePage) and returns where they are. `vectors` is the guest
-// kernel's first vector stub.
+// Writes the tables into `memory` (a multiple of x86::kLargePageBytes) and returns where they are. `vectors` is the
+// guest kernel's first vector stub.
 engine::BootState write_platform(GuestMemory& memory, GuestAddress vectors);
 
 // Makes one 4 KiB page above the first 2 MiB fault on access. Once: there is one page table for it.

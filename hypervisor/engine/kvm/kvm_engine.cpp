@@ -15,19 +15,20 @@
 #include "common/error.hpp"
 #include "common/file_descriptor.hpp"
 #include "common/mapping.hpp"
+#include "hypervisor/engine/kvm/exit.hpp"
+#include "hypervisor/engine/x86.hpp"
 
 namespace understudy::engine {
 namespace {
 
-// CR0: PG, AM off, WP, NE, ET, MP, PE. CR4: PSE, PAE, PGE, OSFXSR, OSXMMEXCPT, FSGSBASE, OSXSAVE.
-constexpr std::uint64_t kCr0 = 0x80050033;
-constexpr std::uint64_t kCr4 = 0x000506b0;
-// EFER: SCE, LME, LMA, NXE.
-constexpr std::uint64_t kEfer = 0xd01;
-constexpr std::uint32_t kMsrStar = 0xc0000081;
-constexpr std::uint32_t kMsrLstar = 0xc0000082;
-constexpr std::uint32_t kMsrSyscallMask = 0xc0000084;
-constexpr std::uint64_t kSyscallClearsFlags = 0x700;  // TF, IF, DF
+constexpr std::uint64_t kCr0 = x86::kCr0ProtectionEnable | x86::kCr0MonitorCoprocessor | x86::kCr0ExtensionType |
+                               x86::kCr0NumericError | x86::kCr0WriteProtect | x86::kCr0Paging;
+constexpr std::uint64_t kCr4 = x86::kCr4PageSizeExtensions | x86::kCr4PhysicalAddressExtension |
+                               x86::kCr4PageGlobalEnable | x86::kCr4OsFxsr | x86::kCr4OsXmmExceptions |
+                               x86::kCr4FsGsBase | x86::kCr4OsXsave;
+constexpr std::uint64_t kEfer =
+    x86::kEferSyscall | x86::kEferLongModeEnable | x86::kEferLongModeActive | x86::kEferNoExecuteEnable;
+constexpr std::uint64_t kSyscallClearsFlags = x86::kFlagTrap | x86::kFlagInterrupt | x86::kFlagDirection;
 
 constexpr std::uint32_t kStateVersion = 1;
 
@@ -93,6 +94,22 @@ struct SavedState {
     XsaveArea xsave{};
 };
 
+kvm_segment segment(const x86::SegmentDescriptor& descriptor, std::uint16_t selector) {
+    kvm_segment segment{};
+    segment.base = descriptor.base;
+    // A loaded segment's limit counts bytes.
+    segment.limit = descriptor.page_granular ? descriptor.limit << 12 | 0xfff : descriptor.limit;
+    segment.selector = selector;
+    segment.type = descriptor.type;
+    segment.present = 1;
+    segment.dpl = descriptor.privilege;
+    segment.db = descriptor.default_32_bit;
+    segment.s = descriptor.code_or_data;
+    segment.l = descriptor.long_code;
+    segment.g = descriptor.page_granular;
+    return segment;
+}
+
 class KvmEngine final : public Engine {
   public:
     KvmEngine(std::span<std::byte> memory, const BootState& boot);
@@ -112,7 +129,6 @@ class KvmEngine final : public Engine {
   private:
     void boot_vcpu();
     void load_registers();
-    Exit decode_exit();
     void write_edited_registers();
     // The one field of the run area that both threads write.
     std::atomic_ref<std::uint8_t> immediate_exit() { return std::atomic_ref(shared().immediate_exit); }
@@ -176,41 +192,26 @@ void KvmEngine::boot_vcpu() {
     sregs.cr3 = boot_.page_table;
     sregs.cr4 = kCr4;
     sregs.efer = kEfer;
-    code_segment_ = kvm_segment{};
-    code_segment_.limit = 0xffffffff;
-    code_segment_.selector = boot_.code_selector;
-    code_segment_.present = 1;
-    code_segment_.type = 11;
-    code_segment_.dpl = 3;
-    code_segment_.s = 1;
-    code_segment_.l = 1;
-    code_segment_.g = 1;
-    data_segment_ = code_segment_;
-    data_segment_.selector = boot_.data_selector;
-    data_segment_.type = 3;
-    data_segment_.l = 0;
-    data_segment_.db = 1;
+    code_segment_ = segment(x86::code_segment(3), boot_.code_selector);
+    data_segment_ = segment(x86::data_segment(3), boot_.data_selector);
     sregs.cs = code_segment_;
     sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data_segment_;
     sregs.gdt.base = boot_.gdt;
     sregs.gdt.limit = boot_.gdt_size;
     sregs.idt.base = boot_.idt;
     sregs.idt.limit = boot_.idt_size;
-    sregs.tr = kvm_segment{};
-    sregs.tr.base = boot_.tss;
-    sregs.tr.limit = boot_.tss_size;
-    sregs.tr.selector = boot_.tss_selector;
-    sregs.tr.present = 1;
-    sregs.tr.type = 11;
+    const x86::SegmentDescriptor tss{
+        .base = boot_.tss, .limit = boot_.tss_size, .type = x86::kBusyTss, .code_or_data = false};
+    sregs.tr = segment(tss, boot_.tss_selector);
     call("the long-mode registers", vcpu_.get(), KVM_SET_SREGS, &sregs);
 
     MsrTable msrs;
-    msrs.entries[0].index = kMsrStar;
+    msrs.entries[0].index = x86::kMsrStar;
     msrs.entries[0].data = static_cast<std::uint64_t>(boot_.data_selector - 8) << 48 |
                            static_cast<std::uint64_t>(boot_.syscall_stub_selector) << 32;
-    msrs.entries[1].index = kMsrLstar;
+    msrs.entries[1].index = x86::kMsrLstar;
     msrs.entries[1].data = boot_.syscall_stub;
-    msrs.entries[2].index = kMsrSyscallMask;
+    msrs.entries[2].index = x86::kMsrSyscallMask;
     msrs.entries[2].data = kSyscallClearsFlags;
     if (call("the SYSCALL registers", vcpu_.get(), kSetMsrs, &msrs) != 3) {
         throw Error("KVM does not take the SYSCALL registers (STAR, LSTAR, FMASK) on this host");
@@ -288,36 +289,9 @@ Exit KvmEngine::run() {
         kick_pending_ = false;
         return Kicked{};
     }
-    return decode_exit();
-}
-
-Exit KvmEngine::decode_exit() {
-    kvm_run& run = shared();
-    switch (run.exit_reason) {
-        case KVM_EXIT_IO: {
-            if (run.io.direction != KVM_EXIT_IO_OUT || run.io.count != 1 || run.io.port > 0xff) {
-                return Broken{fmt::format("it touched I/O port {:#x}", run.io.port)};
-            }
-            std::uint32_t value = 0;
-            const auto* data = reinterpret_cast<const std::byte*>(&run) + run.io.data_offset;
-            std::memcpy(&value, data, std::min<std::size_t>(run.io.size, sizeof value));
-            port_pending_ = true;
-            return PortOut{static_cast<std::uint8_t>(run.io.port), value};
-        }
-        case KVM_EXIT_SHUTDOWN:
-            return Broken{"triple fault: an exception could not be delivered (the stack pointer may be bad)"};
-        case KVM_EXIT_MMIO:
-            return Broken{fmt::format("it touched physical address {:#x}, which is outside its memory",
-                                      static_cast<std::uint64_t>(run.mmio.phys_addr))};
-        case KVM_EXIT_INTERNAL_ERROR:
-            return Broken{fmt::format("KVM cannot emulate an instruction (internal error {})",
-                                      static_cast<std::uint32_t>(run.internal.suberror))};
-        case KVM_EXIT_FAIL_ENTRY:
-            return Broken{fmt::format("the processor refuses the guest's state (reason {:#x})",
-                                      static_cast<std::uint64_t>(run.fail_entry.hardware_entry_failure_reason))};
-        default:
-            return Broken{fmt::format("KVM exit reason {}", static_cast<std::uint32_t>(run.exit_reason))};
-    }
+    Exit exit = exit_of(shared());
+    port_pending_ = std::holds_alternative<PortOut>(exit);
+    return exit;
 }
 
 void KvmEngine::complete() {

@@ -49,7 +49,8 @@ class LogWindow {
     // harmless. False: it claims what was never sent, or more replayed than received; the peer is broken.
     [[nodiscard]] bool report(StopNumber received, StopNumber replayed);
 
-    // Whether the guest may run on. The caller asks before each entry; one record beyond a limit is no harm.
+    // Whether the guest may run on. ReplicaCore asks whenever the vCPU's thread has handed something over or the backup
+    // has reported; what is recorded between two questions goes beyond a limit, and that is no harm.
     [[nodiscard]] bool may_proceed() const;
 
     [[nodiscard]] StopNumber last_sent() const { return last_sent_; }

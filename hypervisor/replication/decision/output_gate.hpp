@@ -55,7 +55,7 @@ class OutputGate {
     [[nodiscard]] bool is_open() const { return open_; }
     // The outputs of all stops up to this one have left.
     [[nodiscard]] StopNumber released_up_to() const { return released_; }
-    // What waits. The recorder slows the guest down when this grows beyond its bound.
+    // What waits. ReplicaCore holds the guest while this is beyond its bound (ReplicaLimits::held_outputs).
     [[nodiscard]] Bytes held() const { return held_.size(); }
 
   private:
