@@ -44,6 +44,7 @@ enum class RequestKind : std::uint8_t {
     entropy = 8,       // answered with `argument` random bytes
     syscall_site = 9,  // first execution of a SYSCALL: the site is rewritten, no recorded answer
     flush = 10,        // an output ring is full and wants to be emptied, no recorded answer
+    device = 12,       // a driver has changed device `argument`, no recorded answer
     scan_code = 11,    // new executable memory wants its nondeterministic instructions replaced, no recorded answer
 };
 
@@ -59,11 +60,15 @@ struct Stop {
     bool operator==(const Stop&) const = default;
 };
 
+// The most random bytes that a guest gets at one stop.
+constexpr std::size_t kMaxEntropy = 256;
+
 // What the monitor feeds the guest at one stop: all the nondeterminism of one interval.
 struct Input {
     GuestTime clock{0};             // the guest's clock from here on; never less than the guest has already read
     std::vector<Frame> frames;      // received frames, in order
-    std::vector<std::byte> answer;  // the result of a request stop that has a recorded answer
+    std::vector<std::byte> answer;  // random bytes, or the counter, where the guest waits for them
+    std::vector<std::byte> typed;   // into the console
 
     bool operator==(const Input&) const = default;
 };

@@ -46,6 +46,7 @@ void to_message(const Record& record, const LogBase& base, wire::LogRecord& mess
         message.add_frames(frame.data(), frame.size());
     }
     message.set_answer(record.input.answer.data(), record.input.answer.size());
+    message.set_typed(record.input.typed.data(), record.input.typed.size());
     message.set_registers(record.digests.registers);
     if (record.digests.outputs) {
         message.set_outputs(*record.digests.outputs);
@@ -78,7 +79,7 @@ std::optional<Record> from_message(const wire::LogRecord& message, const LogBase
     const auto before = advance(base.stop.value, message.stop_gap());
     const auto number = before ? advance(*before, 1) : std::nullopt;
     const auto count = advance(base.count.value, message.count_delta());
-    const bool early_input = message.mark() && (message.frames_size() > 0 || !message.answer().empty());
+    const bool early_input = message.mark() && (message.frames_size() > 0 || !message.answer().empty() || !message.typed().empty());
     if (!number || !count || !kinds_are_known(message) || early_input) {
         return std::nullopt;
     }
@@ -105,6 +106,7 @@ std::optional<Record> from_message(const wire::LogRecord& message, const LogBase
         record.input.frames.push_back(to_bytes(frame));
     }
     record.input.answer = to_bytes(message.answer());
+    record.input.typed = to_bytes(message.typed());
     record.digests.registers = message.registers();
     if (message.has_outputs()) {
         record.digests.outputs = message.outputs();

@@ -4,6 +4,7 @@
 #include <llvm/IR/DerivedTypes.h>
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/InlineAsm.h>
+#include <llvm/IR/Module.h>
 
 #include <cassert>
 #include <string>
@@ -16,14 +17,20 @@ namespace {
 // One read-modify-write on the cell: a kick lowers the cell at any instruction, and a load and a store apart would lose
 // what was written between them. The way to the trap lies behind the function's section, so that the counted path
 // falls through. The call needs a stack without a red zone; the trap itself keeps every register.
-std::string charge_sequence() {
+//
+// The control page is a symbol: the kernel has it in its data, a program at a fixed address.
+//
+// The flags that the charge leaves depend on how the cell was armed, which differs between replicas. A program may fault
+// before it has set others, and its kernel then stores them: in a program they are set to something that is the same
+// everywhere. A kernel's flags are seen by nobody but its layer, which masks them.
+std::string charge_sequence(bool in_kernel) {
     static_assert(offsetof(abi::Control, cell) == 0);
-    const std::string cell = std::to_string(abi::kControlBase);
-    const std::string trap_entry = std::to_string(abi::kControlBase + offsetof(abi::Control, trap_entry));
-    return "subq $0, " + cell +
-           "\n\t"
-           "js .Lunderstudy_trap${:uid}\n"
-           ".Lunderstudy_go_on${:uid}:\n\t"
+    const std::string trap_entry = "understudy_control+" + std::to_string(offsetof(abi::Control, trap_entry));
+    return std::string(
+               "subq $0, understudy_control\n\t"
+               "js .Lunderstudy_trap${:uid}\n"
+               ".Lunderstudy_go_on${:uid}:\n\t") +
+           (in_kernel ? "" : "testq %rsp, %rsp\n\t") +
            ".subsection 1\n"
            ".Lunderstudy_trap${:uid}:\n\t"
            "callq *" +
@@ -41,7 +48,8 @@ void charge(llvm::Value* counts, llvm::Instruction* where) {
     llvm::IRBuilder<> builder(where);
     auto* type = llvm::FunctionType::get(builder.getVoidTy(), {builder.getInt64Ty()}, false);
     const std::string operand = constant != nullptr ? "i" : "r";
-    auto* sequence = llvm::InlineAsm::get(type, charge_sequence(), operand + ",~{memory},~{dirflag},~{fpsr},~{flags}",
+    const bool in_kernel = where->getModule()->getCodeModel() == llvm::CodeModel::Kernel;
+    auto* sequence = llvm::InlineAsm::get(type, charge_sequence(in_kernel), operand + ",~{memory},~{dirflag},~{fpsr},~{flags}",
                                           /*hasSideEffects=*/true);
     builder.CreateCall(type, sequence, {counts})->setDoesNotThrow();
 }

@@ -54,7 +54,17 @@ bool is_annotated_uncounted(const llvm::Function& function) {
     });
 }
 
+// Where Linux keeps the code between a program and its kernel, in which the kernel's own instrumentation has no place
+// either: between the processor's frame and a complete state of the kernel.
+bool is_entry_code(const llvm::Function& function) {
+    const llvm::StringRef section = function.getSection();
+    return section.startswith(".noinstr.text") || section.startswith(".entry.text");
+}
+
 bool is_counted(const llvm::Function& function) {
+    if (is_entry_code(function)) {
+        return false;
+    }
     // The body of an available_externally function is emitted elsewhere; a naked one has no stack frame of its own.
     return !function.isDeclaration() && !function.hasAvailableExternallyLinkage() &&
            !function.hasFnAttribute(llvm::Attribute::Naked) && !is_annotated_uncounted(function);

@@ -53,6 +53,7 @@ struct BootState {
     std::uint16_t syscall_stub_selector = 0;  // its code segment; the stack segment is the next descriptor
     std::uint16_t code_selector = 0;          // ring 3
     std::uint16_t data_selector = 0;          // ring 3
+    bool traps_counter = false;               // RDTSC and RDTSCP raise a general protection fault in the guest
     Registers registers;
 };
 
@@ -61,13 +62,17 @@ struct PortOut {
     std::uint8_t port;
     std::uint32_t value;
 };
+// The guest touched a port that is not there: it read ones, or wrote into nothing.
+struct AbsentPort {
+    std::uint16_t port;
+};
 // A kick arrived; the guest is between two of its instructions.
 struct Kicked {};
 // The guest cannot go on: a triple fault, an access outside memory, an instruction that the host cannot run.
 struct Broken {
     std::string reason;
 };
-using Exit = std::variant<PortOut, Kicked, Broken>;
+using Exit = std::variant<PortOut, AbsentPort, Kicked, Broken>;
 
 // Everything is called on the vCPU's thread, kick() excepted.
 class Engine {
@@ -89,6 +94,10 @@ class Engine {
     virtual void set_registers(const Registers& registers) = 0;
     // The same, and the code and stack segments become ring 3's: the way back from the ring-0 SYSCALL stub.
     virtual void enter_ring3(const Registers& registers) = 0;
+
+    // What ring 3 has no instruction for. Both take effect at the next run(); a PortOut may be pending.
+    virtual void set_page_table(std::uint64_t address) = 0;  // CR3
+    virtual void flush_tlb() = 0;                            // of all translations
 
     // The address of the last page fault (CR2).
     [[nodiscard]] virtual std::uint64_t fault_address() = 0;

@@ -16,6 +16,7 @@ enum Cr0 : std::uint64_t {
 };
 
 enum Cr4 : std::uint64_t {
+    kCr4TimeStampDisable = 1u << 2,
     kCr4PageSizeExtensions = 1u << 4,
     kCr4PhysicalAddressExtension = 1u << 5,
     kCr4PageGlobalEnable = 1u << 7,

@@ -135,7 +135,7 @@ class Gateway::Server {
     // --- frames ---
 
     void for_guest(std::span<const std::byte> frame) {
-        if (is_frame_size(frame.size())) {
+        if (is_wire_frame_size(frame.size())) {
             to_guest_.push(frame);
         }
     }

@@ -45,7 +45,7 @@ std::optional<BodySize> body_size_of(MessageKind kind) {
         case MessageKind::deposed:
             return BodySize{0, kMaxTextSize};
         case MessageKind::frame:
-            return BodySize{kMinFrameBytes, kMaxFrameBytes};
+            return BodySize{kMinFrameBytes, kMaxWireFrameBytes};
     }
     return std::nullopt;
 }
@@ -77,7 +77,7 @@ void append_notice(std::vector<std::byte>& out, MessageKind kind, std::string_vi
 }
 
 void append_frame(std::vector<std::byte>& out, std::span<const std::byte> frame) {
-    assert(is_frame_size(frame.size()));
+    assert(is_wire_frame_size(frame.size()));
     append_header(out, MessageKind::frame, frame.size());
     out.insert(out.end(), frame.begin(), frame.end());
 }
@@ -112,7 +112,7 @@ std::optional<Hello> decode_hello(std::span<const std::byte> body, std::string& 
 }
 
 MessageDecoder::MessageDecoder(std::size_t capacity)
-    : buffer_(std::max(capacity, kMessageHeaderSize + kMaxFrameBytes)) {}
+    : buffer_(std::max(capacity, kMessageHeaderSize + kMaxWireFrameBytes)) {}
 
 void MessageDecoder::widen(std::size_t capacity) {
     buffer_.resize(std::max(capacity, buffer_.size()));

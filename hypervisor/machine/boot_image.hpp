@@ -4,10 +4,13 @@
 #include "guest/abi/abi.hpp"
 #include "hypervisor/engine/engine.hpp"
 #include "hypervisor/machine/elf_image.hpp"
-#include "hypervisor/machine/guest_memory.hpp"
+#include "hypervisor/memory/guest_memory.hpp"
 #include "hypervisor/machine/vm_config.hpp"
 
 namespace understudy::machine {
+
+using memory::GuestAddress;
+using memory::GuestMemory;
 
 // What the monitor itself must remember of a guest. It lies in guest memory, in a supervisor page out of the guest's
 // reach, so that state transfer and memory digests cover it.

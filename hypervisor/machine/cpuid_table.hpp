@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 namespace understudy::machine {
 
@@ -13,6 +14,13 @@ struct CpuidResult {
 };
 
 [[nodiscard]] CpuidResult cpuid(std::uint32_t leaf, std::uint32_t subleaf);
+
+// All of the table: leaves that are not in it answer zero, whatever the subleaf.
+struct CpuidRow {
+    std::uint32_t leaf;
+    CpuidResult result;
+};
+[[nodiscard]] std::span<const CpuidRow> cpuid_table();
 
 // XCR0: x87 and SSE.
 constexpr std::uint64_t kXcr0 = 3;

@@ -103,7 +103,7 @@ void read_segments(const File& file, const Elf64_Ehdr& header, ElfImage& image) 
             continue;
         }
         if (program.p_filesz > program.p_memsz || program.p_memsz > kMaxMemoryImage ||
-            program.p_vaddr > kMaxMemoryImage) {
+            program.p_vaddr + program.p_memsz < program.p_vaddr) {
             throw Error::format("{} is damaged: program header {} has impossible sizes or addresses", image.path, i);
         }
         const auto bytes = file.range(program.p_offset, program.p_filesz);

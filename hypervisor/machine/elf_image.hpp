@@ -6,9 +6,12 @@
 #include <string>
 #include <vector>
 
-#include "hypervisor/machine/guest_memory.hpp"
+#include "hypervisor/memory/guest_memory.hpp"
 
 namespace understudy::machine {
+
+using memory::GuestAddress;
+using memory::GuestMemory;
 
 struct Segment {
     std::uint64_t address = 0;  // before any load bias

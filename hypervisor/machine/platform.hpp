@@ -6,9 +6,12 @@
 
 #include "guest/abi/abi.hpp"
 #include "hypervisor/engine/engine.hpp"
-#include "hypervisor/machine/guest_memory.hpp"
+#include "hypervisor/memory/guest_memory.hpp"
 
 namespace understudy::machine {
+
+using memory::GuestAddress;
+using memory::GuestMemory;
 
 constexpr Bytes kMaxMemory{std::uint64_t{32} << 30};  // what the page directories have room for
 

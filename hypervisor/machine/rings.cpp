@@ -8,7 +8,7 @@
 namespace understudy::machine {
 namespace {
 
-static_assert(abi::kMaxFrame == kMaxFrameBytes);
+static_assert(abi::kMaxFrame == kMaxWireFrameBytes);
 
 abi::FrameSlot& slot(GuestMemory& memory, const abi::Region& ring, std::uint64_t index) {
     const std::uint64_t slots = ring.size / abi::kFrameSlotSize;
@@ -30,7 +30,7 @@ bool take_frames(GuestMemory& memory, std::vector<Output>& outputs) {
     }
     for (std::uint64_t i = 0; i < *used; ++i) {
         const abi::FrameSlot& source = slot(memory, ring, indices.consumed + i);
-        if (!is_frame_size(source.length)) {
+        if (!is_wire_frame_size(source.length)) {
             return false;
         }
         const auto bytes = std::as_bytes(std::span(source.bytes)).first(source.length);
@@ -72,7 +72,7 @@ void push_frames(GuestMemory& memory, std::span<const Frame> frames) {
     const abi::Region ring = monitor_state(memory).receive_ring;
     const auto room = frames.first(std::min(frames.size(), receive_capacity(memory)));
     for (const Frame& frame : room) {
-        if (!is_frame_size(frame.size())) {
+        if (!is_wire_frame_size(frame.size())) {
             continue;
         }
         abi::FrameSlot& target = slot(memory, ring, control(memory).receive.produced);

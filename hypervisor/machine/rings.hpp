@@ -8,9 +8,12 @@
 #include <vector>
 
 #include "common/execution.hpp"
-#include "hypervisor/machine/guest_memory.hpp"
+#include "hypervisor/memory/guest_memory.hpp"
 
 namespace understudy::machine {
+
+using memory::GuestAddress;
+using memory::GuestMemory;
 
 // How many frames the guest can take now.
 [[nodiscard]] std::size_t receive_capacity(GuestMemory& memory);

@@ -32,4 +32,19 @@ struct VmConfig {
     std::chrono::nanoseconds realtime_offset{0};
 };
 
+// A Linux guest.
+struct LinuxConfig {
+    std::string name = "guest";
+    Bytes memory = 512_MiB;    // the kernel's RAM, a multiple of 2 MiB
+    std::string kernel;        // vmlinux, built by guest/linux
+    std::string layer;         // the paravirtual layer's ELF file
+    std::string initrd;        // a cpio archive, or empty
+    std::string command_line;  // the kernel's
+    std::string image;         // a file that the guest reads as its first disk, or empty
+    bool has_network = false;
+    std::array<std::uint8_t, 6> mac{};
+    // CLOCK_REALTIME at guest time 0.
+    std::chrono::nanoseconds realtime_offset{0};
+};
+
 }  // namespace understudy::machine

@@ -138,7 +138,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
             return;
         }
         for (const Frame& frame : frames) {
-            if (is_frame_size(frame.size())) {
+            if (is_wire_frame_size(frame.size())) {
                 queue_.push_frame(frame);
             }
         }

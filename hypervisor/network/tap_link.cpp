@@ -137,7 +137,7 @@ class TapDevice : public std::enable_shared_from_this<TapDevice> {
             return;
         }
         for (const Frame& frame : frames) {
-            if (is_frame_size(frame.size())) {
+            if (is_wire_frame_size(frame.size())) {
                 write(frame);
             }
         }
@@ -193,7 +193,7 @@ class TapDevice : public std::enable_shared_from_this<TapDevice> {
             if (got < 0) {
                 break;
             }
-            if (is_frame_size(static_cast<std::size_t>(got))) {
+            if (is_wire_frame_size(static_cast<std::size_t>(got))) {
                 on_frame_(Frame(buffer_.begin(), buffer_.begin() + got));
             }
         }

@@ -20,7 +20,7 @@
 #include <vector>
 
 #include "hypervisor/engine/kvm/probe.hpp"
-#include "hypervisor/machine/memory_snapshot.hpp"
+#include "hypervisor/memory/memory_snapshot.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/output/event.hpp"
 #include "tools/vm/vm_description.hpp"
@@ -98,7 +98,7 @@ Check check_cores() {
 
 // A backup joins while the guest runs on, where its memory can be write-protected.
 Check check_joins() {
-    if (machine::can_protect_memory()) {
+    if (memory::can_protect_memory()) {
         return {"joining", State::ok, "userfaultfd with write protection: a guest runs on while a backup joins"};
     }
     return {"joining", State::limited, "no userfaultfd: a guest waits for a copy of its memory when a backup joins",

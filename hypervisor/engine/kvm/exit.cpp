@@ -11,7 +11,7 @@ namespace {
 Exit port_access(const kvm_run& run) {
     constexpr unsigned kLastPort = 0xff;  // OUT imm8 reaches no other
     if (run.io.direction != KVM_EXIT_IO_OUT || run.io.count != 1 || run.io.port > kLastPort) {
-        return Broken{fmt::format("it touched I/O port {:#x}", run.io.port)};
+        return AbsentPort{run.io.port};
     }
     std::uint32_t value = 0;
     const auto* data = reinterpret_cast<const std::byte*>(&run) + run.io.data_offset;

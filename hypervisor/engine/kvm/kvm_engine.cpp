@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include <atomic>
@@ -16,6 +17,7 @@
 #include "common/file_descriptor.hpp"
 #include "common/mapping.hpp"
 #include "hypervisor/engine/kvm/exit.hpp"
+#include "hypervisor/engine/kvm/probe.hpp"
 #include "hypervisor/engine/x86.hpp"
 
 namespace understudy::engine {
@@ -30,7 +32,7 @@ constexpr std::uint64_t kEfer =
     x86::kEferSyscall | x86::kEferLongModeEnable | x86::kEferLongModeActive | x86::kEferNoExecuteEnable;
 constexpr std::uint64_t kSyscallClearsFlags = x86::kFlagTrap | x86::kFlagInterrupt | x86::kFlagDirection;
 
-constexpr std::uint32_t kStateVersion = 1;
+constexpr std::uint32_t kStateVersion = 2;
 
 int kick_signal() {
     return SIGRTMIN + 1;
@@ -78,7 +80,10 @@ struct TableHead {
 };
 using XsaveArea = std::array<std::uint32_t, 1024>;
 using CpuidTable = Table<kvm_cpuid_entry2, 128>;
-using MsrTable = Table<kvm_msr_entry, 3>;
+// How SYSCALL enters the guest.
+constexpr std::array kSyscallMsrs = {x86::kMsrStar, x86::kMsrLstar, x86::kMsrSyscallMask};
+using SyscallRegisters = std::array<std::uint64_t, kSyscallMsrs.size()>;
+using MsrTable = Table<kvm_msr_entry, kSyscallMsrs.size()>;
 constexpr unsigned long kGetSupportedCpuid = _IOWR(KVMIO, 0x05, TableHead);
 constexpr unsigned long kSetCpuid2 = _IOW(KVMIO, 0x90, TableHead);
 constexpr unsigned long kSetMsrs = _IOW(KVMIO, 0x89, TableHead);
@@ -92,6 +97,7 @@ struct SavedState {
     kvm_regs regs{};
     kvm_sregs sregs{};
     XsaveArea xsave{};
+    SyscallRegisters syscall_registers{};
 };
 
 kvm_segment segment(const x86::SegmentDescriptor& descriptor, std::uint16_t selector) {
@@ -110,6 +116,11 @@ kvm_segment segment(const x86::SegmentDescriptor& descriptor, std::uint16_t sele
     return segment;
 }
 
+// Without hardware virtualization.
+bool runs_on_the_processor(std::string_view flavour) {
+    return flavour == "kvm_pvm";
+}
+
 class KvmEngine final : public Engine {
   public:
     KvmEngine(std::span<std::byte> memory, const BootState& boot);
@@ -120,6 +131,8 @@ class KvmEngine final : public Engine {
     [[nodiscard]] const Registers& registers() const override { return registers_; }
     void set_registers(const Registers& registers) override;
     void enter_ring3(const Registers& registers) override;
+    void set_page_table(std::uint64_t address) override;
+    void flush_tlb() override;
     [[nodiscard]] std::uint64_t fault_address() override;
     [[nodiscard]] std::vector<std::byte> save() override;
     void restore(std::span<const std::byte> state) override;
@@ -128,8 +141,11 @@ class KvmEngine final : public Engine {
 
   private:
     void boot_vcpu();
+    void set_syscall_registers(const SyscallRegisters& values);
     void load_registers();
     void write_edited_registers();
+    kvm_sregs& edited_special_registers();
+    int enter();
     // The one field of the run area that both threads write.
     std::atomic_ref<std::uint8_t> immediate_exit() { return std::atomic_ref(shared().immediate_exit); }
     kvm_run& shared() { return *reinterpret_cast<kvm_run*>(run_area_.data()); }
@@ -143,7 +159,9 @@ class KvmEngine final : public Engine {
     kvm_segment code_segment_{};
     kvm_segment data_segment_{};
     Registers registers_;
+    SyscallRegisters syscall_registers_{};
     bool port_pending_ = false;
+    bool disables_counter_ = false;
     std::atomic<pid_t> thread_{0};
     std::atomic<bool> kick_pending_{false};
 };
@@ -175,6 +193,7 @@ KvmEngine::KvmEngine(std::span<std::byte> memory, const BootState& boot)
     if (!run_area_) {
         throw Error::from_errno("cannot map the vCPU's run area", errno);
     }
+    disables_counter_ = boot_.traps_counter && runs_on_the_processor(kvm_flavour());
     struct sigaction action {};
     action.sa_handler = [](int) {};  // its only effect is that KVM_RUN returns
     ::sigaction(kick_signal(), &action, nullptr);
@@ -190,7 +209,7 @@ void KvmEngine::boot_vcpu() {
     call("to read special registers", vcpu_.get(), KVM_GET_SREGS, &sregs);
     sregs.cr0 = kCr0;
     sregs.cr3 = boot_.page_table;
-    sregs.cr4 = kCr4;
+    sregs.cr4 = boot_.traps_counter ? kCr4 | x86::kCr4TimeStampDisable : kCr4;
     sregs.efer = kEfer;
     code_segment_ = segment(x86::code_segment(3), boot_.code_selector);
     data_segment_ = segment(x86::data_segment(3), boot_.data_selector);
@@ -205,19 +224,23 @@ void KvmEngine::boot_vcpu() {
     sregs.tr = segment(tss, boot_.tss_selector);
     call("the long-mode registers", vcpu_.get(), KVM_SET_SREGS, &sregs);
 
+    set_syscall_registers({static_cast<std::uint64_t>(boot_.data_selector - 8) << 48 |
+                               static_cast<std::uint64_t>(boot_.syscall_stub_selector) << 32,
+                           boot_.syscall_stub, kSyscallClearsFlags});
+    shared().kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+    set_registers(boot_.registers);
+}
+
+void KvmEngine::set_syscall_registers(const SyscallRegisters& values) {
     MsrTable msrs;
-    msrs.entries[0].index = x86::kMsrStar;
-    msrs.entries[0].data = static_cast<std::uint64_t>(boot_.data_selector - 8) << 48 |
-                           static_cast<std::uint64_t>(boot_.syscall_stub_selector) << 32;
-    msrs.entries[1].index = x86::kMsrLstar;
-    msrs.entries[1].data = boot_.syscall_stub;
-    msrs.entries[2].index = x86::kMsrSyscallMask;
-    msrs.entries[2].data = kSyscallClearsFlags;
-    if (call("the SYSCALL registers", vcpu_.get(), kSetMsrs, &msrs) != 3) {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        msrs.entries[i].index = kSyscallMsrs[i];
+        msrs.entries[i].data = values[i];
+    }
+    if (call("the SYSCALL registers", vcpu_.get(), kSetMsrs, &msrs) != static_cast<int>(values.size())) {
         throw Error("KVM does not take the SYSCALL registers (STAR, LSTAR, FMASK) on this host");
     }
-    shared().kvm_valid_regs = KVM_SYNC_X86_REGS;
-    set_registers(boot_.registers);
+    syscall_registers_ = values;
 }
 
 void KvmEngine::load_registers() {
@@ -279,7 +302,7 @@ Exit KvmEngine::run() {
     if (kick_pending_.exchange(false)) {
         return Kicked{};
     }
-    const int result = ::ioctl(vcpu_.get(), KVM_RUN, 0);
+    const int result = enter();
     port_pending_ = false;
     if (result < 0 && errno != EINTR && errno != EAGAIN) {
         throw Error::from_errno("KVM cannot run the guest", errno);
@@ -291,6 +314,11 @@ Exit KvmEngine::run() {
     }
     Exit exit = exit_of(shared());
     port_pending_ = std::holds_alternative<PortOut>(exit);
+    if (std::holds_alternative<AbsentPort>(exit) && shared().io.direction == KVM_EXIT_IO_IN) {
+        const std::size_t bytes = std::size_t{shared().io.size} * shared().io.count;
+        std::memset(run_area_.data() + shared().io.data_offset, 0xff,
+                    std::min(bytes, run_area_.size() - std::min<std::size_t>(shared().io.data_offset, run_area_.size())));
+    }
     return exit;
 }
 
@@ -307,8 +335,37 @@ void KvmEngine::complete() {
     load_registers();
 }
 
+// A KVM without hardware virtualization runs the guest's RDTSC on the processor as this thread would: it traps where this
+// thread's does. Then KVM looks at the guest's CR4.TSD.
+int KvmEngine::enter() {
+    if (!disables_counter_) {
+        return ::ioctl(vcpu_.get(), KVM_RUN, 0);
+    }
+    ::prctl(PR_SET_TSC, PR_TSC_SIGSEGV);
+    const int result = ::ioctl(vcpu_.get(), KVM_RUN, 0);
+    const int error = errno;
+    ::prctl(PR_SET_TSC, PR_TSC_ENABLE);
+    errno = error;
+    return result;
+}
+
+// The special registers as the last exit left them, for an edit that the next entry takes over.
+kvm_sregs& KvmEngine::edited_special_registers() {
+    shared().kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
+    return shared().s.regs.sregs;
+}
+
+void KvmEngine::set_page_table(std::uint64_t address) {
+    edited_special_registers().cr3 = address;
+}
+
+// KVM forgets its translations of a guest whose CR4.PGE changes.
+void KvmEngine::flush_tlb() {
+    edited_special_registers().cr4 ^= x86::kCr4PageGlobalEnable;
+}
+
 std::uint64_t KvmEngine::fault_address() {
-    return special_registers().cr2;
+    return shared().s.regs.sregs.cr2;
 }
 
 // Edited registers reach the vCPU at the next entry; whoever reads it before that wants them now.
@@ -330,6 +387,7 @@ std::vector<std::byte> KvmEngine::save() {
     call("to read registers", vcpu_.get(), KVM_GET_REGS, &state.regs);
     state.sregs = special_registers();
     call("to read the FPU", vcpu_.get(), kGetXsave, &state.xsave);
+    state.syscall_registers = syscall_registers_;
     const auto bytes = std::as_bytes(std::span(&state, 1));
     return {bytes.begin(), bytes.end()};
 }
@@ -345,6 +403,7 @@ void KvmEngine::restore(std::span<const std::byte> bytes) {
     }
     call("special registers", vcpu_.get(), KVM_SET_SREGS, &state.sregs);
     call("the FPU state", vcpu_.get(), kSetXsave, &state.xsave);
+    set_syscall_registers(state.syscall_registers);
     shared().s.regs.regs = state.regs;
     shared().kvm_dirty_regs = KVM_SYNC_X86_REGS;
     port_pending_ = false;

@@ -40,7 +40,9 @@ int create_error(int kvm) {
     return vcpu.get() < 0 ? errno : 0;
 }
 
-std::string flavour() {
+}  // namespace
+
+std::string kvm_flavour() {
     for (const std::string_view name : {"kvm_intel", "kvm_amd", "kvm_pvm"}) {
         std::error_code ignored;
         if (std::filesystem::exists(std::filesystem::path("/sys/module") / name, ignored)) {
@@ -49,8 +51,6 @@ std::string flavour() {
     }
     return {};
 }
-
-}  // namespace
 
 bool KvmProbe::usable() const {
     return open_error == 0 && api_version == KVM_API_VERSION && create_error == 0 &&
@@ -71,7 +71,7 @@ KvmProbe probe_kvm() {
             {std::string(needed.name), std::string(needed.purpose), value > 0 && (value & needed.bits) == needed.bits});
     }
     probe.create_error = create_error(kvm.get());
-    probe.flavour = flavour();
+    probe.flavour = kvm_flavour();
     return probe;
 }
 

@@ -24,5 +24,7 @@ struct KvmProbe {
 };
 
 [[nodiscard]] KvmProbe probe_kvm();
+// KvmProbe::flavour alone.
+[[nodiscard]] std::string kvm_flavour();
 
 }  // namespace understudy::engine

@@ -23,9 +23,12 @@
 #include <vector>
 
 #include "guest/abi/abi.hpp"
-#include "hypervisor/machine/guest_memory.hpp"
+#include "hypervisor/memory/guest_memory.hpp"
 
 namespace understudy::machine {
+
+using memory::GuestAddress;
+using memory::GuestMemory;
 
 // What is known of an executable range from elsewhere. Guest addresses; those outside the range are ignored.
 struct CodeHints {

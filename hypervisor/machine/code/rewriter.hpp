@@ -8,9 +8,12 @@
 
 #include "guest/abi/abi.hpp"
 #include "hypervisor/machine/code/finder.hpp"
-#include "hypervisor/machine/guest_memory.hpp"
+#include "hypervisor/memory/guest_memory.hpp"
 
 namespace understudy::machine {
+
+using memory::GuestAddress;
+using memory::GuestMemory;
 
 // One range of CodeRanges, swept from its begin: where instructions start and where direct jumps and calls lead.
 class CodeMap {

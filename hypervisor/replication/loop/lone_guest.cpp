@@ -13,6 +13,7 @@
 #include "common/digest.hpp"
 #include "hypervisor/engine/kvm/kvm_engine.hpp"
 #include "hypervisor/machine/cpuid_table.hpp"
+#include "hypervisor/machine/small_machine.hpp"
 #include "hypervisor/replication/loop/live_io.hpp"
 #include "hypervisor/replication/loop/periodic.hpp"
 #include "hypervisor/replication/loop/replayer.hpp"
@@ -110,7 +111,7 @@ LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
     auto work = boost::asio::make_work_guard(io);
     // What was released before the end is posted before this.
     const auto ended = [&] { boost::asio::post(io, [&] { io.stop(); }); };
-    VcpuThread vcpu(std::make_unique<machine::Machine>(vm, engine::make_kvm_engine), config.recorder, {[] {}, ended});
+    VcpuThread vcpu(std::make_unique<machine::SmallMachine>(vm, engine::make_kvm_engine), config.recorder, {[] {}, ended});
     machine::Machine& machine = vcpu.machine();
     std::optional<channel::LogWriter> log;
     if (config.log) {
@@ -161,7 +162,7 @@ ReplayResult replay_log(const std::filesystem::path& path) {
         throw Error::format("{} was recorded with another CPU table; replay it with the version that recorded it",
                             path.string());
     }
-    machine::Machine machine(header.memory_size, engine::make_kvm_engine);
+    machine::SmallMachine machine(header.memory_size, engine::make_kvm_engine);
     if (header.engine != machine.engine_name()) {
         throw Error::format("{} was recorded on engine {}, this host has {}", path.string(), header.engine,
                             machine.engine_name());

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "hypervisor/machine/machine.hpp"
+#include "hypervisor/machine/vm_config.hpp"
 #include "hypervisor/network/link.hpp"
 #include "hypervisor/replication/loop/loop.hpp"
 #include "hypervisor/replication/loop/recorder.hpp"

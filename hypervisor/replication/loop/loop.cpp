@@ -57,7 +57,7 @@ LoopResult run_loop(machine::Machine& machine, Voice voice, const Successor& suc
         }
         std::vector<Output> outputs = machine.take_outputs();
         record = describe(*stop, machine, outputs, voice.source->memory_digest_due(*stop));
-        if (voice.source->must_wait(*stop)) {
+        if (voice.source->must_wait(*stop, machine)) {
             record.mark = true;
             voice.sink->mark(record, std::exchange(outputs, {}));
             record.mark = false;

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -21,26 +20,6 @@ std::vector<std::byte> entropy(std::size_t size) {
         done += static_cast<std::size_t>(std::max<ssize_t>(n, 0));
     }
     return bytes;
-}
-
-// The guest's time-stamp counter runs at 1 GHz: it is the guest's clock.
-std::vector<std::byte> answer_to(const Stop& stop, GuestTime clock) {
-    switch (stop.request) {
-        case RequestKind::rdtsc:
-        case RequestKind::rdtscp: {
-            const auto counter = static_cast<std::uint64_t>(clock.count());
-            std::vector<std::byte> bytes(sizeof counter);
-            std::memcpy(bytes.data(), &counter, sizeof counter);
-            return bytes;
-        }
-        case RequestKind::rdrand:
-        case RequestKind::rdseed:
-            return entropy(sizeof(std::uint64_t));
-        case RequestKind::entropy:
-            return entropy(stop.argument);
-        default:
-            return {};
-    }
 }
 
 }  // namespace
@@ -81,18 +60,23 @@ bool Recorder::overdue() {
     return guest_runs_ && before == seen_interval_;
 }
 
-bool Recorder::must_wait(const Stop& stop) {
-    return stop.kind == StopKind::idle && !queue_.wants_stop() && Clock::now() < host_time(stop.argument);
+bool Recorder::must_wait(const Stop& stop, machine::Machine& machine) {
+    if (stop.kind != StopKind::idle || queue_.wants_stop() || Clock::now() >= host_time(stop.argument)) {
+        return false;
+    }
+    const machine::Wants wants = machine.wants();
+    return !wants.to_run && wants.random_bytes == 0;
 }
 
 std::optional<Input> Recorder::input(const Record& reached, machine::Machine& machine) {
-    if (reached.stop.kind == StopKind::idle) {
+    const machine::Wants wants = machine.wants();
+    if (reached.stop.kind == StopKind::idle && !wants.to_run && wants.random_bytes == 0) {
         queue_.wait_until(host_time(reached.stop.argument));
     }
     Input input;
     input.clock = std::max(machine.clock(), now());
-    input.frames = queue_.take(machine.receive_capacity());
-    input.answer = answer_to(reached.stop, input.clock);
+    input.frames = queue_.take(wants.frames);
+    input.answer = entropy(wants.random_bytes);
     return input;
 }
 

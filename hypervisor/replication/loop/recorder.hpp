@@ -23,7 +23,7 @@ class Recorder final : public Source {
 
     std::optional<machine::Budget> budget(const machine::Machine& machine) override;
     bool memory_digest_due(const Stop& stop) override;
-    bool must_wait(const Stop& stop) override;
+    bool must_wait(const Stop& stop, machine::Machine& machine) override;
     std::optional<Input> input(const Record& reached, machine::Machine& machine) override;
 
     // From any thread: the guest is running, so that only a kick makes it look at the queue.

@@ -29,7 +29,7 @@ class Replayer final : public Source, public Sink {
 
     std::optional<machine::Budget> budget(const machine::Machine& machine) override;
     bool memory_digest_due(const Stop& stop) override;
-    bool must_wait(const Stop& /*stop*/) override { return false; }
+    bool must_wait(const Stop& /*stop*/, machine::Machine& /*machine*/) override { return false; }
     std::optional<Input> input(const Record& reached, machine::Machine& machine) override;
 
     void mark(const Record& /*mark*/, std::vector<Output> /*outputs*/) override {}

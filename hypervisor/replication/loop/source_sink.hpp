@@ -23,7 +23,7 @@ class Source {
     virtual bool memory_digest_due(const Stop& stop) = 0;
 
     // Whether input() would wait for the world at this stop: its outputs should not have to.
-    virtual bool must_wait(const Stop& stop) = 0;
+    virtual bool must_wait(const Stop& stop, machine::Machine& machine) = 0;
 
     // The input at the stop just reached; waits while the guest is idle. `reached` holds the stop and the digests, for
     // a replayer to compare. Nothing: this source has ended, and another one must say.

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "common/execution.hpp"
-#include "hypervisor/machine/memory_snapshot.hpp"
+#include "hypervisor/memory/memory_snapshot.hpp"
 #include "hypervisor/replication/loop/replayer.hpp"
 #include "logging_channel/record_codec.hpp"
 
@@ -20,7 +20,7 @@ namespace understudy::replication {
 // A guest's whole state at a stop; the guest runs on while it is sent.
 struct Snapshot {
     channel::LogBase base;
-    std::unique_ptr<machine::MemorySnapshot> memory;  // null: it could not be taken
+    std::unique_ptr<memory::MemorySnapshot> memory;  // null: it could not be taken
     std::vector<std::byte> vcpu_state;
 };
 

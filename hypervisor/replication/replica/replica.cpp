@@ -10,6 +10,7 @@
 
 #include "hypervisor/engine/kvm/kvm_engine.hpp"
 #include "hypervisor/machine/cpuid_table.hpp"
+#include "hypervisor/machine/small_machine.hpp"
 #include "hypervisor/replication/replica/replica_driver.hpp"
 
 namespace understudy::replication {
@@ -60,7 +61,7 @@ std::unique_ptr<machine::Machine> make_machine(boost::asio::io_context& io, chan
     io.restart();
     const std::jthread maker([&] {
         try {
-            machine = std::make_unique<machine::Machine>(joined.welcome.memory_size, engine::make_kvm_engine);
+            machine = std::make_unique<machine::SmallMachine>(joined.welcome.memory_size, engine::make_kvm_engine);
         } catch (...) {
             failure = std::current_exception();
         }
@@ -77,7 +78,7 @@ std::unique_ptr<machine::Machine> make_machine(boost::asio::io_context& io, chan
 
 ReplicaResult run_primary(const machine::VmConfig& vm, const ReplicaConfig& config) {
     const machine::LoadedVm loaded = machine::load_vm(vm);
-    auto machine = std::make_unique<machine::Machine>(loaded, engine::make_kvm_engine);
+    auto machine = std::make_unique<machine::SmallMachine>(loaded, engine::make_kvm_engine);
     boost::asio::io_context io(1);
     RoleConfig role;
     role.vm = vm.name;

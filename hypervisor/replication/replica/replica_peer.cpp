@@ -9,12 +9,12 @@ namespace {
 
 class SnapshotSource final : public channel::StateSource {
   public:
-    explicit SnapshotSource(std::unique_ptr<machine::MemorySnapshot> snapshot) : snapshot_(std::move(snapshot)) {}
+    explicit SnapshotSource(std::unique_ptr<memory::MemorySnapshot> snapshot) : snapshot_(std::move(snapshot)) {}
     [[nodiscard]] Bytes size() const override { return snapshot_->size(); }
     void read(std::size_t offset, std::span<std::byte> into) override { snapshot_->read(offset, into); }
 
   private:
-    std::unique_ptr<machine::MemorySnapshot> snapshot_;
+    std::unique_ptr<memory::MemorySnapshot> snapshot_;
 };
 
 }  // namespace

@@ -6,7 +6,7 @@ namespace {
 // A host without memory for it has no backup then, but its guest goes on.
 Snapshot snapshot_of(machine::Machine& machine, const channel::LogBase& position) {
     try {
-        return {position, machine::take_snapshot(machine.memory().all()), machine.save_vcpu()};
+        return {position, memory::take_snapshot(machine.memory().all()), machine.save_vcpu()};
     } catch (const Error&) {
         return {position, nullptr, {}};
     }

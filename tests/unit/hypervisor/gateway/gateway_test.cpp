@@ -197,7 +197,7 @@ TEST_F(GatewayTest, AnyFrameAtAllMayComeFromTheGuest) {
     FakeReplica replica(gateway_.endpoint(), rank(1));
     std::mt19937 random(2);
     for (int i = 0; i < 5000; ++i) {
-        Frame frame(kMinFrameBytes + random() % (kMaxFrameBytes - kMinFrameBytes + 1));
+        Frame frame(kMinFrameBytes + random() % (kMaxWireFrameBytes - kMinFrameBytes + 1));
         for (std::byte& byte : frame) {
             byte = static_cast<std::byte>(random() & 0xff);
         }

@@ -38,7 +38,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             bytes = bytes.subspan(frame.size());
             if (what == 1) {
                 queue.heard(frame);
-            } else if (understudy::is_frame_size(frame.size())) {
+            } else if (understudy::is_wire_frame_size(frame.size())) {
                 queue.push(frame);
             }
         } else if (what == 2) {

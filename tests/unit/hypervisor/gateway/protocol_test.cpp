@@ -72,7 +72,7 @@ TEST(MessageDecoder, FindsTheSameMessagesHoweverTheStreamIsCut) {
     std::vector<std::byte> stream;
     append_hello(stream, kHello);
     append_frame(stream, std::vector<std::byte>(kMinFrameBytes, std::byte{1}));
-    append_frame(stream, std::vector<std::byte>(kMaxFrameBytes, std::byte{2}));
+    append_frame(stream, std::vector<std::byte>(kMaxWireFrameBytes, std::byte{2}));
     append_notice(stream, MessageKind::deposed, "generation 3 speaks");
     for (std::size_t cut = 1; cut < stream.size(); cut += 7) {
         MessageDecoder decoder(1);
@@ -99,7 +99,7 @@ TEST(MessageDecoder, FindsTheSameMessagesHoweverTheStreamIsCut) {
         }
         EXPECT_THAT(kinds, ::testing::ElementsAre(MessageKind::hello, MessageKind::frame, MessageKind::frame,
                                                   MessageKind::deposed));
-        EXPECT_EQ(frame_bytes, kMinFrameBytes + kMaxFrameBytes);
+        EXPECT_EQ(frame_bytes, kMinFrameBytes + kMaxWireFrameBytes);
     }
 }
 

@@ -46,14 +46,14 @@ TEST(ExitOf, AnOutOfOneByteGivesThatByteAlone) {
     EXPECT_EQ(std::get<PortOut>(exit_of(out(0xff, 0x12345678, 1).run)).value, 0x78U);
 }
 
-TEST(ExitOf, OtherPortAccessesBreakTheGuest) {
+TEST(ExitOf, OtherPortAccessesMeetNothing) {
     RunArea in = out(0x10, 0);
     in.run.io.direction = KVM_EXIT_IO_IN;
-    EXPECT_EQ(breakage(in), "it touched I/O port 0x10");
+    EXPECT_EQ(std::get<AbsentPort>(exit_of(in.run)).port, 0x10);
     RunArea repeated = out(0x20, 0);
     repeated.run.io.count = 2;
-    EXPECT_EQ(breakage(repeated), "it touched I/O port 0x20");
-    EXPECT_EQ(breakage(out(0x100, 0)), "it touched I/O port 0x100");
+    EXPECT_EQ(std::get<AbsentPort>(exit_of(repeated.run)).port, 0x20);
+    EXPECT_EQ(std::get<AbsentPort>(exit_of(out(0x100, 0).run)).port, 0x100);
 }
 
 TEST(ExitOf, SaysWhatBrokeTheGuest) {

@@ -122,7 +122,7 @@ TEST(Threads, TheRecorderIsWatchedWhileItWorks) {
       public:
         engine::Exit run() override { return engine::PortOut{abi::kPortBudget, 0}; }
     };
-    machine::Machine machine(8_MiB,
+    machine::SmallMachine machine(8_MiB,
                              [](std::span<std::byte>, const engine::BootState&) { return std::make_unique<Engine>(); });
     InputQueue queue(64);
     Recorder recorder(queue, {}, GuestTime{0});

@@ -1,4 +1,4 @@
-#include "hypervisor/machine/guest_memory.hpp"
+#include "hypervisor/memory/guest_memory.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <string>
 
-namespace understudy::machine {
+namespace understudy::memory {
 namespace {
 
 TEST(GuestMemory, beginsAsZeros) {
@@ -52,4 +52,4 @@ TEST(GuestMemory, isZeroAgainAfterClearing) {
 }
 
 }  // namespace
-}  // namespace understudy::machine
+}  // namespace understudy::memory

@@ -13,7 +13,7 @@
 #include "common/error.hpp"
 #include "common/units.hpp"
 
-namespace understudy::machine {
+namespace understudy::memory {
 
 struct GuestAddress {
     std::uint64_t value = 0;
@@ -70,4 +70,4 @@ class GuestMemory {
     std::jthread populating_;
 };
 
-}  // namespace understudy::machine
+}  // namespace understudy::memory

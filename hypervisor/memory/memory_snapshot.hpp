@@ -10,7 +10,7 @@
 
 #include "common/units.hpp"
 
-namespace understudy::machine {
+namespace understudy::memory {
 
 class MemorySnapshot {
   public:
@@ -28,4 +28,4 @@ class MemorySnapshot {
 // For tests, and for hosts: whether take_snapshot() can do without a copy here.
 [[nodiscard]] bool can_protect_memory();
 
-}  // namespace understudy::machine
+}  // namespace understudy::memory

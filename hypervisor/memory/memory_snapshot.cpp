@@ -1,4 +1,4 @@
-#include "hypervisor/machine/memory_snapshot.hpp"
+#include "hypervisor/memory/memory_snapshot.hpp"
 
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -23,7 +23,7 @@
 #include "common/file_descriptor.hpp"
 #include "common/mapping.hpp"
 
-namespace understudy::machine {
+namespace understudy::memory {
 namespace {
 
 // That of a huge page: protection is lifted from whole ones, so that none has to be split.
@@ -236,4 +236,4 @@ bool can_protect_memory() {
     return static_cast<bool>(open_userfaultfd());
 }
 
-}  // namespace understudy::machine
+}  // namespace understudy::memory

@@ -1,4 +1,4 @@
-#include "hypervisor/machine/guest_memory.hpp"
+#include "hypervisor/memory/guest_memory.hpp"
 
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -10,7 +10,7 @@
 #include <sstream>
 #include <string>
 
-namespace understudy::machine {
+namespace understudy::memory {
 namespace {
 
 // A write that changes nothing, whoever else writes there at the same time: the guest, or what is received for it. (x86
@@ -109,4 +109,4 @@ std::byte* GuestMemory::checked(GuestAddress address, std::size_t size) {
     return bytes->data();
 }
 
-}  // namespace understudy::machine
+}  // namespace understudy::memory

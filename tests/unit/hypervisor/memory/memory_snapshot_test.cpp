@@ -1,4 +1,4 @@
-#include "hypervisor/machine/memory_snapshot.hpp"
+#include "hypervisor/memory/memory_snapshot.hpp"
 
 #include <gtest/gtest.h>
 
@@ -9,9 +9,9 @@
 #include <thread>
 #include <vector>
 
-#include "hypervisor/machine/guest_memory.hpp"
+#include "hypervisor/memory/guest_memory.hpp"
 
-namespace understudy::machine {
+namespace understudy::memory {
 namespace {
 
 constexpr std::size_t kSize = std::size_t{11} << 20U;  // five chunks and a half
@@ -110,4 +110,4 @@ TEST_F(Snapshot, MemoryNeedNotBeAligned) {
 }
 
 }  // namespace
-}  // namespace understudy::machine
+}  // namespace understudy::memory

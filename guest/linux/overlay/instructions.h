@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Included before everything else in every C file of the kernel (KCFLAGS=-include ...): gives the assembler its own
+ * meaning of the few instructions whose result differs from one run to the next. The kernel's source stays as it is.
+ *
+ * RDTSC, RDTSCP  read the guest's clock (1 GHz) from the control page. The loop is that of docs/guest-abi.md: a kick may
+ *                lower both cells between any two instructions, and no register may keep a raw value of them.
+ * FXSAVE         forgets the last x87 instruction (FOP, FIP, FDP), which a context switch of the host clears, and the
+ *                processor's own MXCSR mask.
+ *
+ * The vDSO runs in programs, which have the control page at a fixed address.
+ */
+#ifndef __ASSEMBLY__
+
+#ifdef BUILD_VDSO
+asm(".set understudy_clock_page, 0x050f0000");
+#else
+asm(".set understudy_clock_page, understudy_control");
+#endif
+
+asm(".macro rdtsc\n"
+    "7701:\tmovq understudy_clock_page + 8, %rax\n\t"
+    "movq %rax, %rdx\n\t"
+    "subq understudy_clock_page, %rdx\n\t"
+    "cmpq understudy_clock_page + 8, %rax\n\t"
+    "jne 7701b\n\t"
+    "shrq $2, %rdx\n\t"
+    "movq understudy_clock_page + 32, %rax\n\t"
+    "addq %rdx, %rax\n\t"
+    "movq %rax, %rdx\n\t"
+    "shrq $32, %rdx\n\t"
+    "movl %eax, %eax\n"
+    ".endm\n"
+    ".macro rdtscp\n\t"
+    "rdtsc\n\t"
+    "xorl %ecx, %ecx\n"
+    ".endm\n"
+    ".macro fxsaveq operand:vararg\n\t"
+    "fxsave64 \\operand\n\t"
+    "pushq %rax\n\t"
+    "leaq \\operand, %rax\n\t"
+    "movw $0, 6(%rax)\n\t"
+    "movq $0, 8(%rax)\n\t"
+    "movq $0, 16(%rax)\n\t"
+    "movl $0xffff, 28(%rax)\n\t"
+    "popq %rax\n"
+    ".endm\n");
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef UNDERSTUDY_H
+#define UNDERSTUDY_H
+
+#include <linux/types.h>
+#include "paravirtual.h"
+
+/* The layer's head, in every address space. */
+static inline struct understudy_layer *understudy_layer(void)
+{
+	return (struct understudy_layer *)UNDERSTUDY_LAYER_ADDRESS;
+}
+
+extern struct understudy_control understudy_control;
+
+
+/* A service of the layer's or a stop: `port` is one of UNDERSTUDY_PORT_*. */
+long understudy_request(unsigned int port, unsigned long argument);
+
+#endif

@@ -1,0 +1,251 @@
+// The layer's entries: everything that enters it and leaves it again. The C++ behind each runs on a stack of the layer's
+// own, but for hypercalls, which run on the kernel's. Nothing here counts, so the guest does not stop inside, but where
+// it does an OUT by itself.
+//
+// Ring 3 throughout. "User" is whoever executes in the lower half of the address space.
+#include "guest/pv/offsets.h"
+
+#define CODE_SELECTOR $0x33
+#define DATA_SELECTOR $0x2b
+// Always one, interrupts on, IOPL 3: what every frame of a running guest has.
+#define RUNNING_FLAGS 0x3202
+// What of a program's flags survives a system call: TF, DF, AC.
+#define KEPT_FLAGS 0x40500
+#define TRAP_FLAG_BIT 8
+
+// Behind the frame that the processor or a stub pushed (struct understudy_frame from `vector` on): the registers, and
+// the C++ handler with a pointer to all of it. It may change any of it.
+.macro handle function
+    pushq %rax
+    pushq %rbx
+    pushq %rcx
+    pushq %rdx
+    pushq %rsi
+    pushq %rdi
+    pushq %rbp
+    pushq %r8
+    pushq %r9
+    pushq %r10
+    pushq %r11
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    cld
+    movq %rsp, %rdi
+    call \function
+    jmp resume
+.endm
+
+// A frame for an entry that was called: it returns to behind the call. Clobbers nothing; the flags are not the caller's.
+.macro frame_of_call stack, vector
+    movq %rsp, saved_stack(%rip)
+    leaq \stack(%rip), %rsp
+    pushq DATA_SELECTOR
+    pushq saved_stack(%rip)
+    addq $8, (%rsp)
+    pushq $RUNNING_FLAGS
+    pushq CODE_SELECTOR
+    pushq $0
+    pushq $0
+    pushq $\vector
+    // RIP is on the stack that was left.
+    pushq %rax
+    movq saved_stack(%rip), %rax
+    movq (%rax), %rax
+    movq %rax, 24(%rsp)
+    popq %rax
+.endm
+
+    .text
+
+resume:
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %r11
+    popq %r10
+    popq %r9
+    popq %r8
+    popq %rbp
+    popq %rdi
+    popq %rsi
+    popq %rdx
+    popq %rcx
+    popq %rbx
+    popq %rax
+    addq $16, %rsp
+    .globl resume_iret
+resume_iret:
+    iretq
+
+// --- Exceptions ------------------------------------------------------------------------------------------------------
+// One stub a vector, on the exception stack (IST 1). Vectors 8, 10 to 14 and 17 bring an error code.
+    .balign 16
+    .globl exception_vectors
+exception_vectors:
+    .set vector, 0
+    .rept 256
+    .balign 16
+    .if (vector == 8) || (vector >= 10 && vector <= 14) || (vector == 17)
+    .else
+    pushq $0
+    .endif
+    pushq $vector
+    jmp exception
+    .set vector, vector + 1
+    .endr
+exception:
+    handle handle_exception
+
+// --- Counted code: the cell turned negative -----------------------------------------------------------------------------
+    .globl trap_entry
+trap_entry:
+    frame_of_call trap_stack_top, VECTOR_BUDGET
+    handle handle_budget
+
+// --- Hypercalls ---------------------------------------------------------------------------------------------------------
+// RAX: number, RDI RSI RDX R10 R8: arguments, RAX: result. Every other register is kept (Linux's inline assembly counts
+// on RCX, R9 and R11). A call that leaves an event pending enters the kernel's handler before it returns.
+// HYPERVISOR_iret does not return: below its IRETQ frame lie the return address, RAX, R11, RCX and a word of flags.
+    .section .hypercall, "ax"
+hypercall:
+    cmpl $HYPERVISOR_IRET, %eax
+    jne hypercall_entry
+    addq $8, %rsp
+    popq %rax
+    popq %r11
+    popq %rcx
+    addq $8, %rsp
+    jmp iret_entry
+
+    .text
+hypercall_entry:
+    pushq %rcx
+    pushq %r9
+    pushq %r11
+    movq %r10, %rcx
+    movq %rax, %r9
+    call handle_hypercall
+    popq %r11
+    popq %r9
+    popq %rcx
+    cmpq $0, upcall_due(%rip)
+    jne 1f
+    ret
+1:  frame_of_call upcall_stack_top, VECTOR_UPCALL
+    handle handle_upcall
+
+// --- System calls -------------------------------------------------------------------------------------------------------
+// LSTAR. In ring 0, whose instructions some hosts interpret one by one: it only leaves for ring 3, where RCX holds the
+// return address and R11 the flags.
+    .globl syscall_stub
+syscall_stub:
+    movq %rsp, saved_stack(%rip)
+    leaq syscall_frame(%rip), %rsp
+    iretq
+from_syscall_stub:
+    movq layer + LAYER_KERNEL_STACK(%rip), %rsp
+    pushq DATA_SELECTOR
+    pushq saved_stack(%rip)
+    andl $KEPT_FLAGS, %r11d
+    orl $RUNNING_FLAGS & ~0x3000, %r11d
+    pushq %r11
+    jmp system_call
+
+// A rewritten site: `call *syscall_entry`. The word below the program's stack pointer is lost to it, which is why a site
+// in a function with a red zone is not rewritten.
+    .globl syscall_entry
+syscall_entry:
+    popq %rcx
+    movq %rsp, saved_stack(%rip)
+    movq layer + LAYER_KERNEL_STACK(%rip), %rsp
+    pushq DATA_SELECTOR
+    pushq saved_stack(%rip)
+    pushfq
+    andl $KEPT_FLAGS, (%rsp)
+    orl $RUNNING_FLAGS & ~0x3000, (%rsp)
+    btl $TRAP_FLAG_BIT, (%rsp)
+    jc 3f
+2:  cld
+system_call:
+    pushq CODE_SELECTOR
+    pushq %rcx
+    pushq %r11
+    pushq %rcx
+    incq layer + LAYER_SYSTEM_CALLS(%rip)
+    rdgsbase %rcx
+    movq %rcx, layer + LAYER_USER_GS(%rip)
+    movq layer + LAYER_KERNEL_GS(%rip), %rcx
+    wrgsbase %rcx
+    movq vcpu_info(%rip), %rcx
+    movb $1, VCPU_INFO_MASK(%rcx)
+    jmp *syscall_callback(%rip)
+3:  pushq $RUNNING_FLAGS  // the program is stepped, the kernel is not
+    popfq
+    jmp 2b
+
+// --- IRETQ of the kernel --------------------------------------------------------------------------------------------------
+// To a program, with nothing pending: straight on. Everything else is decided in C++.
+iret_entry:
+    testb $3, 8(%rsp)
+    jz 4f
+    cmpq $0, layer + LAYER_FLUSH_DUE(%rip)
+    jne 4f
+    pushq %rax
+    movq vcpu_info(%rip), %rax
+    movb $0, VCPU_INFO_MASK(%rax)
+    cmpb $0, VCPU_INFO_PENDING(%rax)
+    jne 5f
+    movq layer + LAYER_USER_GS(%rip), %rax
+    wrgsbase %rax
+    popq %rax
+    movq CODE_SELECTOR, 8(%rsp)
+    movq DATA_SELECTOR, 32(%rsp)
+    orl $RUNNING_FLAGS, 16(%rsp)
+    .globl iret_to_program
+iret_to_program:
+    iretq
+5:  movb $1, VCPU_INFO_MASK(%rax)
+    popq %rax
+4:  movq %rsp, saved_stack(%rip)
+    leaq upcall_stack_top(%rip), %rsp
+    pushq %rax  // keeps the place of SS
+    movq saved_stack(%rip), %rax
+    pushq 24(%rax)
+    pushq 16(%rax)
+    pushq 8(%rax)
+    pushq (%rax)
+    pushq $0
+    pushq $VECTOR_IRET
+    pushq 32(%rax)
+    movq 56(%rsp), %rax
+    popq 48(%rsp)
+    handle handle_iret
+
+// --- The beginning: RAX = the kernel's entry, RSI = start_info, RSP = its first stack --------------------------------------
+    .globl start
+start:
+    pushq %rax
+    pushq %rsi
+    call handle_start
+    popq %rsi
+    popq %rax
+    jmp *%rax
+
+    .data
+    .balign 16
+// What the ring-0 stub returns through.
+syscall_frame:
+    .quad from_syscall_stub, 0x33, RUNNING_FLAGS & ~0x200, exception_stack_top, 0x2b
+
+    .bss
+    .balign 4096
+    .space 16384
+    .globl exception_stack_top
+exception_stack_top:
+    .space 16384
+trap_stack_top:
+    .space 16384
+upcall_stack_top:

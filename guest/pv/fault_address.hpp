@@ -1,0 +1,43 @@
+// Which address a page fault was about. The processor says so in CR2, which ring 3 cannot read, and asking the monitor
+// costs an exit; so the instruction is decoded. What the decoder is not sure of it leaves to CR2.
+//
+// Pure: sees registers, instruction bytes and page tables through what it is given, so that a test on the host can
+// compare it with the processor (tests/unit/guest/pv).
+#pragma once
+
+#include "guest/pv/page_tables.hpp"
+#include "guest/pv/types.hpp"
+
+namespace understudy::pv {
+
+// Bits of a page fault's error code (SDM volume 3, 4.7).
+enum FaultBits : u64 {
+    kFaultProtection = 1,  // else: not present
+    kFaultWrite = 2,
+    kFaultUser = 4,
+    kFaultReserved = 8,
+    kFaultFetch = 16,
+};
+
+struct Fault {
+    const understudy_frame* frame = nullptr;
+    u64 fs_base = 0;
+    u64 gs_base = 0;
+};
+
+struct FaultAddress {
+    bool known = false;
+    u64 address = 0;
+};
+
+// The page tables at `root` are those that the instruction ran with.
+[[nodiscard]] FaultAddress fault_address(const Fault& fault, const PageTables& tables, u64 root);
+
+// Would an access of this kind at this address fault, by the tables?
+[[nodiscard]] bool justified(const PageTables& tables, u64 root, u64 address, u64 error_code);
+
+// Does the instruction read and write its memory operand? Some engines report its fault as that of the read; it is
+// reported as that of a write everywhere.
+[[nodiscard]] bool reads_and_writes(const u8* instruction);
+
+}  // namespace understudy::pv

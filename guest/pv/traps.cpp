@@ -1,0 +1,189 @@
+// Exceptions, upcalls, and the way back to programs. Xen's frames: what the kernel's entries find on their stack is,
+// lowest address first, RCX, R11, the error code where there is one, RIP, CS, RFLAGS, RSP, SS; IF in RFLAGS tells
+// whether events were masked, CS and SS whether a program was interrupted.
+#include "guest/pv/fault_address.hpp"
+#include "guest/pv/layer.hpp"
+#include "guest/pv/offsets.h"
+
+namespace understudy::pv {
+namespace {
+
+constexpr u64 kFlagInterrupt = 0x200;
+constexpr u64 kFlagTrap = 0x100;
+constexpr u64 kFlagResume = 0x10000;
+constexpr u64 kFlagsIopl = 0x3000;
+constexpr u64 kArithmeticFlags = 0x8d5;
+constexpr u64 kRunningFlags = 0x3202;
+
+constexpr u64 kCode = 0x33;
+constexpr u64 kData = 0x2b;
+// What Xen shows a kernel of its own segments.
+constexpr u64 kKernelCode = 0x10;
+constexpr u64 kKernelData = 0x18;
+
+constexpr u64 kDebugVector = 1;
+constexpr u64 kInvalidOpcode = 6;
+constexpr u64 kGeneralProtection = 13;
+constexpr u64 kPageFault = 14;
+constexpr unsigned kVectors = 256;
+
+Handler handlers[kVectors] = {};
+u64 event_callback = 0;
+
+constexpr bool has_error_code(u64 vector) {
+    return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
+}
+
+extern "C" const u8 iret_to_program[];
+extern "C" const u8 resume_iret[];
+extern "C" const u8 layer_text_begin[];
+extern "C" const u8 layer_text_end[];
+
+bool in_layer(u64 address) {
+    return address >= reinterpret_cast<u64>(layer_text_begin) && address < reinterpret_cast<u64>(layer_text_end);
+}
+
+// The frame of whoever was to be returned to by an IRETQ that faulted: it is still on the stack.
+void unwind_iret(understudy_frame& frame) {
+    const auto* const target = reinterpret_cast<const u64*>(frame.rsp);
+    frame.rip = target[0];
+    frame.cs = target[1];
+    frame.rflags = target[2];
+    frame.rsp = target[3];
+    frame.ss = target[4];
+}
+
+void enter_handler(understudy_frame& frame, u64 vector) {
+    const Handler& handler = handlers[vector];
+    if (handler.address == 0) {
+        die(UNDERSTUDY_FAULT_NO_HANDLER, &frame);
+    }
+    enter_kernel(frame, handler.address, has_error_code(vector), handler.masks_events);
+}
+
+// False: by the tables there was nothing to fault about. A translation was stale, which the fault has mended.
+bool find_fault_address(understudy_frame& frame) {
+    const bool of_program = !is_kernel_address(frame.rip);
+    if ((frame.error_code & (kFaultWrite | kFaultFetch)) == 0 &&
+        reads_and_writes(reinterpret_cast<const u8*>(frame.rip))) {
+        frame.error_code |= kFaultWrite;
+    }
+    const PageTables tables = page_tables();
+    const Fault fault{&frame, read_fs(), read_gs()};
+    FaultAddress found = fault_address(fault, tables, layer.page_table);
+    if (!found.known) {
+        ++layer.undecoded_faults;
+        out<UNDERSTUDY_PORT_FAULT_ADDRESS>();
+        found = {true, layer.fault_address};
+        if (!justified(tables, layer.page_table, found.address, frame.error_code)) {
+            return false;
+        }
+    }
+    const bool present = tables.translate(layer.page_table, found.address).present;
+    frame.error_code &= kFaultWrite | kFaultReserved | kFaultFetch;
+    frame.error_code |= (present ? kFaultProtection : u64{0}) | (of_program ? kFaultUser : u64{0});
+    vcpu_info->arch.cr2 = found.address;
+    return true;
+}
+
+}  // namespace
+
+void set_handler(u8 vector, Handler handler) {
+    handlers[vector] = handler;
+}
+
+void set_event_callback(u64 address) {
+    event_callback = address;
+}
+
+void enter_kernel(understudy_frame& frame, u64 address, bool with_error_code, bool mask_events) {
+    const bool of_program = !is_kernel_address(frame.rip);
+    u64* stack = nullptr;
+    u64 flags = frame.rflags & ~(kFlagsIopl | kFlagResume | kFlagInterrupt);
+    if (of_program) {
+        stack = reinterpret_cast<u64*>(layer.kernel_stack);
+        layer.user_gs = read_gs();
+        write_gs(layer.kernel_gs);
+    } else {
+        stack = reinterpret_cast<u64*>(frame.rsp & ~u64{15});
+        flags &= ~kArithmeticFlags;  // of counted code: nothing of the kernel's is live in them here
+    }
+    flags |= vcpu_info->evtchn_upcall_mask == 0 ? kFlagInterrupt : 0;
+    *--stack = of_program ? kData : kKernelData;
+    *--stack = frame.rsp;
+    *--stack = flags;
+    *--stack = of_program ? kCode : kKernelCode;
+    *--stack = frame.rip;
+    if (with_error_code) {
+        *--stack = frame.error_code;
+    }
+    *--stack = frame.r11;
+    *--stack = frame.rcx;
+    if (mask_events) {
+        vcpu_info->evtchn_upcall_mask = 1;
+    }
+    frame.rip = address;
+    frame.cs = kCode;
+    frame.rflags = kRunningFlags;
+    frame.rsp = reinterpret_cast<u64>(stack);
+    frame.ss = kData;
+}
+
+extern "C" void handle_upcall(understudy_frame* frame) {
+    upcall_due = 0;
+    poll_events();
+    if (upcall_wanted()) {
+        ++layer.upcalls;
+        enter_kernel(*frame, event_callback, false, true);
+    }
+}
+
+extern "C" void handle_budget(understudy_frame* frame) {
+    out<UNDERSTUDY_PORT_BUDGET>();
+    handle_upcall(frame);
+}
+
+extern "C" void handle_iret(understudy_frame* frame) {
+    const bool to_program = (frame->cs & 3) != 0;
+    vcpu_info->evtchn_upcall_mask = (frame->rflags & kFlagInterrupt) == 0 ? 1 : 0;
+    if (to_program) {
+        if (layer.flush_due != 0) {
+            flush_tlb();
+        }
+        layer.kernel_gs = read_gs();
+        write_gs(layer.user_gs);
+    }
+    frame->cs = kCode;
+    frame->ss = kData;
+    frame->rflags |= kRunningFlags;
+    handle_upcall(frame);
+}
+
+extern "C" void handle_exception(understudy_frame* frame) {
+    const u64 vector = frame->vector & (kVectors - 1);
+    if (frame->rip == reinterpret_cast<u64>(iret_to_program) || frame->rip == reinterpret_cast<u64>(resume_iret)) {
+        // The kernel's frame names no place to run. Its owner gets the exception.
+        unwind_iret(*frame);
+    } else if (in_layer(frame->rip)) {
+        if (vector == kDebugVector && (frame->rflags & kFlagTrap) != 0) {
+            return;  // a program that is stepped has come by a rewritten system call; TF is cleared on the way
+        }
+        die(UNDERSTUDY_FAULT_IN_LAYER, frame);
+    }
+    if (vector == kPageFault) {
+        ++layer.page_faults;
+        if (!find_fault_address(*frame)) {
+            ++layer.spurious_faults;
+            return;
+        }
+    } else if (vector == kInvalidOpcode && emulate_replaced(*frame)) {
+        ++layer.emulated;
+        return;
+    } else if (vector == kGeneralProtection && emulate_privileged(*frame)) {
+        ++layer.emulated;
+        return;
+    }
+    enter_handler(*frame, vector);
+}
+
+}  // namespace understudy::pv

@@ -1,0 +1,150 @@
+#include "hypervisor/device/device_bus.hpp"
+
+#include <linux/virtio_config.h>
+#define VIRTIO_RING_NO_LEGACY  // NOLINT: what is left out is not C++
+#include <linux/virtio_ring.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/require.hpp"
+
+namespace understudy::device {
+namespace {
+
+constexpr std::uint64_t bit(unsigned feature) {
+    return std::uint64_t{1} << feature;
+}
+
+}  // namespace
+
+DeviceBus::DeviceBus(GuestMemory& memory, std::function<understudy_device&(std::size_t)> page)
+    : memory_(memory), page_(std::move(page)) {}
+
+std::size_t DeviceBus::add(std::unique_ptr<Device> device) {
+    const auto sizes = device->queue_sizes();
+    require(slots_.size() < UNDERSTUDY_DEVICES && sizes.size() <= UNDERSTUDY_QUEUES, "a device finds room on the bus");
+    Slot slot;
+    slot.device = std::move(device);
+    slot.queues = std::vector<Virtqueue>(sizes.size(), Virtqueue(memory_));
+    slots_.push_back(std::move(slot));
+    return slots_.size() - 1;
+}
+
+std::uint64_t DeviceBus::offered(const Device& device) {
+    return device.features() | bit(VIRTIO_F_VERSION_1) | bit(VIRTIO_RING_F_EVENT_IDX) |
+           bit(VIRTIO_RING_F_INDIRECT_DESC);
+}
+
+void DeviceBus::boot() {
+    for (std::size_t i = 0; i < slots_.size(); ++i) {
+        const Device& device = *slots_[i].device;
+        understudy_device& page = page_(i);
+        page = {};
+        page.device_id = device.id();
+        page.device_features = offered(device);
+        const auto sizes = device.queue_sizes();
+        page.queues = static_cast<std::uint32_t>(sizes.size());
+        for (std::size_t q = 0; q < sizes.size(); ++q) {
+            page.queue[q].size_max = sizes[q];
+        }
+        const auto config = device.config();
+        std::memcpy(page.config, config.data(), std::min(config.size(), sizeof page.config));
+    }
+}
+
+void DeviceBus::reset(Slot& slot) {
+    std::ranges::for_each(slot.queues, &Virtqueue::reset);
+    slot.running = false;
+    slot.features = 0;
+}
+
+void DeviceBus::start(Slot& slot, const understudy_device& page) {
+    slot.features = page.driver_features & offered(*slot.device);
+    slot.running = true;
+    slot.device->started(slot.features);
+}
+
+void DeviceBus::changed(std::uint32_t number) {
+    if (number >= slots_.size()) {
+        return;
+    }
+    Slot& slot = slots_[number];
+    understudy_device& page = page_(number);
+    if (page.status == 0) {
+        reset(slot);
+        for (understudy_queue& queue : page.queue) {
+            queue.ready = 0;
+        }
+        return;
+    }
+    const bool event_index = (page.driver_features & bit(VIRTIO_RING_F_EVENT_IDX)) != 0;
+    for (std::size_t q = 0; q < slot.queues.size(); ++q) {
+        if (page.queue[q].ready != 0 && !slot.queues[q].ready()) {
+            slot.queues[q].configure(page.queue[q], event_index);
+        } else if (page.queue[q].ready == 0) {
+            slot.queues[q].reset();
+        }
+    }
+    if ((page.status & VIRTIO_CONFIG_S_DRIVER_OK) != 0 && !slot.running) {
+        start(slot, page);
+    }
+}
+
+void DeviceBus::collect(std::vector<Output>& outputs) {
+    for (Slot& slot : slots_) {
+        if (slot.running) {
+            slot.device->collect(slot.queues, outputs);
+        }
+    }
+}
+
+std::span<Virtqueue> DeviceBus::queues(std::size_t number) {
+    return slots_[number].running ? std::span(slots_[number].queues) : std::span<Virtqueue>();
+}
+
+std::uint64_t DeviceBus::take_events() {
+    std::uint64_t events = 0;
+    for (std::size_t i = 0; i < slots_.size(); ++i) {
+        for (Virtqueue& queue : slots_[i].queues) {
+            if (queue.wants_event()) {
+                events |= std::uint64_t{1} << i;
+            }
+        }
+    }
+    return events;
+}
+
+void DeviceBus::save(Encoder& encoder) const {
+    encoder.u32(static_cast<std::uint32_t>(slots_.size()));
+    for (const Slot& slot : slots_) {
+        encoder.u32(slot.device->id()).flag(slot.running).u64(slot.features);
+        for (const Virtqueue& queue : slot.queues) {
+            queue.save(encoder);
+        }
+    }
+}
+
+bool DeviceBus::restore(Decoder& decoder) {
+    if (decoder.u32() != slots_.size()) {
+        return false;
+    }
+    for (Slot& slot : slots_) {
+        if (decoder.u32() != slot.device->id()) {
+            return false;
+        }
+        slot.running = decoder.flag();
+        slot.features = decoder.u64();
+        for (Virtqueue& queue : slot.queues) {
+            if (!queue.restore(decoder)) {
+                return false;
+            }
+        }
+        if (slot.running) {
+            slot.device->started(slot.features);
+        }
+    }
+    return decoder.ok();
+}
+
+}  // namespace understudy::device

@@ -1,0 +1,418 @@
+#include "hypervisor/machine/linux_machine.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "common/digest.hpp"
+#include "hypervisor/device/block_device.hpp"
+#include "hypervisor/device/console_device.hpp"
+#include "hypervisor/device/entropy_device.hpp"
+#include "hypervisor/device/net_device.hpp"
+#include "hypervisor/machine/stops.hpp"
+
+namespace understudy::machine {
+namespace {
+
+// Of the flags only DF is compared. The arithmetic flags may stem from a counted branch: then they depend on the raw
+// counter cell, which a replica arms differently, and nothing uses them. IF, IOPL and RF differ between engines.
+constexpr std::uint64_t kComparedFlags = x86::kFlagDirection;
+constexpr std::uint64_t kOutLength = 2;
+constexpr std::byte kOutOpcode{0xe7};
+constexpr std::uint32_t kStateVersion = 1;
+constexpr std::size_t kConsoleTail = 2000;
+
+// Whatever the guest made of the words that a clock is computed from.
+GuestTime bounded_clock(std::uint64_t nanoseconds) {
+    constexpr auto kMax = static_cast<std::uint64_t>(kMaxGuestTime.count());
+    return GuestTime(static_cast<std::int64_t>(std::min(nanoseconds, kMax)));
+}
+
+bool in_layer(std::uint64_t address) {
+    return address - UNDERSTUDY_LAYER_ADDRESS < UNDERSTUDY_LAYER_BYTES;
+}
+
+std::string_view fault_name(std::uint32_t why) {
+    switch (why) {
+        case UNDERSTUDY_FAULT_IN_LAYER:
+            return "the kernel gave its paravirtual layer a bad pointer or stack, or overwrote it";
+        case UNDERSTUDY_FAULT_NO_HANDLER:
+            return "an exception for which the kernel had no handler yet";
+        case UNDERSTUDY_FAULT_HYPERCALL:
+            return "a hypercall that this layer does not offer";
+        default:
+            return "its paravirtual layer could not go on";
+    }
+}
+
+}  // namespace
+
+LinuxMachine::LinuxMachine(const LoadedLinux& linux, const EngineFactory& make_engine)
+    : memory_(whole_memory(linux.config.memory)),
+      places_(places_of(linux)),
+      linux_(linux),
+      image_(linux.config.image),
+      engine_(make_engine(memory_.all(), write_linux_image(linux, memory_))),
+      bus_(memory_, [this](std::size_t number) -> understudy_device& { return device_page(number); }) {
+    if (linux.config.has_network) {
+        mac_ = linux.config.mac;
+    }
+    add_devices();
+    bus_.boot();
+}
+
+LinuxMachine::LinuxMachine(Bytes memory, std::string image, const EngineFactory& make_engine)
+    : memory_(memory, GuestMemory::Population::later),
+      image_(std::move(image)),
+      engine_(make_engine(memory_.all(), linux_boot_state({}))),
+      bus_(memory_, [this](std::size_t number) -> understudy_device& { return device_page(number); }) {}
+
+LinuxMachine::~LinuxMachine() = default;
+
+void LinuxMachine::add_devices() {
+    devices_.console = bus_.add(std::make_unique<device::ConsoleDevice>());
+    devices_.entropy = bus_.add(std::make_unique<device::EntropyDevice>());
+    if (mac_) {
+        devices_.net = bus_.add(std::make_unique<device::NetDevice>(*mac_));
+    }
+    if (!image_.empty()) {
+        bus_.add(std::make_unique<device::BlockDevice>(image_));
+    }
+}
+
+const understudy_layer& LinuxMachine::layer() const {
+    return *reinterpret_cast<const understudy_layer*>(memory_.range({places_.ram}, sizeof(understudy_layer))->data());
+}
+
+understudy_device& LinuxMachine::device_page(std::size_t number) {
+    return memory_.at<understudy_device>({places_.ram + UNDERSTUDY_DEVICES_OFFSET + number * x86::kPageBytes});
+}
+
+void LinuxMachine::abandon() {
+    abandoned_ = true;
+    engine_->kick();
+}
+
+// --- The counter ------------------------------------------------------------------------------------------------------
+
+// The cell turns negative at the count `until`: see understudy_control.
+void LinuxMachine::arm(InstructionCount until) {
+    const std::uint64_t interval = until > count_ ? until.value - count_.value : 1;
+    understudy_control& page = control();
+    page.armed =
+        static_cast<std::int64_t>(std::min<std::uint64_t>(interval, std::numeric_limits<std::int64_t>::max()) - 1);
+    page.cell = page.armed;
+}
+
+// Brings a budget stop forward, between any two instructions: armed - cell stays what it is.
+void LinuxMachine::stop_at_next_count() {
+    understudy_control& page = control();
+    if (page.cell >= 0) {
+        // Both are the guest's to overwrite: the difference may be anything, and wraps.
+        page.armed =
+            static_cast<std::int64_t>(static_cast<std::uint64_t>(page.armed) - static_cast<std::uint64_t>(page.cell));
+        page.cell = 0;
+    }
+}
+
+// At a stop: moves what the cell counted into count_ and the clock, and leaves the pair at zero, the same in every
+// replica however the interval was armed.
+void LinuxMachine::read_counter() {
+    understudy_control& page = control();
+    const auto counted = static_cast<std::uint64_t>(page.armed) - static_cast<std::uint64_t>(page.cell);
+    count_.value += counted;
+    clock_at_stop_ = bounded_clock(page.clock_ns + (counted >> UNDERSTUDY_CLOCK_SHIFT));
+    page.armed = 0;
+    page.cell = 0;
+}
+
+// --- From stop to stop --------------------------------------------------------------------------------------------------
+
+std::optional<Stop> LinuxMachine::run(Budget budget) {
+    arm(budget.until);
+    for (;;) {
+        const engine::Exit exit = engine_->run();
+        if (abandoned_) {
+            return std::nullopt;
+        }
+        if (std::holds_alternative<engine::AbsentPort>(exit)) {
+            continue;
+        }
+        if (const auto* out = std::get_if<engine::PortOut>(&exit)) {
+            // Ports are the layer's. A program's OUT meets nothing.
+            if (in_layer(engine_->registers().rip) && !serve(*out)) {
+                return stopped_at(*out);
+            }
+        } else if (const auto* reason = std::get_if<engine::Broken>(&exit)) {
+            return broken(reason->reason);
+        } else if (budget.may_stop_sooner) {
+            stop_at_next_count();
+        }
+    }
+}
+
+// Services of the processor: no stops.
+bool LinuxMachine::serve(engine::PortOut exit) {
+    switch (exit.port) {
+        case UNDERSTUDY_PORT_PAGE_TABLE:
+            engine_->set_page_table(std::uint64_t{exit.value} * x86::kPageBytes);
+            return true;
+        case UNDERSTUDY_PORT_FLUSH_TLB:
+            engine_->flush_tlb();
+            return true;
+        case UNDERSTUDY_PORT_FAULT_ADDRESS:
+            layer().fault_address = engine_->fault_address();
+            return true;
+        default:
+            return false;
+    }
+}
+
+Stop LinuxMachine::next_stop(StopKind kind) {
+    read_counter();
+    Stop stop;
+    stop.number = {++stop_number_};
+    stop.count = count_;
+    stop.kind = kind;
+    return stop;
+}
+
+Stop LinuxMachine::stopped_at(engine::PortOut exit) {
+    port_ = exit.port;
+    switch (exit.port) {
+        case UNDERSTUDY_PORT_IDLE: {
+            Stop stop = next_stop(StopKind::idle);
+            stop.argument = layer().idle_deadline;
+            collect(stop);
+            return stop;
+        }
+        case UNDERSTUDY_PORT_BUDGET: {
+            Stop stop = next_stop(StopKind::budget);
+            collect(stop);
+            return stop;
+        }
+        case UNDERSTUDY_PORT_EXIT: {
+            Stop stop = next_stop(StopKind::exit);
+            stop.argument = exit.value & 0xffff;
+            collect(stop);
+            return stop;
+        }
+        case UNDERSTUDY_PORT_DEVICE: {
+            Stop stop = next_stop(StopKind::request);
+            stop.request = RequestKind::device;
+            stop.argument = exit.value % UNDERSTUDY_DEVICES;
+            bus_.changed(static_cast<std::uint32_t>(stop.argument));
+            collect(stop);
+            return stop;
+        }
+        case UNDERSTUDY_PORT_FLUSH: {
+            Stop stop = next_stop(StopKind::request);
+            stop.request = RequestKind::flush;
+            collect(stop);
+            return stop;
+        }
+        case UNDERSTUDY_PORT_FAULT: {
+            Stop stop = next_stop(StopKind::fault);
+            report_fault(exit.value);
+            stop.argument = fault_.vector;
+            collect(stop);
+            return stop;
+        }
+        default:
+            return broken(fmt::format("it did OUT to port {:#x}", exit.port));
+    }
+}
+
+// Everything that the guest has put out up to here.
+void LinuxMachine::collect(Stop& stop) {
+    if (!take_early_console() && stop.kind != StopKind::fault) {
+        stop = Stop{stop.number, StopKind::fault, RequestKind::none, stop.count, 0};
+        fault_ = {};
+        fault_.reason = "it overwrote its paravirtual layer";
+        fault_.registers = engine_->registers();
+        return;
+    }
+    bus_.collect(outputs_);
+    events_ |= bus_.take_events();
+    for (const Output& output : outputs_) {
+        if (output.kind == Output::Kind::console) {
+            console_tail_.append(as_text(output.bytes));
+        }
+    }
+    if (console_tail_.size() > 2 * kConsoleTail) {
+        console_tail_.erase(0, console_tail_.size() - kConsoleTail);
+    }
+}
+
+// Text from before the kernel has a console. False: the ring's indices make no sense.
+bool LinuxMachine::take_early_console() {
+    understudy_ring& ring = layer().console;
+    const std::uint64_t used = ring.produced - ring.consumed;
+    if (used > UNDERSTUDY_CONSOLE_BYTES) {
+        return false;
+    }
+    if (used == 0) {
+        return true;
+    }
+    Output text{Output::Kind::console, std::vector<std::byte>(used)};
+    const auto source = *memory_.range({places_.ram + UNDERSTUDY_CONSOLE_OFFSET}, UNDERSTUDY_CONSOLE_BYTES);
+    for (std::uint64_t i = 0; i < used; ++i) {
+        text.bytes[i] = source[(ring.consumed + i) % UNDERSTUDY_CONSOLE_BYTES];
+    }
+    ring.consumed = ring.produced;
+    outputs_.push_back(std::move(text));
+    return true;
+}
+
+Wants LinuxMachine::wants() {
+    Wants wants;
+    if (devices_.net) {
+        if (const auto queues = bus_.queues(*devices_.net); !queues.empty()) {
+            wants.frames = device::NetDevice::receive_buffers(queues);
+        }
+    }
+    if (const auto queues = bus_.queues(devices_.console); !queues.empty()) {
+        wants.console_bytes = device::ConsoleDevice::room(queues);
+    }
+    if (const auto queues = bus_.queues(devices_.entropy); !queues.empty()) {
+        wants.random_bytes = device::EntropyDevice::wanted(queues);
+    }
+    wants.to_run = events_ != 0;
+    return wants;
+}
+
+void LinuxMachine::apply(const Stop& /*stop*/, const Input& input) {
+    control().clock_ns = static_cast<std::uint64_t>(input.clock.count());
+    clock_at_stop_ = input.clock;
+    if (devices_.net) {
+        if (const auto queues = bus_.queues(*devices_.net); !queues.empty()) {
+            static_cast<const device::NetDevice&>(bus_.device(*devices_.net)).receive(queues, input.frames);
+        }
+    }
+    if (const auto queues = bus_.queues(devices_.console); !queues.empty()) {
+        device::ConsoleDevice::receive(queues, input.typed);
+    }
+    if (const auto queues = bus_.queues(devices_.entropy); !queues.empty()) {
+        device::EntropyDevice::receive(queues, input.answer);
+    }
+    events_ |= bus_.take_events();
+    layer().events |= std::exchange(events_, 0);
+}
+
+// --- Faults -----------------------------------------------------------------------------------------------------------
+
+std::optional<std::string> LinuxMachine::symbol_at(std::uint64_t address) const {
+    if (!linux_) {
+        return std::nullopt;
+    }
+    if (auto name = linux_->kernel.describe(address)) {
+        return name;
+    }
+    return linux_->layer.describe(address);
+}
+
+Stop LinuxMachine::broken(std::string reason) {
+    Stop stop = next_stop(StopKind::fault);
+    collect(stop);
+    fault_ = {};
+    fault_.reason = std::move(reason);
+    fault_.registers = engine_->registers();
+    fault_.address = engine_->fault_address();
+    fault_.symbol = symbol_at(fault_.registers.rip);
+    fault_.last_words = console_tail_;
+    return stop;
+}
+
+void LinuxMachine::report_fault(std::uint32_t why) {
+    fault_ = {};
+    fault_.reason = fault_name(why);
+    fault_.registers = engine_->registers();
+    fault_.last_words = console_tail_;
+    const std::uint64_t frame_offset = layer().fault_frame - UNDERSTUDY_LAYER_ADDRESS;
+    const auto frame = frame_offset < UNDERSTUDY_LAYER_BYTES
+                           ? memory_.read<understudy_frame>({places_.ram + frame_offset})
+                           : std::nullopt;
+    if (!frame) {
+        return;
+    }
+    fault_.vector = frame->vector & 0xff;
+    fault_.error_code = frame->error_code;
+    fault_.address = engine_->fault_address();
+    fault_.registers.general = {frame->rax, frame->rcx, frame->rdx, frame->rbx, frame->rsp, frame->rbp,
+                                frame->rsi, frame->rdi, frame->r8,  frame->r9,  frame->r10, frame->r11,
+                                frame->r12, frame->r13, frame->r14, frame->r15};
+    fault_.registers.rip = frame->rip;
+    fault_.registers.rflags = frame->rflags;
+    fault_.symbol = symbol_at(frame->rip);
+    fault_.reason += fmt::format(" ({})", exception_name(fault_.vector));
+}
+
+// --- What is compared, and what travels ----------------------------------------------------------------------------------
+
+std::uint64_t LinuxMachine::registers_digest() const {
+    engine::Registers registers = engine_->registers();
+    registers.rflags &= kComparedFlags;
+    // While an OUT is pending some engines report RIP before it, some behind. Stops are in the layer alone.
+    const std::uint64_t offset = registers.rip - UNDERSTUDY_LAYER_ADDRESS;
+    const auto code = offset < UNDERSTUDY_LAYER_BYTES ? memory_.range({places_.ram + offset}, kOutLength) : std::nullopt;
+    if (code && (*code)[0] == kOutOpcode && (*code)[1] == std::byte{port_}) {
+        registers.rip += kOutLength;
+    }
+    return digest(std::as_bytes(std::span(&registers, 1)));
+}
+
+std::uint64_t LinuxMachine::memory_digest() {
+    return digest(memory_.all(), engine_->extended_state_digest());
+}
+
+std::span<std::byte> LinuxMachine::blank_memory() {
+    memory_.clear();
+    memory_.populate_in_background();
+    return memory_.all();
+}
+
+std::vector<std::byte> LinuxMachine::save_vcpu() {
+    std::string out;
+    Encoder encoder(out);
+    encoder.u32(kStateVersion).u64(places_.ram).u64(places_.control).u64(count_.value).u64(stop_number_);
+    encoder.flag(mac_.has_value());
+    for (const std::uint8_t byte : mac_.value_or(MacAddress{})) {
+        encoder.u8(byte);
+    }
+    bus_.save(encoder);
+    encoder.bytes(as_text(engine_->save()));
+    const auto bytes = as_bytes(out);
+    return {bytes.begin(), bytes.end()};
+}
+
+void LinuxMachine::restore_vcpu(std::span<const std::byte> state) {
+    Decoder decoder(as_text(state));
+    const std::uint32_t version = decoder.u32();
+    places_ = {decoder.u64(), decoder.u64()};
+    const bool fits = decoder.ok() && version == kStateVersion && places_.ram % x86::kLargePageBytes == 0 &&
+                      places_.ram < memory_.size().value && whole_memory({places_.ram}) == memory_.size() &&
+                      memory_.range({places_.control}, x86::kPageBytes) && places_.control % x86::kPageBytes == 0;
+    if (!fits) {
+        throw Error("the received state is not one of a Linux guest of this version");
+    }
+    count_ = {decoder.u64()};
+    stop_number_ = decoder.u64();
+    const bool has_network = decoder.flag();
+    MacAddress mac{};
+    for (std::uint8_t& byte : mac) {
+        byte = decoder.u8();
+    }
+    mac_ = has_network ? std::optional(mac) : std::nullopt;
+    add_devices();
+    if (!bus_.restore(decoder)) {
+        throw Error("the received state is of a guest with other devices: give this host the same image and network");
+    }
+    constexpr std::size_t kMaxEngineState = 64U << 10;
+    const auto engine_state = as_bytes(decoder.bytes(kMaxEngineState));
+    if (!decoder.finished()) {
+        throw Error("the received state is not one of a Linux guest of this version");
+    }
+    clock_at_stop_ = bounded_clock(control().clock_ns);
+    engine_->restore(engine_state);
+}
+
+}  // namespace understudy::machine

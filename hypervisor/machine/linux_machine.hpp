@@ -1,0 +1,88 @@
+// The machine of a Linux guest: the kernel of guest/linux on the paravirtual layer of guest/pv, wholly in ring 3, with
+// virtio devices.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "hypervisor/device/device_bus.hpp"
+#include "hypervisor/machine/linux_image.hpp"
+#include "hypervisor/machine/machine.hpp"
+
+namespace understudy::machine {
+
+class LinuxMachine final : public Machine {
+  public:
+    // A machine before its first instruction. Throws understudy::Error (memory, engine, image).
+    LinuxMachine(const LoadedLinux& linux, const EngineFactory& make_engine);
+    // A machine whose state arrives from elsewhere: fill memory(), then restore_vcpu(). `memory` is all of it; `image` is
+    // this host's copy of the guest's disk, or empty.
+    LinuxMachine(Bytes memory, std::string image, const EngineFactory& make_engine);
+    ~LinuxMachine() override;
+
+    std::optional<Stop> run(Budget budget) override;
+    [[nodiscard]] std::vector<Output> take_outputs() override { return std::exchange(outputs_, {}); }
+    [[nodiscard]] Wants wants() override;
+    void apply(const Stop& stop, const Input& input) override;
+    [[nodiscard]] GuestTime clock() const override { return clock_at_stop_; }
+    [[nodiscard]] InstructionCount count() const override { return count_; }
+    [[nodiscard]] std::uint64_t registers_digest() const override;
+    [[nodiscard]] std::uint64_t memory_digest() override;
+    [[nodiscard]] const FaultReport& fault_report() const override { return fault_; }
+    [[nodiscard]] std::string engine_name() const override { return engine_->name(); }
+    [[nodiscard]] GuestMemory& memory() override { return memory_; }
+    [[nodiscard]] std::span<std::byte> blank_memory() override;
+    [[nodiscard]] std::vector<std::byte> save_vcpu() override;
+    void restore_vcpu(std::span<const std::byte> state) override;
+    void kick() override { engine_->kick(); }
+    void abandon() override;
+
+  private:
+    struct DeviceNumbers {
+        std::optional<std::size_t> net;
+        std::size_t console = 0;
+        std::size_t entropy = 0;
+    };
+
+    [[nodiscard]] understudy_layer& layer() { return memory_.at<understudy_layer>({places_.ram}); }
+    [[nodiscard]] const understudy_layer& layer() const;
+    [[nodiscard]] understudy_control& control() { return memory_.at<understudy_control>({places_.control}); }
+    [[nodiscard]] understudy_device& device_page(std::size_t number);
+    void add_devices();
+
+    void arm(InstructionCount until);
+    void stop_at_next_count();
+    void read_counter();
+    [[nodiscard]] bool serve(engine::PortOut exit);
+    Stop next_stop(StopKind kind);
+    Stop stopped_at(engine::PortOut exit);
+    Stop broken(std::string reason);
+    void report_fault(std::uint32_t why);
+    [[nodiscard]] std::optional<std::string> symbol_at(std::uint64_t address) const;
+    void collect(Stop& stop);
+    [[nodiscard]] bool take_early_console();
+
+    GuestMemory memory_;
+    LinuxPlaces places_;
+    std::optional<LoadedLinux> linux_;  // its symbols, where this machine booted
+    std::string image_;                 // the guest's disk; empty: none
+    std::optional<MacAddress> mac_;     // of the guest's NIC, where it has one
+    std::unique_ptr<engine::Engine> engine_;
+    device::DeviceBus bus_;
+    DeviceNumbers devices_;
+    InstructionCount count_;
+    std::uint64_t stop_number_ = 0;
+    GuestTime clock_at_stop_{0};
+    std::uint64_t events_ = 0;  // raised at this stop
+    std::uint8_t port_ = 0;     // of the current stop
+    std::vector<Output> outputs_;
+    std::string console_tail_;  // the last text, for reports
+    FaultReport fault_;
+    std::atomic<bool> abandoned_{false};
+};
+
+}  // namespace understudy::machine
