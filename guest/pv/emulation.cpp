@@ -1,15 +1,12 @@
 // Instructions that are executed in the guest's stead: those that ring 3 may not, where Linux's PV code uses them all the
 // same, and those whose answer must not come from the host's processor.
+#include "guest/pv/instruction.hpp"
 #include "guest/pv/layer.hpp"
 
 namespace understudy::pv {
 namespace {
 
 constexpr u8 kEscape = 0x0f;
-// In place of the escape of an instruction that the kernel's scan has found in a program (guest/linux): an opcode that
-// no processor has in 64-bit mode. What follows it says which instruction it was.
-constexpr u8 kReplacedEscape = 0xd6;
-
 constexpr u64 kCr0 = 0x80050033;  // PG, AM off, WP, NE, ET, MP, PE: what Linux expects of a 64-bit processor
 constexpr u64 kCr4 = 0x00010620;  // PAE, OSFXSR, OSXMMEXCPT, FSGSBASE
 
@@ -23,42 +20,7 @@ enum Msr : u32 {
 constexpr u64 kEfer = 0xd01;
 constexpr u64 kPat = 0x0007040600070406;
 
-u64& register_of(understudy_frame& frame, unsigned number) {
-    switch (number & 15) {
-        case 0:
-            return frame.rax;
-        case 1:
-            return frame.rcx;
-        case 2:
-            return frame.rdx;
-        case 3:
-            return frame.rbx;
-        case 4:
-            return frame.rsp;
-        case 5:
-            return frame.rbp;
-        case 6:
-            return frame.rsi;
-        case 7:
-            return frame.rdi;
-        case 8:
-            return frame.r8;
-        case 9:
-            return frame.r9;
-        case 10:
-            return frame.r10;
-        case 11:
-            return frame.r11;
-        case 12:
-            return frame.r12;
-        case 13:
-            return frame.r13;
-        case 14:
-            return frame.r14;
-        default:
-            return frame.r15;
-    }
-}
+}  // namespace
 
 void cpuid(understudy_frame& frame) {
     const auto leaf = static_cast<u32>(frame.rax);
@@ -78,6 +40,8 @@ void cpuid(understudy_frame& frame) {
     frame.rcx = answer.ecx;
     frame.rdx = answer.edx;
 }
+
+namespace {
 
 // The guest's counter runs at 1 GHz: it is the guest's clock.
 void rdtsc(understudy_frame& frame, bool with_processor) {
@@ -230,27 +194,18 @@ bool emulate_privileged(understudy_frame& frame) {
     return true;
 }
 
-bool emulate_replaced(understudy_frame& frame) {
+bool emulate_xen_cpuid(understudy_frame& frame) {
     const auto* const code = reinterpret_cast<const u8*>(frame.rip);
     // Xen's prefix in front of CPUID: ud2; "xen".
     static constexpr u8 kXenCpuid[] = {0x0f, 0x0b, 0x78, 0x65, 0x6e, 0x0f, 0xa2};
-    if (is_kernel_address(frame.rip)) {
-        for (unsigned i = 0; i < sizeof kXenCpuid; ++i) {
-            if (code[i] != kXenCpuid[i]) {
-                return false;
-            }
+    for (unsigned i = 0; i < sizeof kXenCpuid; ++i) {
+        if (code[i] != kXenCpuid[i]) {
+            return false;
         }
-        cpuid(frame);
-        frame.rip += sizeof kXenCpuid;
-        return true;
     }
-    // XGETBV, RDRAND, RDSEED and RDPID, replaced alike, are what they are on a processor without them: invalid.
-    if (code[0] == kReplacedEscape && code[1] == 0xa2) {
-        cpuid(frame);
-        frame.rip += 2;
-        return true;
-    }
-    return false;
+    cpuid(frame);
+    frame.rip += sizeof kXenCpuid;
+    return true;
 }
 
 }  // namespace understudy::pv

@@ -5,6 +5,7 @@
 // compare it with the processor (tests/unit/guest/pv).
 #pragma once
 
+#include "guest/pv/instruction.hpp"
 #include "guest/pv/page_tables.hpp"
 #include "guest/pv/types.hpp"
 
@@ -19,19 +20,13 @@ enum FaultBits : u64 {
     kFaultFetch = 16,
 };
 
-struct Fault {
-    const understudy_frame* frame = nullptr;
-    u64 fs_base = 0;
-    u64 gs_base = 0;
-};
-
 struct FaultAddress {
     bool known = false;
     u64 address = 0;
 };
 
 // The page tables at `root` are those that the instruction ran with.
-[[nodiscard]] FaultAddress fault_address(const Fault& fault, const PageTables& tables, u64 root);
+[[nodiscard]] FaultAddress fault_address(const Context& context, const PageTables& tables, u64 root);
 
 // Would an access of this kind at this address fault, by the tables?
 [[nodiscard]] bool justified(const PageTables& tables, u64 root, u64 address, u64 error_code);

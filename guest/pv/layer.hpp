@@ -4,7 +4,9 @@
 //   entry.S            entries and exits: stacks, registers, segment bases
 //   traps.cpp          exceptions, upcalls, the way back to programs
 //   fault_address.cpp  which address a page fault was about
-//   emulation.cpp      instructions that ring 3 may not or should not execute
+//   emulation.cpp      instructions that ring 3 may not execute, and the clock
+//   replaced.cpp       instructions that the kernel replaced in programs
+//   instruction.cpp    the decoder of both
 //   hypercalls.cpp     the table of hypercalls
 //   memory.cpp         hypercalls about page tables
 //   events.cpp         event channels, the timer, idling
@@ -45,6 +47,13 @@ template <typename T>
     return {physical(0), layer.memory_bytes + UNDERSTUDY_LAYER_BYTES};
 }
 
+enum Vector : u64 {
+    kDebugVector = 1,
+    kInvalidOpcodeVector = 6,
+    kGeneralProtectionVector = 13,
+    kPageFaultVector = 14,
+};
+
 // --- Exits -----------------------------------------------------------------------------------------------------------
 // The flags behind a counted branch depend on how the cell was armed: none are live at an exit.
 template <u8 kPort>
@@ -67,7 +76,16 @@ void enter_kernel(understudy_frame& frame, u64 address, bool with_error_code, bo
 
 // --- emulation.cpp: true when the instruction was executed in the guest's stead.
 [[nodiscard]] bool emulate_privileged(understudy_frame& frame);
-[[nodiscard]] bool emulate_replaced(understudy_frame& frame);
+[[nodiscard]] bool emulate_xen_cpuid(understudy_frame& frame);
+void cpuid(understudy_frame& frame);
+
+// --- replaced.cpp
+enum class Emulated : u8 {
+    no,
+    done,
+    raises,  // the frame has the exception that the instruction has raised
+};
+[[nodiscard]] Emulated emulate_program(understudy_frame& frame);
 
 // --- memory.cpp
 void flush_tlb();

@@ -21,10 +21,6 @@ constexpr u64 kData = 0x2b;
 constexpr u64 kKernelCode = 0x10;
 constexpr u64 kKernelData = 0x18;
 
-constexpr u64 kDebugVector = 1;
-constexpr u64 kInvalidOpcode = 6;
-constexpr u64 kGeneralProtection = 13;
-constexpr u64 kPageFault = 14;
 constexpr unsigned kVectors = 256;
 
 Handler handlers[kVectors] = {};
@@ -69,8 +65,8 @@ bool find_fault_address(understudy_frame& frame) {
         frame.error_code |= kFaultWrite;
     }
     const PageTables tables = page_tables();
-    const Fault fault{&frame, read_fs(), read_gs()};
-    FaultAddress found = fault_address(fault, tables, layer.page_table);
+    const Context context{&frame, read_fs(), read_gs()};
+    FaultAddress found = fault_address(context, tables, layer.page_table);
     if (!found.known) {
         ++layer.undecoded_faults;
         out<UNDERSTUDY_PORT_FAULT_ADDRESS>();
@@ -160,7 +156,7 @@ extern "C" void handle_iret(understudy_frame* frame) {
 }
 
 extern "C" void handle_exception(understudy_frame* frame) {
-    const u64 vector = frame->vector & (kVectors - 1);
+    u64 vector = frame->vector & (kVectors - 1);
     if (frame->rip == reinterpret_cast<u64>(iret_to_program) || frame->rip == reinterpret_cast<u64>(resume_iret)) {
         // The kernel's frame names no place to run. Its owner gets the exception.
         unwind_iret(*frame);
@@ -170,16 +166,19 @@ extern "C" void handle_exception(understudy_frame* frame) {
         }
         die(UNDERSTUDY_FAULT_IN_LAYER, frame);
     }
-    if (vector == kPageFault) {
+    if (vector == kPageFaultVector) {
         ++layer.page_faults;
         if (!find_fault_address(*frame)) {
             ++layer.spurious_faults;
             return;
         }
-    } else if (vector == kInvalidOpcode && emulate_replaced(*frame)) {
+    } else if (vector == kInvalidOpcodeVector) {
         ++layer.emulated;
-        return;
-    } else if (vector == kGeneralProtection && emulate_privileged(*frame)) {
+        if (is_kernel_address(frame->rip) ? emulate_xen_cpuid(*frame) : emulate_program(*frame) == Emulated::done) {
+            return;
+        }
+        vector = frame->vector & (kVectors - 1);  // the emulated instruction may have raised another
+    } else if (vector == kGeneralProtectionVector && emulate_privileged(*frame)) {
         ++layer.emulated;
         return;
     }

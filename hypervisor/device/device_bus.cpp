@@ -110,6 +110,7 @@ std::uint64_t DeviceBus::take_events() {
             if (queue.wants_event()) {
                 events |= std::uint64_t{1} << i;
             }
+            queue.watch();
         }
     }
     return events;

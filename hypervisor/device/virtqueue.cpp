@@ -170,6 +170,12 @@ bool Virtqueue::wants_event() {
     return static_cast<std::uint16_t>(next_used_ - wanted - 1) < static_cast<std::uint16_t>(next_used_ - before);
 }
 
+void Virtqueue::watch() {
+    if (ready() && event_index_ && !broken_) {
+        write16(used_ + kRingOffset + kUsedEntryBytes * size_, next_available_);
+    }
+}
+
 void Virtqueue::save(Encoder& encoder) const {
     encoder.u32(size_).u64(descriptors_).u64(available_).u64(used_).flag(event_index_);
     encoder.u16(next_available_).u16(next_used_).u16(told_used_).flag(broken_);

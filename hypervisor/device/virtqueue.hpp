@@ -48,6 +48,8 @@ class Virtqueue {
     void give_back(std::uint16_t head, std::uint32_t written);
     // Whether the driver wants to be told of what was given back since it was told last. Asked once for each such batch.
     [[nodiscard]] bool wants_event();
+    // Has the driver notify with the next chain.
+    void watch();
 
     // The guest broke the rules: nothing is done for this queue until it is reset.
     [[nodiscard]] bool broken() const { return broken_; }

@@ -12,6 +12,11 @@
  */
 #ifndef __ASSEMBLY__
 
+/* The kernel tells when a page's life ends (overlay/code.c). */
+#define HAVE_ARCH_FREE_PAGE
+struct page;
+void arch_free_page(struct page *page, int order);
+
 #ifdef BUILD_VDSO
 asm(".set understudy_clock_page, 0x050f0000");
 #else

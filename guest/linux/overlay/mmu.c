@@ -15,12 +15,15 @@
 #include <asm/tlbflush.h>
 #include <asm/x86_init.h>
 #include <asm/xen/hypervisor.h>
+#include "code.h"
 #include "understudy.h"
 
 extern unsigned long tlb_single_page_flush_ceiling;
 
 /* A page whose translation is to be forgotten before a program runs again; 0: none. */
 static unsigned long forgotten_page;
+
+extern pteval_t understudy_pte_val(pteval_t value);
 
 static pteval_t normalized(pteval_t value)
 {
@@ -75,7 +78,12 @@ static pte_t *forgotten_entry(void)
 
 static void our_set_pte(pte_t *ptep, pte_t pte)
 {
-	native_set_pte(ptep, native_make_pte(normalized(native_pte_val(pte))));
+	pteval_t value = native_pte_val(pte);
+
+	if ((value & (_PAGE_PRESENT | _PAGE_USER)) == (_PAGE_PRESENT | _PAGE_USER) &&
+	    (value & (_PAGE_NX | _PAGE_RW)) != _PAGE_NX)
+		value = understudy_program_entry(value);
+	native_set_pte(ptep, native_make_pte(normalized(value)));
 	if (unlikely(forgotten_page) && pte_write(pte) && pte_present(pte) && ptep == forgotten_entry()) {
 		/* The old translation does not permit this; what is found instead is the new one. */
 		asm volatile("lock orb $0, (%0)" : : "r"(forgotten_page) : "memory");
@@ -136,7 +144,7 @@ static void take_over(void)
 	mmu->ptep_modify_prot_start = modify_start;
 	mmu->ptep_modify_prot_commit = modify_commit;
 
-	mmu->pte_val = __PV_IS_CALLEE_SAVE(_paravirt_ident_64);
+	mmu->pte_val = __PV_IS_CALLEE_SAVE(understudy_pte_val);
 	mmu->make_pte = __PV_IS_CALLEE_SAVE(_paravirt_ident_64);
 	mmu->pmd_val = __PV_IS_CALLEE_SAVE(_paravirt_ident_64);
 	mmu->make_pmd = __PV_IS_CALLEE_SAVE(_paravirt_ident_64);

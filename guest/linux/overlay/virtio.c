@@ -4,12 +4,14 @@
  * or queues stops the guest, and the monitor has seen it when that returns. Queues need no doorbell: the monitor looks
  * at them at every stop. A guest that is busy for long makes one stop more, so that nobody waits for its frames.
  */
+#include <linux/dma-mapping.h>
 #include <linux/err.h>
 #include <linux/init.h>
 #include <linux/interrupt.h>
 #include <linux/slab.h>
 #include <linux/virtio.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
 #include <asm/msr.h>
 #include <xen/events.h>
@@ -103,12 +105,25 @@ static irqreturn_t interrupt(int irq, void *data)
 	return IRQ_HANDLED;
 }
 
+/* Has the next buffer notified of, too, as the monitor does at its stops (the used ring's event index). */
+static void notify_next(struct virtqueue *vq)
+{
+	struct vring_used *used = phys_to_virt(virtqueue_get_used_addr(vq));
+	struct vring_avail *available = phys_to_virt(virtqueue_get_avail_addr(vq));
+	unsigned int size = virtqueue_get_vring_size(vq);
+
+	*(__virtio16 *)&used->ring[size] = available->idx;
+}
+
 static bool notify(struct virtqueue *vq)
 {
-	u64 now = rdtsc();
+	/* The console's driver spins until its buffer is taken. */
+	bool waited_for = vq->vdev->id.device == VIRTIO_ID_CONSOLE;
 
-	if (now - understudy_control.clock_ns > DOORBELL_AFTER_NS)
+	if (waited_for || rdtsc() - understudy_control.clock_ns > DOORBELL_AFTER_NS)
 		understudy_request(UNDERSTUDY_PORT_FLUSH, 0);
+	else
+		notify_next(vq);
 	return true;
 }
 
@@ -192,9 +207,14 @@ static void release(struct device *device)
 {
 }
 
+/* What devices reach: all memory. In a Xen guest virtio's rings are allocated by the DMA layer, for this parent. */
+static u64 dma_mask = DMA_BIT_MASK(64);
+
 static struct device parent = {
 	.init_name = "understudy",
 	.release = release,
+	.dma_mask = &dma_mask,
+	.coherent_dma_mask = DMA_BIT_MASK(64),
 };
 
 static int __init virtio_init(void)

@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Executable pages. No entry of a program's tables permits execution before the page has been judged, which happens when
+ * a program first runs into it: a fault, in a context that may sleep and knows the file. A page then is
+ *
+ *   plain       of a file that nobody can write (the image), without sites: executed as it is
+ *   copied      executed from a copy, in which sites are replaced. The kernel sees the page itself everywhere: pte_val()
+ *               leads from the copy to it, so files, cores and debuggers have the bytes that were written.
+ *
+ * A copy is fresh until somebody may write the page: an entry that permits both writing and execution permits one at a
+ * time, and each change of mind is a fault. What is executed is always something that was judged.
+ *
+ * Lock order: mmap_lock, judging, page lock, page table lock.
+ */
+#include <linux/blkdev.h>
+#include <linux/fs.h>
+#include <linux/memblock.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+#include <asm/paravirt.h>
+#include <asm/tlbflush.h>
+#include "code.h"
+#include "understudy.h"
+
+struct copy {
+	struct page *page;
+	/* The page may have been written since. */
+	bool stale;
+};
+
+static unsigned long *judged; /* by frame */
+static unsigned long frames;
+static DEFINE_XARRAY_FLAGS(copies, XA_FLAGS_LOCK_IRQ);
+static DEFINE_MUTEX(judging);
+
+static bool is_judged(unsigned long frame)
+{
+	return frame < frames && test_bit(frame, judged);
+}
+
+static struct copy *copy_of(unsigned long frame)
+{
+	return is_judged(frame) ? xa_load(&copies, frame) : NULL;
+}
+
+/* --- Entries ------------------------------------------------------------------------------------------------------- */
+
+static unsigned long frame_of(pteval_t value)
+{
+	return (value & PTE_PFN_MASK) >> PAGE_SHIFT;
+}
+
+static pteval_t with_frame(pteval_t value, unsigned long frame)
+{
+	return (value & ~PTE_PFN_MASK) | ((pteval_t)frame << PAGE_SHIFT);
+}
+
+/*
+ * pte_val(): called for every entry that the kernel looks at, and may change no register but RAX. All but the few that
+ * name a copy are what they are.
+ */
+asm(".pushsection .noinstr.text, \"ax\"\n"
+    ".globl understudy_pte_val\n"
+    "understudy_pte_val:\n\t"
+    "btq $" __stringify(UNDERSTUDY_COPY_BIT) ", %rdi\n\t"
+    "jc __raw_callee_save_understudy_original_entry\n\t"
+    "movq %rdi, %rax\n\t"
+    "ret\n"
+    ".popsection");
+
+/* The entry as the kernel means it: naming the page. Called for what has UNDERSTUDY_COPY. */
+__visible pteval_t understudy_original_entry(pteval_t value)
+{
+	unsigned long frame = frame_of(value);
+
+	if ((value & _PAGE_PRESENT) && frame < frames)
+		value = with_frame(value, page_private(pfn_to_page(frame)));
+	return value & ~UNDERSTUDY_COPY;
+}
+
+PV_CALLEE_SAVE_REGS_THUNK(understudy_original_entry);
+
+static pteval_t executable_entry(pteval_t value)
+{
+	struct copy *copy = copy_of(frame_of(value));
+
+	if (copy && !copy->stale)
+		return (with_frame(value, page_to_pfn(copy->page)) | UNDERSTUDY_COPY) & ~_PAGE_RW;
+	if (!copy && is_judged(frame_of(value)))
+		return value & ~_PAGE_RW;
+	return value | _PAGE_NX;
+}
+
+static pteval_t writable_entry(pteval_t value)
+{
+	struct copy *copy = copy_of(frame_of(value));
+
+	if (!copy || copy->stale)
+		return value;
+	if (!PageAnon(pfn_to_page(frame_of(value))))
+		return value & ~_PAGE_RW; /* others may execute it: the fault takes that from them */
+	copy->stale = true; /* the kernel lets programs write no memory of theirs that others see */
+	return value;
+}
+
+pteval_t understudy_program_entry(pteval_t value)
+{
+	if (value & UNDERSTUDY_COPY)
+		value = understudy_original_entry(value);
+	if (!frames || frame_of(value) >= frames || PageReserved(pfn_to_page(frame_of(value))))
+		return value; /* the kernel's own: the vDSO, and its text, which pages of programs never are */
+	if (!(value & _PAGE_NX))
+		value = executable_entry(value);
+	if ((value & _PAGE_NX) && (value & _PAGE_RW))
+		value = writable_entry(value);
+	return value;
+}
+
+/* --- The end of a page ----------------------------------------------------------------------------------------------- */
+
+void arch_free_page(struct page *page, int order)
+{
+	unsigned long frame = page_to_pfn(page), end = frame + (1UL << order), flags;
+	struct copy *copy;
+
+	for (; frame < end && frame < frames; frame++) {
+		if (!test_bit(frame, judged))
+			continue;
+		clear_bit(frame, judged);
+		xa_lock_irqsave(&copies, flags);
+		copy = __xa_erase(&copies, frame);
+		xa_unlock_irqrestore(&copies, flags);
+		if (copy) {
+			set_page_private(copy->page, 0);
+			__free_page(copy->page);
+			kfree(copy);
+		}
+	}
+}
+
+/* --- Judging --------------------------------------------------------------------------------------------------------- */
+
+/* The entry at `address`, locked, or NULL. */
+static pte_t *lock_entry(struct mm_struct *mm, unsigned long address, spinlock_t **lock)
+{
+	pgd_t *pgd = pgd_offset(mm, address);
+	p4d_t *p4d;
+	pud_t *pud;
+	pmd_t *pmd;
+
+	if (pgd_none_or_clear_bad(pgd))
+		return NULL;
+	p4d = p4d_offset(pgd, address);
+	if (p4d_none_or_clear_bad(p4d))
+		return NULL;
+	pud = pud_offset(p4d, address);
+	if (pud_none_or_clear_bad(pud))
+		return NULL;
+	pmd = pmd_offset(pud, address);
+	if (pmd_none_or_clear_bad(pmd))
+		return NULL;
+	return pte_offset_map_lock(mm, pmd, address, lock);
+}
+
+/* The page at `address`, with a reference, if `wanted` says so of its entry. */
+static struct page *page_at(struct vm_area_struct *vma, unsigned long address, bool (*wanted)(pte_t))
+{
+	struct page *page = NULL;
+	spinlock_t *lock;
+	pte_t *entry = lock_entry(vma->vm_mm, address, &lock);
+
+	if (!entry)
+		return NULL;
+	if (pte_present(*entry) && wanted(*entry) && pte_pfn(*entry) < frames) {
+		page = pfn_to_page(pte_pfn(*entry));
+		if (PageReserved(page))
+			page = NULL;
+		else
+			get_page(page);
+	}
+	pte_unmap_unlock(entry, lock);
+	return page;
+}
+
+static bool not_executable(pte_t entry)
+{
+	return !pte_exec(entry);
+}
+
+static bool not_writable(pte_t entry)
+{
+	return !pte_write(entry);
+}
+
+/* Gives the entry for `page` at `address` other rights, if it still is one for that page. */
+static void set_rights(struct vm_area_struct *vma, unsigned long address, struct page *page, bool execute)
+{
+	spinlock_t *lock;
+	pte_t *entry = lock_entry(vma->vm_mm, address, &lock);
+	bool had_more;
+
+	if (!entry)
+		return;
+	if (pte_present(*entry) && pte_pfn(*entry) == page_to_pfn(page)) {
+		had_more = pte_write(*entry) || pte_exec(*entry);
+		if (execute)
+			set_pte_at(vma->vm_mm, address, entry, pte_mkexec(*entry));
+		else
+			set_pte_at(vma->vm_mm, address, entry,
+				   pte_wrprotect(pte_set_flags(*entry, _PAGE_NX)));
+		if (had_more)
+			flush_tlb_page(vma, address);
+	}
+	pte_unmap_unlock(entry, lock);
+}
+
+static bool never_written(struct vm_area_struct *vma, struct page *page)
+{
+	struct super_block *sb;
+
+	if (!vma->vm_file || PageAnon(page))
+		return false;
+	sb = file_inode(vma->vm_file)->i_sb;
+	return sb->s_bdev && bdev_read_only(sb->s_bdev) && page->mapping == vma->vm_file->f_mapping;
+}
+
+/* Nobody's entry permits writing any more. */
+static void forbid_writing(struct vm_area_struct *vma, unsigned long address, struct page *page)
+{
+	set_rights(vma, address, page, false);
+	if (!PageAnon(page)) {
+		lock_page(page);
+		if (folio_mkclean(page_folio(page)))
+			set_page_dirty(page);
+		unlock_page(page);
+	}
+}
+
+static struct copy *new_copy(struct page *page)
+{
+	struct copy *copy = kmalloc(sizeof(*copy), GFP_KERNEL_ACCOUNT);
+
+	if (!copy)
+		return NULL;
+	copy->page = alloc_page(GFP_HIGHUSER | __GFP_ACCOUNT);
+	copy->stale = true;
+	if (copy->page && !xa_err(xa_store_irq(&copies, page_to_pfn(page), copy, GFP_KERNEL))) {
+		set_page_private(copy->page, page_to_pfn(page));
+		return copy;
+	}
+	if (copy->page)
+		__free_page(copy->page);
+	kfree(copy);
+	return NULL;
+}
+
+static int judge(struct vm_area_struct *vma, unsigned long address, struct page *page)
+{
+	static struct understudy_sites sites; /* under `judging` */
+	unsigned long frame = page_to_pfn(page);
+	struct copy *copy = copy_of(frame);
+	unsigned int at;
+	u8 *text;
+
+	if (is_judged(frame) && !(copy && copy->stale))
+		return 0;
+	if (!never_written(vma, page))
+		forbid_writing(vma, address, page);
+	understudy_find_sites(vma, address, page_address(page), &sites);
+	if (!sites.count && !copy && never_written(vma, page)) {
+		set_bit(frame, judged);
+		return 0;
+	}
+	if (!copy)
+		copy = new_copy(page);
+	if (!copy)
+		return -ENOMEM;
+	text = page_address(copy->page);
+	copy_page(text, page_address(page));
+	for_each_set_bit(at, sites.at, PAGE_SIZE)
+		understudy_replace_site(text + at);
+	copy->stale = false;
+	set_bit(frame, judged);
+	return 0;
+}
+
+static vm_fault_t make_executable(struct vm_area_struct *vma, unsigned long address)
+{
+	struct page *page = page_at(vma, address, not_executable);
+	int error;
+
+	if (!page)
+		return 0;
+	mutex_lock(&judging);
+	error = judge(vma, address, page);
+	if (!error)
+		set_rights(vma, address, page, true);
+	mutex_unlock(&judging);
+	put_page(page);
+	return error ? VM_FAULT_OOM : 0;
+}
+
+/* --- Being written ----------------------------------------------------------------------------------------------------- */
+
+static bool forget_in(struct folio *folio, struct vm_area_struct *vma, unsigned long address, void *page)
+{
+	if (vma->vm_flags & VM_EXEC)
+		set_rights(vma, address, page, false);
+	return true;
+}
+
+/* Takes from everybody the right to execute the page: it is going to be written. */
+static void forget(struct page *page)
+{
+	struct rmap_walk_control walk = { .rmap_one = forget_in, .arg = page };
+	struct copy *copy;
+
+	mutex_lock(&judging);
+	copy = copy_of(page_to_pfn(page));
+	if (copy) {
+		copy->stale = true;
+		lock_page(page);
+		rmap_walk(page_folio(page), &walk);
+		unlock_page(page);
+	}
+	mutex_unlock(&judging);
+}
+
+static void make_writable(struct vm_area_struct *vma, unsigned long address)
+{
+	struct copy *copy;
+	struct page *page;
+
+	if (!(vma->vm_flags & (VM_EXEC | VM_SHARED)))
+		return;
+	page = page_at(vma, address, not_writable);
+	if (!page)
+		return;
+	copy = copy_of(page_to_pfn(page));
+	/* A page of a file is written only by who shares it; others get one of their own. */
+	if (copy && !copy->stale && (PageAnon(page) || (vma->vm_flags & VM_SHARED)))
+		forget(page);
+	put_page(page);
+}
+
+vm_fault_t __real_handle_mm_fault(struct vm_area_struct *vma, unsigned long address, unsigned int flags,
+				  struct pt_regs *regs);
+vm_fault_t __wrap_handle_mm_fault(struct vm_area_struct *vma, unsigned long address, unsigned int flags,
+				  struct pt_regs *regs);
+
+vm_fault_t __wrap_handle_mm_fault(struct vm_area_struct *vma, unsigned long address, unsigned int flags,
+				  struct pt_regs *regs)
+{
+	vm_fault_t result;
+
+	if (flags & FAULT_FLAG_WRITE)
+		make_writable(vma, address & PAGE_MASK);
+	result = __real_handle_mm_fault(vma, address, flags, regs);
+	if ((flags & FAULT_FLAG_INSTRUCTION) && (vma->vm_flags & VM_EXEC) &&
+	    !(result & (VM_FAULT_ERROR | VM_FAULT_RETRY | VM_FAULT_COMPLETED)))
+		result |= make_executable(vma, address & PAGE_MASK);
+	return result;
+}
+
+/* Debuggers and their like: the kernel writes through its own mapping. */
+static void forget_all(struct page **pages, long count, unsigned int flags)
+{
+	long i;
+
+	for (i = 0; pages && i < count && (flags & FOLL_WRITE); i++)
+		if (copy_of(page_to_pfn(pages[i])))
+			forget(pages[i]);
+}
+
+long __real_get_user_pages_remote(struct mm_struct *mm, unsigned long start, unsigned long count, unsigned int flags,
+				  struct page **pages, struct vm_area_struct **vmas, int *locked);
+long __wrap_get_user_pages_remote(struct mm_struct *mm, unsigned long start, unsigned long count, unsigned int flags,
+				  struct page **pages, struct vm_area_struct **vmas, int *locked);
+
+long __wrap_get_user_pages_remote(struct mm_struct *mm, unsigned long start, unsigned long count, unsigned int flags,
+				  struct page **pages, struct vm_area_struct **vmas, int *locked)
+{
+	long got = __real_get_user_pages_remote(mm, start, count, flags, pages, vmas, locked);
+
+	forget_all(pages, got, flags);
+	return got;
+}
+
+long __real_pin_user_pages_remote(struct mm_struct *mm, unsigned long start, unsigned long count, unsigned int flags,
+				  struct page **pages, struct vm_area_struct **vmas, int *locked);
+long __wrap_pin_user_pages_remote(struct mm_struct *mm, unsigned long start, unsigned long count, unsigned int flags,
+				  struct page **pages, struct vm_area_struct **vmas, int *locked);
+
+long __wrap_pin_user_pages_remote(struct mm_struct *mm, unsigned long start, unsigned long count, unsigned int flags,
+				  struct page **pages, struct vm_area_struct **vmas, int *locked)
+{
+	long got = __real_pin_user_pages_remote(mm, start, count, flags, pages, vmas, locked);
+
+	forget_all(pages, got, flags);
+	return got;
+}
+
+/* A file that is being executed is written by its own calls: whoever executes it sees that soon. */
+struct written {
+	struct work_struct work;
+	struct page *page;
+};
+
+static void forget_written(struct work_struct *work)
+{
+	struct written *written = container_of(work, struct written, work);
+
+	forget(written->page);
+	put_page(written->page);
+	kfree(written);
+}
+
+bool __real_folio_mark_dirty(struct folio *folio);
+bool __wrap_folio_mark_dirty(struct folio *folio);
+
+bool __wrap_folio_mark_dirty(struct folio *folio)
+{
+	struct copy *copy = copy_of(folio_pfn(folio));
+	struct written *written;
+
+	if (unlikely(copy) && !copy->stale) {
+		copy->stale = true;
+		written = kmalloc(sizeof(*written), GFP_ATOMIC);
+		if (written) {
+			INIT_WORK(&written->work, forget_written);
+			written->page = folio_page(folio, 0);
+			get_page(written->page);
+			schedule_work(&written->work);
+		}
+	}
+	return __real_folio_mark_dirty(folio);
+}
+
+static int __init code_init(void)
+{
+	judged = kvzalloc(BITS_TO_LONGS(max_pfn) * sizeof(long), GFP_KERNEL);
+	if (!judged)
+		panic("no memory for the map of executable pages");
+	frames = max_pfn;
+	return 0;
+}
+early_initcall(code_init);

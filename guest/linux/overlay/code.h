@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What programs may execute. Every page is looked through before it becomes executable, for instructions whose result
+ * would differ between two replicas ("sites"; sites.c), and nobody can write it while it is (code.c).
+ */
+#ifndef UNDERSTUDY_CODE_H
+#define UNDERSTUDY_CODE_H
+
+#include <linux/bitops.h>
+#include <linux/mm_types.h>
+#include <asm/pgtable_types.h>
+
+/* A software bit of an entry: it names the copy of a page, not the page. */
+#define UNDERSTUDY_COPY_BIT 52
+#define UNDERSTUDY_COPY BIT_ULL(UNDERSTUDY_COPY_BIT)
+
+/* What is written to the tables for an entry of a program's that permits execution, or writing. */
+pteval_t understudy_program_entry(pteval_t value);
+
+/* The bytes of a page at which sites begin. */
+struct understudy_sites {
+	DECLARE_BITMAP(at, PAGE_SIZE);
+	unsigned int count;
+};
+
+/* Finds the sites of a page of `vma`, whose bytes are `text`. May sleep. */
+void understudy_find_sites(struct vm_area_struct *vma, unsigned long address, const u8 *text,
+			   struct understudy_sites *sites);
+
+/* Replaces what stands at a site by an instruction that traps. */
+void understudy_replace_site(u8 *site);
+
+#endif

@@ -1,0 +1,141 @@
+// Instructions that the kernel replaced in programs, by opcodes that no processor has in 64-bit mode
+// (guest/linux/overlay/sites.c): executed here, so that every replica has the same result.
+#include "guest/pv/fault_address.hpp"
+#include "guest/pv/instruction.hpp"
+#include "guest/pv/layer.hpp"
+
+namespace understudy::pv {
+namespace {
+
+constexpr u64 kZeroFlag = 0x40;
+constexpr u64 kFxsaveAlignment = 16;
+// What FXSAVE writes; the rest of its 512 bytes is the program's.
+constexpr u64 kFxsaveBytes = 416;
+constexpr u64 kFnstenvBytes = 28;
+constexpr u64 kFnsaveBytes = 108;
+
+alignas(kFxsaveAlignment) u8 state[512];
+
+void clear(u64 from, u64 to) {
+    for (u64 i = from; i < to; ++i) {
+        state[i] = 0;
+    }
+}
+
+// FIP, FDP, FCS, FDS and FOP are those of the last x87 instruction, or nothing after a context switch of the host.
+void store_fxsave(bool wide) {
+    if (wide) {
+        __asm__ volatile("fxsave64 %0" : "=m"(state));
+    } else {
+        __asm__ volatile("fxsave %0" : "=m"(state));
+    }
+    clear(6, 24);
+    state[28] = 0xff;  // MXCSR_MASK: without what some processors have
+    state[29] = 0xff;
+    state[30] = 0;
+    state[31] = 0;
+}
+
+void store_environment() {
+    __asm__ volatile("fnstenv %0" : "=m"(state));
+    clear(12, kFnstenvBytes);
+}
+
+void store_all() {
+    __asm__ volatile("fnsave %0" : "=m"(state));
+    clear(12, kFnstenvBytes);
+}
+
+// The way of a fault that the instruction itself would have had.
+Emulated raise(understudy_frame& frame, u64 vector, u64 error_code) {
+    frame.vector = vector;
+    frame.error_code = error_code;
+    return Emulated::raises;
+}
+
+// Copies what is in `state` to the program, if it may write there.
+Emulated store(understudy_frame& frame, u64 address, u64 bytes) {
+    constexpr u64 kCanonicalEnd = u64{1} << 47;
+    if (address >= kCanonicalEnd || address + bytes > kCanonicalEnd) {
+        return raise(frame, kGeneralProtectionVector, 0);
+    }
+    const PageTables tables = page_tables();
+    for (u64 at = address; at < address + bytes; at = (at | (kPageBytes - 1)) + 1) {
+        const Translation now = tables.translate(layer.page_table, at);
+        if (!now.present || !now.writable) {
+            vcpu_info->arch.cr2 = at;
+            return raise(frame, kPageFaultVector, kFaultUser | kFaultWrite | (now.present ? kFaultProtection : u64{0}));
+        }
+    }
+    for (u64 i = 0; i < bytes; ++i) {
+        reinterpret_cast<volatile u8*>(address)[i] = state[i];
+    }
+    return Emulated::done;
+}
+
+// FNSTENV and FNSAVE change what they store, so whether the program may have it is known first.
+Emulated store_x87(understudy_frame& frame, const Instruction& i, u64 address) {
+    const bool all = i.opcode == 0xdd;
+    const u64 bytes = all ? kFnsaveBytes : kFnstenvBytes;
+    // The forms for 16 bits have another layout, and no program.
+    if (i.operand_16) {
+        return Emulated::no;
+    }
+    store_fxsave(true);  // anything: the first copy is a trial
+    if (const Emulated tried = store(frame, address, bytes); tried != Emulated::done) {
+        return tried;
+    }
+    all ? store_all() : store_environment();
+    return store(frame, address, bytes);
+}
+
+Emulated execute(understudy_frame& frame, const Instruction& i, u64 address) {
+    if (i.map == Map::one_byte) {
+        return store_x87(frame, i, address);
+    }
+    switch (i.opcode) {
+        case 0xa2:
+            cpuid(frame);
+            return Emulated::done;
+        case 0x00:  // VERR, VERW: of no segment is it true
+            if (i.extension() != 4 && i.extension() != 5) {
+                return Emulated::no;
+            }
+            [[fallthrough]];
+        case 0x02:  // LAR
+        case 0x03:  // LSL
+            frame.rflags &= ~kZeroFlag;
+            return Emulated::done;
+        case 0xae:
+            if (i.extension() != 0 || i.modrm >> 6 == 3) {
+                return Emulated::no;
+            }
+            if (address % kFxsaveAlignment != 0) {
+                return raise(frame, kGeneralProtectionVector, 0);
+            }
+            store_fxsave(i.wide());
+            return store(frame, address, kFxsaveBytes);
+        default:
+            return Emulated::no;  // not there, by CPUID: invalid
+    }
+}
+
+}  // namespace
+
+Emulated emulate_program(understudy_frame& frame) {
+    const Instruction i = decode(reinterpret_cast<const u8*>(frame.rip));
+    if (!i.known || !i.replaced) {
+        return Emulated::no;
+    }
+    const Context context{&frame, read_fs(), read_gs()};
+    const bool has_operand = i.has_modrm && i.modrm >> 6 != 3;
+    const u64 address = has_operand ? effective_address(i, context) + segment_base(i, context) : 0;
+    const u64 next = reinterpret_cast<u64>(i.behind_modrm) + (i.has_modrm ? operand_bytes(i) : 0);
+    const Emulated result = execute(frame, i, address);
+    if (result == Emulated::done) {
+        frame.rip = next;
+    }
+    return result;
+}
+
+}  // namespace understudy::pv
