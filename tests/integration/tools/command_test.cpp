@@ -64,7 +64,7 @@ std::vector<std::string> subcommands(const std::string& help) {
     return names;
 }
 
-TEST_F(Command, helpNamesEverySubcommandAndEachHasAnExample) {
+TEST_F(Command, HelpNamesEverySubcommandAndEachHasAnExample) {
     const Outcome help = run("--help");
     ASSERT_EQ(help.status, 0);
     const auto names = subcommands(help.out);
@@ -77,13 +77,13 @@ TEST_F(Command, helpNamesEverySubcommandAndEachHasAnExample) {
     }
 }
 
-TEST_F(Command, versionIsOneLine) {
+TEST_F(Command, VersionIsOneLine) {
     const Outcome version = run("--version");
     EXPECT_EQ(version.status, 0);
     EXPECT_THAT(version.out, testing::MatchesRegex("understudy [0-9]+\\.[0-9]+\\.[0-9]+\n"));
 }
 
-TEST_F(Command, outputThatCannotBeWrittenIsNoSuccess) {
+TEST_F(Command, OutputThatCannotBeWrittenIsNoSuccess) {
     EXPECT_NE(std::system(fmt::format("{}/understudy --help >/dev/full 2>/dev/null", UNDERSTUDY_BINARY_DIR).c_str()),
               0);
 }
@@ -127,7 +127,7 @@ void write_huge_program(const std::filesystem::path& file) {
 
 class Mistakes : public Command, public testing::WithParamInterface<Mistake> {};
 
-TEST_P(Mistakes, areAnsweredInOneLineThatSaysWhatToDo) {
+TEST_P(Mistakes, AreAnsweredInOneLineThatSaysWhatToDo) {
     std::ofstream(directory_ / "two-vcpus.xml")
         << "<domain type='kvm'>\n<name>kv</name>\n<memory>65536</memory>\n<vcpu>2</vcpu>\n"
            "<os><type arch='x86_64'>hvm</type><kernel>/srv/kv</kernel></os>\n</domain>\n";
@@ -164,7 +164,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Mistake{"run --program text --domain two-vcpus.xml", kUsage, "excludes"},
                     Mistake{"replay nowhere.log", kFailure, "nowhere.log"}, Mistake{"replay text", kFailure, "text"}));
 
-TEST_F(Command, doctorSaysTheSameForPeopleAndMachines) {
+TEST_F(Command, DoctorSaysTheSameForPeopleAndMachines) {
     const Outcome text = run("doctor");
     const Outcome json = run("doctor --json");
     EXPECT_EQ(text.status, json.status);
@@ -173,7 +173,7 @@ TEST_F(Command, doctorSaysTheSameForPeopleAndMachines) {
     EXPECT_THAT(json.out, HasSubstr("\"name\":\"/dev/kvm\""));
 }
 
-TEST_F(Command, doctorSaysWhatToPermitToAUserWhoMayNotUseKvm) {
+TEST_F(Command, DoctorSaysWhatToPermitToAUserWhoMayNotUseKvm) {
     if (::geteuid() != 0) {
         GTEST_SKIP() << "needs root, to become a user without permissions";
     }

@@ -88,7 +88,7 @@ class Demonstration : public OnKvm {
 
 class Fault : public Demonstration, public testing::WithParamInterface<const char*> {};
 
-TEST_P(Fault, isSurvivedWithoutALostWriteOrConnection) {
+TEST_P(Fault, IsSurvivedWithoutALostWriteOrConnection) {
     const auto report = stage_.directory().path() / "report.json";
     const auto before = understudies();
     const auto demo = start({"--rounds", "2", "--fault", GetParam(), "--json", report.string()});
@@ -103,7 +103,7 @@ TEST_P(Fault, isSurvivedWithoutALostWriteOrConnection) {
 
 INSTANTIATE_TEST_SUITE_P(Demonstration, Fault, testing::Values("kill", "stop", "partition"));
 
-TEST_F(Demonstration, leavesNoProcessBehindWhenItIsKilledItself) {
+TEST_F(Demonstration, LeavesNoProcessBehindWhenItIsKilledItself) {
     const auto before = understudies();
     const auto demo = start({"--rounds", "1000"});
     stage_.until([&] { return output_.find("is protected by") != std::string::npos; }, kPatience, "a protected guest");
@@ -112,7 +112,7 @@ TEST_F(Demonstration, leavesNoProcessBehindWhenItIsKilledItself) {
     stage_.until([&] { return !demo->running() && understudies() == before; }, kPatience, "every process to be gone");
 }
 
-TEST_F(Demonstration, endsInOrderWhenItIsInterrupted) {
+TEST_F(Demonstration, EndsInOrderWhenItIsInterrupted) {
     const auto demo = start({"--rounds", "1000"});
     stage_.until([&] { return output_.find("is protected by") != std::string::npos; }, kPatience, "a protected guest");
     demo->signal(SIGINT);
@@ -156,7 +156,7 @@ class Pair : public OnKvm {
     std::vector<std::unique_ptr<Replica>> replicas_;
 };
 
-TEST_F(Pair, theSecondPrimaryOfAVmIsRefusedAndTheFirstGoesOn) {
+TEST_F(Pair, TheSecondPrimaryOfAVmIsRefusedAndTheFirstGoesOn) {
     const Replica& first = start_solo();
     const Replica& second = start("host 2", primary());
     await_end(second);
@@ -167,7 +167,7 @@ TEST_F(Pair, theSecondPrimaryOfAVmIsRefusedAndTheFirstGoesOn) {
     EXPECT_EQ(first.role(), "solo");
 }
 
-TEST_F(Pair, aPortInUseIsNamed) {
+TEST_F(Pair, APortInUseIsNamed) {
     const Replica& first = start_solo();
     auto command = primary(first.address());
     command.at(3) = "other";
@@ -177,7 +177,7 @@ TEST_F(Pair, aPortInUseIsNamed) {
     EXPECT_THAT(second.end(), HasSubstr(first.address()));
 }
 
-TEST_F(Pair, aBackupOfAnotherVmIsRefused) {
+TEST_F(Pair, ABackupOfAnotherVmIsRefused) {
     const Replica& first = start_solo();
     const Replica& second = start("host 2", backup(first.address(), "other"));
     await_end(second);
@@ -186,7 +186,7 @@ TEST_F(Pair, aBackupOfAnotherVmIsRefused) {
     EXPECT_TRUE(first.running());
 }
 
-TEST_F(Pair, aBackupWithoutAPrimarySaysSo) {
+TEST_F(Pair, ABackupWithoutAPrimarySaysSo) {
     const Replica& second = start("host 2", backup(fmt::format("127.0.0.1:{}", free_ports(1).front())));
     await_end(second);
     EXPECT_THAT(second.end(), HasSubstr("ended with status 1: understudy: "));
@@ -195,7 +195,7 @@ TEST_F(Pair, aBackupWithoutAPrimarySaysSo) {
     EXPECT_EQ(second.end().find(once), second.end().rfind(once)) << second.end();
 }
 
-TEST_F(Pair, anotherVersionIsNamedAtThePrimaryAndAtTheBackup) {
+TEST_F(Pair, AnotherVersionIsNamedAtThePrimaryAndAtTheBackup) {
     const Replica& first = start_solo();
     const std::string address = first.address();
     const auto other = channel::preamble(channel::kProtocolVersion + 1);
@@ -226,7 +226,7 @@ TEST_F(Pair, anotherVersionIsNamedAtThePrimaryAndAtTheBackup) {
     EXPECT_THAT(second.end(), HasSubstr("run the same understudy on both hosts"));
 }
 
-TEST_F(Pair, aPrimaryWithoutAnArbiterDoesNotStartItsGuest) {
+TEST_F(Pair, APrimaryWithoutAnArbiterDoesNotStartItsGuest) {
     auto command = primary();
     *std::ranges::find(command, arbiters_.url) = fmt::format("raft://127.0.0.1:{}", free_ports(1).front());
     const Replica& first = start("host 1", std::move(command));
@@ -236,7 +236,7 @@ TEST_F(Pair, aPrimaryWithoutAnArbiterDoesNotStartItsGuest) {
     EXPECT_EQ(contents(stage_.directory().path() / "host-1.out").find("console"), std::string::npos);
 }
 
-TEST_F(Pair, garbageAndPortScansDoNotDisturbAPrimary) {
+TEST_F(Pair, GarbageAndPortScansDoNotDisturbAPrimary) {
     const Replica& first = start_solo();
     const std::string address = first.address();
     const auto port = static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
@@ -267,7 +267,7 @@ std::uint64_t guest_memory_of(pid_t process, std::uint64_t size) {
     return 0;
 }
 
-TEST_F(Pair, aBackupThatIsNotTheSameMachineAnyMoreSaysSoAndThePrimaryGoesOn) {
+TEST_F(Pair, ABackupThatIsNotTheSameMachineAnyMoreSaysSoAndThePrimaryGoesOn) {
     auto command = primary();
     command.insert(command.end(), {"--digest-interval", "50"});
     const Replica& first = start("host 1", std::move(command));

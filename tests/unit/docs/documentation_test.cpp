@@ -33,7 +33,7 @@ std::vector<std::string> linked_paths(const std::string& text) {
     return paths;
 }
 
-TEST(Readme, endsWithAMapWhosePathsExist) {
+TEST(Readme, EndsWithAMapWhosePathsExist) {
     const std::string text = contents(kRoot / "README.md");
     const auto map = text.find("\n## Where is ...?\n");
     ASSERT_NE(map, std::string::npos);
@@ -45,7 +45,7 @@ TEST(Readme, endsWithAMapWhosePathsExist) {
     }
 }
 
-TEST(Documentation, linksToFilesThatExist) {
+TEST(Documentation, LinksToFilesThatExist) {
     std::vector<fs::path> pages{kRoot / "README.md", kRoot / "CONTRIBUTING.md"};
     for (const auto& entry : fs::directory_iterator(kRoot / "docs")) {
         if (entry.path().extension() == ".md") {
@@ -61,7 +61,7 @@ TEST(Documentation, linksToFilesThatExist) {
 }
 
 // A command line in the documentation begins with a subcommand that exists.
-TEST(Documentation, namesSubcommandsThatExist) {
+TEST(Documentation, NamesSubcommandsThatExist) {
     static const std::regex kCommand(R"(build/understudy ([a-z]+))");
     for (const char* const page : {"README.md", "docs/operating.md"}) {
         const std::string text = contents(kRoot / page);

@@ -46,7 +46,7 @@ bool exists(pid_t pid) {
     return ::kill(pid, 0) == 0;
 }
 
-TEST(TemporaryDirectory, goesWithAllThatIsInIt) {
+TEST(TemporaryDirectory, GoesWithAllThatIsInIt) {
     std::filesystem::path path;
     {
         const TemporaryDirectory directory("understudy-test");
@@ -58,7 +58,7 @@ TEST(TemporaryDirectory, goesWithAllThatIsInIt) {
     EXPECT_FALSE(std::filesystem::exists(path));
 }
 
-TEST(Child, isReadLineByLineAndReaped) {
+TEST(Child, IsReadLineByLineAndReaped) {
     Stage stage;
     std::vector<std::string> lines;
     const auto child =
@@ -70,7 +70,7 @@ TEST(Child, isReadLineByLineAndReaped) {
     EXPECT_EQ(child->last_words(), "oops");
 }
 
-TEST(Child, diesWithItsObject) {
+TEST(Child, DiesWithItsObject) {
     pid_t pid = 0;
     {
         Stage stage;
@@ -81,7 +81,7 @@ TEST(Child, diesWithItsObject) {
     EXPECT_FALSE(exists(pid));
 }
 
-TEST(Child, stoppedDiesWithItsObjectToo) {
+TEST(Child, StoppedDiesWithItsObjectToo) {
     pid_t pid = 0;
     {
         Stage stage;
@@ -93,7 +93,7 @@ TEST(Child, stoppedDiesWithItsObjectToo) {
 }
 
 // The kernel ends the grandchild when its parent is killed and has no chance to.
-TEST(Child, diesWithItsParentHoweverThatEnds) {
+TEST(Child, DiesWithItsParentHoweverThatEnds) {
     std::array<int, 2> ends{};
     ASSERT_EQ(::pipe(ends.data()), 0);
     const pid_t parent = ::fork();
@@ -138,13 +138,13 @@ TEST(Child, diesWithItsParentHoweverThatEnds) {
     EXPECT_TRUE(gone());
 }
 
-TEST(Child, thatCannotBeExecutedIsAnError) {
+TEST(Child, ThatCannotBeExecutedIsAnError) {
     Stage stage;
     EXPECT_THAT(error_of([&] { stage.start("x", {"/no/such/program"}, [](std::string_view) {}); }),
                 HasSubstr("cannot run /no/such/program: No such file"));
 }
 
-TEST(Stage, noticesAProcessThatShouldRunAndDoesNot) {
+TEST(Stage, NoticesAProcessThatShouldRunAndDoesNot) {
     Stage stage;
     const auto child = stage.start("server", {"sh", "-c", "echo 'no port' >&2; exit 1"}, [](std::string_view) {});
     stage.expect("server", child);
@@ -154,7 +154,7 @@ TEST(Stage, noticesAProcessThatShouldRunAndDoesNot) {
     EXPECT_EQ(error_of([&] { stage.until([] { return false; }, 10ms, "Godot"); }), "waited 0.0 s for Godot");
 }
 
-TEST(Stage, givesPortsThatDiffer) {
+TEST(Stage, GivesPortsThatDiffer) {
     auto ports = free_ports(20);
     std::ranges::sort(ports);
     EXPECT_EQ(std::ranges::adjacent_find(ports), ports.end());
@@ -218,13 +218,13 @@ class Relayed : public testing::Test {
     std::array<char, 256> bytes_{};
 };
 
-TEST_F(Relayed, bytesPassBothWays) {
+TEST_F(Relayed, BytesPassBothWays) {
     boost::asio::write(client_, boost::asio::buffer("hello", 5));
     EXPECT_EQ(receive(10s, 5), std::pair(std::string("hello"), true));
     EXPECT_EQ(relay_->bytes_forwarded(), 10U);
 }
 
-TEST_F(Relayed, nothingPassesWhenStalledAndTheConnectionStaysOpen) {
+TEST_F(Relayed, NothingPassesWhenStalledAndTheConnectionStaysOpen) {
     boost::asio::write(client_, boost::asio::buffer("hello", 5));
     ASSERT_EQ(receive(10s, 5).first, "hello");
     relay_->stall();
@@ -233,7 +233,7 @@ TEST_F(Relayed, nothingPassesWhenStalledAndTheConnectionStaysOpen) {
     EXPECT_EQ(relay_->bytes_forwarded(), 10U);
 }
 
-TEST_F(Relayed, theConnectionBreaksWhenCut) {
+TEST_F(Relayed, TheConnectionBreaksWhenCut) {
     boost::asio::write(client_, boost::asio::buffer("hello", 5));
     ASSERT_EQ(receive(10s, 5).first, "hello");
     relay_->cut();
@@ -262,7 +262,7 @@ Report good() {
     return report;
 }
 
-TEST(Report, hasTheDocumentedJsonForm) {
+TEST(Report, HasTheDocumentedJsonForm) {
     EXPECT_EQ(
         good().to_json(),
         R"({"rounds":[{"fault":"kill","gap_ms":120.5,"takeover_ms":21.2,"acked_writes":500,"lost_acked_writes":0,)"
@@ -273,7 +273,7 @@ TEST(Report, hasTheDocumentedJsonForm) {
     EXPECT_THAT(good().to_text(), HasSubstr("verdict: the guest survived"));
 }
 
-TEST(Report, isOkOnlyWhenEveryPromiseWasSeenToHold) {
+TEST(Report, IsOkOnlyWhenEveryPromiseWasSeenToHold) {
     const auto broken = [](auto change) {
         Report report = good();
         change(report);

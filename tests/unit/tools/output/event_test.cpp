@@ -15,7 +15,7 @@ namespace {
 
 const Event::Time kTime{std::chrono::microseconds(1700000000000123)};
 
-TEST(Event, hasTheDocumentedJsonForm) {
+TEST(Event, HasTheDocumentedJsonForm) {
     const Event event("role", {{"role", "leading"}, {"generation", std::uint64_t{2}}, {"reason", "backup joined"}},
                       kTime);
     EXPECT_EQ(to_json(event),
@@ -24,14 +24,14 @@ TEST(Event, hasTheDocumentedJsonForm) {
               R"({"event":"lag","t":1700000000.000123,"ms":1.500000,"bad":null,"held":true})");
 }
 
-TEST(Event, readsForAPerson) {
+TEST(Event, ReadsForAPerson) {
     const Event event("role", {{"role", "leading"}, {"generation", std::uint64_t{2}}, {"reason", "backup joined"}},
                       kTime);
     EXPECT_THAT(to_text(event), testing::EndsWith(".000 role leading, generation 2: backup joined"));
     EXPECT_THAT(to_text(Event("console", {{"text", "ready\n"}}, kTime)), testing::EndsWith(" console: ready"));
 }
 
-TEST(Event, comesBackAsItWasWritten) {
+TEST(Event, ComesBackAsItWasWritten) {
     std::string all_bytes;
     for (int byte = 0; byte < 128; ++byte) {
         all_bytes += static_cast<char>(byte);
@@ -49,12 +49,12 @@ TEST(Event, comesBackAsItWasWritten) {
     EXPECT_EQ(back->real("real"), 0.25);
 }
 
-TEST(Event, bytesThatAreNoTextBecomeReplacementCharacters) {
+TEST(Event, BytesThatAreNoTextBecomeReplacementCharacters) {
     EXPECT_EQ(json_string("a\xff\xc0\xaf\xed\xa0\x80z\xe2\x82"),
               "\"a\ufffd\ufffd\ufffd\ufffd\ufffd\ufffdz\ufffd\ufffd\"");
 }
 
-TEST(Event, missingFieldsAndOtherTypesReadAsNothing) {
+TEST(Event, MissingFieldsAndOtherTypesReadAsNothing) {
     const Event event("x", {{"n", std::uint64_t{3}}, {"s", "t"}});
     EXPECT_EQ(event.text("n"), "");
     EXPECT_EQ(event.number("s"), 0U);
@@ -62,7 +62,7 @@ TEST(Event, missingFieldsAndOtherTypesReadAsNothing) {
     EXPECT_EQ(event.real("n"), 3.0);
 }
 
-TEST(Event, escapesAndBlanksOfOtherWritersAreRead) {
+TEST(Event, EscapesAndBlanksOfOtherWritersAreRead) {
     const auto event =
         parse_event(" { \"event\" : \"a\\/b\" , \"x\":\"\\ud83d\\ude00\\u00e9\\t\",\"v\":-1e2 ,\"z\":null} \r");
     ASSERT_TRUE(event);
@@ -97,7 +97,7 @@ Event lag(std::uint64_t records) {
     return {"lag", {{"records", records}, {"ms", 0.5}}};
 }
 
-TEST(EventWriter, tellsEveryProgressToMachinesAndLittleOfItToFiles) {
+TEST(EventWriter, TellsEveryProgressToMachinesAndLittleOfItToFiles) {
     std::vector<Event> events{transfer(0), transfer(500'000), transfer(1'000'000)};
     for (std::uint64_t i = 0; i < 21; ++i) {
         events.push_back(lag(i));
@@ -112,7 +112,7 @@ TEST(EventWriter, tellsEveryProgressToMachinesAndLittleOfItToFiles) {
     EXPECT_THAT(text, testing::HasSubstr("lag records 20,"));
 }
 
-TEST(EventWriter, writesProgressOverOnATerminal) {
+TEST(EventWriter, WritesProgressOverOnATerminal) {
     const Event compared("compared", {{"stops", std::uint64_t{7}}});
     const std::string text =
         written(EventWriter::Form::terminal, {transfer(500'000), lag(3), compared, Event("live", {}), lag(0)});
@@ -125,7 +125,7 @@ TEST(EventWriter, writesProgressOverOnATerminal) {
 
 class NoEvent : public testing::TestWithParam<const char*> {};
 
-TEST_P(NoEvent, isSaidToBeNone) {
+TEST_P(NoEvent, IsSaidToBeNone) {
     EXPECT_FALSE(parse_event(GetParam()));
 }
 

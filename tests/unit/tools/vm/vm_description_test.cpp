@@ -40,7 +40,7 @@ std::string error_of(Act act) {
     return "";
 }
 
-TEST(VmOptions, describeTheVmWithAndWithoutDefaults) {
+TEST(VmOptions, DescribeTheVmWithAndWithoutDefaults) {
     const VmDescription plain = from_options({"--program", "bin/kv"});
     EXPECT_EQ(plain.name, "kv");
     EXPECT_EQ(plain.memory, 64_MiB);
@@ -68,7 +68,7 @@ TEST(VmOptions, describeTheVmWithAndWithoutDefaults) {
     EXPECT_EQ(full.kernel, "/k");
 }
 
-TEST(VmOptions, aGatewayNeedsNoAddressAndTheMacFollowsFromTheName) {
+TEST(VmOptions, AGatewayNeedsNoAddressAndTheMacFollowsFromTheName) {
     const VmDescription one = from_options({"--program", "kv", "--network", "gateway:unix:g.sock"});
     EXPECT_EQ(one.network.ipv4_address, inet_addr("10.0.2.15"));
     EXPECT_EQ(one.network.ipv4_gateway, inet_addr("10.0.2.2"));
@@ -84,7 +84,7 @@ struct Mistake {
 
 class OptionMistakes : public testing::TestWithParam<Mistake> {};
 
-TEST_P(OptionMistakes, areAnsweredInOneLineThatSaysWhatToDo) {
+TEST_P(OptionMistakes, AreAnsweredInOneLineThatSaysWhatToDo) {
     const std::string answer = error_of([] { static_cast<void>(from_options(GetParam().arguments)); });
     EXPECT_THAT(answer, HasSubstr(GetParam().answer));
     EXPECT_EQ(answer.find('\n'), std::string::npos);
@@ -128,7 +128,7 @@ std::string domain(const std::string& devices, const std::string& extra = "",
         os, extra, devices);
 }
 
-TEST(Domain, theSampleOfTheDocumentationDescribesAVmOnATap) {
+TEST(Domain, TheSampleOfTheDocumentationDescribesAVmOnATap) {
     const VmDescription vm =
         from_options({"--domain", UNDERSTUDY_SOURCE_DIR "/tests/data/domains/kv.xml", "--env", "A=1"});
     EXPECT_EQ(vm.name, "kv");
@@ -143,7 +143,7 @@ TEST(Domain, theSampleOfTheDocumentationDescribesAVmOnATap) {
     EXPECT_EQ(vm.network.ipv4_gateway, inet_addr("10.0.2.2"));
 }
 
-TEST(Domain, whatTheToolsAroundLibvirtAddIsHarmless) {
+TEST(Domain, WhatTheToolsAroundLibvirtAddIsHarmless) {
     const std::string xml = replaced(
         domain("<emulator>/usr/bin/qemu-system-x86_64</emulator><controller type='usb' index='0' model='none'/>"
                "<input type='mouse' bus='ps2'/><serial type='pty'/><console type='pty'/><memballoon model='none'/>",
@@ -159,7 +159,7 @@ TEST(Domain, whatTheToolsAroundLibvirtAddIsHarmless) {
     EXPECT_FALSE(vm.network.present());
 }
 
-TEST(Domain, eachKindOfInterfaceBecomesAnEndpoint) {
+TEST(Domain, EachKindOfInterfaceBecomesAnEndpoint) {
     const auto endpoint = [](const std::string& interface, std::string_view network = "") {
         return read_domain(domain(interface), "d.xml", network).network.endpoint;
     };
@@ -172,7 +172,7 @@ TEST(Domain, eachKindOfInterfaceBecomesAnEndpoint) {
     EXPECT_EQ(endpoint("", "gateway:unix:g.sock"), "gateway:unix:g.sock");
 }
 
-TEST(Domain, argumentsAreSplitAsAShellDoes) {
+TEST(Domain, ArgumentsAreSplitAsAShellDoes) {
     const auto arguments = [](const std::string& cmdline) {
         return read_domain(domain("", "", "<kernel>/k</kernel><cmdline>" + cmdline + "</cmdline>"), "d.xml", "")
             .arguments;
@@ -188,7 +188,7 @@ struct Refused {
 
 class DomainRefusals : public testing::TestWithParam<Refused> {};
 
-TEST_P(DomainRefusals, nameTheElementAndItsLine) {
+TEST_P(DomainRefusals, NameTheElementAndItsLine) {
     const std::string answer = error_of([] { static_cast<void>(read_domain(GetParam().xml, "d.xml", "")); });
     EXPECT_THAT(answer, HasSubstr(GetParam().answer));
 }
@@ -234,7 +234,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{domain("", "<currentMemory unit='MiB'>32</currentMemory>"), "<currentMemory> differs from <memory>"},
         Refused{domain("", "<memoryBacking><hugepages/></memoryBacking>"), "d.xml:6: <memoryBacking>"}));
 
-TEST(Domain, aFileThatIsTooLargeIsNotRead) {
+TEST(Domain, AFileThatIsTooLargeIsNotRead) {
     EXPECT_THAT(error_of([] { static_cast<void>(read_domain(std::string((1U << 20U) + 1, ' '), "d.xml", "")); }),
                 HasSubstr("larger than a domain can be"));
 }
