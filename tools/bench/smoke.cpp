@@ -15,7 +15,7 @@
 #include "common/error.hpp"
 #include "logging_channel/log_file.hpp"
 #include "tools/bench/site.hpp"
-#include "tools/output/event.hpp"
+#include "tools/output/json.hpp"
 
 namespace understudy::tools {
 namespace {

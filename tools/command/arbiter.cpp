@@ -22,7 +22,8 @@
 #include "arbiter/wire/credentials.hpp"
 #include "common/error.hpp"
 #include "tools/command/commands.hpp"
-#include "tools/output/event.hpp"
+#include "tools/output/event_writer.hpp"
+#include "tools/output/json.hpp"
 
 namespace understudy::tools {
 namespace {

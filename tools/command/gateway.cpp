@@ -14,7 +14,7 @@
 #include "common/error.hpp"
 #include "common/file_descriptor.hpp"
 #include "tools/command/commands.hpp"
-#include "tools/output/event.hpp"
+#include "tools/output/event_writer.hpp"
 
 namespace understudy::tools {
 namespace {

@@ -8,7 +8,7 @@
 #include <csignal>
 
 #include "common/error.hpp"
-#include "tools/output/event.hpp"
+#include "tools/output/event_writer.hpp"
 #include "tools/output/patient_output.hpp"
 
 namespace understudy::tools {

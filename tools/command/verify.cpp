@@ -16,7 +16,7 @@
 
 #include "common/error.hpp"
 #include "tools/command/commands.hpp"
-#include "tools/output/event.hpp"
+#include "tools/output/event_writer.hpp"
 #include "tools/verifier/verifier.hpp"
 
 namespace understudy::tools {
