@@ -1,14 +1,8 @@
 #include "tools/bench/arbiter_clusters.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <fstream>
 #include <thread>
 #include <utility>
@@ -16,7 +10,7 @@
 #include "arbiter/client/engines.hpp"
 #include "arbiter/client/operate.hpp"
 #include "common/error.hpp"
-#include "tools/demo/stage.hpp"
+#include "tools/process/free_ports.hpp"
 
 namespace understudy::tools {
 
@@ -24,43 +18,15 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-BenchedServer::BenchedServer(const std::vector<std::string>& words, const fs::path& output) {
-    std::vector<char*> arguments;
-    for (const auto& word : words) {
-        arguments.push_back(const_cast<char*>(word.c_str()));  // execvp does not write to them
-    }
-    arguments.push_back(nullptr);
-    pid_ = ::fork();
-    if (pid_ < 0) {
-        throw Error::from_errno("cannot fork", errno);
-    }
-    if (pid_ == 0) {
-        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-        const int fd = ::open(output.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
-        ::dup2(fd, STDOUT_FILENO);
-        ::dup2(fd, STDERR_FILENO);
-        ::execvp(arguments[0], arguments.data());
-        ::_exit(127);
-    }
+namespace {
+
+// A server, its output appended to a file.
+std::unique_ptr<Process> start_server(std::vector<std::string> command, const fs::path& output) {
+    const FileDescriptor log = open_log(output);
+    return std::make_unique<Process>(ProcessConfig{.command = std::move(command)}, log.get(), log.get());
 }
 
-void BenchedServer::kill() {
-    if (pid_ > 0) {
-        ::kill(pid_, SIGKILL);
-        ::waitpid(pid_, nullptr, 0);
-        pid_ = -1;
-    }
-}
-
-std::uint64_t BenchedServer::resident_kib() const {
-    std::ifstream in(fmt::format("/proc/{}/status", pid_));
-    for (std::string line; std::getline(in, line);) {
-        if (line.starts_with("VmRSS:")) {
-            return std::stoull(line.substr(6));
-        }
-    }
-    return 0;
-}
+}  // namespace
 
 BenchedArbiter::BenchedArbiter(fs::path directory)
     : directory_(std::move(directory)), ports_(free_ports(kBenchedServers)) {
@@ -81,7 +47,17 @@ void BenchedArbiter::start(std::size_t i) {
     for (std::size_t k = 0; k < kBenchedServers; ++k) {
         words.insert(words.end(), {"--peer", fmt::format("{}=127.0.0.1:{}", k + 1, ports_[k])});
     }
-    servers_[i] = std::make_unique<BenchedServer>(words, directory_ / fmt::format("server{}.log", i + 1));
+    servers_[i] = start_server(std::move(words), directory_ / fmt::format("server{}.log", i + 1));
+}
+
+std::uint64_t BenchedArbiter::resident_kib(std::size_t i) const {
+    std::ifstream in(fmt::format("/proc/{}/status", servers_[i]->pid()));
+    for (std::string line; std::getline(in, line);) {
+        if (line.starts_with("VmRSS:")) {
+            return std::stoull(line.substr(6));
+        }
+    }
+    return 0;
 }
 
 std::string BenchedArbiter::url() const {
@@ -127,13 +103,12 @@ BenchedEtcd::BenchedEtcd(const fs::path& directory) {
     for (std::size_t i = 0; i < kBenchedServers; ++i) {
         const auto client = fmt::format("http://127.0.0.1:{}", ports_[i]);
         const auto peer = fmt::format("http://127.0.0.1:{}", peers[i]);
-        servers_[i] = std::make_unique<BenchedServer>(
-            std::vector<std::string>{"etcd", "--name", fmt::format("e{}", i + 1), "--data-dir",
-                                     (directory / fmt::format("etcd{}", i + 1)).string(), "--listen-client-urls",
-                                     client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
-                                     "--initial-advertise-peer-urls", peer, "--initial-cluster", initial, "--log-level",
-                                     "error"},
-            directory / fmt::format("etcd{}.log", i + 1));
+        servers_[i] =
+            start_server({"etcd", "--name", fmt::format("e{}", i + 1), "--data-dir",
+                          (directory / fmt::format("etcd{}", i + 1)).string(), "--listen-client-urls", client,
+                          "--advertise-client-urls", client, "--listen-peer-urls", peer,
+                          "--initial-advertise-peer-urls", peer, "--initial-cluster", initial, "--log-level", "error"},
+                         directory / fmt::format("etcd{}.log", i + 1));
     }
 }
 

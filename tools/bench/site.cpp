@@ -9,6 +9,7 @@
 
 #include "common/error.hpp"
 #include "tools/output/event.hpp"
+#include "tools/process/free_ports.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -93,7 +94,7 @@ std::unique_ptr<Site::Guest> Site::start_alone(const std::string& name, std::vec
                                                const std::vector<std::string>& options) {
     const std::string vm = fmt::format("bench-{}", ++guests_);
     auto guest = std::unique_ptr<Guest>(new Guest(stage_));
-    guest_port_ = free_ports(1).front();
+    guest_port_ = free_port();
     gateway_ = "unix:" + (stage_.directory().path() / vm).string();
     auto gateway =
         start_server("gateway-" + vm, {"gateway", "--listen", gateway_, "--forward",
@@ -118,7 +119,7 @@ std::unique_ptr<Site::Guest> Site::start_alone(const std::string& name, std::vec
 std::unique_ptr<Site::Guest> Site::start_protected(const std::string& name, std::vector<std::string> arguments) {
     const std::string vm = fmt::format("bench-{}", ++guests_);
     auto guest = std::unique_ptr<Guest>(new Guest(stage_));
-    guest_port_ = free_ports(1).front();
+    guest_port_ = free_port();
     gateway_ = "unix:" + (stage_.directory().path() / vm).string();
     auto gateway =
         start_server("gateway-" + vm, {"gateway", "--listen", gateway_, "--forward",

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "tools/output/event.hpp"
+#include "tools/process/free_ports.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -56,7 +57,7 @@ GatewayService start_gateway(Stage& stage, const std::filesystem::path& executab
     GatewayService gateway;
     const std::string socket = "unix:" + (stage.directory().path() / "gateway").string();
     gateway.endpoint = "gateway:" + socket;
-    gateway.host_port = free_ports(1).front();
+    gateway.host_port = free_port();
     const auto listening = std::make_shared<std::size_t>(0);
     gateway.server = stage.start("gateway",
                                  {executable.string(), "gateway", "--listen", socket, "--forward",

@@ -1,38 +1,15 @@
 #include "tools/demo/stage.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <boost/asio/ip/tcp.hpp>
-#include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
-#include <system_error>
 #include <utility>
 
 #include "common/error.hpp"
 
 namespace understudy::tools {
-
-namespace asio = boost::asio;
-
-TemporaryDirectory::TemporaryDirectory(std::string_view prefix) {
-    std::error_code ignored;
-    std::string name = (std::filesystem::temp_directory_path(ignored) / fmt::format("{}-XXXXXX", prefix)).string();
-    if (::mkdtemp(name.data()) == nullptr) {
-        throw Error::from_errno("cannot make the directory " + name, errno);
-    }
-    path_ = name;
-}
-
-TemporaryDirectory::~TemporaryDirectory() {
-    if (!kept_) {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-}
 
 void Timeline::say(std::string_view who, std::string_view what, WallClock::time_point when) const {
     const std::chrono::duration<double> elapsed = when - start_;
@@ -91,18 +68,6 @@ void Stage::pause(std::chrono::milliseconds duration) {
         io_.run_one_until(end);
         check();
     }
-}
-
-std::vector<std::uint16_t> free_ports(std::size_t count) {
-    using asio::ip::tcp;
-    asio::io_context io;
-    std::vector<tcp::acceptor> acceptors;  // all open at once, so that no port comes twice
-    std::vector<std::uint16_t> ports;
-    for (std::size_t i = 0; i < count; ++i) {
-        acceptors.emplace_back(io, tcp::endpoint(asio::ip::address_v4::loopback(), 0));
-        ports.push_back(acceptors.back().local_endpoint().port());
-    }
-    return ports;
 }
 
 }  // namespace understudy::tools

@@ -12,25 +12,10 @@
 #include <string_view>
 #include <vector>
 
+#include "common/temporary_directory.hpp"
 #include "tools/process/child.hpp"
 
 namespace understudy::tools {
-
-// A new directory below $TMPDIR, removed with all that is in it unless keep() was called.
-class TemporaryDirectory {
-  public:
-    explicit TemporaryDirectory(std::string_view prefix);  // throws understudy::Error
-    ~TemporaryDirectory();
-    TemporaryDirectory(const TemporaryDirectory&) = delete;
-    TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-
-    [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-    void keep() { kept_ = true; }
-
-  private:
-    std::filesystem::path path_;
-    bool kept_ = false;
-};
 
 // A time since the start, who, and what happened: one line each, as it happens.
 class Timeline {
@@ -84,8 +69,5 @@ class Stage {
     Timeline timeline_;
     std::vector<Entry> watched_;
 };
-
-// Ports of 127.0.0.1 that were free a moment ago: for servers that must know each other's before they start.
-[[nodiscard]] std::vector<std::uint16_t> free_ports(std::size_t count);
 
 }  // namespace understudy::tools

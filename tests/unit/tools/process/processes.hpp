@@ -1,0 +1,39 @@
+// What the tests ask of processes behind their objects' backs.
+#pragma once
+
+#include <sys/types.h>
+
+#include <csignal>
+#include <fstream>
+#include <string>
+
+#include "common/error.hpp"
+
+namespace understudy::tools::testing {
+
+// A zombie exists.
+inline bool exists(pid_t pid) {
+    return ::kill(pid, 0) == 0;
+}
+
+// Gone, or another's to reap.
+inline bool has_ended(pid_t pid) {
+    std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
+    std::string number;
+    std::string name;
+    std::string state;
+    return !(stat >> number >> name >> state) || state == "Z" || state == "X";
+}
+
+// The message of the error that `act` ends with; empty when it does not.
+template <typename Act>
+std::string error_of(Act act) {
+    try {
+        act();
+    } catch (const Error& error) {
+        return error.what();
+    }
+    return "";
+}
+
+}  // namespace understudy::tools::testing
