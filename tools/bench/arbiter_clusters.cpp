@@ -92,24 +92,26 @@ std::size_t BenchedArbiter::settled_leader() const {
     throw Error("the benchmark's servers do not settle on a leader; see their logs with --keep");
 }
 
-BenchedEtcd::BenchedEtcd(const fs::path& directory) {
-    const auto ports = free_ports(2 * kBenchedServers);
-    ports_.assign(ports.begin(), ports.begin() + kBenchedServers);
-    const std::vector<std::uint16_t> peers(ports.begin() + kBenchedServers, ports.end());
-    std::string initial;
+BenchedEtcd::BenchedEtcd(fs::path directory)
+    : directory_(std::move(directory)), ports_(free_ports(2 * kBenchedServers)) {
     for (std::size_t i = 0; i < kBenchedServers; ++i) {
-        initial += fmt::format("{}e{}=http://127.0.0.1:{}", i == 0 ? "" : ",", i + 1, peers[i]);
+        start(i);
     }
-    for (std::size_t i = 0; i < kBenchedServers; ++i) {
-        const auto client = fmt::format("http://127.0.0.1:{}", ports_[i]);
-        const auto peer = fmt::format("http://127.0.0.1:{}", peers[i]);
-        servers_[i] =
-            start_server({"etcd", "--name", fmt::format("e{}", i + 1), "--data-dir",
-                          (directory / fmt::format("etcd{}", i + 1)).string(), "--listen-client-urls", client,
-                          "--advertise-client-urls", client, "--listen-peer-urls", peer,
-                          "--initial-advertise-peer-urls", peer, "--initial-cluster", initial, "--log-level", "error"},
-                         directory / fmt::format("etcd{}.log", i + 1));
+}
+
+void BenchedEtcd::start(std::size_t i) {
+    const auto for_clients = [&](std::size_t k) { return fmt::format("http://127.0.0.1:{}", ports_[k]); };
+    const auto for_peers = [&](std::size_t k) { return for_clients(kBenchedServers + k); };
+    std::string members;
+    for (std::size_t k = 0; k < kBenchedServers; ++k) {
+        members += fmt::format("{}e{}={}", k == 0 ? "" : ",", k + 1, for_peers(k));
     }
+    servers_[i] = start_server(
+        {"etcd", "--name", fmt::format("e{}", i + 1), "--data-dir",
+         (directory_ / fmt::format("etcd{}", i + 1)).string(), "--listen-client-urls", for_clients(i),
+         "--advertise-client-urls", for_clients(i), "--listen-peer-urls", for_peers(i), "--initial-advertise-peer-urls",
+         for_peers(i), "--initial-cluster", members, "--log-level", "error"},
+        directory_ / fmt::format("etcd{}.log", i + 1));
 }
 
 std::string BenchedEtcd::url() const {

@@ -43,12 +43,15 @@ class BenchedArbiter {
 
 class BenchedEtcd {
   public:
-    explicit BenchedEtcd(const std::filesystem::path& directory);
+    explicit BenchedEtcd(std::filesystem::path directory);
 
+    void start(std::size_t i);
+    void kill(std::size_t i) { servers_[i]->kill(); }  // SIGKILL
     [[nodiscard]] std::string url() const;
 
   private:
-    std::vector<std::uint16_t> ports_;
+    std::filesystem::path directory_;
+    std::vector<std::uint16_t> ports_;  // for clients, then for each other
     std::array<std::unique_ptr<Process>, kBenchedServers> servers_;
 };
 

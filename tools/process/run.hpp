@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cstddef>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "tools/process/process.hpp"
 
@@ -22,5 +24,8 @@ constexpr std::size_t kMaxCapturedBytes = std::size_t{64} << 20U;
 // executed, or has not ended after `timeout` and was killed.
 [[nodiscard]] Finished run_to_end(const ProcessConfig& config,
                                   std::chrono::milliseconds timeout = std::chrono::minutes(2));
+[[nodiscard]] inline Finished run_to_end(std::vector<std::string> command) {
+    return run_to_end(ProcessConfig{.command = std::move(command)});
+}
 
 }  // namespace understudy::tools

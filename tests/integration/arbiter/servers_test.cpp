@@ -15,8 +15,11 @@
 #include <iterator>
 
 #include "common/address.hpp"
+#include "common/temporary_directory.hpp"
 #include "tests/integration/arbiter/contest.hpp"
-#include "tests/integration/arbiter/process.hpp"
+#include "tests/integration/arbiter/server_processes.hpp"
+#include "tools/process/free_ports.hpp"
+#include "tools/process/run.hpp"
 
 namespace understudy::arbiter::testing {
 namespace {
@@ -26,7 +29,7 @@ using std::chrono::milliseconds;
 
 class Servers : public ::testing::Test {
   protected:
-    TemporaryDirectory directory_;
+    TemporaryDirectory directory_{"understudy-arbiter"};
 };
 
 TEST_F(Servers, LeaderKilledAgainAndAgain) {
@@ -105,13 +108,13 @@ TEST_F(Servers, MembersComeAndGo) {
     const auto url = servers.url();
     Contests contests(url, 4);
     ASSERT_TRUE(contests.advance(3));
-    const auto address = fmt::format("127.0.0.1:{}", free_port());
+    const auto address = fmt::format("127.0.0.1:{}", tools::free_port());
     servers.start_joining(4, {address, {}, directory_.path() / "data4", {}});
     const auto operate = [&](std::vector<std::string> words) {
         words.insert(words.begin(), {understudy(), "arbiter"});
         words.insert(words.end(), {"--arbiter", url});
-        const auto finished = run(words);
-        EXPECT_EQ(finished.status, 0) << finished.output;
+        const auto finished = tools::run_to_end(words);
+        EXPECT_EQ(finished.exit_status, 0) << finished.errors;
     };
     operate({"snapshot"});
     operate({"add", "--id", "4", "--address", address});
@@ -180,7 +183,7 @@ TEST_F(Servers, GarbageOnThePortHarmsNobody) {
 
 TEST_F(Servers, MetricsAreServed) {
     auto places = ServerProcesses::on_loopback(directory_.path(), 1).places();
-    const auto port = free_port();
+    const auto port = tools::free_port();
     places[1].more = {"--metrics", fmt::format("127.0.0.1:{}", port)};
     ServerProcesses servers(places, directory_.path(), "");
     servers.start_all();
@@ -201,8 +204,8 @@ TEST_F(Servers, WithoutTheRightCertificateNobodyIsServed) {
     const auto tls = (directory_.path() / "tls").string();
     const auto foreign = (directory_.path() / "foreign").string();
     for (const auto& out : {tls, foreign}) {
-        const auto made = run({understudy(), "arbiter", "init", "--out", out, "--server", "1"});
-        ASSERT_EQ(made.status, 0) << made.output;
+        const auto made = tools::run_to_end({understudy(), "arbiter", "init", "--out", out, "--server", "1"});
+        ASSERT_EQ(made.exit_status, 0) << made.errors;
     }
     auto places = ServerProcesses::on_loopback(directory_.path(), 1).places();
     ServerProcesses servers(places, directory_.path(), tls);
@@ -222,10 +225,10 @@ TEST_F(Servers, WithoutTheRightCertificateNobodyIsServed) {
         io.run_for(milliseconds(5000));
         EXPECT_EQ(verdict, Verdict::unknown) << url;
     }
-    const auto removal =
-        run({understudy(), "arbiter", "remove", "--id", "9", "--arbiter", plain + "?tls=" + tls + "&name=client"});
-    EXPECT_NE(removal.status, 0);
-    EXPECT_NE(removal.output.find("operator's certificate"), std::string::npos) << removal.output;
+    const auto removal = tools::run_to_end(
+        {understudy(), "arbiter", "remove", "--id", "9", "--arbiter", plain + "?tls=" + tls + "&name=client"});
+    EXPECT_NE(removal.exit_status, 0);
+    EXPECT_NE(removal.errors.find("operator's certificate"), std::string::npos) << removal.errors;
 }
 
 // Three servers and the clients in network namespaces on one bridge; nftables cuts the servers from each other.
@@ -235,7 +238,7 @@ TEST_F(Servers, PartitionsByNftables) {
     }
     const auto tag = std::to_string(::getpid());
     const auto bridge = "uab" + tag;
-    const auto shell = [](const std::string& command) { return run({"sh", "-c", command}); };
+    const auto shell = [](const std::string& command) { return tools::run_to_end({"sh", "-c", command}); };
     const std::shared_ptr<void> clean(nullptr, [&](void*) {
         for (int i = 1; i <= 3; ++i) {
             static_cast<void>(shell(fmt::format("ip netns del uas{}{}", i, tag)));
@@ -254,11 +257,12 @@ TEST_F(Servers, PartitionsByNftables) {
             "ip -n uas{0}{1} link set eth0 up; ip -n uas{0}{1} link set lo up; ",
             i, tag, bridge, net);
     }
-    if (const auto made = shell(setup); made.status != 0) {
-        GTEST_SKIP() << "cannot make network namespaces here: " << made.output;
+    if (const auto made = shell(setup); made.exit_status != 0) {
+        GTEST_SKIP() << "cannot make network namespaces here: " << made.errors;
     }
     const auto tls = (directory_.path() / "tls").string();
-    ASSERT_EQ(run({understudy(), "arbiter", "init", "--out", tls, "--server", "1", "2", "3"}).status, 0);
+    ASSERT_EQ(tools::run_to_end({understudy(), "arbiter", "init", "--out", tls, "--server", "1", "2", "3"}).exit_status,
+              0);
     std::map<std::uint64_t, ServerProcesses::Place> places;
     for (std::uint64_t id = 1; id <= 3; ++id) {
         places[id] = {fmt::format("10.77.{}.{}:7001", net, id),
@@ -288,10 +292,10 @@ TEST_F(Servers, PartitionsByNftables) {
             }
         }
         const auto cut = shell(rules + "'");
-        ASSERT_EQ(cut.status, 0) << cut.output;
+        ASSERT_EQ(cut.exit_status, 0) << cut.errors;
         ASSERT_TRUE(contests.advance(5)) << "no decisions while the leader's " << chains << " was cut";
         const auto healed = shell(fmt::format("ip netns exec uas{}{} nft delete table ip cut", leader, tag));
-        ASSERT_EQ(healed.status, 0) << healed.output;
+        ASSERT_EQ(healed.exit_status, 0) << healed.errors;
         ASSERT_TRUE(contests.advance(5));
     }
     EXPECT_EQ(contests.verdict(), "");

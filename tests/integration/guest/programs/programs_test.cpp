@@ -11,9 +11,13 @@
 
 #include "guest/programs/bulk/pattern.hpp"
 #include "tests/integration/guest/programs/server_process.hpp"
+#include "tools/process/run.hpp"
 
 namespace understudy::programs {
 namespace {
+
+using tools::Finished;
+using tools::run_to_end;
 
 const std::string kPrograms = UNDERSTUDY_BINARY_DIR "/programs/";
 
@@ -116,7 +120,7 @@ TEST(Sink, ReportsWhatItReceived) {
 // The lines of spin's output without the times.
 std::string checksums(const std::vector<std::string>& command) {
     const Finished finished = run_to_end(command);
-    EXPECT_EQ(finished.exit_status, 0) << finished.output;
+    EXPECT_EQ(finished.exit_status, 0) << finished.errors;
     std::string lines;
     for (std::size_t start = 0; start < finished.output.size();) {
         const std::size_t end = finished.output.find('\n', start);
@@ -146,7 +150,7 @@ TEST(Spin, ObservesTheClock) {
 TEST(Spin, SaysWhatIsWrong) {
     const Finished finished = run_to_end({kPrograms + "native/spin", "--kernel", "none"});
     EXPECT_EQ(finished.exit_status, 2);
-    EXPECT_EQ(finished.output, "spin: --kernel none: unknown; --list shows what there is\n");
+    EXPECT_EQ(finished.errors, "spin: --kernel none: unknown; --list shows what there is\n");
 }
 
 }  // namespace

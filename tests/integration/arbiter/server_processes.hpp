@@ -1,55 +1,18 @@
-// Child processes, directories and clusters of real servers for the arbiter's integration tests.
+// Clusters of real servers for the arbiter's integration tests.
 #pragma once
 
-#include <sys/types.h>
-
-#include <array>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "tools/process/process.hpp"
+
 namespace understudy::arbiter::testing {
 
-class TemporaryDirectory {
-  public:
-    TemporaryDirectory();
-    ~TemporaryDirectory();
-    TemporaryDirectory(const TemporaryDirectory&) = delete;
-    TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-    [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-
-  private:
-    std::filesystem::path path_;
-};
-
-// Killed when destroyed, and when the test dies.
-class Process {
-  public:
-    Process(const std::vector<std::string>& words, std::filesystem::path output);
-    ~Process();
-    Process(const Process&) = delete;
-    Process& operator=(const Process&) = delete;
-
-    void signal(int number) const;
-    int wait();  // the exit status; 128 + signal when killed
-    [[nodiscard]] std::string output() const;
-
-  private:
-    pid_t pid_ = -1;
-    std::filesystem::path output_;
-};
-
-// Runs a command to its end; its status and what it printed.
-struct Finished {
-    int status = 0;
-    std::string output;
-};
-[[nodiscard]] Finished run(const std::vector<std::string>& words);
-
 [[nodiscard]] std::string understudy();
-[[nodiscard]] std::uint16_t free_port();
 
 // `understudy arbiter serve` processes with ids 1 …, on loopback unless `hosts` says otherwise.
 class ServerProcesses {
@@ -83,7 +46,7 @@ class ServerProcesses {
     std::vector<std::string> initial_;
     std::filesystem::path logs_;
     std::string tls_;
-    std::map<std::uint64_t, std::unique_ptr<Process>> processes_;
+    std::map<std::uint64_t, std::unique_ptr<tools::Process>> processes_;
 };
 
 }  // namespace understudy::arbiter::testing

@@ -1,14 +1,7 @@
-#include "tests/integration/arbiter/process.hpp"
+#include "tests/integration/arbiter/server_processes.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <chrono>
 #include <fstream>
 #include <iterator>
@@ -16,80 +9,14 @@
 #include <utility>
 
 #include "arbiter/client/operate.hpp"
+#include "tools/process/free_ports.hpp"
 
 namespace understudy::arbiter::testing {
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 
-TemporaryDirectory::TemporaryDirectory() {
-    std::string name = (fs::temp_directory_path() / "understudy-arbiter-XXXXXX").string();
-    path_ = ::mkdtemp(name.data());
-}
-TemporaryDirectory::~TemporaryDirectory() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-}
-
-namespace {
-
-// The child's id. It ends with this process, whatever happens to it.
-pid_t start(const std::vector<std::string>& words, const fs::path& output) {
-    std::vector<char*> arguments;
-    arguments.reserve(words.size() + 1);
-    for (const auto& word : words) {
-        arguments.push_back(const_cast<char*>(word.c_str()));  // execvp does not write to them
-    }
-    arguments.push_back(nullptr);
-    const pid_t child = ::fork();
-    if (child == 0) {
-        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-        const int fd = ::open(output.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
-        ::dup2(fd, STDOUT_FILENO);
-        ::dup2(fd, STDERR_FILENO);
-        ::execvp(arguments[0], arguments.data());
-        ::_exit(127);
-    }
-    return child;
-}
-
-}  // namespace
-
-Process::Process(const std::vector<std::string>& words, fs::path output)
-    : pid_(start(words, output)), output_(std::move(output)) {}
-Process::~Process() {
-    if (pid_ > 0) {
-        ::kill(pid_, SIGKILL);
-        ::waitpid(pid_, nullptr, 0);
-    }
-}
-void Process::signal(int number) const {
-    ::kill(pid_, number);
-}
-int Process::wait() {
-    int status = 0;
-    ::waitpid(std::exchange(pid_, -1), &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-std::string Process::output() const {
-    std::ifstream in(output_);
-    return {std::istreambuf_iterator<char>(in), {}};
-}
-
-Finished run(const std::vector<std::string>& words) {
-    const TemporaryDirectory directory;
-    Process process(words, directory.path() / "output");
-    const int status = process.wait();
-    return {status, process.output()};
-}
-
 std::string understudy() {
     return std::string(UNDERSTUDY_BINARY_DIR) + "/understudy";
-}
-
-std::uint16_t free_port() {
-    boost::asio::io_context io;
-    boost::asio::ip::tcp::acceptor acceptor(io, {boost::asio::ip::make_address("127.0.0.1"), 0});
-    return acceptor.local_endpoint().port();
 }
 
 ServerProcesses::ServerProcesses(std::map<std::uint64_t, Place> places, fs::path logs, std::string tls)
@@ -102,7 +29,7 @@ ServerProcesses::ServerProcesses(std::map<std::uint64_t, Place> places, fs::path
 ServerProcesses ServerProcesses::on_loopback(const fs::path& directory, std::size_t count) {
     std::map<std::uint64_t, Place> places;
     for (std::uint64_t id = 1; id <= count; ++id) {
-        places[id] = {fmt::format("127.0.0.1:{}", free_port()), {}, directory / fmt::format("data{}", id), {}};
+        places[id] = {fmt::format("127.0.0.1:{}", tools::free_port()), {}, directory / fmt::format("data{}", id), {}};
     }
     return {std::move(places), directory, ""};
 }
@@ -123,7 +50,9 @@ void ServerProcesses::launch(std::uint64_t id, bool join) {
         words.insert(words.end(), {"--tls", tls_});
     }
     words.insert(words.end(), place.more.begin(), place.more.end());
-    processes_[id] = std::make_unique<Process>(words, logs_ / fmt::format("server{}.log", id));
+    const FileDescriptor log = tools::open_log(logs_ / fmt::format("server{}.log", id));
+    processes_[id] =
+        std::make_unique<tools::Process>(tools::ProcessConfig{.command = std::move(words)}, log.get(), log.get());
 }
 
 void ServerProcesses::start(std::uint64_t id) {
