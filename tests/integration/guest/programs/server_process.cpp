@@ -28,17 +28,21 @@ sockaddr_in loopback(std::uint16_t port) {
     return address;
 }
 
+std::vector<std::string> command(const std::string& program, const std::vector<std::string>& options,
+                                 std::uint16_t port) {
+    std::vector<std::string> words{program, "--port", std::to_string(port)};
+    words.insert(words.end(), options.begin(), options.end());
+    return words;
+}
+
 }  // namespace
 
 ServerProcess::ServerProcess(const std::string& program, const std::vector<std::string>& options)
-    : port_(tools::free_port()) {
-    std::vector<std::string> command{program, "--port", std::to_string(port_)};
-    command.insert(command.end(), options.begin(), options.end());
-    tools::Pipe pipe = tools::make_pipe();
-    process_.emplace(tools::ProcessConfig{.command = std::move(command)}, pipe.write.get(), pipe.write.get());
-    pipe.write.reset();
-    output_.emplace(std::move(pipe.read));
-    const auto line = output_->next(std::chrono::seconds(60));
+    : ServerProcess(program, options, tools::free_port()) {}
+
+ServerProcess::ServerProcess(const std::string& program, const std::vector<std::string>& options, std::uint16_t port)
+    : port_(port), program_({.command = command(program, options, port)}) {
+    const auto line = program_.lines().next(std::chrono::seconds(60));
     if (!line || line->find("ready on port") == std::string::npos) {
         throw std::runtime_error(program + " did not start: " + line.value_or("it said nothing"));
     }

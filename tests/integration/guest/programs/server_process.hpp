@@ -3,13 +3,11 @@
 
 #include <chrono>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "tools/process/lines.hpp"
-#include "tools/process/process.hpp"
+#include "tools/process/line_process.hpp"
 
 namespace understudy::programs {
 
@@ -19,12 +17,13 @@ class ServerProcess {
     explicit ServerProcess(const std::string& program, const std::vector<std::string>& options = {});
 
     [[nodiscard]] std::uint16_t port() const { return port_; }
-    [[nodiscard]] bool is_running() { return !process_->exit_status(); }
+    [[nodiscard]] bool is_running() { return !program_.process().exit_status(); }
 
   private:
+    ServerProcess(const std::string& program, const std::vector<std::string>& options, std::uint16_t port);
+
     std::uint16_t port_;
-    std::optional<tools::Process> process_;
-    std::optional<tools::LineReader> output_;  // kept open: the program may say more
+    tools::LineProcess program_;
 };
 
 // A blocking TCP client; a wait of more than ten seconds is a failure and throws.

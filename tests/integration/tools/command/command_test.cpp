@@ -1,19 +1,19 @@
 // The command as its users meet it: what it answers to what it cannot do, and what its exit status says.
 #include <elf.h>
-#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
-#include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <string>
 #include <vector>
+
+#include "common/temporary_directory.hpp"
+#include "tools/process/free_ports.hpp"
+#include "tools/process/run.hpp"
 
 namespace understudy {
 namespace {
@@ -21,37 +21,20 @@ namespace {
 using testing::EndsWith;
 using testing::HasSubstr;
 using testing::StartsWith;
+using tools::Finished;
+using tools::run_to_end;
 
-struct Outcome {
-    int status = -1;
-    std::string out;
-    std::string err;
-};
-
-std::string contents(const std::filesystem::path& file) {
-    std::ifstream stream(file, std::ios::binary);
-    return {std::istreambuf_iterator<char>(stream), {}};
-}
+const std::string kUnderstudy = UNDERSTUDY_BINARY_DIR "/understudy";
 
 class Command : public testing::Test {
   protected:
-    Command() {
-        std::string name = (std::filesystem::temp_directory_path() / "understudy-test-XXXXXX").string();
-        EXPECT_NE(::mkdtemp(name.data()), nullptr);
-        directory_ = name;
-    }
-    ~Command() override { std::filesystem::remove_all(directory_); }
-
     // Runs `understudy <arguments>`, a line for the shell, in a directory of its own.
-    Outcome run(const std::string& arguments, const std::string& before = "") {
-        const std::string line = fmt::format("cd {0} && {1} {2}/understudy {3} </dev/null >out 2>err",
-                                             directory_.string(), before, UNDERSTUDY_BINARY_DIR, arguments);
-        const int status = std::system(line.c_str());
-        return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, contents(directory_ / "out"),
-                contents(directory_ / "err")};
+    Finished run(const std::string& arguments) { return shell(kUnderstudy + " " + arguments); }
+    Finished shell(const std::string& line) {
+        return run_to_end({.command = {"sh", "-c", line}, .directory = directory_.path()});
     }
 
-    std::filesystem::path directory_;
+    TemporaryDirectory directory_{"understudy-command"};
 };
 
 std::vector<std::string> subcommands(const std::string& help) {
@@ -65,27 +48,28 @@ std::vector<std::string> subcommands(const std::string& help) {
 }
 
 TEST_F(Command, HelpNamesEverySubcommandAndEachHasAnExample) {
-    const Outcome help = run("--help");
-    ASSERT_EQ(help.status, 0);
-    const auto names = subcommands(help.out);
+    const Finished help = run("--help");
+    ASSERT_EQ(help.exit_status, 0);
+    const auto names = subcommands(help.output);
     EXPECT_THAT(names, testing::IsSupersetOf({"doctor", "gateway", "run", "replay"}));
     for (const std::string& name : names) {
-        const Outcome one = run(name + " --help");
-        EXPECT_EQ(one.status, 0) << name;
-        EXPECT_THAT(one.out, HasSubstr("Example")) << name;
-        EXPECT_THAT(one.out, HasSubstr("\n  understudy " + name)) << name;
+        const Finished one = run(name + " --help");
+        EXPECT_EQ(one.exit_status, 0) << name;
+        EXPECT_THAT(one.output, HasSubstr("Example")) << name;
+        EXPECT_THAT(one.output, HasSubstr("\n  understudy " + name)) << name;
     }
 }
 
 TEST_F(Command, VersionIsOneLine) {
-    const Outcome version = run("--version");
-    EXPECT_EQ(version.status, 0);
-    EXPECT_THAT(version.out, testing::MatchesRegex("understudy [0-9]+\\.[0-9]+\\.[0-9]+\n"));
+    const Finished version = run("--version");
+    EXPECT_EQ(version.exit_status, 0);
+    EXPECT_THAT(version.output, testing::MatchesRegex("understudy [0-9]+\\.[0-9]+\\.[0-9]+\n"));
 }
 
 TEST_F(Command, OutputThatCannotBeWrittenIsNoSuccess) {
-    EXPECT_NE(std::system(fmt::format("{}/understudy --help >/dev/full 2>/dev/null", UNDERSTUDY_BINARY_DIR).c_str()),
-              0);
+    const Finished full = run("--help >/dev/full");
+    EXPECT_EQ(full.exit_status, 1);
+    EXPECT_EQ(full.errors, "understudy: cannot write to standard output\n");
 }
 
 struct Mistake {
@@ -128,18 +112,18 @@ void write_huge_program(const std::filesystem::path& file) {
 class Mistakes : public Command, public testing::WithParamInterface<Mistake> {};
 
 TEST_P(Mistakes, AreAnsweredInOneLineThatSaysWhatToDo) {
-    std::ofstream(directory_ / "two-vcpus.xml")
+    std::ofstream(directory_.path() / "two-vcpus.xml")
         << "<domain type='kvm'>\n<name>kv</name>\n<memory>65536</memory>\n<vcpu>2</vcpu>\n"
            "<os><type arch='x86_64'>hvm</type><kernel>/srv/kv</kernel></os>\n</domain>\n";
-    std::ofstream(directory_ / "text") << "no executable\n";
-    write_huge_program(directory_ / "huge");
-    const Outcome outcome = run(GetParam().arguments);
-    EXPECT_EQ(outcome.status, GetParam().status) << outcome.err;
-    EXPECT_THAT(outcome.err, StartsWith("understudy: "));
-    EXPECT_THAT(outcome.err, HasSubstr(GetParam().answer));
-    EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1) << outcome.err;
-    EXPECT_THAT(outcome.err, EndsWith("\n"));
-    EXPECT_EQ(outcome.out, "");
+    std::ofstream(directory_.path() / "text") << "no executable\n";
+    write_huge_program(directory_.path() / "huge");
+    const Finished outcome = run(GetParam().arguments);
+    EXPECT_EQ(outcome.exit_status, GetParam().status) << outcome.errors;
+    EXPECT_THAT(outcome.errors, StartsWith("understudy: "));
+    EXPECT_THAT(outcome.errors, HasSubstr(GetParam().answer));
+    EXPECT_EQ(std::ranges::count(outcome.errors, '\n'), 1) << outcome.errors;
+    EXPECT_THAT(outcome.errors, EndsWith("\n"));
+    EXPECT_EQ(outcome.output, "");
 }
 
 constexpr int kFailure = 1;
@@ -164,13 +148,19 @@ INSTANTIATE_TEST_SUITE_P(
                     Mistake{"run --program text --domain two-vcpus.xml", kUsage, "excludes"},
                     Mistake{"replay nowhere.log", kFailure, "nowhere.log"}, Mistake{"replay text", kFailure, "text"}));
 
+TEST_F(Command, VerifyNamesAServerThatIsNotThere) {
+    const Finished verify = run("verify --seconds 1 --server 127.0.0.1:" + std::to_string(tools::free_port()));
+    EXPECT_THAT(verify.errors, HasSubstr("did not answer on all 50 connections"));
+    EXPECT_EQ(verify.exit_status, 1);
+}
+
 TEST_F(Command, DoctorSaysTheSameForPeopleAndMachines) {
-    const Outcome text = run("doctor");
-    const Outcome json = run("doctor --json");
-    EXPECT_EQ(text.status, json.status);
-    EXPECT_THAT(json.out, HasSubstr(text.status == 0 ? "\"ok\":true}\n" : "\"ok\":false}\n"));
-    EXPECT_THAT(text.out, HasSubstr(text.status == 0 ? "A guest can run here" : "No guest can run here"));
-    EXPECT_THAT(json.out, HasSubstr("\"name\":\"/dev/kvm\""));
+    const Finished text = run("doctor");
+    const Finished json = run("doctor --json");
+    EXPECT_EQ(text.exit_status, json.exit_status);
+    EXPECT_THAT(json.output, HasSubstr(text.exit_status == 0 ? "\"ok\":true}\n" : "\"ok\":false}\n"));
+    EXPECT_THAT(text.output, HasSubstr(text.exit_status == 0 ? "A guest can run here" : "No guest can run here"));
+    EXPECT_THAT(json.output, HasSubstr("\"name\":\"/dev/kvm\""));
 }
 
 TEST_F(Command, DoctorSaysWhatToPermitToAUserWhoMayNotUseKvm) {
@@ -184,19 +174,12 @@ TEST_F(Command, DoctorSaysWhatToPermitToAUserWhoMayNotUseKvm) {
         std::filesystem::perms::none) {
         GTEST_SKIP() << "everyone may use /dev/kvm here";
     }
-    std::filesystem::copy(UNDERSTUDY_BINARY_DIR "/understudy", directory_ / "understudy");
-    std::filesystem::permissions(directory_, std::filesystem::perms(0755));
-    const Outcome outcome = [&] {
-        const std::string line = fmt::format(
-            "cd {0} && setpriv --reuid 65534 --regid 65534 --clear-groups ./understudy "
-            "doctor >out 2>err",
-            directory_.string());
-        const int status = std::system(line.c_str());
-        return Outcome{WEXITSTATUS(status), contents(directory_ / "out"), contents(directory_ / "err")};
-    }();
-    EXPECT_EQ(outcome.status, 1) << outcome.err;
-    EXPECT_THAT(outcome.out, HasSubstr("missing   /dev/kvm                no permission"));
-    EXPECT_THAT(outcome.out, HasSubstr("-> as root: setfacl"));
+    std::filesystem::copy(UNDERSTUDY_BINARY_DIR "/understudy", directory_.path() / "understudy");
+    std::filesystem::permissions(directory_.path(), std::filesystem::perms(0755));
+    const Finished outcome = shell("setpriv --reuid 65534 --regid 65534 --clear-groups ./understudy doctor");
+    EXPECT_EQ(outcome.exit_status, 1) << outcome.errors;
+    EXPECT_THAT(outcome.output, HasSubstr("missing   /dev/kvm                no permission"));
+    EXPECT_THAT(outcome.output, HasSubstr("-> as root: setfacl"));
 }
 
 }  // namespace

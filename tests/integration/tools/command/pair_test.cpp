@@ -1,126 +1,42 @@
-// Pairs as their operators meet them: the demonstration under each fault, and what is refused without damage.
+// Pairs as their operators meet them: what is refused without damage, and what is said about it.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/types.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/write.hpp>
 #include <chrono>
-#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <memory>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "hypervisor/engine/kvm/probe.hpp"
+#include "common/address.hpp"
 #include "logging_channel/preamble.hpp"
+#include "tests/integration/tools/on_kvm.hpp"
 #include "tools/demo/replica.hpp"
 #include "tools/demo/services.hpp"
 #include "tools/demo/stage.hpp"
+#include "tools/process/free_ports.hpp"
 
 namespace understudy::tools {
 namespace {
 
 using namespace std::chrono_literals;
-using testing::HasSubstr;
+using testing::contents;
+using ::testing::HasSubstr;
+using testing::kExecutable;
+using testing::kPatience;
+using testing::kSuspicion;
+using testing::OnKvm;
 
-const std::filesystem::path kExecutable = UNDERSTUDY_BINARY_DIR "/understudy";
 const std::string kKv = UNDERSTUDY_BINARY_DIR "/programs/kv";
-// The machine that tests run on may be busy with other tests; what a short time gives is measured elsewhere.
-constexpr const char* kSuspicion = "1000";
-constexpr auto kPatience = 60s;
-
-std::string contents(const std::filesystem::path& file) {
-    std::ifstream stream(file, std::ios::binary);
-    return {std::istreambuf_iterator<char>(stream), {}};
-}
-
-// The processes that run this build's `understudy`.
-std::set<pid_t> understudies() {
-    std::set<pid_t> found;
-    for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-        std::error_code error;
-        const auto target = std::filesystem::read_symlink(entry.path() / "exe", error);
-        if (!error && target == kExecutable) {
-            found.insert(static_cast<pid_t>(std::stol(entry.path().filename())));
-        }
-    }
-    return found;
-}
-
-class OnKvm : public testing::Test {
-  protected:
-    void SetUp() override {
-        if (!engine::probe_kvm().usable()) {
-            GTEST_SKIP() << "needs a usable /dev/kvm (understudy doctor says what is missing)";
-        }
-    }
-};
-
-class Demonstration : public OnKvm {
-  protected:
-    // Runs `understudy demo`; its temporary directories are made in `directory`.
-    std::shared_ptr<Child> start(std::vector<std::string> arguments) {
-        std::filesystem::create_directories(temporary());
-        std::vector<std::string> command{
-            "env", "TMPDIR=" + temporary().string(), kExecutable.string(), "demo", "--suspicion", kSuspicion};
-        command.insert(command.end(), arguments.begin(), arguments.end());
-        return stage_.start("demo", std::move(command), [this](std::string_view line) {
-            output_ += line;
-            output_ += '\n';
-        });
-    }
-    std::filesystem::path temporary() { return stage_.directory().path() / "tmp"; }
-
-    Stage stage_;
-    std::string output_;
-};
-
-class Fault : public Demonstration, public testing::WithParamInterface<const char*> {};
-
-TEST_P(Fault, IsSurvivedWithoutALostWriteOrConnection) {
-    const auto report = stage_.directory().path() / "report.json";
-    const auto before = understudies();
-    const auto demo = start({"--rounds", "2", "--fault", GetParam(), "--json", report.string()});
-    stage_.until([&] { return !demo->running(); }, 240s, "the demonstration to end");
-    EXPECT_EQ(demo->exit_status(), 0) << output_ << demo->last_words();
-    EXPECT_THAT(contents(report), HasSubstr("\"ok\":true"));
-    EXPECT_THAT(contents(report), HasSubstr(fmt::format("{{\"rounds\":[{{\"fault\":\"{}\"", GetParam())));
-    EXPECT_THAT(output_, HasSubstr("acknowledged writes lost              0\n"));
-    EXPECT_TRUE(std::filesystem::is_empty(temporary())) << "it left files behind";
-    EXPECT_EQ(understudies(), before) << "it left processes behind";
-}
-
-INSTANTIATE_TEST_SUITE_P(Demonstration, Fault, testing::Values("kill", "stop", "partition"));
-
-TEST_F(Demonstration, LeavesNoProcessBehindWhenItIsKilledItself) {
-    const auto before = understudies();
-    const auto demo = start({"--rounds", "1000"});
-    stage_.until([&] { return output_.find("is protected by") != std::string::npos; }, kPatience, "a protected guest");
-    EXPECT_GT(understudies().size(), before.size() + 5);
-    demo->signal(SIGKILL);
-    stage_.until([&] { return !demo->running() && understudies() == before; }, kPatience, "every process to be gone");
-}
-
-TEST_F(Demonstration, EndsInOrderWhenItIsInterrupted) {
-    const auto demo = start({"--rounds", "1000"});
-    stage_.until([&] { return output_.find("is protected by") != std::string::npos; }, kPatience, "a protected guest");
-    demo->signal(SIGINT);
-    stage_.until([&] { return !demo->running(); }, kPatience, "the demonstration to end");
-    EXPECT_EQ(demo->exit_status(), 1);
-    EXPECT_THAT(output_, HasSubstr("BROKEN: interrupted"));
-    EXPECT_TRUE(std::filesystem::is_empty(temporary()));
-}
 
 class Pair : public OnKvm {
   protected:
@@ -187,7 +103,7 @@ TEST_F(Pair, ABackupOfAnotherVmIsRefused) {
 }
 
 TEST_F(Pair, ABackupWithoutAPrimarySaysSo) {
-    const Replica& second = start("host 2", backup(fmt::format("127.0.0.1:{}", free_ports(1).front())));
+    const Replica& second = start("host 2", backup(fmt::format("127.0.0.1:{}", free_port())));
     await_end(second);
     EXPECT_THAT(second.end(), HasSubstr("ended with status 1: understudy: "));
     EXPECT_THAT(second.end(), HasSubstr("127.0.0.1:"));
@@ -197,12 +113,10 @@ TEST_F(Pair, ABackupWithoutAPrimarySaysSo) {
 
 TEST_F(Pair, AnotherVersionIsNamedAtThePrimaryAndAtTheBackup) {
     const Replica& first = start_solo();
-    const std::string address = first.address();
     const auto other = channel::preamble(channel::kProtocolVersion + 1);
     boost::asio::io_context io;
     boost::asio::ip::tcp::socket old_backup(io);
-    old_backup.connect({boost::asio::ip::address_v4::loopback(),
-                        static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)))});
+    old_backup.connect({boost::asio::ip::address_v4::loopback(), parse_address(first.address()).port});
     boost::asio::write(old_backup, boost::asio::buffer(other));
     const auto said = stage_.directory().path() / "host-1.out";
     const std::string named = fmt::format("it speaks version {} of the logging channel", channel::kProtocolVersion + 1);
@@ -228,7 +142,7 @@ TEST_F(Pair, AnotherVersionIsNamedAtThePrimaryAndAtTheBackup) {
 
 TEST_F(Pair, APrimaryWithoutAnArbiterDoesNotStartItsGuest) {
     auto command = primary();
-    *std::ranges::find(command, arbiters_.url) = fmt::format("raft://127.0.0.1:{}", free_ports(1).front());
+    *std::ranges::find(command, arbiters_.url) = fmt::format("raft://127.0.0.1:{}", free_port());
     const Replica& first = start("host 1", std::move(command));
     await_end(first);
     EXPECT_THAT(first.end(), HasSubstr("ended with status 1: understudy: "));
@@ -238,8 +152,7 @@ TEST_F(Pair, APrimaryWithoutAnArbiterDoesNotStartItsGuest) {
 
 TEST_F(Pair, GarbageAndPortScansDoNotDisturbAPrimary) {
     const Replica& first = start_solo();
-    const std::string address = first.address();
-    const auto port = static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
+    const auto port = parse_address(first.address()).port;
     boost::asio::io_context io;
     for (const std::string& bytes : {std::string(), std::string("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
                                      std::string(100'000, '\xff'), std::string(100'000, '\0')}) {
@@ -248,7 +161,7 @@ TEST_F(Pair, GarbageAndPortScansDoNotDisturbAPrimary) {
         boost::system::error_code ignored;
         boost::asio::write(socket, boost::asio::buffer(bytes), ignored);
     }
-    const Replica& second = start("host 2", backup(address));
+    const Replica& second = start("host 2", backup(first.address()));
     stage_.until([&] { return first.role() == "leading" || !first.running() || !second.running(); }, kPatience,
                  "a protected guest");
     EXPECT_EQ(first.role(), "leading") << first.end();
