@@ -2,10 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
-#include <csignal>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -14,6 +12,7 @@
 
 #include "common/error.hpp"
 #include "logging_channel/log_file.hpp"
+#include "tools/bench/quantile.hpp"
 #include "tools/bench/site.hpp"
 #include "tools/output/json.hpp"
 
@@ -24,21 +23,6 @@ using namespace std::chrono_literals;
 
 constexpr auto kLongest = 10min;  // of one measurement
 constexpr unsigned kRedisRequests = 100'000;
-
-struct Options {
-    unsigned repeats = 3;
-    unsigned spin_rounds = 200;
-    unsigned demo_rounds = 5;
-    bool json = false;
-};
-
-double median(std::vector<double> values) {
-    if (values.empty()) {
-        return 0;
-    }
-    std::ranges::sort(values);
-    return values[values.size() / 2];
-}
 
 // "sort rounds=20 checksum=... elapsed_ns=97968818": kernel and nanoseconds; of several passes the last.
 std::map<std::string, double> kernel_times(const std::vector<std::string>& lines, std::size_t from = 0) {
@@ -85,7 +69,7 @@ struct Figure {
 
 class Smoke {
   public:
-    Smoke(Site& site, const Options& options) : site_(site), options_(options) {}
+    Smoke(Site& site, const SmokeOptions& options) : site_(site), options_(options) {}
 
     std::vector<Figure> measure() {
         measure_spin();
@@ -109,7 +93,7 @@ class Smoke {
     }
 
     Site& site_;
-    const Options& options_;
+    const SmokeOptions& options_;
     std::vector<Figure> figures_;
 };
 
@@ -278,32 +262,12 @@ void print(const std::vector<Figure>& figures, bool json) {
     }
 }
 
-int run(const Options& options) {
+}  // namespace
+
+void run_smoke_bench(const SmokeOptions& options) {
     Site site(std::filesystem::read_symlink("/proc/self/exe"));
     Smoke smoke(site, options);
     print(smoke.measure(), options.json);
-    return 0;
-}
-
-}  // namespace
-
-Command add_bench_smoke(CLI::App& bench) {
-    auto options = std::make_shared<Options>();
-    CLI::App* app = bench.add_subcommand("smoke", "What a guest costs, and what protecting it costs");
-    app->add_option("--repeats", options->repeats, "Of each measurement; the best or the median counts")
-        ->check(CLI::Range(1, 100))
-        ->capture_default_str();
-    app->add_option("--spin-rounds", options->spin_rounds, "Of spin's kernels; fewer than 50 are too short")
-        ->check(CLI::Range(1, 100000))
-        ->capture_default_str();
-    app->add_option("--kills", options->demo_rounds, "Of the demonstration that measures takeovers")
-        ->check(CLI::Range(1, 1000))
-        ->capture_default_str();
-    app->add_flag("--json", options->json, "End with one JSON object instead of a table");
-    app->footer(
-        "Ratios compare runs that alternate in one session of one machine. A missed target is said, not an error.\n\n"
-        "Example:\n  understudy bench smoke --repeats 5");
-    return {app, [options] { return run(*options); }};
 }
 
 }  // namespace understudy::tools

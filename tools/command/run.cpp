@@ -6,8 +6,8 @@
 
 #include "hypervisor/replication/loop/lone_guest.hpp"
 #include "tools/command/commands.hpp"
+#include "tools/command/vm_options.hpp"
 #include "tools/vm/machine_config.hpp"
-#include "tools/vm/vm_description.hpp"
 
 namespace understudy::tools {
 namespace {

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "common/error.hpp"
+#include "tests/unit/tools/error_of.hpp"
 #include "tools/demo/relay.hpp"
 #include "tools/demo/report.hpp"
 #include "tools/demo/stage.hpp"
@@ -22,17 +22,8 @@ namespace {
 
 using namespace std::chrono_literals;
 using boost::asio::ip::tcp;
-using testing::HasSubstr;
-
-template <typename Act>
-std::string error_of(Act act) {
-    try {
-        act();
-    } catch (const Error& error) {
-        return error.what();
-    }
-    return "";
-}
+using testing::error_of;
+using ::testing::HasSubstr;
 
 TEST(Stage, NoticesAProcessThatShouldRunAndDoesNot) {
     Stage stage;
@@ -45,7 +36,7 @@ TEST(Stage, NoticesAProcessThatShouldRunAndDoesNot) {
 }
 
 // A server that sends back what it gets, for one connection.
-class Relayed : public testing::Test {
+class Relayed : public ::testing::Test {
   protected:
     Relayed() : acceptor_(io_, tcp::endpoint(boost::asio::ip::address_v4::loopback(), 0)) {
         relay_.emplace("127.0.0.1:" + std::to_string(acceptor_.local_endpoint().port()));

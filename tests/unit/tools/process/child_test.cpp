@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "common/temporary_directory.hpp"
+#include "tests/unit/tools/error_of.hpp"
 #include "tests/unit/tools/process/processes.hpp"
 
 namespace understudy::tools {

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/unit/tools/process/processes.hpp"
+#include "tests/unit/tools/error_of.hpp"
 #include "tools/process/process.hpp"
 
 namespace understudy::tools {

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "common/temporary_directory.hpp"
+#include "tests/unit/tools/error_of.hpp"
 #include "tests/unit/tools/process/processes.hpp"
 #include "tools/process/free_ports.hpp"
 

@@ -7,8 +7,6 @@
 #include <fstream>
 #include <string>
 
-#include "common/error.hpp"
-
 namespace understudy::tools::testing {
 
 // A zombie exists.
@@ -23,17 +21,6 @@ inline bool has_ended(pid_t pid) {
     std::string name;
     std::string state;
     return !(stat >> number >> name >> state) || state == "Z" || state == "X";
-}
-
-// The message of the error that `act` ends with; empty when it does not.
-template <typename Act>
-std::string error_of(Act act) {
-    try {
-        act();
-    } catch (const Error& error) {
-        return error.what();
-    }
-    return "";
 }
 
 }  // namespace understudy::tools::testing

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "common/temporary_directory.hpp"
+#include "tests/unit/tools/error_of.hpp"
 #include "tests/unit/tools/process/processes.hpp"
 
 namespace understudy::tools {
@@ -50,7 +51,7 @@ TEST(RunToEnd, WhatDoesNotEndOrWritesTooMuchIsKilled) {
               "sh: it has not ended after 0.3 s; it said: on it\n");
     EXPECT_THAT(error_of([] { static_cast<void>(shell("exec yes")); }),
                 HasSubstr("sh: it wrote more than 67108864 bytes"));
-    EXPECT_THAT(error_of([] { static_cast<void>(run_to_end({.command = {"/no/such/program"}})); }),
+    EXPECT_THAT(error_of([] { static_cast<void>(run_to_end({"/no/such/program"})); }),
                 HasSubstr("cannot run /no/such/program"));
 }
 

@@ -1,119 +1,21 @@
-// What a user can write about a VM, on the command line and as a libvirt domain: what it becomes, and what each
-// mistake is answered with.
-#include "tools/vm/vm_description.hpp"
+// What a user can write about a VM as a libvirt domain: what it becomes, and what each mistake is answered with.
+#include "tools/vm/domain_xml.hpp"
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <CLI/CLI.hpp>
 #include <string>
-#include <vector>
 
-#include "common/error.hpp"
-#include "tools/vm/domain_xml.hpp"
+#include "tests/unit/tools/error_of.hpp"
 
 namespace understudy::tools {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
-
-VmDescription from_options(const std::vector<std::string>& arguments,
-                           const std::vector<std::string>& program_arguments = {}) {
-    CLI::App app;
-    VmOptions options(app);
-    options.arguments() = program_arguments;
-    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
-    return options.description();
-}
-
-// The error that `act` ends with; empty when it does not.
-template <typename Act>
-std::string error_of(Act act) {
-    try {
-        act();
-    } catch (const std::exception& error) {
-        return error.what();
-    }
-    return "";
-}
-
-TEST(VmOptions, DescribeTheVmWithAndWithoutDefaults) {
-    const VmDescription plain = from_options({"--program", "bin/kv"});
-    EXPECT_EQ(plain.name, "kv");
-    EXPECT_EQ(plain.memory, 64_MiB);
-    EXPECT_FALSE(plain.network.present());
-    EXPECT_FALSE(plain.root_archive);
-    EXPECT_TRUE(plain.kernel.is_absolute());
-
-    const VmDescription full = from_options({"--name",    "shop",        "--program", "kv",
-                                             "--memory",  "1G",          "--env",     "A=1",
-                                             "--env",     "B=x=y",       "--root",    "r.tar",
-                                             "--network", "tap:t0",      "--address", "192.168.7.9/20",
-                                             "--gateway", "192.168.1.1", "--mac",     "52:54:00:aB:cd:ef",
-                                             "--kernel",  "/k"},
-                                            {"--port", "6379", "-v", "[a,b]", ""});
-    EXPECT_EQ(full.name, "shop");
-    EXPECT_EQ(full.memory, 1024_MiB);
-    EXPECT_THAT(full.environment, ElementsAre("A=1", "B=x=y"));
-    EXPECT_THAT(full.arguments, ElementsAre("--port", "6379", "-v", "[a,b]", ""));
-    EXPECT_EQ(full.root_archive, "r.tar");
-    EXPECT_EQ(full.network.endpoint, "tap:t0");
-    EXPECT_EQ(full.network.ipv4_address, inet_addr("192.168.7.9"));
-    EXPECT_EQ(full.network.ipv4_netmask, inet_addr("255.255.240.0"));
-    EXPECT_EQ(full.network.ipv4_gateway, inet_addr("192.168.1.1"));
-    EXPECT_EQ(full.network.mac, (MacAddress{0x52, 0x54, 0x00, 0xab, 0xcd, 0xef}));
-    EXPECT_EQ(full.kernel, "/k");
-}
-
-TEST(VmOptions, AGatewayNeedsNoAddressAndTheMacFollowsFromTheName) {
-    const VmDescription one = from_options({"--program", "kv", "--network", "gateway:unix:g.sock"});
-    EXPECT_EQ(one.network.ipv4_address, inet_addr("10.0.2.15"));
-    EXPECT_EQ(one.network.ipv4_gateway, inet_addr("10.0.2.2"));
-    EXPECT_EQ(one.network.mac, mac_of("kv"));
-    EXPECT_NE(mac_of("kv"), mac_of("kw"));
-    EXPECT_EQ(mac_of("kv")[0] & 1, 0) << "a group address";
-}
-
-struct Mistake {
-    std::vector<std::string> arguments;
-    std::string answer;
-};
-
-class OptionMistakes : public testing::TestWithParam<Mistake> {};
-
-TEST_P(OptionMistakes, AreAnsweredInOneLineThatSaysWhatToDo) {
-    const std::string answer = error_of([] { static_cast<void>(from_options(GetParam().arguments)); });
-    EXPECT_THAT(answer, HasSubstr(GetParam().answer));
-    EXPECT_EQ(answer.find('\n'), std::string::npos);
-}
-
-INSTANTIATE_TEST_SUITE_P(
-    All, OptionMistakes,
-    testing::Values(
-        Mistake{{}, "Give --program FILE"}, Mistake{{"--program", "kv", "--domain", "x"}, "excludes"},
-        Mistake{{"--program", "kv", "--memory", "64X"}, "'64X' is no size"},
-        Mistake{{"--program", "kv", "--memory", "0"}, "'0' is no size"},
-        Mistake{{"--program", "kv", "--memory", "-1"}, "'-1' is no size"},
-        Mistake{{"--program", "kv", "--memory", "99999999999999999999"}, "is no size"},
-        Mistake{{"--program", "kv", "--memory", "18014398509481984G"}, "is no size"},
-        Mistake{{"--program", "kv", "--name", "a b"}, "'a b' is no name"},
-        Mistake{{"--program", "kv", "--name", std::string(64, 'x')}, "is no name"},
-        Mistake{{"--program", "kv", "--env", "A"}, "write --env NAME=VALUE"},
-        Mistake{{"--program", "kv", "--env", "=A"}, "write --env NAME=VALUE"},
-        Mistake{{"--program", "kv", "--network", "tap:t0"}, "add --address"},
-        Mistake{{"--program", "kv", "--network", "bogus"}, "'bogus' is no network: write gateway:"},
-        Mistake{{"--program", "kv", "--network", "tap:t0", "--address", "10.0.0.1"}, "no address with a prefix"},
-        Mistake{{"--program", "kv", "--network", "tap:t0", "--address", "10.0.0.1/33"}, "no address with a prefix"},
-        Mistake{{"--program", "kv", "--network", "tap:t0", "--address", "10.0.0/8"}, "no IPv4 address"},
-        Mistake{{"--program", "kv", "--network", "tap:t0", "--address", "10.0.0.1/24", "--gateway", "10.0.1.1"},
-                "gateway of VM kv is not in the network"},
-        Mistake{{"--program", "kv", "--mac", "52:54:00:12:34"}, "no MAC address"},
-        Mistake{{"--program", "kv", "--mac", "53:54:00:12:34:56"}, "no MAC address"},
-        Mistake{{"--program", "kv", "--mac", "52-54-00-12-34-56"}, "no MAC address"},
-        Mistake{{"--domain", "no/such/file.xml"}, "cannot read the domain no/such/file.xml: No such file"}));
+using ::testing::ElementsAre;
+using testing::error_of;
+using ::testing::HasSubstr;
 
 std::string replaced(std::string text, const std::string& what, const std::string& with) {
     return text.replace(text.find(what), what.size(), with);
@@ -129,13 +31,11 @@ std::string domain(const std::string& devices, const std::string& extra = "",
 }
 
 TEST(Domain, TheSampleOfTheDocumentationDescribesAVmOnATap) {
-    const VmDescription vm =
-        from_options({"--domain", UNDERSTUDY_SOURCE_DIR "/tests/data/domains/kv.xml", "--env", "A=1"});
+    const VmDescription vm = read_domain_file(UNDERSTUDY_SOURCE_DIR "/tests/data/domains/kv.xml", "");
     EXPECT_EQ(vm.name, "kv");
     EXPECT_EQ(vm.memory, 64_MiB);
     EXPECT_EQ(vm.program, "/srv/understudy/kv");
     EXPECT_THAT(vm.arguments, ElementsAre("--port", "6379"));
-    EXPECT_THAT(vm.environment, ElementsAre("A=1"));
     EXPECT_EQ(vm.network.endpoint, "tap:kv-a");
     EXPECT_EQ(vm.network.mac, (MacAddress{0x52, 0x54, 0x00, 0x12, 0x34, 0x56}));
     EXPECT_EQ(vm.network.ipv4_address, inet_addr("10.0.2.15"));
@@ -186,7 +86,7 @@ struct Refused {
     std::string answer;
 };
 
-class DomainRefusals : public testing::TestWithParam<Refused> {};
+class DomainRefusals : public ::testing::TestWithParam<Refused> {};
 
 TEST_P(DomainRefusals, NameTheElementAndItsLine) {
     const std::string answer = error_of([] { static_cast<void>(read_domain(GetParam().xml, "d.xml", "")); });
@@ -197,7 +97,7 @@ constexpr const char* kUser = "<interface type='user'/>";
 
 INSTANTIATE_TEST_SUITE_P(
     All, DomainRefusals,
-    testing::Values(
+    ::testing::Values(
         Refused{"<domain", "d.xml:1: not well-formed XML"}, Refused{"", "not well-formed XML"},
         Refused{"<network/>", "d.xml: not a libvirt domain"},
         Refused{domain("", "<vcpux/>"), "d.xml: not a valid libvirt domain: Element domain has extra content: vcpux"},
