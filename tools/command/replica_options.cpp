@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <charconv>
 #include <csignal>
 
+#include "common/address.hpp"
 #include "common/error.hpp"
 #include "tools/output/event_writer.hpp"
 #include "tools/output/patient_output.hpp"
@@ -79,21 +79,6 @@ replication::ReplicaObserver make_observer(const std::shared_ptr<PatientOutput>&
 
 }  // namespace
 
-HostPort parse_host_port(const std::string& text) {
-    const auto colon = text.rfind(':');
-    HostPort result;
-    if (colon != std::string::npos && colon != 0) {
-        result.host = text.substr(0, colon);
-        const char* first = text.data() + colon + 1;
-        const char* last = text.data() + text.size();
-        const auto [end, error] = std::from_chars(first, last, result.port);
-        if (error == std::errc{} && end == last && first != last) {
-            return result;
-        }
-    }
-    throw Error::format("{} is not HOST:PORT, for example 127.0.0.1:7300", text);
-}
-
 ReplicaOptions::ReplicaOptions(CLI::App& app) {
     app.add_option("--arbiter", arbiter_, "The arbiter: raft://HOST:PORT,HOST:PORT,... or etcd://...")->required();
     app.add_option("--listen", listen_, "Where backups join this replica while it leads; port 0: any")
@@ -108,7 +93,7 @@ ReplicaOptions::ReplicaOptions(CLI::App& app) {
 }
 
 replication::ReplicaConfig ReplicaOptions::config() {
-    const HostPort listen = parse_host_port(listen_);
+    const Address listen = parse_address(listen_);
     replication::ReplicaConfig config;
     config.id = replication::make_replica_id();
     config.arbiter = arbiter_;

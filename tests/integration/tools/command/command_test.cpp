@@ -146,6 +146,13 @@ INSTANTIATE_TEST_SUITE_P(
                     Mistake{"run --domain text", kFailure, "text:1: not well-formed XML"},
                     Mistake{"run --domain two-vcpus.xml", kFailure, "two-vcpus.xml:4: <vcpu> cannot be honoured"},
                     Mistake{"run --program text --domain two-vcpus.xml", kUsage, "excludes"},
+                    Mistake{"backup --name kv --arbiter raft://127.0.0.1:1 --primary nowhere", kFailure,
+                            "'nowhere' is not an address (no port); write host:port"},
+                    Mistake{"backup --name kv --arbiter raft://127.0.0.1:1 --primary host:99999", kFailure,
+                            "'host:99999' is not an address (the port"},
+                    Mistake{"primary --program text --arbiter raft://127.0.0.1:1 --listen :7300", kFailure,
+                            "':7300' is not an address (no host)"},
+                    Mistake{"verify --server localhost", kFailure, "'localhost' is not an address (no port)"},
                     Mistake{"replay nowhere.log", kFailure, "nowhere.log"}, Mistake{"replay text", kFailure, "text"}));
 
 TEST_F(Command, VerifyNamesAServerThatIsNotThere) {

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "common/address.hpp"
 #include "tests/unit/tools/error_of.hpp"
 #include "tools/demo/relay.hpp"
 #include "tools/demo/report.hpp"
@@ -44,9 +45,7 @@ class Relayed : public ::testing::Test {
             ASSERT_FALSE(error);
             echo();
         });
-        const std::string address = relay_->address();
-        const auto port = static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
-        client_.connect({boost::asio::ip::address_v4::loopback(), port});
+        client_.connect({boost::asio::ip::address_v4::loopback(), parse_address(relay_->address()).port});
     }
 
     void echo() {
@@ -112,6 +111,11 @@ TEST_F(Relayed, TheConnectionBreaksWhenCut) {
     ASSERT_EQ(receive(10s, 5).first, "hello");
     relay_->cut();
     EXPECT_EQ(receive(10s, 1), std::pair(std::string(), false));
+}
+
+TEST(Relay, NeedsANumericAddressWithAPort) {
+    EXPECT_THAT(error_of([] { const Relay relay("127.0.0.1"); }), HasSubstr("no port"));
+    EXPECT_THAT(error_of([] { const Relay relay("example.org:80"); }), HasSubstr("no numeric address"));
 }
 
 Report good() {
