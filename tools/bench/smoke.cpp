@@ -106,7 +106,7 @@ void Smoke::measure_spin() {
     for (unsigned i = 0; i < options_.repeats; ++i) {
         std::vector<std::string> command = {site_.program("native/spin").string()};
         command.insert(command.end(), rounds.begin(), rounds.end());
-        keep_best(native, kernel_times(site_.run(command, kLongest).lines));
+        keep_best(native, kernel_times(site_.run(command, kLongest)));
         {
             const auto guest = site_.start_alone("spin", rounds);
             site_.await_end(*guest, kLongest);
@@ -154,10 +154,10 @@ void Smoke::measure_system_call() {
 
 // Requests a second that redis-benchmark's SET with 50 clients gets from the present guest.
 double Smoke::redis_set_rate() {
-    const Output output = site_.run({"redis-benchmark", "-p", std::to_string(site_.guest_port()), "-t", "set", "-n",
-                                     std::to_string(kRedisRequests), "-c", "50", "--csv"},
-                                    kLongest);
-    for (const std::string& line : output.lines) {
+    const auto lines = site_.run({"redis-benchmark", "-p", std::to_string(site_.guest_port()), "-t", "set", "-n",
+                                  std::to_string(kRedisRequests), "-c", "50", "--csv"},
+                                 kLongest);
+    for (const std::string& line : lines) {
         static const std::regex pattern(R"re("SET","([0-9.]+)".*)re");
         std::smatch match;
         if (std::regex_match(line, match, pattern)) {

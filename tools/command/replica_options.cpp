@@ -10,6 +10,8 @@
 #include "common/error.hpp"
 #include "tools/output/event_writer.hpp"
 #include "tools/output/patient_output.hpp"
+#include "tools/output/role_word.hpp"
+#include "tools/process/exit_status.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -20,38 +22,13 @@ double milliseconds(std::chrono::nanoseconds time) {
     return std::chrono::duration<double, std::milli>(time).count();
 }
 
-// As events spell it.
-std::string role_name(Role role) {
-    switch (role) {
-        case Role::claiming:
-            return "claiming";
-        case Role::solo:
-            return "solo";
-        case Role::forming:
-            return "forming";
-        case Role::leading:
-            return "leading";
-        case Role::joining:
-            return "joining";
-        case Role::following:
-            return "following";
-        case Role::deciding:
-            return "deciding";
-        case Role::going_live:
-            return "going_live";
-        case Role::terminated:
-            return "terminated";
-    }
-    return "unknown";
-}
-
 replication::ReplicaObserver make_observer(const std::shared_ptr<PatientOutput>& output, bool json) {
     const auto out = std::make_shared<EventWriter>(stdout, json ? EventWriter::Form::json : EventWriter::Form::text,
                                                    [output](std::string_view bytes) { output->write(bytes); });
     replication::ReplicaObserver observer;
     observer.on_listening = [out](const std::string& address) { out->write({"listening", {{"address", address}}}); };
     observer.on_role = [out](Role role, Generation generation, const std::string& reason) {
-        out->write({"role", {{"role", role_name(role)}, {"generation", generation.value}, {"reason", reason}}});
+        out->write({"role", {{"role", role_word(role)}, {"generation", generation.value}, {"reason", reason}}});
     };
     observer.on_lag = [out](std::uint64_t records, std::chrono::nanoseconds behind) {
         out->write({"lag", {{"records", records}, {"ms", milliseconds(behind)}}});
@@ -108,8 +85,6 @@ replication::ReplicaConfig ReplicaOptions::config() {
 
 int exit_status_of(const replication::ReplicaResult& result) {
     using Reason = replication::action::Terminate::Reason;
-    constexpr int kDeposed = 3;
-    constexpr int kInterrupted = 130;
     if (result.interrupted) {
         return kInterrupted;
     }

@@ -53,18 +53,19 @@ Arbiters start_arbiters(Stage& stage, const std::filesystem::path& executable) {
     return arbiters;
 }
 
-GatewayService start_gateway(Stage& stage, const std::filesystem::path& executable, std::uint16_t guest_port) {
+GatewayService start_gateway(Stage& stage, const std::filesystem::path& executable, const std::string& name,
+                             std::uint16_t guest_port) {
     GatewayService gateway;
-    const std::string socket = "unix:" + (stage.directory().path() / "gateway").string();
+    const std::string socket = "unix:" + (stage.directory().path() / name).string();
     gateway.endpoint = "gateway:" + socket;
     gateway.host_port = free_port();
     const auto listening = std::make_shared<std::size_t>(0);
-    gateway.server = stage.start("gateway",
+    gateway.server = stage.start(name,
                                  {executable.string(), "gateway", "--listen", socket, "--forward",
                                   fmt::format("tcp:127.0.0.1:{}:{}", gateway.host_port, guest_port), "--json"},
                                  count_listening(listening));
-    stage.expect("gateway", gateway.server);
-    stage.until([&] { return *listening == 1; }, kStartTime, "the gateway to listen");
+    stage.expect(name, gateway.server);
+    stage.until([&] { return *listening == 1; }, kStartTime, "the " + name + " to listen");
     return gateway;
 }
 

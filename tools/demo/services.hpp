@@ -25,8 +25,9 @@ struct GatewayService {
     std::shared_ptr<Child> server;
 };
 
-// A gateway that leads a port of this host to `guest_port`, listening. Throws understudy::Error.
+// A gateway that leads a port of this host to `guest_port`, listening. `name` is another for each on one stage. Throws
+// understudy::Error.
 [[nodiscard]] GatewayService start_gateway(Stage& stage, const std::filesystem::path& executable,
-                                           std::uint16_t guest_port);
+                                           const std::string& name, std::uint16_t guest_port);
 
 }  // namespace understudy::tools

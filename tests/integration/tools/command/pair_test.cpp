@@ -29,6 +29,7 @@ namespace understudy::tools {
 namespace {
 
 using namespace std::chrono_literals;
+using replication::Role;
 using testing::contents;
 using ::testing::HasSubstr;
 using testing::kExecutable;
@@ -60,7 +61,8 @@ class Pair : public OnKvm {
     }
     Replica& start_solo() {
         Replica& replica = start("host 1", primary());
-        stage_.until([&] { return replica.role() == "solo" && !replica.address().empty(); }, kPatience, "a primary");
+        stage_.until([&] { return replica.role() == Role::solo && !replica.address().empty(); }, kPatience,
+                     "a primary");
         return replica;
     }
     void await_end(const Replica& replica) {
@@ -80,7 +82,7 @@ TEST_F(Pair, TheSecondPrimaryOfAVmIsRefusedAndTheFirstGoesOn) {
     EXPECT_THAT(second.end(), HasSubstr("kv"));
     EXPECT_THAT(second.end(), HasSubstr("give this one another name"));
     EXPECT_TRUE(first.running());
-    EXPECT_EQ(first.role(), "solo");
+    EXPECT_EQ(first.role(), Role::solo);
 }
 
 TEST_F(Pair, APortInUseIsNamed) {
@@ -121,7 +123,7 @@ TEST_F(Pair, AnotherVersionIsNamedAtThePrimaryAndAtTheBackup) {
     const auto said = stage_.directory().path() / "host-1.out";
     const std::string named = fmt::format("it speaks version {} of the logging channel", channel::kProtocolVersion + 1);
     stage_.until([&] { return contents(said).find(named) != std::string::npos; }, kPatience, "a warning");
-    EXPECT_EQ(first.role(), "solo");
+    EXPECT_EQ(first.role(), Role::solo);
 
     boost::asio::ip::tcp::acceptor old_primary(io, {boost::asio::ip::address_v4::loopback(), 0});
     const std::jthread greeter([&] {
@@ -162,9 +164,9 @@ TEST_F(Pair, GarbageAndPortScansDoNotDisturbAPrimary) {
         boost::asio::write(socket, boost::asio::buffer(bytes), ignored);
     }
     const Replica& second = start("host 2", backup(first.address()));
-    stage_.until([&] { return first.role() == "leading" || !first.running() || !second.running(); }, kPatience,
+    stage_.until([&] { return first.role() == Role::leading || !first.running() || !second.running(); }, kPatience,
                  "a protected guest");
-    EXPECT_EQ(first.role(), "leading") << first.end();
+    EXPECT_EQ(first.role(), Role::leading) << first.end();
 }
 
 // Where a process has its guest's memory: its one mapping of that size.
@@ -184,9 +186,9 @@ TEST_F(Pair, ABackupThatIsNotTheSameMachineAnyMoreSaysSoAndThePrimaryGoesOn) {
     auto command = primary();
     command.insert(command.end(), {"--digest-interval", "50"});
     const Replica& first = start("host 1", std::move(command));
-    stage_.until([&] { return first.role() == "solo" && !first.address().empty(); }, kPatience, "a primary");
+    stage_.until([&] { return first.role() == Role::solo && !first.address().empty(); }, kPatience, "a primary");
     const Replica& second = start("host 2", backup(first.address()));
-    stage_.until([&] { return first.role() == "leading"; }, kPatience, "a protected guest");
+    stage_.until([&] { return first.role() == Role::leading; }, kPatience, "a protected guest");
     const std::uint64_t memory = guest_memory_of(second.pid(), 64U << 20U);
     ASSERT_NE(memory, 0U);
     // Memory that the guest does not use yet: nothing but the digest of all of it can tell.
@@ -198,7 +200,7 @@ TEST_F(Pair, ABackupThatIsNotTheSameMachineAnyMoreSaysSoAndThePrimaryGoesOn) {
     EXPECT_EQ(second.divergences(), 1U);
     EXPECT_THAT(second.end(), HasSubstr("ended with status 1: understudy: record "));
     EXPECT_THAT(second.end(), HasSubstr("does not agree with the guest: memory (log "));
-    stage_.until([&] { return first.role() == "solo"; }, kPatience, "the primary to go on alone");
+    stage_.until([&] { return first.role() == Role::solo; }, kPatience, "the primary to go on alone");
 }
 
 }  // namespace
