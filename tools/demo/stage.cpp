@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
 #include <csignal>
 #include <cstdio>
 #include <utility>
@@ -17,14 +19,29 @@ void Timeline::say(std::string_view who, std::string_view what, WallClock::time_
     std::fflush(stdout);
 }
 
-Stage::Stage() : signals_(io_, SIGINT, SIGTERM), directory_("understudy-demo") {
-    signals_.async_wait([this](const boost::system::error_code& error, int) { interrupted_ = !error; });
+// The event loop, and whether the user has interrupted.
+struct Stage::Loop {
+    Loop() : signals(io, SIGINT, SIGTERM) {
+        signals.async_wait([this](const boost::system::error_code& error, int) { interrupted = !error; });
+    }
+
+    boost::asio::io_context io;
+    boost::asio::signal_set signals;
+    bool interrupted = false;
+};
+
+Stage::Stage() : loop_(std::make_unique<Loop>()), directory_("understudy-demo") {}
+
+Stage::~Stage() = default;
+
+boost::asio::io_context& Stage::io() {
+    return loop_->io;
 }
 
 std::shared_ptr<Child> Stage::start(const std::string& name, std::vector<std::string> command,
                                     Child::LineHandler on_line) {
     return std::make_shared<Child>(
-        io_,
+        loop_->io,
         Child::Config{std::move(command), directory_.path() / (name + ".out"), directory_.path() / (name + ".err")},
         std::move(on_line));
 }
@@ -38,7 +55,7 @@ void Stage::dismiss(const std::shared_ptr<Child>& child) {
 }
 
 void Stage::check() const {
-    if (interrupted_) {
+    if (loop_->interrupted) {
         throw Error("interrupted");
     }
     for (const Entry& entry : watched_) {
@@ -58,14 +75,14 @@ void Stage::until(const std::function<bool()>& condition, std::chrono::milliseco
             throw Error::format("waited {:.1f} s for {}", std::chrono::duration<double>(timeout).count(), what);
         }
         // What no event tells (a process that is not ours) is looked at this often.
-        io_.run_one_until(std::min(deadline, Clock::now() + std::chrono::milliseconds(50)));
+        loop_->io.run_one_until(std::min(deadline, Clock::now() + std::chrono::milliseconds(50)));
     }
 }
 
 void Stage::pause(std::chrono::milliseconds duration) {
     const auto end = Clock::now() + duration;
     while (Clock::now() < end) {
-        io_.run_one_until(end);
+        loop_->io.run_one_until(end);
         check();
     }
 }

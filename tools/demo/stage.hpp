@@ -2,8 +2,6 @@
 // it, and waiting that notices when something that should run does not.
 #pragma once
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/signal_set.hpp>
 #include <chrono>
 #include <filesystem>
 #include <functional>
@@ -14,6 +12,10 @@
 
 #include "common/temporary_directory.hpp"
 #include "tools/process/child.hpp"
+
+namespace boost::asio {
+class io_context;
+}
 
 namespace understudy::tools {
 
@@ -34,8 +36,11 @@ class Stage {
     using Clock = std::chrono::steady_clock;
 
     Stage();
+    ~Stage();
+    Stage(const Stage&) = delete;
+    Stage& operator=(const Stage&) = delete;
 
-    [[nodiscard]] boost::asio::io_context& io() { return io_; }
+    [[nodiscard]] boost::asio::io_context& io();
     [[nodiscard]] TemporaryDirectory& directory() { return directory_; }
     [[nodiscard]] const Timeline& timeline() const { return timeline_; }
 
@@ -62,9 +67,8 @@ class Stage {
     // Throws when the user interrupted or a process has ended that is expected to run.
     void check() const;
 
-    boost::asio::io_context io_;
-    boost::asio::signal_set signals_;
-    bool interrupted_ = false;
+    struct Loop;
+    std::unique_ptr<Loop> loop_;
     TemporaryDirectory directory_;
     Timeline timeline_;
     std::vector<Entry> watched_;
