@@ -1,4 +1,4 @@
-// What the documentation points at exists.
+// What the documentation points at exists, and the tests are where and what it says.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -72,6 +72,30 @@ TEST(Documentation, NamesSubcommandsThatExist) {
         }
         EXPECT_GT(commands, 3U) << page;
     }
+}
+
+// The tests of a folder lie in the same folder below unit/, simulation/ or integration/, and their names are sentences
+// in UpperCamelCase.
+TEST(TestTree, MirrorsTheTreeOfTheCodeInOneStyle) {
+    static const std::regex kTest(R"((?:^|\n)TEST(?:_F|_P)?\(\w+, (\w+)\))");
+    static const std::regex kName("[A-Z][A-Za-z0-9]*(_[0-9][A-Za-z0-9]*)?");
+    std::size_t tests = 0;
+    for (const char* const kind : {"unit", "simulation", "integration"}) {
+        const fs::path root = kRoot / "tests" / kind;
+        for (const auto& entry : fs::recursive_directory_iterator(root)) {
+            const std::string file = entry.path().filename();
+            if (!file.ends_with("_test.cpp") && !file.ends_with("_fuzz.cpp")) {
+                continue;
+            }
+            EXPECT_TRUE(fs::exists(kRoot / fs::relative(entry.path().parent_path(), root))) << entry.path();
+            const std::string text = contents(entry.path());
+            for (auto it = std::sregex_iterator(text.begin(), text.end(), kTest); it != std::sregex_iterator(); ++it) {
+                ++tests;
+                EXPECT_TRUE(std::regex_match((*it)[1].str(), kName)) << entry.path() << ": " << (*it)[1];
+            }
+        }
+    }
+    EXPECT_GT(tests, 300U);
 }
 
 }  // namespace
