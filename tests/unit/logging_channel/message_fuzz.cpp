@@ -1,5 +1,5 @@
-// Any bytes as a stream from the peer: frames, then messages, then what is in them. Frames are also tried with their
-// checksum put right, so that the fuzzer gets past it.
+// Any bytes as a stream from the peer: messages, then records and state, as what is in them. Records are also tried
+// with their checksum put right, so that the fuzzer gets past it.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
