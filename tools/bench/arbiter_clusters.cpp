@@ -10,6 +10,7 @@
 #include "arbiter/client/engines.hpp"
 #include "arbiter/client/operate.hpp"
 #include "common/error.hpp"
+#include "tools/demo/services.hpp"
 #include "tools/process/free_ports.hpp"
 
 namespace understudy::tools {
@@ -36,18 +37,8 @@ BenchedArbiter::BenchedArbiter(fs::path directory)
 }
 
 void BenchedArbiter::start(std::size_t i) {
-    std::vector<std::string> words{"/proc/self/exe",
-                                   "arbiter",
-                                   "serve",
-                                   "--id",
-                                   std::to_string(i + 1),
-                                   "--data",
-                                   (directory_ / fmt::format("server{}", i + 1)).string(),
-                                   "--insecure"};
-    for (std::size_t k = 0; k < kBenchedServers; ++k) {
-        words.insert(words.end(), {"--peer", fmt::format("{}=127.0.0.1:{}", k + 1, ports_[k])});
-    }
-    servers_[i] = start_server(std::move(words), directory_ / fmt::format("server{}.log", i + 1));
+    const fs::path data = directory_ / fmt::format("server{}", i + 1);
+    servers_[i] = start_server(arbiter_command("/proc/self/exe", i + 1, data, ports_), data.string() + ".log");
 }
 
 std::uint64_t BenchedArbiter::resident_kib(std::size_t i) const {
@@ -61,7 +52,7 @@ std::uint64_t BenchedArbiter::resident_kib(std::size_t i) const {
 }
 
 std::string BenchedArbiter::url() const {
-    return fmt::format("raft://127.0.0.1:{},127.0.0.1:{},127.0.0.1:{}", ports_[0], ports_[1], ports_[2]);
+    return loopback_url("raft", ports_);
 }
 
 std::optional<arbiter::StatusReply> BenchedArbiter::status(std::size_t i) const {
@@ -115,7 +106,7 @@ void BenchedEtcd::start(std::size_t i) {
 }
 
 std::string BenchedEtcd::url() const {
-    return fmt::format("etcd://127.0.0.1:{},127.0.0.1:{},127.0.0.1:{}", ports_[0], ports_[1], ports_[2]);
+    return loopback_url("etcd", {ports_.begin(), ports_.begin() + kBenchedServers});
 }
 
 }  // namespace understudy::tools

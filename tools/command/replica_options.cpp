@@ -9,6 +9,7 @@
 #include "common/address.hpp"
 #include "common/error.hpp"
 #include "tools/output/event_writer.hpp"
+#include "tools/output/milliseconds.hpp"
 #include "tools/output/patient_output.hpp"
 #include "tools/output/role_word.hpp"
 #include "tools/process/exit_status.hpp"
@@ -17,10 +18,6 @@ namespace understudy::tools {
 namespace {
 
 using replication::Role;
-
-double milliseconds(std::chrono::nanoseconds time) {
-    return std::chrono::duration<double, std::milli>(time).count();
-}
 
 replication::ReplicaObserver make_observer(const std::shared_ptr<PatientOutput>& output, bool json) {
     const auto out = std::make_shared<EventWriter>(stdout, json ? EventWriter::Form::json : EventWriter::Form::text,
@@ -31,13 +28,13 @@ replication::ReplicaObserver make_observer(const std::shared_ptr<PatientOutput>&
         out->write({"role", {{"role", role_word(role)}, {"generation", generation.value}, {"reason", reason}}});
     };
     observer.on_lag = [out](std::uint64_t records, std::chrono::nanoseconds behind) {
-        out->write({"lag", {{"records", records}, {"ms", milliseconds(behind)}}});
+        out->write({"lag", {{"records", records}, {"ms", in_milliseconds(behind)}}});
     };
     observer.on_transfer = [out](Bytes done, Bytes total) {
         out->write({"transfer", {{"bytes_done", done.value}, {"bytes_total", total.value}}});
     };
     observer.on_live = [out](Generation generation, std::chrono::nanoseconds takeover) {
-        out->write({"live", {{"generation", generation.value}, {"takeover_ms", milliseconds(takeover)}}});
+        out->write({"live", {{"generation", generation.value}, {"takeover_ms", in_milliseconds(takeover)}}});
     };
     observer.on_compared = [out](std::uint64_t stops, std::uint64_t divergences) {
         out->write({"compared", {{"stops", stops}, {"divergences", divergences}}});

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "tools/output/milliseconds.hpp"
 #include "tools/vm/vm_description.hpp"
 
 namespace understudy::tools {
@@ -25,10 +26,6 @@ constexpr auto kStartTime = 20s;
 constexpr auto kProtectionTime = 60s;
 constexpr auto kTakeoverTime = 20s;
 constexpr auto kVerificationTime = 60s;
-
-double milliseconds(std::chrono::nanoseconds duration) {
-    return std::chrono::duration<double, std::milli>(duration).count();
-}
 
 // All of guest memory is compared once a second where that takes milliseconds, and in proportion more seldom where a
 // larger guest would be seen to pause for it. In milliseconds, as an argument.
@@ -201,7 +198,7 @@ void Scenario::play_round(Round& round) {
             break;
     }
     round.went_on = primary_->host();
-    round.gap_ms = milliseconds(load_->gap_since_fault(kVerificationTime));
+    round.gap_ms = in_milliseconds(load_->gap_since_fault(kVerificationTime));
     stage_.timeline().say("clients", fmt::format("longest gap {:.0f} ms", round.gap_ms));
     start_backup();
     await_protection();
@@ -277,7 +274,7 @@ void Scenario::play_partition(Round& round) {
 
 void Scenario::conclude(Report& report) const {
     report.unplanned_failovers = unplanned_failovers_;
-    report.longest_gap_ms = milliseconds(load_->longest_gap());
+    report.longest_gap_ms = in_milliseconds(load_->longest_gap());
     report.finding = load_->first_finding();
     const auto add_replica = [&](const std::unique_ptr<Replica>& replica) {
         if (replica) {

@@ -24,29 +24,33 @@ Child::LineHandler count_listening(std::shared_ptr<std::size_t> count) {
 
 }  // namespace
 
-Arbiters start_arbiters(Stage& stage, const std::filesystem::path& executable) {
-    Arbiters arbiters;
-    std::vector<std::string> addresses;
-    std::vector<std::string> peers;
-    for (const std::uint16_t port : free_ports(kServers)) {
-        addresses.push_back(fmt::format("127.0.0.1:{}", port));
-        peers.insert(peers.end(), {"--peer", fmt::format("{}={}", addresses.size(), addresses.back())});
+std::vector<std::string> arbiter_command(const std::filesystem::path& executable, std::size_t id,
+                                         const std::filesystem::path& data, const std::vector<std::uint16_t>& ports) {
+    std::vector<std::string> words{executable.string(), "arbiter",    "serve", "--id", std::to_string(id), "--data",
+                                   data.string(),       "--insecure", "--json"};
+    for (std::size_t peer = 1; peer <= ports.size(); ++peer) {
+        words.insert(words.end(), {"--peer", fmt::format("{}=127.0.0.1:{}", peer, ports[peer - 1])});
     }
-    arbiters.url = fmt::format("raft://{}", fmt::join(addresses, ","));
+    return words;
+}
+
+std::string loopback_url(const std::string& scheme, const std::vector<std::uint16_t>& ports) {
+    std::string url;
+    for (const std::uint16_t port : ports) {
+        url += fmt::format("{}127.0.0.1:{}", url.empty() ? scheme + "://" : ",", port);
+    }
+    return url;
+}
+
+Arbiters start_arbiters(Stage& stage, const std::filesystem::path& executable) {
+    const auto ports = free_ports(kServers);
+    Arbiters arbiters;
+    arbiters.url = loopback_url("raft", ports);
     const auto listening = std::make_shared<std::size_t>(0);
     for (std::size_t id = 1; id <= kServers; ++id) {
         const std::string name = fmt::format("arbiter-{}", id);
-        std::vector<std::string> command{executable.string(),
-                                         "arbiter",
-                                         "serve",
-                                         "--id",
-                                         std::to_string(id),
-                                         "--data",
-                                         (stage.directory().path() / name).string(),
-                                         "--insecure",
-                                         "--json"};
-        command.insert(command.end(), peers.begin(), peers.end());
-        arbiters.servers.push_back(stage.start(name, std::move(command), count_listening(listening)));
+        arbiters.servers.push_back(stage.start(
+            name, arbiter_command(executable, id, stage.directory().path() / name, ports), count_listening(listening)));
         stage.expect(name, arbiters.servers.back());
     }
     stage.until([&] { return *listening == kServers; }, kStartTime, "the arbiters to listen");

@@ -74,9 +74,9 @@ bool fits(const std::string& program, const std::string& variant) {
     return variant != "musl" || !glibc_only;
 }
 
-class KernelGuest : public ::testing::TestWithParam<std::tuple<std::string, std::string>> {};
+class GuestKernel : public ::testing::TestWithParam<std::tuple<std::string, std::string>> {};
 
-TEST_P(KernelGuest, DoesWhatLinuxDoes) {
+TEST_P(GuestKernel, DoesWhatLinuxDoes) {
     const auto& [program, variant] = GetParam();
     if (::access("/dev/kvm", R_OK | W_OK) != 0) {
         GTEST_SKIP() << "/dev/kvm cannot be used here";
@@ -119,11 +119,11 @@ std::vector<std::tuple<std::string, std::string>> cases() {
     return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(Programs, KernelGuest, ::testing::ValuesIn(cases()),
+INSTANTIATE_TEST_SUITE_P(Programs, GuestKernel, ::testing::ValuesIn(cases()),
                          [](const auto& test) { return std::get<0>(test.param) + "_" + std::get<1>(test.param); });
 
 // An unknown call is an error to the program and a line on the console, once.
-TEST(KernelGuestConsole, NamesUnsupportedCallsOnce) {
+TEST(GuestKernelConsole, NamesUnsupportedCallsOnce) {
     if (::access("/dev/kvm", R_OK | W_OK) != 0) {
         GTEST_SKIP() << "/dev/kvm cannot be used here";
     }
@@ -137,7 +137,7 @@ TEST(KernelGuestConsole, NamesUnsupportedCallsOnce) {
 }
 
 // The network outlives the end of the kernel's memory, and has all of it again afterwards.
-TEST(KernelGuestMemory, ExhaustionPasses) {
+TEST(GuestKernelMemory, IsWholeAgainAfterItsExhaustion) {
     if (::access("/dev/kvm", R_OK | W_OK) != 0) {
         GTEST_SKIP() << "/dev/kvm cannot be used here";
     }
