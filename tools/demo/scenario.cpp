@@ -177,6 +177,9 @@ void Scenario::start_clients() {
 
 void Scenario::play_round(Round& round) {
     stage_.pause(std::chrono::milliseconds(std::uniform_int_distribution<int>(500, 2500)(random_)));
+    // A backup tells only now and then what it has compared: a fault before that would leave nothing to show.
+    stage_.until([&] { return backup_->compared_stops() > 0 || !protected_now(); }, kProtectionTime,
+                 "the backup to tell what it has compared");
     if (!protected_now()) {
         await_protection();
     }
