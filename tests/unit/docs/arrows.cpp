@@ -17,9 +17,9 @@ namespace fs = std::filesystem;
 
 // The `code` spans of a table's cell.
 std::vector<std::string> spans(const std::string& cell) {
-    static const std::regex kSpan("`([^`]+)`");
+    static const std::regex pattern("`([^`]+)`");
     std::vector<std::string> found;
-    for (auto it = std::sregex_iterator(cell.begin(), cell.end(), kSpan); it != std::sregex_iterator(); ++it) {
+    for (auto it = std::sregex_iterator(cell.begin(), cell.end(), pattern); it != std::sregex_iterator(); ++it) {
         found.push_back((*it)[1]);
     }
     return found;
@@ -30,17 +30,17 @@ std::string folder_of(const std::string& path) {
 }
 
 bool is_code(const fs::path& file) {
-    static const std::set<std::string> kEndings = {".c", ".cpp", ".h", ".hpp", ".S"};
-    return kEndings.contains(file.extension());
+    static const std::set<std::string> endings = {".c", ".cpp", ".h", ".hpp", ".S"};
+    return endings.contains(file.extension());
 }
 
 void read_file(const fs::path& file, const std::string& name, std::vector<Include>& includes) {
-    static const std::regex kInclude(R"re(^\s*#\s*include\s*(["<][^">]+[">]))re");
+    static const std::regex pattern(R"re(^\s*#\s*include\s*(["<][^">]+[">]))re");
     std::ifstream stream(file);
     std::size_t number = 0;
     for (std::string line; std::getline(stream, line);) {
         ++number;
-        if (std::smatch match; std::regex_search(line, match, kInclude)) {
+        if (std::smatch match; std::regex_search(line, match, pattern)) {
             includes.push_back({name, number, match[1]});
         }
     }
@@ -138,8 +138,9 @@ std::optional<std::string> objection(const Rules& rules, const Include& include)
 
 std::vector<std::string> unused_arrows(const Arrows& arrows, const std::vector<Include>& includes) {
     std::vector<std::string> unused;
-    for (const auto& [row, targets] : arrows) {
-        for (const std::string& target : targets) {
+    for (const auto& arrow : arrows) {
+        const std::string& row = arrow.first;
+        for (const std::string& target : arrow.second) {
             const bool used = std::ranges::any_of(includes, [&](const Include& include) {
                 return include.what.starts_with('"') && row_of(arrows, include.file) == row &&
                        covers(arrows, target, include.what.substr(1, include.what.size() - 2));

@@ -66,8 +66,8 @@ constexpr const char* kPage = R"(
 )";
 
 std::string answer(const std::string& file, const std::string& what) {
-    static const Rules kRules = read_rules(kPage);
-    return objection(kRules, {file, 7, what}).value_or("");
+    static const Rules rules = read_rules(kPage);
+    return objection(rules, {file, 7, what}).value_or("");
 }
 
 TEST(Arrows, TheTableIsReadRowByRow) {

@@ -24,9 +24,9 @@ std::string contents(const fs::path& file) {
 
 // The targets of Markdown links that are paths, without the part behind '#'.
 std::vector<std::string> linked_paths(const std::string& text) {
-    static const std::regex kLink(R"(\]\(([^)#\s]+)(#[^)]*)?\))");
+    static const std::regex link(R"(\]\(([^)#\s]+)(#[^)]*)?\))");
     std::vector<std::string> paths;
-    for (auto it = std::sregex_iterator(text.begin(), text.end(), kLink); it != std::sregex_iterator(); ++it) {
+    for (auto it = std::sregex_iterator(text.begin(), text.end(), link); it != std::sregex_iterator(); ++it) {
         if (const std::string target = (*it)[1]; target.find("://") == std::string::npos) {
             paths.push_back(target);
         }
@@ -80,7 +80,7 @@ std::vector<std::string> sources() {
 
 // `loop.cpp`, `replication/loop/loop.cpp`, `record_replay_test`: whatever looks like a source file or a test is one.
 TEST(Documentation, NamesSourceFilesAndTestsThatExist) {
-    static const std::regex kName(R"(`([\w/]+\.(?:cpp|hpp|c|h|S|proto)|[\w/]+_test)`)");
+    static const std::regex name_pattern(R"(`([\w/]+\.(?:cpp|hpp|c|h|S|proto)|[\w/]+_test)`)");
     const auto all = sources();
     std::string build_files;
     for (const std::string& path : all) {
@@ -89,7 +89,8 @@ TEST(Documentation, NamesSourceFilesAndTestsThatExist) {
     std::size_t names = 0;
     for (const fs::path& page : pages()) {
         const std::string text = contents(page);
-        for (auto it = std::sregex_iterator(text.begin(), text.end(), kName); it != std::sregex_iterator(); ++it) {
+        for (auto it = std::sregex_iterator(text.begin(), text.end(), name_pattern); it != std::sregex_iterator();
+             ++it) {
             ++names;
             const std::string name = (*it)[1];
             const bool test = name.ends_with("_test");
@@ -105,11 +106,11 @@ TEST(Documentation, NamesSourceFilesAndTestsThatExist) {
 
 // A command line in the documentation begins with a subcommand that exists.
 TEST(Documentation, NamesSubcommandsThatExist) {
-    static const std::regex kCommand(R"(build/understudy ([a-z]+))");
+    static const std::regex command(R"(build/understudy ([a-z]+))");
     for (const char* const page : {"README.md", "docs/operating.md"}) {
         const std::string text = contents(kRoot / page);
         std::size_t commands = 0;
-        for (auto it = std::sregex_iterator(text.begin(), text.end(), kCommand); it != std::sregex_iterator(); ++it) {
+        for (auto it = std::sregex_iterator(text.begin(), text.end(), command); it != std::sregex_iterator(); ++it) {
             ++commands;
             EXPECT_TRUE(fs::exists(kRoot / "tools/command" / ((*it)[1].str() + ".cpp"))) << it->str();
         }
@@ -120,8 +121,8 @@ TEST(Documentation, NamesSubcommandsThatExist) {
 // The tests of a folder lie in the same folder below unit/, simulation/ or integration/, and their names are sentences
 // in UpperCamelCase.
 TEST(TestTree, MirrorsTheTreeOfTheCodeInOneStyle) {
-    static const std::regex kTest(R"((?:^|\n)TEST(?:_F|_P)?\(\w+, (\w+)\))");
-    static const std::regex kName("[A-Z][A-Za-z0-9]*(_[0-9][A-Za-z0-9]*)?");
+    static const std::regex test_line(R"((?:^|\n)TEST(?:_F|_P)?\(\w+, (\w+)\))");
+    static const std::regex sentence("[A-Z][A-Za-z0-9]*(_[0-9][A-Za-z0-9]*)?");
     std::size_t tests = 0;
     for (const char* const kind : {"unit", "simulation", "integration"}) {
         const fs::path root = kRoot / "tests" / kind;
@@ -132,9 +133,10 @@ TEST(TestTree, MirrorsTheTreeOfTheCodeInOneStyle) {
             }
             EXPECT_TRUE(fs::exists(kRoot / fs::relative(entry.path().parent_path(), root))) << entry.path();
             const std::string text = contents(entry.path());
-            for (auto it = std::sregex_iterator(text.begin(), text.end(), kTest); it != std::sregex_iterator(); ++it) {
+            for (auto it = std::sregex_iterator(text.begin(), text.end(), test_line); it != std::sregex_iterator();
+                 ++it) {
                 ++tests;
-                EXPECT_TRUE(std::regex_match((*it)[1].str(), kName)) << entry.path() << ": " << (*it)[1];
+                EXPECT_TRUE(std::regex_match((*it)[1].str(), sentence)) << entry.path() << ": " << (*it)[1];
             }
         }
     }

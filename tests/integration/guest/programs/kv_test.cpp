@@ -187,7 +187,7 @@ TEST_F(Kv, ReadsRequestsInPiecesOfAnySize) {
             replies += step.reply;
         }
     }
-    for (const std::size_t piece : {1, 2, 7, 64}) {
+    for (const std::size_t piece : {1U, 2U, 7U, 64U}) {
         EXPECT_EQ(ask_line({"FLUSHALL"}), "+OK");
         for (std::size_t i = 0; i < bytes.size(); i += piece) {
             client_.send(std::string_view(bytes).substr(i, piece));
@@ -271,7 +271,7 @@ TEST_F(Kv, QuitEndsTheConnectionAndWhatFollows) {
 }
 
 TEST_F(Kv, HoldsLittleForAClientThatDoesNotRead) {
-    const std::string value(512 * 1024, 'x');
+    const std::string value(std::size_t{512} * 1024, 'x');
     ASSERT_EQ(ask_line({"SET", "big", value}), "+OK");
     const std::int64_t before = info("used_memory");
     Client slow(server_.port());

@@ -75,7 +75,7 @@ TEST(Echo, SendsBackDatagrams) {
     address.sin_port = htons(server.port());
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     ASSERT_EQ(connect(datagrams, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-    for (const std::size_t size : {1, 100, 1400, 0, 60'000}) {
+    for (const std::size_t size : {1U, 100U, 1400U, 0U, 60'000U}) {
         const std::string sent = pattern(size);
         ASSERT_EQ(send(datagrams, sent.data(), sent.size(), 0), static_cast<ssize_t>(size));
         std::string received(65536, 0);
@@ -99,7 +99,7 @@ TEST(Source, GoesOnForAReceiverThatClosedItsOwnDirection) {
     const ServerProcess server(kPrograms + "native/source", {"--bytes", "500K"});
     Client client(server.port());
     client.end_sending();
-    EXPECT_TRUE(client.receive_all() == pattern(500 * 1024));
+    EXPECT_TRUE(client.receive_all() == pattern(std::size_t{500} * 1024));
 }
 
 TEST(Sink, ReportsWhatItReceived) {

@@ -23,7 +23,7 @@ const std::string kCxx = UNDERSTUDY_BINARY_DIR "/understudy-c++";
 class Wrapper : public testing::Test {
   protected:
     std::string file(const std::string& name, const std::string& text = "") {
-        const std::string path = folder_.path() / name;
+        std::string path = folder_.path() / name;
         if (!text.empty()) {
             std::ofstream(path) << text;
         }
