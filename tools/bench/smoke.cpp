@@ -119,7 +119,8 @@ void Smoke::measure_spin() {
             keep_best(guarded, kernel_times(guest->console(), guest->console_lines_unsettled() + 1));
         }
     }
-    for (const auto& [kernel, time] : native) {
+    for (const auto& measured : native) {
+        const std::string& kernel = measured.first;
         const auto ms = [&](const std::map<std::string, double>& times) {
             return times.contains(kernel) ? times.at(kernel) / 1e6 : 0.0;
         };

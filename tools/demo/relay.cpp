@@ -68,7 +68,7 @@ class Session : public std::enable_shared_from_this<Session> {
     [[nodiscard]] bool closed() const { return closed_; }
 
   private:
-    using Buffer = std::array<char, 64 * 1024>;
+    using Buffer = std::array<char, std::size_t{64} << 10U>;
 
     // In a partition the read is not answered by another, nor by the write of what it brought: the bytes are lost.
     void pump(tcp::socket& from, tcp::socket& to, Buffer& buffer) {

@@ -107,7 +107,7 @@ struct Child::State : std::enable_shared_from_this<Child::State> {
     int status = -1;
     bool output_ended = false;
     bool abandoned = false;
-    std::array<char, 16 * 1024> buffer{};
+    std::array<char, std::size_t{16} << 10U> buffer{};
     LineCutter lines;
     std::string last_told;  // by an event
 };

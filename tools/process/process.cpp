@@ -19,6 +19,22 @@
 namespace understudy::tools {
 namespace {
 
+// How it ended; nothing while it runs, where the flags do not say to wait.
+std::optional<int> reap(pid_t pid, int flags) {
+    int result = 0;
+    pid_t reaped = 0;
+    do {
+        reaped = ::waitpid(pid, &result, flags);
+    } while (reaped < 0 && errno == EINTR);
+    if (reaped < 0) {
+        return -1;  // whoever started us had SIGCHLD ignored: the kernel reaps, and does not say
+    }
+    if (reaped == 0) {
+        return std::nullopt;
+    }
+    return WIFEXITED(result) ? WEXITSTATUS(result) : 128 + WTERMSIG(result);
+}
+
 // What execvpe() takes: it points into `words`, to which nothing is written.
 std::vector<char*> as_pointers(const std::vector<std::string>& words) {
     std::vector<char*> pointers;
@@ -79,9 +95,8 @@ bool take_place(const Plan& plan) {
     ::_exit(127);
 }
 
-}  // namespace
-
-Process::Process(const ProcessConfig& config, int output, int errors) {
+// The process, which has become the command.
+pid_t spawn(const ProcessConfig& config, int output, int errors) {
     const std::vector<std::string> environment = environment_with(config.environment);
     Pipe failure = make_pipe();
     const Plan plan{.arguments = as_pointers(config.command),
@@ -91,25 +106,32 @@ Process::Process(const ProcessConfig& config, int output, int errors) {
                     .errors = errors,
                     .failure = failure.write.get(),
                     .parent = ::getpid()};
-    pid_ = ::fork();
-    if (pid_ == 0) {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
         become(plan);
     }
-    if (pid_ < 0) {
+    if (pid < 0) {
         throw Error::from_errno("fork", errno);
     }
     failure.write.reset();
     int error = 0;
     if (::read(failure.read.get(), &error, sizeof error) > 0) {
-        reap(0);
+        reap(pid, 0);
         throw Error::from_errno("cannot run " + config.command.front(), error);
     }
-    // By number: the header of glibc 2.36 that declares pidfd_open is none for C++.
-    pidfd_.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+    return pid;
+}
+
+}  // namespace
+
+Process::Process(const ProcessConfig& config, int output, int errors)
+    : pid_(spawn(config, output, errors)),
+      // By number: the header of glibc 2.36 that declares pidfd_open is none for C++.
+      pidfd_(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0))) {
     if (!pidfd_) {
-        const int reason = errno;
+        const int error = errno;
         kill();
-        throw Error::from_errno("pidfd_open", reason);
+        throw Error::from_errno("pidfd_open", error);
     }
 }
 
@@ -117,22 +139,9 @@ Process::~Process() {
     kill();
 }
 
-void Process::reap(int flags) {
-    int result = 0;
-    pid_t reaped = 0;
-    do {
-        reaped = ::waitpid(pid_, &result, flags);
-    } while (reaped < 0 && errno == EINTR);
-    if (reaped == pid_) {
-        status_ = WIFEXITED(result) ? WEXITSTATUS(result) : 128 + WTERMSIG(result);
-    } else if (reaped < 0) {
-        status_ = -1;  // whoever started us had SIGCHLD ignored: the kernel reaps, and does not say
-    }
-}
-
 std::optional<int> Process::exit_status() {
     if (!status_) {
-        reap(WNOHANG);
+        status_ = reap(pid_, WNOHANG);
     }
     return status_;
 }
@@ -153,7 +162,7 @@ std::optional<int> Process::wait_for(std::chrono::milliseconds timeout) {
 
 int Process::wait() {
     if (!status_) {
-        reap(0);
+        status_ = reap(pid_, 0);
     }
     return status_.value();
 }

@@ -48,9 +48,7 @@ class Process {
     void kill();
 
   private:
-    void reap(int flags);
-
-    pid_t pid_ = -1;
+    pid_t pid_;
     FileDescriptor pidfd_;
     std::optional<int> status_;
 };

@@ -60,7 +60,7 @@ class Verifier::Engine final : public VerifierConnection::Owner {
         thread_ = std::thread([this] { io_.run(); });
     }
 
-    ~Engine() {
+    ~Engine() override {
         asio::post(io_, [this] { close_all(); });
         work_.reset();
         thread_.join();
