@@ -9,7 +9,7 @@ namespace understudy {
 // A new directory below $TMPDIR, removed with all that is in it unless keep() was called.
 class TemporaryDirectory {
   public:
-    explicit TemporaryDirectory(std::string_view prefix);  // throws understudy::Error
+    explicit TemporaryDirectory(std::string_view prefix = "understudy");  // throws understudy::Error
     ~TemporaryDirectory();
     TemporaryDirectory(const TemporaryDirectory&) = delete;
     TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
