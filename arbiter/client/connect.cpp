@@ -5,11 +5,9 @@
 //
 // Without tls=DIR (the directory that `understudy arbiter init` made) a raft:// connection is plain text, and every
 // host must be on loopback.
-#include <map>
-
 #include "arbiter/client/client.hpp"
 #include "arbiter/client/engines.hpp"
-#include "common/address.hpp"
+#include "arbiter/wire/protocol.hpp"
 #include "common/error.hpp"
 
 namespace understudy::arbiter {

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "arbiter/client/client.hpp"
-#include "arbiter/raft/types.hpp"
 #include "common/address.hpp"
 
 namespace understudy::arbiter {

@@ -1,11 +1,11 @@
-// The rules of the register of generations (client.hpp: form and test_and_set), on one VM's record. Pure; both engines
+// The rules of the register of generations (requests.hpp), on one VM's record. Pure; both engines
 // decide by these functions, the Raft state machine and the etcd client alike.
 #pragma once
 
 #include <optional>
 #include <string>
 
-#include "arbiter/client/client.hpp"
+#include "arbiter/register/requests.hpp"
 #include "common/codec.hpp"
 
 namespace understudy::arbiter {
