@@ -48,8 +48,8 @@ std::variant<Reply, std::string> ask_server(const ParsedUrl& url, const Address&
             }
             connection->send(Hello{kProtocolVersion, Hello::Kind::client, 0, url.parameter("cluster", "understudy")});
         };
-        handlers.on_frame = [&](Frame frame) {
-            if (const auto* welcome = std::get_if<Welcome>(&frame)) {
+        handlers.on_message = [&](WireMessage message) {
+            if (const auto* welcome = std::get_if<Welcome>(&message)) {
                 if (!welcome->refusal.empty()) {
                     trouble = welcome->refusal;
                     return false;
@@ -58,7 +58,7 @@ std::variant<Reply, std::string> ask_server(const ParsedUrl& url, const Address&
                 connection->send(Request{1, body});
                 return true;
             }
-            if (auto* answer = std::get_if<Reply>(&frame)) {
+            if (auto* answer = std::get_if<Reply>(&message)) {
                 reply = std::move(*answer);
             }
             return false;  // that was all

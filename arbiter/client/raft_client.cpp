@@ -155,9 +155,9 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
             }
             self->connection_->send(Hello{kProtocolVersion, Hello::Kind::client, 0, self->cluster_});
         };
-        handlers.on_frame = [weak, attempt](Frame frame) {
+        handlers.on_message = [weak, attempt](WireMessage message) {
             const auto self = weak.lock();
-            return self && attempt == self->attempt_ && self->take(std::move(frame));
+            return self && attempt == self->attempt_ && self->take(message);
         };
         handlers.on_closed = [weak, attempt](const std::string& why) {
             const auto self = weak.lock();
@@ -207,10 +207,10 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
         });
     }
 
-    // -- frames
+    // -- messages
 
-    bool take(Frame frame) {
-        if (const auto* welcome = std::get_if<Welcome>(&frame)) {
+    bool take(const WireMessage& message) {
+        if (const auto* welcome = std::get_if<Welcome>(&message)) {
             if (!welcome->refusal.empty()) {
                 trouble_ = welcome->refusal;
                 return false;
@@ -221,7 +221,7 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
             send_waiting();
             return true;
         }
-        const auto* reply = std::get_if<Reply>(&frame);
+        const auto* reply = std::get_if<Reply>(&message);
         if (reply == nullptr) {
             return false;
         }

@@ -142,12 +142,12 @@ void PeerLinks::connected(raft::NodeId id, const LinkPointer& link) {
             self->send(Hello{kProtocolVersion, Hello::Kind::peer, self_, cluster_});
         }
     };
-    handlers.on_frame = [this, id, link](Frame frame) {
-        if (auto* message = std::get_if<raft::Message>(&frame); message && link->welcome && message->from == id) {
-            on_message_(std::move(*message));
+    handlers.on_message = [this, id, link](WireMessage message) {
+        if (auto* answer = std::get_if<raft::Message>(&message); answer && link->welcome && answer->from == id) {
+            on_message_(std::move(*answer));
             return true;
         }
-        const auto* welcome = std::get_if<Welcome>(&frame);
+        const auto* welcome = std::get_if<Welcome>(&message);
         if (welcome == nullptr || link->welcome) {
             return false;
         }

@@ -250,15 +250,15 @@ class Server::Impl {
             }
         });
         Connection::Handlers handlers;
-        handlers.on_frame = [this, number, caller, timer, weak = std::weak_ptr(connection)](Frame frame) {
+        handlers.on_message = [this, number, caller, timer, weak = std::weak_ptr(connection)](WireMessage message) {
             const auto self = weak.lock();
             if (!self) {
                 return false;
             }
             if (caller->hello) {
-                return serve(number, *caller->hello, *self, std::move(frame));
+                return serve(number, *caller->hello, *self, std::move(message));
             }
-            const auto* hello = std::get_if<Hello>(&frame);
+            const auto* hello = std::get_if<Hello>(&message);
             if (hello == nullptr) {
                 return false;
             }
@@ -314,17 +314,17 @@ class Server::Impl {
         return {};
     }
 
-    bool serve(std::uint64_t number, const Hello& hello, Connection& connection, Frame frame) {
+    bool serve(std::uint64_t number, const Hello& hello, Connection& connection, WireMessage message) {
         if (hello.kind == Hello::Kind::peer) {
-            auto* message = std::get_if<raft::Message>(&frame);
-            if (message == nullptr || message->from != hello.id) {
+            auto* from_peer = std::get_if<raft::Message>(&message);
+            if (from_peer == nullptr || from_peer->from != hello.id) {
                 return false;
             }
             pass_time();
-            service_.receive(std::move(*message));
+            service_.receive(std::move(*from_peer));
             return true;
         }
-        auto* request = std::get_if<Request>(&frame);
+        auto* request = std::get_if<Request>(&message);
         if (request == nullptr) {
             return false;
         }

@@ -8,7 +8,7 @@
 namespace understudy::arbiter {
 namespace {
 
-constexpr std::size_t kListBytes = kMaxFrame / 2;
+constexpr std::size_t kListBytes = kMaxMessageBytes / 2;
 
 }  // namespace
 

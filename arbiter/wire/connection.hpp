@@ -1,4 +1,4 @@
-// One framed connection (protocol.hpp), plain or under TLS. Used by server and client library alike.
+// One connection that carries messages (protocol.hpp), plain or under TLS. Used by server and client library alike.
 //
 // Lives on one io_context's thread; kept alive by its pending operations until closed. Every handler is called from the
 // io_context, `on_closed` exactly once.
@@ -7,12 +7,15 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/stream.hpp>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "arbiter/wire/protocol.hpp"
+#include "common/message_stream.hpp"
 
 namespace understudy::arbiter {
 
@@ -20,8 +23,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   public:
     enum class Side : std::uint8_t { dialer, acceptor };
     struct Handlers {
-        std::function<void()> on_ready;       // connected; under TLS: and authenticated
-        std::function<bool(Frame)> on_frame;  // false: the frame is out of place, close
+        std::function<void()> on_ready;               // connected; under TLS: and authenticated
+        std::function<bool(WireMessage)> on_message;  // false: it is out of place, close
         std::function<void(const std::string& why)> on_closed;
     };
 
@@ -33,10 +36,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
     // On a connected socket, once.
     void start(Handlers handlers);
     // False, and nothing sent, when the other side takes its data too slowly or the connection is closed.
-    bool send(const Frame& frame);
+    bool send(const WireMessage& message);
     void close(const std::string& why);
-    // The first frame was accepted: frames may now be of any permitted size.
-    void admit() { limit_ = kMaxFrame; }
+    // The first message was accepted: from now on they may be of any permitted size.
+    void admit() { reader_.set_max_message(kMaxMessageBytes); }
 
     [[nodiscard]] bool open() const { return !closed_; }
     // The common name in the other side's certificate; empty in plain text.
@@ -47,7 +50,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     void handshake();
     void ready();
     void read();
-    bool take_frames();
+    bool take_messages();
     void write();
 
     std::optional<boost::asio::ip::tcp::socket> plain_;
@@ -57,16 +60,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
     Handlers handlers_;
     std::string remote_;
     std::string peer_name_;
-    std::size_t limit_ = kMaxFirstFrame;
-    std::string input_;
-    std::size_t input_used_ = 0;
-    std::string output_;   // waits
-    std::string writing_;  // under way
+    MessageReader reader_{kMaxFirstMessageBytes};
+    std::vector<std::byte> output_;   // waits
+    std::vector<std::byte> writing_;  // under way
     bool ready_ = false;
     bool closed_ = false;
 };
 
-// Options that every connection of the arbiter wants: no delay for small frames; unacknowledged data for longer than
+// Options that every connection of the arbiter wants: no delay for small messages; unacknowledged data for longer than
 // `give_up` breaks the connection.
 void tune(boost::asio::ip::tcp::socket& socket, std::chrono::milliseconds give_up);
 

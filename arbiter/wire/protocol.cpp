@@ -1,9 +1,5 @@
 #include "arbiter/wire/protocol.hpp"
 
-#include <span>
-
-#include "common/digest.hpp"
-
 namespace understudy::arbiter {
 namespace {
 
@@ -82,7 +78,7 @@ void get(Decoder& d, raft::AppendRequest& m) {
         entry.index = d.u64();
         entry.term = d.u64();
         const auto kind = d.u8();
-        entry.data = d.string(kMaxFrame);
+        entry.data = d.string(kMaxMessageBytes);
         entry.kind = static_cast<raft::EntryKind>(kind);
         const bool follows = entry.index == m.previous_index + 1 + i && entry.index != 0 &&
                              entry.term >= (i == 0 ? m.previous_term : m.entries.back().term);
@@ -120,7 +116,7 @@ void get(Decoder& d, raft::SnapshotRequest& m) {
     }
     m.total = d.u64();
     m.offset = d.u64();
-    m.chunk = d.string(kMaxFrame);
+    m.chunk = d.string(kMaxMessageBytes);
     m.round = d.u64();
 }
 
@@ -159,7 +155,7 @@ void put(Encoder& e, const Submit& submit) {
     e.bytes(Command{LogClock{0}, submit.client, submit.sequence, submit.answered_below, submit.operation}.encode());
 }
 void get(Decoder& d, Submit& submit) {
-    if (auto command = Command::decode(d.bytes(kMaxFrame)); command && command->clock == LogClock{0}) {
+    if (auto command = Command::decode(d.bytes(kMaxMessageBytes)); command && command->clock == LogClock{0}) {
         submit = {command->client, command->sequence, command->answered_below, std::move(command->operation)};
     } else {
         d.fail();
@@ -336,43 +332,23 @@ void get_variant(Decoder& d, Variant& value) {
     get_alternative<0>(d, value, d.u8());
 }
 
-std::uint32_t checksum_of(std::string_view bytes) {
-    return checksum(std::as_bytes(std::span(bytes)));
-}
-
 }  // namespace
 
-std::string encode_frame(const Frame& frame) {
-    std::string payload;
-    Encoder encoder(payload);
-    put_variant(encoder, frame);
-    std::string out;
-    out.reserve(kFrameHeader + payload.size());
-    Encoder(out).u32(static_cast<std::uint32_t>(payload.size())).u32(checksum_of(payload));
-    return out += payload;
+std::string encode_message(const WireMessage& message) {
+    std::string bytes;
+    Encoder encoder(bytes);
+    put_variant(encoder, message);
+    return bytes;
 }
 
-std::optional<Frame> decode_payload(std::string_view payload) {
-    Decoder decoder(payload);
-    Frame frame;
-    get_variant(decoder, frame);
+std::optional<WireMessage> decode_message(std::string_view bytes) {
+    Decoder decoder(bytes);
+    WireMessage message;
+    get_variant(decoder, message);
     if (!decoder.finished()) {
         return std::nullopt;
     }
-    return frame;
-}
-
-std::optional<FrameHeader> decode_header(std::string_view header, std::size_t limit) {
-    Decoder decoder(header);
-    const FrameHeader result{decoder.u32(), decoder.u32()};
-    if (!decoder.ok() || result.length > limit) {
-        return std::nullopt;
-    }
-    return result;
-}
-
-bool payload_intact(const FrameHeader& header, std::string_view payload) {
-    return payload.size() == header.length && checksum_of(payload) == header.checksum;
+    return message;
 }
 
 }  // namespace understudy::arbiter
