@@ -14,6 +14,6 @@ struct ConnectionCounts {
     std::uint64_t sync_microseconds = 0;  // spent in group commits, in all
 };
 
-[[nodiscard]] std::string prometheus_text(const Service& service, const ConnectionCounts& connections);
+[[nodiscard]] std::string prometheus_text(const ServerCore& core, const ConnectionCounts& connections);
 
 }  // namespace understudy::arbiter

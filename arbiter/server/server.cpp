@@ -66,15 +66,15 @@ class Server::Impl {
     explicit Impl(ServerOptions options)
         : options_(std::move(options)),
           directory_(open_directory(options_.data)),
-          service_(options_.service, *directory_, raft::Time{0}),
+          core_(options_.core, *directory_, raft::Time{0}),
           tls_(options_.credentials ? make_tls(*options_.credentials) : nullptr),
           acceptor_(listen_on(io_, options_.listen, "--listen")),
           tick_timer_(io_),
           accept_retry_(io_),
           resign_timer_(io_),
-          peers_(io_, tls_.get(), service_.node().id(), options_.cluster, [this](raft::Message message) {
+          peers_(io_, tls_.get(), core_.node().id(), options_.cluster, [this](raft::Message message) {
               pass_time();
-              service_.receive(std::move(message));
+              core_.receive(std::move(message));
           }) {
         if (!tls_ && !acceptor_.local_endpoint().address().is_loopback()) {
             throw Error::format("plain text is for loopback only, and {} is not; give --tls DIR instead of --insecure",
@@ -83,7 +83,7 @@ class Server::Impl {
         if (options_.metrics) {
             metrics_.emplace(listen_on(io_, *options_.metrics, "--metrics"), [this] {
                 counts_.peers = peers_.established();
-                return prometheus_text(service_, counts_);
+                return prometheus_text(core_, counts_);
             });
         }
     }
@@ -93,7 +93,7 @@ class Server::Impl {
 
     [[nodiscard]] std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
     [[nodiscard]] std::uint16_t metrics_port() const { return metrics_ ? metrics_->port() : std::uint16_t{0}; }
-    [[nodiscard]] const Storage& storage() const { return service_.storage(); }
+    [[nodiscard]] const Storage& storage() const { return core_.storage(); }
 
     void run() {
         time_seen_ = Clock::now();
@@ -102,7 +102,7 @@ class Server::Impl {
             metrics_->serve();
         }
         while (!stopped_) {
-            peers_.follow(service_.node().configuration());
+            peers_.follow(core_.node().configuration());
             arm_tick();
             io_.run_one();
             for (int i = 0; i < kEventsPerTurn && io_.poll_one() > 0; ++i) {
@@ -119,7 +119,7 @@ class Server::Impl {
 
     void stop() {
         asio::post(io_, [this] {
-            if (service_.resign()) {
+            if (core_.resign()) {
                 resigning_ = true;
                 resign_timer_.expires_after(kResignPatience);
                 resign_timer_.async_wait([this](error_code /*error*/) { stopped_ = true; });
@@ -133,16 +133,16 @@ class Server::Impl {
     // -- one turn: everything that arrived is handled; make it durable and answer
 
     void commit_turn() {
-        dispatch(service_.begin());
-        while (service_.write_pending()) {
+        dispatch(core_.begin());
+        while (core_.write_pending()) {
             const auto before = Clock::now();
-            service_.write();
-            auto outgoing = service_.complete();
+            core_.write();
+            auto outgoing = core_.complete();
             counts_.sync_microseconds += static_cast<std::uint64_t>(
                 std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - before).count());
             dispatch(std::move(outgoing));
         }
-        if (auto snapshot = service_.take_snapshot_to_write()) {
+        if (auto snapshot = core_.take_snapshot_to_write()) {
             asio::post(snapshot_thread_, [this, snapshot] {
                 std::exception_ptr failure;
                 try {
@@ -154,12 +154,12 @@ class Server::Impl {
                     if (failure) {
                         failure_ = failure;
                     } else {
-                        service_.snapshot_written(snapshot);
+                        core_.snapshot_written(snapshot);
                     }
                 });
             });
         }
-        if (resigning_ && service_.node().role() != raft::Role::leader) {
+        if (resigning_ && core_.node().role() != raft::Role::leader) {
             stopped_ = true;
         }
     }
@@ -181,19 +181,18 @@ class Server::Impl {
         }
     }
 
-    // Before every event: lets the service's time pass.
+    // Before every event: lets the core's time pass.
     void pass_time() {
         const auto now = Clock::now();
         const auto passed = std::min<Clock::duration>(now - time_seen_, kLongestSleep + kMostLateness);
         time_seen_ = now;
         awake_ += std::chrono::duration_cast<raft::Time>(passed);
-        service_.tick(awake_);
+        core_.tick(awake_);
     }
 
     // After every turn: what happened may have brought forward when there is something to do.
     void arm_tick() {
-        const auto due =
-            std::clamp<Clock::duration>(service_.node().next_due() - awake_, milliseconds(0), kLongestSleep);
+        const auto due = std::clamp<Clock::duration>(core_.node().next_due() - awake_, milliseconds(0), kLongestSleep);
         if (tick_armed_ && time_seen_ + due >= tick_timer_.expiry()) {
             return;
         }
@@ -263,7 +262,7 @@ class Server::Impl {
                 return false;
             }
             const auto refusal = refuse(*hello, *self);
-            self->send(Welcome{service_.node().id(), refusal});
+            self->send(Welcome{core_.node().id(), refusal});
             if (!refusal.empty()) {
                 spdlog::warn("refused {}: {}", self->remote(), refusal);
                 return false;
@@ -294,7 +293,7 @@ class Server::Impl {
                     callers_.erase(it);
                 }
                 pass_time();
-                service_.peer_lost(caller->hello->id);
+                core_.peer_lost(caller->hello->id);
             }
         };
         connection->start(std::move(handlers));
@@ -321,7 +320,7 @@ class Server::Impl {
                 return false;
             }
             pass_time();
-            service_.receive(std::move(*from_peer));
+            core_.receive(std::move(*from_peer));
             return true;
         }
         auto* request = std::get_if<Request>(&message);
@@ -335,13 +334,13 @@ class Server::Impl {
             return true;
         }
         pass_time();
-        service_.request(number, std::move(*request));
+        core_.request(number, std::move(*request));
         return true;
     }
 
     ServerOptions options_;
     std::unique_ptr<Directory> directory_;
-    Service service_;
+    ServerCore core_;
     asio::io_context io_;
     std::unique_ptr<asio::ssl::context> tls_;
     tcp::acceptor acceptor_;

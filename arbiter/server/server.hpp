@@ -1,4 +1,4 @@
-// One arbiter server on the network: a Service driven by Boost.Asio.
+// One arbiter server on the network: a ServerCore, driven by Boost.Asio.
 //
 // One thread. Each turn of its loop handles everything that has arrived, then makes one group commit for all of it: a
 // leader's AppendEntries leave before its own fdatasync, answers after. Only snapshots are written on a second thread.
@@ -14,7 +14,7 @@
 namespace understudy::arbiter {
 
 struct ServerOptions {
-    ServiceOptions service;
+    ServerCoreOptions core;
     std::string data;                        // directory
     Address listen;                          // port 0: any free one
     std::optional<Credentials> credentials;  // none: plain text, for which `listen` must be on loopback

@@ -1,9 +1,10 @@
-// One arbiter server without its sockets: Raft node, durable storage, state machine, and the requests that wait for
-// them. The Asio server (server.hpp) and the simulation drive it the same way:
+// The core of an arbiter server, that is, one without its sockets, threads and clock: the Raft node, its durable
+// storage, the state machine, and the requests that wait for them. Whoever drives it (the server on Boost.Asio,
+// server.hpp, or the simulation) goes through the same turn again and again:
 //
-//   tick / receive / request / peer_lost …          any number of events
-//   begin()                                         what may be sent at once
-//   while (write_pending()) { write(); complete(); }  the group commit; what it releases
+//   tick / receive / request / peer_lost …            any number of events
+//   begin()                                           what may be sent at once
+//   while (write_pending()) { write(); complete(); }  the group commit, and what may be sent after it
 //
 // Events may also come between write() and complete(): the write is then still under way.
 //
@@ -22,7 +23,7 @@
 
 namespace understudy::arbiter {
 
-struct ServiceOptions {
+struct ServerCoreOptions {
     raft::Options raft;
     raft::Configuration bootstrap;  // of a new cluster; without members: this server joins an existing one
     std::size_t segment_bytes = std::size_t{16} << 20U;
@@ -54,9 +55,9 @@ struct Counters {
     std::uint64_t snapshots_installed = 0;
 };
 
-class Service {
+class ServerCore {
   public:
-    Service(const ServiceOptions& options, Directory& directory, raft::Time now);
+    ServerCore(const ServerCoreOptions& options, Directory& directory, raft::Time now);
 
     void tick(raft::Time now);
     void receive(raft::Message message) { node_.receive(std::move(message)); }
@@ -116,7 +117,7 @@ class Service {
     [[nodiscard]] Redirect redirect() const;
     [[nodiscard]] ListReply list_page(const VmId& after) const;
 
-    ServiceOptions options_;
+    ServerCoreOptions options_;
     Storage storage_;
     raft::Node node_;
     StateMachine machine_;

@@ -102,7 +102,7 @@ arbiter::ServerOptions server_options(const Options& options) {
         throw Error("a server that joins needs --listen HOST:PORT");
     }
     for (const auto& [id, address] : peers) {
-        server.service.bootstrap.members[id] = {address, true};
+        server.core.bootstrap.members[id] = {address, true};
         if (options.insecure && !parse_address(address).loopback()) {
             throw Error::format("plain text is for loopback only, and {} is not; give --tls DIR", address);
         }
@@ -119,7 +119,7 @@ arbiter::ServerOptions server_options(const Options& options) {
     if (!options.metrics.empty()) {
         server.metrics = parse_address(options.metrics);
     }
-    auto& raft = server.service.raft;
+    auto& raft = server.core.raft;
     raft.id = options.id;
     raft.seed = static_cast<std::uint64_t>(std::time(nullptr)) ^ (options.id << 32U);
     if (options.heartbeat_ms != 0) {
@@ -132,8 +132,8 @@ arbiter::ServerOptions server_options(const Options& options) {
         throw Error("the election timeout must be at least three heartbeats");
     }
     if (options.snapshot_after != 0) {
-        server.service.snapshot_after = options.snapshot_after;
-        server.service.trailing = std::min(server.service.trailing, options.snapshot_after);
+        server.core.snapshot_after = options.snapshot_after;
+        server.core.trailing = std::min(server.core.trailing, options.snapshot_after);
     }
     return server;
 }

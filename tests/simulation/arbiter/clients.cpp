@@ -93,7 +93,7 @@ void Cluster::attempt(Client& client) {
         const int copies = chance(repeat_now()) ? 2 : 1;
         for (int i = 0; i < copies; ++i) {
             after(between(microseconds(50), slowest_), [this, to, request, number = client.number] {
-                with_server(to, servers_[to].life, [&](Service& service) { service.request(number, request); });
+                with_server(to, servers_[to].life, [&](ServerCore& core) { core.request(number, request); });
             });
         }
     }

@@ -52,7 +52,7 @@ void Cluster::note_applied(Index index, const Command& command, const Applied& a
 }
 
 void Cluster::check_invariants(Server& server) {
-    const auto& node = server.service->node();
+    const auto& node = server.core->node();
     const auto& log = node.log();
     const bool leads = node.role() == raft::Role::leader;
     if (leads) {
@@ -88,7 +88,7 @@ void Cluster::check_invariants(Server& server) {
 // Log Matching, by induction: wherever an entry of this index and term stands, it is the same and follows on an
 // entry of the same term.
 void Cluster::check_log(Server& server) {
-    const auto& log = server.service->node().log();
+    const auto& log = server.core->node().log();
     if (server.verified > log.last_index() || log.term_at(server.verified) != server.verified_term) {
         server.verified = log.base_index();
     }
@@ -103,8 +103,8 @@ void Cluster::check_log(Server& server) {
 }
 
 void Cluster::check_completeness(const Server& server) const {
-    const auto& log = server.service->node().log();
-    const auto term = server.service->node().term();
+    const auto& log = server.core->node().log();
+    const auto term = server.core->node().term();
     for (const auto& [index, entry] : committed_) {
         // A leader of an older term that learns late of its election need not have it.
         if (index > log.base_index() && term > entry.seen_in) {
