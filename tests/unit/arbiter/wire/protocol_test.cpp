@@ -1,10 +1,19 @@
 #include "arbiter/wire/protocol.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
 
 namespace understudy::arbiter {
 namespace {
 
+constexpr std::string_view kCorpus = UNDERSTUDY_SOURCE_DIR "/tests/unit/arbiter/wire/corpus/wire_fuzz";
+
+// One of each; their bytes are the fuzzer's corpus, in this order.
 std::vector<WireMessage> examples() {
     raft::Configuration configuration;
     configuration.members[1] = {"h1:7001", true};
@@ -48,6 +57,16 @@ TEST(Protocol, EveryMessageSurvivesTheWire) {
         const auto decoded = decode_message(bytes);
         ASSERT_TRUE(decoded) << "message " << message.index();
         EXPECT_EQ(encode_message(*decoded), bytes);
+    }
+}
+
+// A change of these bytes is a new version of the protocol.
+TEST(Protocol, GoldenBytesOfEveryMessage) {
+    const auto messages = examples();
+    for (std::size_t i = 0; i < messages.size(); ++i) {
+        const auto file = fmt::format("{}/message-{:02}", kCorpus, i);
+        std::ifstream golden(file, std::ios::binary);
+        EXPECT_EQ(encode_message(messages[i]), std::string(std::istreambuf_iterator<char>(golden), {})) << file;
     }
 }
 
