@@ -137,7 +137,6 @@ class Node {
     // -- state
     [[nodiscard]] Role role() const { return role_; }
     [[nodiscard]] Term term() const { return term_; }
-    [[nodiscard]] NodeId voted_for() const { return voted_for_; }
     [[nodiscard]] NodeId id() const { return options_.id; }
     [[nodiscard]] NodeId leader() const { return leader_; }
     [[nodiscard]] Index commit_index() const { return commit_; }
@@ -145,7 +144,6 @@ class Node {
     [[nodiscard]] const Log& log() const { return log_; }
     [[nodiscard]] const Configuration& configuration() const { return configurations_.back().configuration; }
     [[nodiscard]] const SnapshotPointer& snapshot() const { return snapshot_; }
-    [[nodiscard]] bool transferring() const { return transfer_target_ != 0; }
     // Leader, and an entry of its own term is committed: its commit index is the cluster's (paper §8).
     [[nodiscard]] bool established() const;
     // A snapshot of what is applied now, without its data.
@@ -243,6 +241,7 @@ class Node {
     void finish_reads();
 
     // transfer.cpp
+    [[nodiscard]] bool transferring() const { return transfer_target_ != 0; }
     void continue_transfer();
     void on(const Message& message, const TimeoutNow& request);
 

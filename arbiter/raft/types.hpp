@@ -31,6 +31,11 @@ enum class EntryKind : std::uint8_t {
     configuration = 3,  // a Configuration, encoded (dissertation §4.1)
 };
 
+// For decoders: does this byte name a kind?
+[[nodiscard]] constexpr bool is_entry_kind(std::uint8_t byte) {
+    return byte >= 1 && byte <= 3;
+}
+
 struct Entry {
     Index index = 0;
     Term term = 0;
@@ -69,7 +74,8 @@ struct Configuration {
     static std::optional<Configuration> decode(std::string_view bytes);
 };
 constexpr std::size_t kMaxMembers = 9;
-constexpr std::size_t kMaxAddress = 256;
+constexpr std::size_t kMaxAddress = 256;                           // bytes
+constexpr std::size_t kMaxConfiguration = std::size_t{16} * 1024;  // bytes, encoded
 
 // The state machine as of `last_index`, in place of the log up to there (paper §7).
 struct Snapshot {

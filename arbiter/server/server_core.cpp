@@ -302,7 +302,7 @@ raft::SnapshotPointer ServerCore::take_snapshot_to_write() {
 void ServerCore::snapshot_written(const raft::SnapshotPointer& snapshot) {
     snapshot_under_way_ = false;
     ++counters_.snapshots_taken;
-    storage_.snapshot_written(*snapshot, snapshot->data.size());
+    storage_.snapshot_written(*snapshot);
     node_.compact(snapshot, options_.trailing);
 }
 

@@ -74,7 +74,6 @@ class ServerCore {
     void snapshot_written(const raft::SnapshotPointer& snapshot);
 
     [[nodiscard]] const raft::Node& node() const { return node_; }
-    [[nodiscard]] const StateMachine& machine() const { return machine_; }
     [[nodiscard]] const Storage& storage() const { return storage_; }
     [[nodiscard]] const Counters& counters() const { return counters_; }
     [[nodiscard]] StatusReply status() const;

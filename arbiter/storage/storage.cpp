@@ -1,6 +1,5 @@
 #include "arbiter/storage/storage.hpp"
 
-#include <span>
 #include <utility>
 
 #include "common/codec.hpp"
@@ -12,7 +11,6 @@ namespace {
 
 constexpr std::string_view kMagic = "USTSNAP1";
 constexpr std::string_view kPartial = ".partial";
-constexpr std::size_t kMaxConfiguration = std::size_t{16} * 1024;
 
 std::string snapshot_name(raft::Index index) {
     return fmt::format("snapshot-{:016x}", index);
@@ -21,10 +19,6 @@ std::string snapshot_name(raft::Index index) {
 bool is_snapshot(const std::string& name) {
     return name.size() == 25 && name.starts_with("snapshot-") &&
            name.find_first_not_of("0123456789abcdef", 9) == std::string::npos;
-}
-
-std::uint64_t digest_of(std::string_view bytes) {
-    return digest(std::as_bytes(std::span(bytes)));
 }
 
 }  // namespace
@@ -36,7 +30,7 @@ std::string encode_snapshot(const raft::Snapshot& snapshot) {
     encoder.u64(snapshot.last_index).u64(snapshot.last_term).bytes(snapshot.configuration.encode());
     encoder.u64(snapshot.data.size());
     out += snapshot.data;
-    encoder.u64(digest_of(out));
+    encoder.u64(digest(as_bytes(out)));
     return out;
 }
 
@@ -45,14 +39,14 @@ raft::SnapshotPointer decode_snapshot(std::string_view bytes) {
         return nullptr;
     }
     const auto checked = bytes.substr(0, bytes.size() - 8);
-    if (Decoder(bytes.substr(checked.size())).u64() != digest_of(checked)) {
+    if (Decoder(bytes.substr(checked.size())).u64() != digest(as_bytes(checked))) {
         return nullptr;
     }
     Decoder decoder(checked.substr(kMagic.size()));
     raft::Snapshot snapshot;
     snapshot.last_index = decoder.u64();
     snapshot.last_term = decoder.u64();
-    const auto configuration = decoder.bytes(kMaxConfiguration);
+    const auto configuration = decoder.bytes(raft::kMaxConfiguration);
     const auto size = decoder.u64();
     if (!decoder.ok() || size != decoder.remaining()) {
         return nullptr;
@@ -175,12 +169,12 @@ void Storage::append(const raft::Write& write) {
     wal_.append(write);
 }
 
-void Storage::snapshot_written(const raft::Snapshot& snapshot, std::uint64_t bytes) {
+void Storage::snapshot_written(const raft::Snapshot& snapshot) {
     if (snapshot.last_index < snapshot_index_) {
         return;  // one that a leader sent has overtaken it
     }
     snapshot_index_ = snapshot.last_index;
-    snapshot_bytes_ = bytes;
+    snapshot_bytes_ = snapshot.data.size();
     remove_older_snapshots(snapshot.last_index);
     wal_.drop_before(snapshot.last_index);
 }

@@ -41,7 +41,7 @@ class Storage {
     void append(const raft::Write& write);
     void sync() { wal_.sync(); }
     // write_snapshot() has finished: older snapshots and what the log no longer needs are removed.
-    void snapshot_written(const raft::Snapshot& snapshot, std::uint64_t bytes);
+    void snapshot_written(const raft::Snapshot& snapshot);
 
   private:
     void load(const raft::Configuration& bootstrap);
@@ -49,7 +49,6 @@ class Storage {
 
     Directory& directory_;
     bool was_empty_ = false;
-    raft::SnapshotPointer snapshot_;
     std::uint64_t snapshot_bytes_ = 0;
     raft::Index snapshot_index_ = 0;
     Wal wal_;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <span>
 #include <utility>
 
 #include "arbiter/mutation.hpp"
@@ -22,10 +21,6 @@ constexpr std::size_t kAlignment = 8;
 constexpr std::size_t kMaxBatch = std::size_t{512} << 20U;
 
 enum class ItemKind : std::uint8_t { base = 1, hard_state = 2, entry = 3, reset = 4 };
-
-std::uint32_t checksum_of(std::string_view bytes) {
-    return checksum(std::as_bytes(std::span(bytes)));
-}
 
 std::size_t aligned(std::size_t size) {
     return (size + kAlignment - 1) / kAlignment * kAlignment;
@@ -47,7 +42,7 @@ void put_item(std::string& out, ItemKind kind, std::string_view body) {
     std::string checked(1, static_cast<char>(kind));
     checked.append(body);
     Encoder(out).u8(static_cast<std::uint8_t>(kind)).u32(static_cast<std::uint32_t>(body.size()));
-    Encoder(out).u32(checksum_of(checked));
+    Encoder(out).u32(checksum(as_bytes(checked)));
     out.append(body);
 }
 
@@ -72,7 +67,7 @@ std::optional<BatchHeader> read_batch_header(std::string_view bytes) {
     header.length = decoder.u32();
     header.number = decoder.u64();
     header.items = decoder.u32();
-    if (decoder.u32() != checksum_of(bytes.substr(0, kBatchHeader - 4)) || header.length > kMaxBatch) {
+    if (decoder.u32() != checksum(as_bytes(bytes.substr(0, kBatchHeader - 4))) || header.length > kMaxBatch) {
         return std::nullopt;
     }
     return header;
@@ -104,7 +99,7 @@ bool apply_item(ItemKind kind, std::string_view body, bool first_of_all, WalCont
             return true;
         case ItemKind::entry: {
             const auto entry_kind = decoder.u8();
-            if (!decoder.ok() || entry_kind < 1 || entry_kind > 3 || a <= contents.base_index || a > last_index + 1) {
+            if (!decoder.ok() || !raft::is_entry_kind(entry_kind) || a <= contents.base_index || a > last_index + 1) {
                 return false;
             }
             entries.resize(a - contents.base_index - 1);
@@ -148,7 +143,7 @@ std::optional<std::vector<Item>> read_items(std::string_view bytes, std::uint32_
         }
         checked.assign(1, static_cast<char>(kind));
         checked.append(bytes.substr(kItemHeader, length));
-        if (checksum_of(checked) != sum) {
+        if (checksum(as_bytes(checked)) != sum) {
             return std::nullopt;
         }
         items.push_back({static_cast<ItemKind>(kind), bytes.substr(kItemHeader, length)});
@@ -188,7 +183,7 @@ SegmentScan scan_segment(std::string_view bytes, std::uint64_t number, std::opti
     const auto found_number = decoder.u64();
     const auto first_batch = decoder.u64();
     decoder.u32();
-    if (!bytes.starts_with(kSegmentMagic) || decoder.u32() != checksum_of(bytes.substr(0, kSegmentHeader - 4))) {
+    if (!bytes.starts_with(kSegmentMagic) || decoder.u32() != checksum(as_bytes(bytes.substr(0, kSegmentHeader - 4)))) {
         const bool used = later_batch_follows(bytes, 0, expected_batch.value_or(1));
         return stop(used ? SegmentScan::End::damaged : SegmentScan::End::torn, "bad segment header");
     }
@@ -307,7 +302,7 @@ void Wal::start_segment() {
     const std::uint64_t number = segments_.empty() ? 1 : segments_.back().number + 1;
     std::string header(kSegmentMagic);
     Encoder(header).u64(number).u64(next_batch_).u32(0);
-    Encoder(header).u32(checksum_of(header));
+    Encoder(header).u32(checksum(as_bytes(header)));
     file_ = directory_.open(segment_name(number));
     file_->truncate(0);
     file_->write(0, header);
@@ -324,7 +319,7 @@ void Wal::start_segment() {
 void Wal::put_batch(const std::string& items, std::uint32_t count) {
     std::string batch(kBatchMagic);
     Encoder(batch).u32(static_cast<std::uint32_t>(items.size())).u64(next_batch_++).u32(count);
-    Encoder(batch).u32(checksum_of(batch));
+    Encoder(batch).u32(checksum(as_bytes(batch)));
     batch += items;
     batch.resize(aligned(batch.size()));
     file_->write(offset_, batch);

@@ -63,7 +63,6 @@ class Wal {
     // Reads what is there, cuts off a torn tail. Throws understudy::Error with file and offset on damage.
     Wal(Directory& directory, std::size_t segment_bytes);
 
-    [[nodiscard]] const WalContents& contents() const { return contents_; }
     // Hands the contents over: they are not kept in memory twice.
     [[nodiscard]] WalContents take_contents();
     [[nodiscard]] std::uint64_t torn_bytes() const { return torn_bytes_; }

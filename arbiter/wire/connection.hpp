@@ -41,7 +41,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
     // The first message was accepted: from now on they may be of any permitted size.
     void admit() { reader_.set_max_message(kMaxMessageBytes); }
 
-    [[nodiscard]] bool open() const { return !closed_; }
     // The common name in the other side's certificate; empty in plain text.
     [[nodiscard]] const std::string& peer_name() const { return peer_name_; }
     [[nodiscard]] std::string remote() const { return remote_; }

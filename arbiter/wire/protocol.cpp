@@ -6,7 +6,6 @@ namespace {
 constexpr std::uint32_t kMagic = 0x42524155;  // "UARB"
 constexpr std::size_t kMaxCluster = 64;
 constexpr std::size_t kMaxEntries = 65536;
-constexpr std::size_t kMaxConfiguration = std::size_t{16} * 1024;
 
 // Encoder and decoder of each type stand side by side. Type numbers on the wire are the alternatives' places in their
 // variants, from 1: they never change meaning, new ones are added behind.
@@ -82,7 +81,7 @@ void get(Decoder& d, raft::AppendRequest& m) {
         entry.kind = static_cast<raft::EntryKind>(kind);
         const bool follows = entry.index == m.previous_index + 1 + i && entry.index != 0 &&
                              entry.term >= (i == 0 ? m.previous_term : m.entries.back().term);
-        if (kind < 1 || kind > 3 || !follows ||
+        if (!raft::is_entry_kind(kind) || !follows ||
             (entry.kind == raft::EntryKind::configuration && !raft::Configuration::decode(entry.data))) {
             d.fail();
         }
@@ -109,7 +108,7 @@ void put(Encoder& e, const raft::SnapshotRequest& m) {
 void get(Decoder& d, raft::SnapshotRequest& m) {
     m.last_index = d.u64();
     m.last_term = d.u64();
-    if (auto configuration = raft::Configuration::decode(d.bytes(kMaxConfiguration))) {
+    if (auto configuration = raft::Configuration::decode(d.bytes(raft::kMaxConfiguration))) {
         m.configuration = std::move(*configuration);
     } else {
         d.fail();

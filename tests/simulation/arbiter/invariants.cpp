@@ -1,10 +1,9 @@
 // What must hold after every step of a server: the paper's figure 3.
 #include <algorithm>
 #include <array>
-#include <span>
-#include <string_view>
 #include <utility>
 
+#include "common/bytes.hpp"
 #include "common/digest.hpp"
 #include "tests/simulation/arbiter/cluster.hpp"
 
@@ -12,10 +11,6 @@ namespace understudy::arbiter::simulation {
 namespace {
 
 using std::chrono::milliseconds;
-
-std::uint64_t digest_of(std::string_view bytes) {
-    return digest(std::as_bytes(std::span(bytes)));
-}
 
 }  // namespace
 
@@ -33,9 +28,9 @@ void Cluster::note_vote(const raft::Message& message) {
 }
 
 void Cluster::note_applied(Index index, const Command& command, const Applied& applied) {
-    const auto digest = digest_of(command.encode());
-    const auto [it, first] = applied_.emplace(index, digest);
-    check(it->second == digest, fmt::format("State Machine Safety: two commands were applied at index {}", index));
+    const auto seen = digest(as_bytes(command.encode()));
+    const auto [it, first] = applied_.emplace(index, seen);
+    check(it->second == seen, fmt::format("State Machine Safety: two commands were applied at index {}", index));
     if (applied.repeated) {
         return;
     }
@@ -94,7 +89,7 @@ void Cluster::check_log(Server& server) {
     }
     for (const auto& entry : log.range(server.verified + 1, log.last_index())) {
         const auto previous = log.term_at(entry.index - 1).value_or(0);
-        const std::pair content(digest_of(entry.data), previous);
+        const std::pair content(digest(as_bytes(entry.data)), previous);
         const auto [it, first] = entries_.emplace(std::pair(entry.index, entry.term), content);
         check(it->second == content, fmt::format("Log Matching: two entries {} of term {}", entry.index, entry.term));
     }

@@ -57,10 +57,10 @@ TEST_F(WalTest, WhatWasAppendedIsReadAndReplacedEntriesAreGone) {
         append(wal, {entry(1, 1), entry(2, 1), entry(3, 1)}, raft::HardState{1, 7});
         append(wal, {entry(2, 2)}, raft::HardState{2, 0});
     }
-    const Wal wal(*directory_, kBig);
+    const auto contents = Wal(*directory_, kBig).take_contents();
     const std::vector<raft::Entry> expected{entry(1, 1), entry(2, 2)};
-    EXPECT_EQ(wal.contents().entries, expected);
-    EXPECT_EQ(wal.contents().hard_state, (raft::HardState{2, 0}));
+    EXPECT_EQ(contents.entries, expected);
+    EXPECT_EQ(contents.hard_state, (raft::HardState{2, 0}));
 }
 
 TEST_F(WalTest, ATornTailIsCutOffAtAnyLength) {
@@ -83,8 +83,8 @@ TEST_F(WalTest, ATornTailIsCutOffAtAnyLength) {
     fs::remove_all(fs::path(path_) / "copy");
     for (std::size_t size = 1; size < torn.size() - 8; size += 7) {
         overwrite(segment, whole, torn.substr(0, size));
-        const Wal wal(*directory_, kBig);
-        EXPECT_EQ(wal.contents().entries.size(), 1U);
+        Wal wal(*directory_, kBig);
+        EXPECT_EQ(wal.take_contents().entries.size(), 1U);
         EXPECT_EQ(wal.torn_bytes(), size);
         EXPECT_EQ(directory_->read(segment).size(), whole);
         directory_->remove(last_segment());  // so that the torn one is the last again
@@ -123,10 +123,10 @@ TEST_F(WalTest, SegmentsThatASnapshotCoversAreDropped) {
         wal.drop_before(40);
         EXPECT_LT(wal.bytes(), before / 2);
     }
-    const Wal wal(*directory_, 200);
-    EXPECT_LE(wal.contents().base_index, 40U);
-    EXPECT_GT(wal.contents().base_index, 30U);
-    EXPECT_EQ(wal.contents().entries.back(), entry(50, 1));
+    const auto contents = Wal(*directory_, 200).take_contents();
+    EXPECT_LE(contents.base_index, 40U);
+    EXPECT_GT(contents.base_index, 30U);
+    EXPECT_EQ(contents.entries.back(), entry(50, 1));
 }
 
 TEST_F(WalTest, ASecondServerOnTheSameDirectoryIsRefused) {
