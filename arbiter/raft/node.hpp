@@ -104,7 +104,6 @@ struct Status {
     Index commit_index = 0;
     Index applied_index = 0;
     Index last_index = 0;
-    Index base_index = 0;
     Index snapshot_index = 0;
     std::vector<MemberStatus> members;
 };

@@ -46,7 +46,6 @@ struct Command {
 struct Answer {
     bool granted = false;
     Reason reason = Reason::none;
-    bool old_value = false;  // of test_and_set
     std::optional<VmState> current;
 
     bool operator==(const Answer&) const = default;

@@ -40,7 +40,6 @@ enum class Reason : std::uint8_t {
 struct Decision {
     bool granted = false;
     Reason reason = Reason::none;
-    bool old_value = false;  // test_and_set: the flag before this request
 };
 
 // `record` is empty where the VM is not registered; it is changed only when the request is granted.

@@ -250,7 +250,7 @@ void get(Decoder& d, ListReply& reply) {
 void put(Encoder& e, const StatusReply& reply) {
     const auto& raft = reply.raft;
     e.u64(raft.id).u8(static_cast<std::uint8_t>(raft.role)).u64(raft.term).u64(raft.leader).u64(raft.commit_index);
-    e.u64(raft.applied_index).u64(raft.last_index).u64(raft.base_index).u64(raft.snapshot_index);
+    e.u64(raft.applied_index).u64(raft.last_index).u64(raft.snapshot_index);
     e.u32(static_cast<std::uint32_t>(raft.members.size()));
     for (const auto& member : raft.members) {
         e.u64(member.id).bytes(member.member.address).flag(member.member.voting).u64(member.match_index);
@@ -271,7 +271,6 @@ void get(Decoder& d, StatusReply& reply) {
     raft.commit_index = d.u64();
     raft.applied_index = d.u64();
     raft.last_index = d.u64();
-    raft.base_index = d.u64();
     raft.snapshot_index = d.u64();
     const auto count = d.count(raft::kMaxMembers);
     for (std::size_t i = 0; i < count && d.ok(); ++i) {

@@ -52,8 +52,7 @@ class Search {
         const auto decision = std::holds_alternative<FormRequest>(operation.request)
                                   ? decide(state, std::get<FormRequest>(operation.request))
                                   : decide(state, std::get<TestAndSetRequest>(operation.request));
-        return !answered ||
-               operation.answer == Answer{decision.granted, decision.reason, decision.old_value, current()};
+        return !answered || operation.answer == Answer{decision.granted, decision.reason, current()};
     }
 
     static std::string key(std::uint64_t done, const std::optional<VmRecord>& state) {

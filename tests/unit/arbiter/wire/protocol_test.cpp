@@ -43,7 +43,7 @@ std::vector<WireMessage> examples() {
         Request{12, TransferRequest{2}},
         Request{13, SnapshotNowRequest{}},
         Reply{5, Redirect{2, "h2:7001"}},
-        Reply{6, Answer{true, Reason::none, false, VmState{{2}, {"a", "b"}, "a"}}},
+        Reply{6, Answer{true, Reason::none, VmState{{2}, {"a", "b"}, "a"}}},
         Reply{7, ReadReply{VmState{{2}, {"a"}, std::nullopt}}},
         Reply{8, ListReply{{{"vm", VmState{{2}, {"a"}, std::nullopt}}}, true}},
         Reply{9, status},
@@ -84,7 +84,7 @@ TEST(Protocol, GoldenBytesOfTheHandshake) {
     const std::string expected(
         "\x01"
         "UARB"
-        "\x01\x00"
+        "\x02\x00"
         "\x02"
         "\x00\x00\x00\x00\x00\x00\x00\x00"
         "\x03\x00\x00\x00"
