@@ -27,11 +27,18 @@ class Client {
     using ListCallback = std::function<void(Verdict, std::vector<std::pair<VmId, VmState>>, std::string explanation)>;
 
     virtual ~Client() = default;
-    virtual void form(const FormRequest& request, std::chrono::milliseconds timeout, Callback done) = 0;
-    virtual void test_and_set(const TestAndSetRequest& request, std::chrono::milliseconds timeout, Callback done) = 0;
+    void form(const FormRequest& request, std::chrono::milliseconds timeout, Callback done) {
+        submit(request, timeout, std::move(done));
+    }
+    void test_and_set(const TestAndSetRequest& request, std::chrono::milliseconds timeout, Callback done) {
+        submit(request, timeout, std::move(done));
+    }
     // Linearizable read; verdict no: the VM is not registered.
     virtual void read(const VmId& vm, std::chrono::milliseconds timeout, Callback done) = 0;
     virtual void list(std::chrono::milliseconds timeout, ListCallback done) = 0;
+
+  private:
+    virtual void submit(VmOperation operation, std::chrono::milliseconds timeout, Callback done) = 0;
 };
 
 // `url`: "raft://host:port,host:port,host:port" or "etcd://...". Throws understudy::Error on a malformed URL; an

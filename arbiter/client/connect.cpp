@@ -7,6 +7,7 @@
 // host must be on loopback.
 #include "arbiter/client/client.hpp"
 #include "arbiter/client/engines.hpp"
+#include "arbiter/register/vm_register.hpp"
 #include "arbiter/wire/protocol.hpp"
 #include "common/error.hpp"
 
@@ -70,6 +71,18 @@ ParsedUrl parse_url(std::string_view url) {
 std::string ParsedUrl::parameter(const std::string& name, const std::string& otherwise) const {
     const auto it = parameters.find(name);
     return it == parameters.end() ? otherwise : it->second;
+}
+
+Outcome read_outcome(const VmId& vm, const std::optional<VmState>& found) {
+    if (found) {
+        return {Verdict::yes, found, {}};
+    }
+    return {Verdict::no, std::nullopt, explain(Reason::unknown_vm, vm, {})};
+}
+
+Outcome no_answer(std::string_view from, std::string_view trouble) {
+    return {Verdict::unknown, std::nullopt,
+            fmt::format("{} did not answer in time{}", from, trouble.empty() ? "" : fmt::format(" ({})", trouble))};
 }
 
 std::unique_ptr<Client> connect(boost::asio::io_context& io, std::string_view url) {

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,10 @@ struct ParsedUrl {
 };
 // Throws understudy::Error.
 [[nodiscard]] ParsedUrl parse_url(std::string_view url);
+
+// What both engines answer alike: to a read that found this, and where no answer came in time.
+[[nodiscard]] Outcome read_outcome(const VmId& vm, const std::optional<VmState>& found);
+[[nodiscard]] Outcome no_answer(std::string_view from, std::string_view trouble);
 
 [[nodiscard]] std::unique_ptr<Client> connect_raft(boost::asio::io_context& io, const ParsedUrl& url);
 [[nodiscard]] std::unique_ptr<Client> connect_etcd(boost::asio::io_context& io, const ParsedUrl& url);

@@ -357,9 +357,7 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
     }
 
   public:
-    [[nodiscard]] std::string trouble() const {
-        return "the arbiter did not answer in time" + (trouble_.empty() ? "" : " (" + trouble_ + ")");
-    }
+    [[nodiscard]] Outcome late() const { return no_answer("the arbiter", trouble_); }
 
   private:
     asio::io_context& io_;
@@ -396,22 +394,10 @@ class RaftClientHandle : public Client {
     RaftClientHandle(const RaftClientHandle&) = delete;
     RaftClientHandle& operator=(const RaftClientHandle&) = delete;
 
-    void form(const FormRequest& request, milliseconds timeout, Callback done) override {
-        submit(request, timeout, std::move(done));
-    }
-    void test_and_set(const TestAndSetRequest& request, milliseconds timeout, Callback done) override {
-        submit(request, timeout, std::move(done));
-    }
     void read(const VmId& vm, milliseconds timeout, Callback done) override {
         client_->ask(ReadRequest{vm}, timeout, [this, vm, done = std::move(done)](const Reply* reply) {
             const auto* read = reply == nullptr ? nullptr : std::get_if<ReadReply>(&reply->body);
-            if (read == nullptr) {
-                done({Verdict::unknown, std::nullopt, client_->trouble()});
-            } else if (read->state) {
-                done({Verdict::yes, read->state, {}});
-            } else {
-                done({Verdict::no, std::nullopt, explain(Reason::unknown_vm, vm, {})});
-            }
+            done(read == nullptr ? client_->late() : read_outcome(vm, read->state));
         });
     }
     void list(milliseconds timeout, ListCallback done) override {
@@ -428,14 +414,14 @@ class RaftClientHandle : public Client {
         ListCallback done;
     };
 
-    template <typename Operation>
-    void submit(const Operation& operation, milliseconds timeout, Callback done) {
+    void submit(VmOperation operation, milliseconds timeout, Callback done) override {
+        const auto vm = vm_of(operation);
         Submit body;
-        body.operation = operation;
-        client_->ask(std::move(body), timeout, [this, vm = operation.vm, done = std::move(done)](const Reply* reply) {
+        body.operation = std::move(operation);
+        client_->ask(std::move(body), timeout, [this, vm, done = std::move(done)](const Reply* reply) {
             const auto* answer = reply == nullptr ? nullptr : std::get_if<Answer>(&reply->body);
             if (answer == nullptr) {
-                done({Verdict::unknown, std::nullopt, client_->trouble()});
+                done(client_->late());
                 return;
             }
             // These say nothing about the VM: the request was not considered.
@@ -451,7 +437,7 @@ class RaftClientHandle : public Client {
         client_->ask(ListRequest{after}, std::max(left, milliseconds(1)), [this, listing](const Reply* reply) {
             const auto* page = reply == nullptr ? nullptr : std::get_if<ListReply>(&reply->body);
             if (page == nullptr) {
-                listing->done(Verdict::unknown, {}, client_->trouble());
+                listing->done(Verdict::unknown, {}, client_->late().explanation);
                 return;
             }
             listing->vms.insert(listing->vms.end(), page->vms.begin(), page->vms.end());

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "common/units.hpp"
@@ -38,6 +39,13 @@ struct TestAndSetRequest {
     Generation generation;
     ReplicaId candidate;
 };
+
+// What changes the register.
+using VmOperation = std::variant<FormRequest, TestAndSetRequest>;
+
+[[nodiscard]] inline const VmId& vm_of(const VmOperation& operation) {
+    return std::visit([](const auto& request) -> const VmId& { return request.vm; }, operation);
+}
 
 // The three answers there are. `unknown`: no answer came in time. The operation may have happened, or may yet.
 enum class Verdict { yes, no, unknown };

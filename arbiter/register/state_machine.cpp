@@ -121,7 +121,7 @@ Applied StateMachine::apply(const Command& command) {
     if (command.sequence - session->answered_below >= kMaxOutstanding) {
         return {{false, Reason::invalid, std::nullopt}, false};
     }
-    Answer answer = execute(command);
+    Answer answer = execute(command.operation);
     session->answers[command.sequence] = answer;
     return {std::move(answer), false};
 }
@@ -141,31 +141,27 @@ StateMachine::Session* StateMachine::session_of(const Command& command) {
     return &*it->second;
 }
 
-Answer StateMachine::execute(const Command& command) {
-    return std::visit(
-        [&](const auto& request) -> Answer {
-            const auto it = vms_.find(request.vm);
-            std::optional<VmRecord> record;
-            if (it != vms_.end()) {
-                record = it->second;
-            }
-            const auto decision = decide(record, request);
-            if (decision.granted) {
-                if (it != vms_.end()) {
-                    it->second = *record;
-                } else if (vms_.size() >= kMaxVms) {
-                    return {false, Reason::full, std::nullopt};
-                } else {
-                    vms_.emplace(request.vm, *record);
-                }
-            }
-            Answer answer{decision.granted, decision.reason, std::nullopt};
-            if (record) {
-                answer.current = std::move(record->state);
-            }
-            return answer;
-        },
-        command.operation);
+Answer StateMachine::execute(const VmOperation& operation) {
+    const auto it = vms_.find(vm_of(operation));
+    std::optional<VmRecord> record;
+    if (it != vms_.end()) {
+        record = it->second;
+    }
+    const auto decision = decide(record, operation);
+    if (decision.granted) {
+        if (it != vms_.end()) {
+            it->second = *record;
+        } else if (vms_.size() >= kMaxVms) {
+            return {false, Reason::full, std::nullopt};
+        } else {
+            vms_.emplace(vm_of(operation), *record);
+        }
+    }
+    Answer answer{decision.granted, decision.reason, std::nullopt};
+    if (record) {
+        answer.current = std::move(record->state);
+    }
+    return answer;
 }
 
 std::optional<VmState> StateMachine::read(const VmId& vm) const {

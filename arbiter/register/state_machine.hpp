@@ -11,7 +11,6 @@
 #include <list>
 #include <map>
 #include <unordered_map>
-#include <variant>
 
 #include "arbiter/register/vm_register.hpp"
 
@@ -37,7 +36,7 @@ struct Command {
     ClientId client;
     std::uint64_t sequence = 0;        // from 1
     std::uint64_t answered_below = 0;  // the client has the answers of all sequence numbers below
-    std::variant<FormRequest, TestAndSetRequest> operation;
+    VmOperation operation;
 
     [[nodiscard]] std::string encode() const;
     [[nodiscard]] static std::optional<Command> decode(std::string_view bytes);
@@ -85,7 +84,7 @@ class StateMachine {
         std::size_t operator()(const ClientId& id) const { return static_cast<std::size_t>(id.high ^ id.low); }
     };
     Session* session_of(const Command& command);
-    Answer execute(const Command& command);
+    Answer execute(const VmOperation& operation);
 
     LogClock clock_{0};
     std::map<VmId, VmRecord> vms_;

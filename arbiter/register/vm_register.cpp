@@ -84,6 +84,10 @@ Decision decide(std::optional<VmRecord>& record, const TestAndSetRequest& reques
     return {true, Reason::none};
 }
 
+Decision decide(std::optional<VmRecord>& record, const VmOperation& operation) {
+    return std::visit([&](const auto& request) { return decide(record, request); }, operation);
+}
+
 std::string explain(Reason reason, const VmId& vm, const std::optional<VmState>& current) {
     const auto generation = current ? current->generation.value : 0;
     switch (reason) {

@@ -45,6 +45,7 @@ struct Decision {
 // `record` is empty where the VM is not registered; it is changed only when the request is granted.
 [[nodiscard]] Decision decide(std::optional<VmRecord>& record, const FormRequest& request);
 [[nodiscard]] Decision decide(std::optional<VmRecord>& record, const TestAndSetRequest& request);
+[[nodiscard]] Decision decide(std::optional<VmRecord>& record, const VmOperation& operation);
 
 void encode(Encoder& encoder, const VmState& state);
 [[nodiscard]] VmState decode_vm_state(Decoder& decoder);

@@ -55,7 +55,7 @@ struct Submit {  // form or test_and_set
     ClientId client;
     std::uint64_t sequence = 0;
     std::uint64_t answered_below = 0;
-    std::variant<FormRequest, TestAndSetRequest> operation;
+    VmOperation operation;
 };
 struct ReadRequest {
     VmId vm;
