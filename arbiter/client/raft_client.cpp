@@ -1,22 +1,23 @@
 // The client of our own servers: one connection, to the server it believes leads. Requests wait in order; each is sent
 // on every new connection until it is answered or its time is up, always with the same sequence number, so that it is
 // executed once however often it is sent (state_machine.hpp).
-#include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/ssl/context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <map>
+#include <optional>
 #include <random>
 #include <utility>
 
 #include "arbiter/client/engines.hpp"
-#include "arbiter/wire/connection.hpp"
+#include "arbiter/register/vm_register.hpp"
 #include "arbiter/wire/credentials.hpp"
+#include "arbiter/wire/server_link.hpp"
 #include "common/error.hpp"
 
 namespace understudy::arbiter {
 namespace asio = boost::asio;
-using asio::ip::tcp;
 using boost::system::error_code;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
@@ -25,6 +26,7 @@ namespace {
 
 constexpr milliseconds kConnectPatience{300};  // for a connection to be ready
 constexpr milliseconds kReplyPatience{500};    // for an answer, before another server is asked
+constexpr milliseconds kGiveUp{2000};          // for an acknowledgement of what was sent
 constexpr milliseconds kBackoff{15};           // before a server is asked again that had nothing better to offer
 constexpr milliseconds kWatch{50};
 constexpr std::size_t kBuffer = std::size_t{8} << 20U;
@@ -43,8 +45,6 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
           servers_(url.servers),
           cluster_(url.parameter("cluster", "understudy")),
           id_(random_id()),
-          resolver_(io),
-          socket_(io),
           backoff_(io),
           watch_(io) {
         const auto directory = url.parameter("tls", "");
@@ -74,7 +74,7 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
         operation.body = std::move(body);
         operations_.emplace(number, std::move(operation));
         watch();
-        if (connection_ && ready_) {
+        if (ready_) {
             send_waiting();
         } else if (!connecting_) {
             // Not from within the caller's call.
@@ -113,71 +113,25 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
         connecting_ = true;
         const Address target = redirected_ ? *std::exchange(redirected_, std::nullopt) : servers_[next_server_];
         attempt_deadline_ = Clock::now() + kConnectPatience;
-        const auto attempt = ++attempt_;
-        resolver_.async_resolve(
-            target.host, std::to_string(target.port),
-            [self = shared_from_this(), attempt](error_code error, const tcp::resolver::results_type& found) {
-                if (attempt != self->attempt_) {
-                    return;
-                }
-                if (error) {
-                    self->elsewhere(error.message());
-                    return;
-                }
-                asio::async_connect(self->socket_, found, [self, attempt](error_code failed, const tcp::endpoint&) {
-                    if (attempt != self->attempt_) {
-                        return;
-                    }
-                    if (failed) {
-                        self->elsewhere(failed.message());
-                    } else {
-                        self->connected();
-                    }
-                });
-            });
-    }
-
-    void connected() {
-        tune(socket_, kReplyPatience * 4);
-        connection_ = std::make_shared<Connection>(std::exchange(socket_, tcp::socket(io_)), tls_.get(),
-                                                   Connection::Side::dialer, kBuffer);
-        const auto attempt = attempt_;
-        Connection::Handlers handlers;
-        const std::weak_ptr<RaftClient> weak = weak_from_this();
-        handlers.on_ready = [weak, attempt] {
-            const auto self = weak.lock();
-            if (!self || attempt != self->attempt_) {
-                return;
-            }
-            if (self->tls_ && !is_server_name(self->connection_->peer_name())) {
-                self->elsewhere("the certificate there is not a server's");
-                return;
-            }
-            self->connection_->send(Hello{kProtocolVersion, Hello::Kind::client, 0, self->cluster_});
+        const std::weak_ptr<RaftClient> weak = weak_from_this();  // a callback may end the client
+        ServerLink::Handlers handlers;
+        handlers.on_welcome = [this] {
+            connecting_ = false;
+            ready_ = true;
+            send_waiting();
         };
-        handlers.on_message = [weak, attempt](WireMessage message) {
+        handlers.on_message = [weak](const WireMessage& message) {
             const auto self = weak.lock();
-            return self && attempt == self->attempt_ && self->take(message);
+            return self && self->take(message);
         };
-        handlers.on_closed = [weak, attempt](const std::string& why) {
-            const auto self = weak.lock();
-            if (self && attempt == self->attempt_) {
-                self->connection_ = nullptr;
-                self->elsewhere(why);
-            }
-        };
-        connection_->start(std::move(handlers));
+        handlers.on_closed = [this](const std::string& why) { elsewhere(why); };
+        const Hello hello{kProtocolVersion, Hello::Kind::client, 0, cluster_};
+        link_.emplace(io_, tls_.get(), target, ServerLink::Options{hello, 0, kGiveUp, kBuffer}, std::move(handlers));
     }
 
     void hang_up() {
-        ++attempt_;  // whatever the old connection still has to say is not heard
         ready_ = false;
-        error_code ignored;
-        resolver_.cancel();
-        socket_.close(ignored);
-        if (connection_) {
-            std::exchange(connection_, nullptr)->close("done");
-        }
+        link_.reset();
         for (auto& [number, operation] : operations_) {
             operation.sent = false;
         }
@@ -210,17 +164,6 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
     // -- messages
 
     bool take(const WireMessage& message) {
-        if (const auto* welcome = std::get_if<Welcome>(&message)) {
-            if (!welcome->refusal.empty()) {
-                trouble_ = welcome->refusal;
-                return false;
-            }
-            connection_->admit();
-            ready_ = true;
-            connecting_ = false;
-            send_waiting();
-            return true;
-        }
         const auto* reply = std::get_if<Reply>(&message);
         if (reply == nullptr) {
             return false;
@@ -267,7 +210,7 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
     }
 
     void send_waiting() {
-        if (!ready_ || !connection_) {
+        if (!ready_) {
             return;
         }
         const auto lowest = unanswered_.empty() ? next_sequence_ : unanswered_.begin()->first;
@@ -283,7 +226,7 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
             }
             Request request{number, {}};
             std::visit([&](const auto& body) { request.body = body; }, operation.body);
-            if (!connection_->send(std::move(request))) {
+            if (!link_->send(request)) {
                 return;
             }
             operation.sent = true;
@@ -365,13 +308,10 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
     std::string cluster_;
     std::unique_ptr<asio::ssl::context> tls_;
     ClientId id_;
-    tcp::resolver resolver_;
-    tcp::socket socket_;
     asio::steady_timer backoff_;
     asio::steady_timer watch_;
     bool watching_ = false;
-    std::shared_ptr<Connection> connection_;
-    std::uint64_t attempt_ = 0;
+    std::optional<ServerLink> link_;
     Clock::time_point attempt_deadline_;
     bool connecting_ = false;
     bool ready_ = false;

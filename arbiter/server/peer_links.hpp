@@ -4,9 +4,6 @@
 // Lives on one io_context's thread: every method is called there, and so is `on_message`.
 #pragma once
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/ssl/context.hpp>
 #include <cstddef>
 #include <functional>
 #include <map>
@@ -15,6 +12,13 @@
 
 #include "arbiter/raft/message.hpp"
 #include "arbiter/raft/types.hpp"
+
+namespace boost::asio {
+class io_context;
+namespace ssl {
+class context;
+}
+}  // namespace boost::asio
 
 namespace understudy::arbiter {
 
@@ -45,8 +49,8 @@ class PeerLinks {
     [[nodiscard]] bool current(raft::NodeId id, const LinkPointer& link) const;
     void dial(raft::NodeId id, const LinkPointer& link);
     void redial(raft::NodeId id, const LinkPointer& link);
-    void connected(raft::NodeId id, const LinkPointer& link);
-    static void hang_up(Link& link, const std::string& why);
+    void closed(raft::NodeId id, const LinkPointer& link, const std::string& why);
+    void hang_up(raft::NodeId id, Link& link, const std::string& why);
     static void complain(raft::NodeId id, Link& link, const std::string& what);
 
     boost::asio::io_context& io_;

@@ -236,11 +236,10 @@ class Server::Impl {
         struct Admission {
             std::optional<Hello> hello;
         };
-        tune(socket, kClientGiveUp);
         const auto number = next_connection_++;
         ++incoming_;
-        auto connection =
-            std::make_shared<Connection>(std::move(socket), tls_.get(), Connection::Side::acceptor, kClientBuffer);
+        auto connection = std::make_shared<Connection>(std::move(socket), tls_.get(), Connection::Side::acceptor,
+                                                       kClientGiveUp, kClientBuffer);
         auto caller = std::make_shared<Admission>();
         auto timer = std::make_shared<asio::steady_timer>(io_, kHelloPatience);
         timer->async_wait([connection, caller, timer](error_code error) {

@@ -10,6 +10,7 @@
 #include <span>
 #include <utility>
 
+#include "common/address.hpp"
 #include "common/bytes.hpp"
 
 namespace understudy::arbiter {
@@ -30,8 +31,7 @@ std::string common_name(SSL* ssl) {
     return length > 0 ? std::string(name.data(), static_cast<std::size_t>(length)) : std::string();
 }
 
-}  // namespace
-
+// No delay for small messages, and an end to waiting for acknowledgements.
 void tune(asio::ip::tcp::socket& socket, std::chrono::milliseconds give_up) {
     error_code ignored;
     socket.set_option(asio::ip::tcp::no_delay(true), ignored);
@@ -39,13 +39,17 @@ void tune(asio::ip::tcp::socket& socket, std::chrono::milliseconds give_up) {
     ::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
 }
 
-Connection::Connection(asio::ip::tcp::socket socket, asio::ssl::context* tls, Side side, std::size_t max_buffered)
+}  // namespace
+
+Connection::Connection(asio::ip::tcp::socket socket, asio::ssl::context* tls, Side side,
+                       std::chrono::milliseconds give_up, std::size_t max_buffered)
     : side_(side), max_buffered_(max_buffered) {
     error_code error;
     const auto endpoint = socket.remote_endpoint(error);
     if (!error) {
-        remote_ = endpoint.address().to_string() + ":" + std::to_string(endpoint.port());
+        remote_ = Address{endpoint.address().to_string(), endpoint.port()}.text();
     }
+    tune(socket, give_up);
     if (tls != nullptr) {
         tls_.emplace(std::move(socket), *tls);
     } else {

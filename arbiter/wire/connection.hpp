@@ -7,6 +7,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/stream.hpp>
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -28,10 +29,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
         std::function<void(const std::string& why)> on_closed;
     };
 
-    // `tls` is null for plain text; otherwise it outlives the connection. More than `max_buffered` unsent bytes: see
-    // send().
+    // `tls` is null for plain text; otherwise it outlives the connection. Data that is not acknowledged for `give_up`
+    // breaks the connection. More than `max_buffered` unsent bytes: see send().
     Connection(boost::asio::ip::tcp::socket socket, boost::asio::ssl::context* tls, Side side,
-               std::size_t max_buffered);
+               std::chrono::milliseconds give_up, std::size_t max_buffered);
 
     // On a connected socket, once.
     void start(Handlers handlers);
@@ -65,9 +66,5 @@ class Connection : public std::enable_shared_from_this<Connection> {
     bool ready_ = false;
     bool closed_ = false;
 };
-
-// Options that every connection of the arbiter wants: no delay for small messages; unacknowledged data for longer than
-// `give_up` breaks the connection.
-void tune(boost::asio::ip::tcp::socket& socket, std::chrono::milliseconds give_up);
 
 }  // namespace understudy::arbiter

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "common/bytes.hpp"
+#include "tests/unit/arbiter/event_loop.hpp"
 
 namespace understudy::arbiter {
 namespace {
@@ -50,8 +51,8 @@ class ArbiterConnection : public ::testing::Test {
     ArbiterConnection() {
         tcp::acceptor acceptor(io_, {boost::asio::ip::make_address("127.0.0.1"), 0});
         other_.connect(acceptor.local_endpoint());
-        connection_ =
-            std::make_shared<Connection>(acceptor.accept(), nullptr, Connection::Side::acceptor, kMaxMessageBytes);
+        connection_ = std::make_shared<Connection>(acceptor.accept(), nullptr, Connection::Side::acceptor,
+                                                   std::chrono::milliseconds(1000), kMaxMessageBytes);
         Connection::Handlers handlers;
         handlers.on_message = [this](WireMessage message) {
             connection_->admit();
@@ -63,7 +64,7 @@ class ArbiterConnection : public ::testing::Test {
     }
     ~ArbiterConnection() override {
         connection_->close("the test is over");
-        run_until([this] { return !closed_.empty(); });
+        static_cast<void>(testing::run_until(io_, [this] { return !closed_.empty(); }));
     }
 
     void say(std::vector<std::byte> bytes) {
@@ -71,21 +72,12 @@ class ArbiterConnection : public ::testing::Test {
         boost::asio::async_write(other_, boost::asio::buffer(said_.back()),
                                  [](boost::system::error_code /*error*/, std::size_t /*size*/) {});
     }
-    template <typename Condition>
-    void run_until(Condition holds) {
-        const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-        while (!holds() && std::chrono::steady_clock::now() < deadline) {
-            io_.restart();
-            io_.run_one_for(std::chrono::milliseconds(10));
-        }
-    }
     std::string reason_of_the_end() {
-        run_until([this] { return !closed_.empty(); });
+        EXPECT_TRUE(testing::run_until(io_, [this] { return !closed_.empty(); }));
         return closed_;
     }
     [[nodiscard]] bool arrived(std::size_t messages) {
-        run_until([&] { return messages_.size() >= messages; });
-        return messages_.size() == messages;
+        return testing::run_until(io_, [&] { return messages_.size() == messages; });
     }
 
     boost::asio::io_context io_;
@@ -102,7 +94,7 @@ TEST_F(ArbiterConnection, SendsEachMessageBehindItsLengthAndChecksum) {
     bool done = false;
     boost::asio::async_read(other_, boost::asio::buffer(seen),
                             [&](boost::system::error_code /*error*/, std::size_t /*size*/) { done = true; });
-    run_until([&] { return done; });
+    ASSERT_TRUE(testing::run_until(io_, [&] { return done; }));
     EXPECT_EQ(seen, as_text(on_the_wire(encode_message(kHello))));
 }
 
