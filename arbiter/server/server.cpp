@@ -9,6 +9,7 @@
 #include <exception>
 #include <utility>
 
+#include "arbiter/server/listener.hpp"
 #include "arbiter/server/metrics.hpp"
 #include "arbiter/server/metrics_endpoint.hpp"
 #include "arbiter/server/peer_links.hpp"
@@ -34,31 +35,6 @@ constexpr milliseconds kResignPatience{1000};
 constexpr std::size_t kClientBuffer = std::size_t{8} << 20U;
 constexpr int kEventsPerTurn = 512;
 
-// `option`: of the command, for who must choose another address.
-tcp::acceptor listen_on(asio::io_context& io, const Address& address, const char* option) {
-    error_code error;
-    tcp::resolver resolver(io);
-    const auto found = resolver.resolve(address.host, std::to_string(address.port), tcp::resolver::passive, error);
-    if (error || found.empty()) {
-        throw Error::format("cannot listen on {}: {}", address.text(), error.message());
-    }
-    const tcp::endpoint endpoint = *found.begin();
-    tcp::acceptor acceptor(io);
-    acceptor.open(endpoint.protocol(), error);
-    if (!error) {
-        acceptor.set_option(tcp::acceptor::reuse_address(true), error);
-        acceptor.bind(endpoint, error);
-    }
-    if (!error) {
-        acceptor.listen(asio::socket_base::max_listen_connections, error);
-    }
-    if (error) {
-        throw Error::format("cannot listen on {}: {}; choose a free address with {}", address.text(), error.message(),
-                            option);
-    }
-    return acceptor;
-}
-
 }  // namespace
 
 class Server::Impl {
@@ -68,20 +44,19 @@ class Server::Impl {
           directory_(open_directory(options_.data)),
           core_(options_.core, *directory_, raft::Time{0}),
           tls_(options_.credentials ? make_tls(*options_.credentials) : nullptr),
-          acceptor_(listen_on(io_, options_.listen, "--listen")),
+          listener_(io_, options_.listen, "--listen", [this](tcp::socket socket) { accepted(std::move(socket)); }),
           tick_timer_(io_),
-          accept_retry_(io_),
           resign_timer_(io_),
           peers_(io_, tls_.get(), core_.node().id(), options_.cluster, [this](raft::Message message) {
               pass_time();
               core_.receive(std::move(message));
           }) {
-        if (!tls_ && !acceptor_.local_endpoint().address().is_loopback()) {
+        if (!tls_ && !listener_.on_loopback()) {
             throw Error::format("plain text is for loopback only, and {} is not; give --tls DIR instead of --insecure",
                                 options_.listen.text());
         }
         if (options_.metrics) {
-            metrics_.emplace(listen_on(io_, *options_.metrics, "--metrics"), [this] {
+            metrics_.emplace(io_, *options_.metrics, [this] {
                 counts_.peers = peers_.established();
                 return prometheus_text(core_, counts_);
             });
@@ -91,16 +66,12 @@ class Server::Impl {
     Impl(const Impl&) = delete;
     Impl& operator=(const Impl&) = delete;
 
-    [[nodiscard]] std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
+    [[nodiscard]] std::uint16_t port() const { return listener_.port(); }
     [[nodiscard]] std::uint16_t metrics_port() const { return metrics_ ? metrics_->port() : std::uint16_t{0}; }
     [[nodiscard]] const Storage& storage() const { return core_.storage(); }
 
     void run() {
         time_seen_ = Clock::now();
-        accept();
-        if (metrics_) {
-            metrics_->serve();
-        }
         while (!stopped_) {
             peers_.follow(core_.node().configuration());
             arm_tick();
@@ -208,31 +179,11 @@ class Server::Impl {
 
     // -- incoming connections
 
-    void accept() {
-        acceptor_.async_accept([this](error_code error, tcp::socket socket) {
-            if (error == asio::error::operation_aborted) {
-                return;
-            }
-            if (error) {  // out of descriptors: those who are connected come first
-                spdlog::warn("cannot accept a connection: {}", error.message());
-                accept_retry_.expires_after(milliseconds(100));
-                accept_retry_.async_wait([this](error_code stopped) {
-                    if (!stopped) {
-                        accept();
-                    }
-                });
-                return;
-            }
-            if (incoming_ < options_.max_connections) {
-                accepted(std::move(socket));
-            } else {
-                ++counts_.refused;
-            }
-            accept();
-        });
-    }
-
     void accepted(tcp::socket socket) {
+        if (incoming_ >= options_.max_connections) {
+            ++counts_.refused;
+            return;
+        }
         struct Admission {
             std::optional<Hello> hello;
         };
@@ -342,10 +293,9 @@ class Server::Impl {
     ServerCore core_;
     asio::io_context io_;
     std::unique_ptr<asio::ssl::context> tls_;
-    tcp::acceptor acceptor_;
+    Listener listener_;
     std::optional<MetricsEndpoint> metrics_;
     asio::steady_timer tick_timer_;
-    asio::steady_timer accept_retry_;
     asio::steady_timer resign_timer_;
     asio::thread_pool snapshot_thread_{1};
     PeerLinks peers_;
