@@ -59,6 +59,18 @@ std::variant<Reply, std::string> ask_server(const ParsedUrl& url, const Address&
     return trouble;
 }
 
+std::variant<StatusReply, std::string> server_status(const ParsedUrl& url, const Address& server,
+                                                     milliseconds timeout) {
+    auto answer = ask_server(url, server, StatusRequest{}, timeout);
+    if (auto* trouble = std::get_if<std::string>(&answer)) {
+        return std::move(*trouble);
+    }
+    if (auto* status = std::get_if<StatusReply>(&std::get<Reply>(answer).body)) {
+        return std::move(*status);
+    }
+    return "an unexpected answer";
+}
+
 Reply ask_leader(const ParsedUrl& url, const RequestBody& body, milliseconds timeout) {
     const auto deadline = Clock::now() + timeout;
     std::string trouble = "no leader";

@@ -18,6 +18,10 @@ using RequestBody = decltype(Request::body);
 [[nodiscard]] std::variant<Reply, std::string> ask_server(const ParsedUrl& url, const Address& server, RequestBody body,
                                                           std::chrono::milliseconds timeout);
 
+// What one server says of itself, or one line that says why it says nothing. Throws as above.
+[[nodiscard]] std::variant<StatusReply, std::string> server_status(const ParsedUrl& url, const Address& server,
+                                                                   std::chrono::milliseconds timeout);
+
 // One request to whoever leads, within `timeout`; redirects are followed. Throws understudy::Error when nobody answers.
 [[nodiscard]] Reply ask_leader(const ParsedUrl& url, const RequestBody& body, std::chrono::milliseconds timeout);
 

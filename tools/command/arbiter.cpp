@@ -20,6 +20,7 @@
 #include "arbiter/client/operate.hpp"
 #include "arbiter/server/server.hpp"
 #include "arbiter/wire/credentials.hpp"
+#include "common/address.hpp"
 #include "common/error.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/output/event.hpp"
@@ -63,8 +64,8 @@ EventWriter::Form form(const Options& options) {
 // serve
 // ---------------------------------------------------------------------------------------------------------------------
 
-std::map<std::uint64_t, std::string> parse_peers(const std::vector<std::string>& texts) {
-    std::map<std::uint64_t, std::string> peers;
+std::map<std::uint64_t, Address> parse_peers(const std::vector<std::string>& texts) {
+    std::map<std::uint64_t, Address> peers;
     for (const auto& text : texts) {
         const auto equals = text.find('=');
         std::uint64_t id = 0;
@@ -76,8 +77,7 @@ std::map<std::uint64_t, std::string> parse_peers(const std::vector<std::string>&
         if (equals == std::string::npos || id == 0) {
             throw Error::format("'{}' is not a peer; write ID=HOST:PORT, for example 1=127.0.0.1:7001", text);
         }
-        const auto address = parse_address(text.substr(equals + 1)).text();
-        if (!peers.emplace(id, address).second) {
+        if (!peers.emplace(id, parse_address(text.substr(equals + 1))).second) {
             throw Error::format("peer {} is given twice", id);
         }
     }
@@ -102,15 +102,15 @@ arbiter::ServerOptions server_options(const Options& options) {
         throw Error("a server that joins needs --listen HOST:PORT");
     }
     for (const auto& [id, address] : peers) {
-        server.core.bootstrap.members[id] = {address, true};
-        if (options.insecure && !parse_address(address).loopback()) {
-            throw Error::format("plain text is for loopback only, and {} is not; give --tls DIR", address);
+        server.core.bootstrap.members[id] = {address.text(), true};
+        if (options.insecure && !address.loopback()) {
+            throw Error::format("plain text is for loopback only, and {} is not; give --tls DIR", address.text());
         }
     }
     if (peers.size() > raft::kMaxMembers) {
         throw Error::format("a cluster has at most {} servers; three or five are usual", raft::kMaxMembers);
     }
-    server.listen = parse_address(options.listen.empty() ? peers.at(options.id) : options.listen);
+    server.listen = options.listen.empty() ? peers.at(options.id) : parse_address(options.listen);
     server.data = options.data;
     server.cluster = options.cluster;
     if (!options.tls.empty()) {
@@ -261,23 +261,21 @@ int status(const Options& options) {
     std::size_t unreachable = 0;
     std::string json;
     for (const auto& address : url.servers) {
-        const auto answer = arbiter::ask_server(url, address, arbiter::StatusRequest{}, milliseconds(2000));
-        const auto* reply = std::get_if<arbiter::Reply>(&answer);
-        const auto* found = reply == nullptr ? nullptr : std::get_if<arbiter::StatusReply>(&reply->body);
-        if (found == nullptr) {
-            const auto why = reply == nullptr ? std::get<std::string>(answer) : std::string("an unexpected answer");
+        const auto answer = arbiter::server_status(url, address, milliseconds(2000));
+        if (const auto* why = std::get_if<std::string>(&answer)) {
             ++unreachable;
             json += fmt::format(R"({}{{"address":{},"error":{}}})", json.empty() ? "" : ",",
-                                json_string(address.text()), json_string(why));
+                                json_string(address.text()), json_string(*why));
             if (!options.json) {
-                fmt::print("server at {}: {}\n", address.text(), why);
+                fmt::print("server at {}: {}\n", address.text(), *why);
             }
             continue;
         }
-        leader_seen = leader_seen || found->raft.role == raft::Role::leader;
-        json += (json.empty() ? "" : ",") + status_json(*found);
+        const auto& found = std::get<arbiter::StatusReply>(answer);
+        leader_seen = leader_seen || found.raft.role == raft::Role::leader;
+        json += (json.empty() ? "" : ",") + status_json(found);
         if (!options.json) {
-            print_status(address, *found);
+            print_status(address, found);
         }
     }
     if (options.json) {
@@ -334,12 +332,10 @@ void expect_done(const arbiter::Reply& reply) {
 
 std::optional<arbiter::StatusReply> leader_status(const ParsedUrl& url) {
     for (const auto& address : url.servers) {
-        const auto answer = arbiter::ask_server(url, address, arbiter::StatusRequest{}, milliseconds(1000));
-        if (const auto* reply = std::get_if<arbiter::Reply>(&answer)) {
-            const auto* found = std::get_if<arbiter::StatusReply>(&reply->body);
-            if (found != nullptr && found->raft.role == raft::Role::leader) {
-                return *found;
-            }
+        const auto answer = arbiter::server_status(url, address, milliseconds(1000));
+        const auto* found = std::get_if<arbiter::StatusReply>(&answer);
+        if (found != nullptr && found->raft.role == raft::Role::leader) {
+            return *found;
         }
     }
     return std::nullopt;
