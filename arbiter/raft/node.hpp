@@ -215,6 +215,7 @@ class Node {
     void broadcast_heartbeat();
     void replicate(NodeId id, Peer& peer);
     void send_append(NodeId id, Peer& peer, bool with_entries);
+    [[nodiscard]] Peer* answering_peer(const Message& message, std::uint64_t round);
     void on(const Message& message, AppendRequest& request);
     void on(const Message& message, const AppendReply& reply);
     void advance_commit();
