@@ -6,6 +6,7 @@
 
 #include "tests/integration/arbiter/contest.hpp"
 #include "tests/integration/arbiter/process.hpp"
+#include "tests/temporary_directory.hpp"
 
 namespace understudy::arbiter::testing {
 namespace {

@@ -16,19 +16,11 @@
 #include <utility>
 
 #include "arbiter/client/operate.hpp"
+#include "tests/temporary_directory.hpp"
 
 namespace understudy::arbiter::testing {
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
-
-TemporaryDirectory::TemporaryDirectory() {
-    std::string name = (fs::temp_directory_path() / "understudy-arbiter-XXXXXX").string();
-    path_ = ::mkdtemp(name.data());
-}
-TemporaryDirectory::~TemporaryDirectory() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-}
 
 namespace {
 

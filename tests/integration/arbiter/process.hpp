@@ -1,9 +1,8 @@
-// Child processes, directories and clusters of real servers for the arbiter's integration tests.
+// Child processes and clusters of real servers for the arbiter's integration tests.
 #pragma once
 
 #include <sys/types.h>
 
-#include <array>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -11,18 +10,6 @@
 #include <vector>
 
 namespace understudy::arbiter::testing {
-
-class TemporaryDirectory {
-  public:
-    TemporaryDirectory();
-    ~TemporaryDirectory();
-    TemporaryDirectory(const TemporaryDirectory&) = delete;
-    TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-    [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-
-  private:
-    std::filesystem::path path_;
-};
 
 // Killed when destroyed, and when the test dies.
 class Process {

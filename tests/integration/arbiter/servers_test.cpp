@@ -17,6 +17,7 @@
 #include "common/address.hpp"
 #include "tests/integration/arbiter/contest.hpp"
 #include "tests/integration/arbiter/process.hpp"
+#include "tests/temporary_directory.hpp"
 
 namespace understudy::arbiter::testing {
 namespace {
@@ -26,39 +27,37 @@ using std::chrono::milliseconds;
 
 class Servers : public ::testing::Test {
   protected:
+    // Takes the leader out and back again, `times` in all, while decisions must go on.
+    template <typename Lose, typename Regain>
+    void decide_without_the_leader(int times, Lose lose, Regain regain) {
+        auto servers = ServerProcesses::on_loopback(directory_.path(), 3);
+        servers.start_all();
+        Contests contests(servers.url(), 8);
+        ASSERT_TRUE(contests.advance(5));
+        for (int i = 0; i < times; ++i) {
+            const auto leader = servers.leader();
+            ASSERT_NE(leader, 0U);
+            lose(servers, leader);
+            ASSERT_TRUE(contests.advance(5)) << "no decisions without the leader";
+            regain(servers, leader);
+            ASSERT_TRUE(contests.advance(5));
+        }
+        EXPECT_EQ(contests.verdict(), "");
+    }
+
     TemporaryDirectory directory_;
 };
 
 TEST_F(Servers, LeaderKilledAgainAndAgain) {
-    auto servers = ServerProcesses::on_loopback(directory_.path(), 3);
-    servers.start_all();
-    Contests contests(servers.url(), 8);
-    ASSERT_TRUE(contests.advance(5));
-    for (int i = 0; i < 5; ++i) {
-        const auto leader = servers.leader();
-        ASSERT_NE(leader, 0U);
-        servers.kill(leader);
-        ASSERT_TRUE(contests.advance(5)) << "no decisions after the leader's death";
-        servers.start(leader);
-        ASSERT_TRUE(contests.advance(5));
-    }
-    EXPECT_EQ(contests.verdict(), "");
+    decide_without_the_leader(
+        5, [](auto& servers, auto leader) { servers.kill(leader); },
+        [](auto& servers, auto leader) { servers.start(leader); });
 }
 
 TEST_F(Servers, StoppedLeaderIsDeposedAndHarmlessWhenItGoesOn) {
-    auto servers = ServerProcesses::on_loopback(directory_.path(), 3);
-    servers.start_all();
-    Contests contests(servers.url(), 8);
-    ASSERT_TRUE(contests.advance(5));
-    for (int i = 0; i < 3; ++i) {
-        const auto leader = servers.leader();
-        ASSERT_NE(leader, 0U);
-        servers.signal(leader, SIGSTOP);
-        ASSERT_TRUE(contests.advance(5)) << "no decisions while the leader was stopped";
-        servers.signal(leader, SIGCONT);
-        ASSERT_TRUE(contests.advance(5));
-    }
-    EXPECT_EQ(contests.verdict(), "");
+    decide_without_the_leader(
+        3, [](auto& servers, auto leader) { servers.signal(leader, SIGSTOP); },
+        [](auto& servers, auto leader) { servers.signal(leader, SIGCONT); });
 }
 
 TEST_F(Servers, AllKilledAtOnce) {

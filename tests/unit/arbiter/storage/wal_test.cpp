@@ -1,27 +1,15 @@
 #include "arbiter/storage/wal.hpp"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
-#include <filesystem>
-
-#include "arbiter/storage/storage.hpp"
 #include "common/error.hpp"
+#include "tests/temporary_directory.hpp"
 
 namespace understudy::arbiter {
 namespace {
 
-namespace fs = std::filesystem;
-
 class WalTest : public testing::Test {
   protected:
-    WalTest() {
-        std::string name = (fs::temp_directory_path() / "understudy-wal-XXXXXX").string();
-        path_ = ::mkdtemp(name.data());
-        directory_ = open_directory(path_);
-    }
-    ~WalTest() override { fs::remove_all(path_); }
-
     static raft::Entry entry(raft::Index index, raft::Term term) {
         return {index, term, raft::EntryKind::command, "entry " + std::to_string(index)};
     }
@@ -45,8 +33,8 @@ class WalTest : public testing::Test {
         file->sync();
     }
 
-    std::string path_;
-    std::unique_ptr<Directory> directory_;
+    TemporaryDirectory temporary_;
+    std::unique_ptr<Directory> directory_ = open_directory(temporary_.path().string());
 };
 
 constexpr std::size_t kBig = 1 << 20;
@@ -73,14 +61,13 @@ TEST_F(WalTest, ATornTailIsCutOffAtAnyLength) {
     const auto whole = directory_->read(segment).size();
     std::string torn;
     {
-        const auto second = fs::path(path_) / "copy";
-        const auto other = open_directory(second.string());
+        const TemporaryDirectory second;
+        const auto other = open_directory(second.path().string());
         Wal wal(*other, kBig);
         append(wal, {entry(1, 1)}, raft::HardState{1, 1});
         append(wal, {entry(2, 1)});
         torn = other->read(segment).substr(whole);
     }
-    fs::remove_all(fs::path(path_) / "copy");
     for (std::size_t size = 1; size < torn.size() - 8; size += 7) {
         overwrite(segment, whole, torn.substr(0, size));
         Wal wal(*directory_, kBig);
@@ -127,18 +114,6 @@ TEST_F(WalTest, SegmentsThatASnapshotCoversAreDropped) {
     EXPECT_LE(contents.base_index, 40U);
     EXPECT_GT(contents.base_index, 30U);
     EXPECT_EQ(contents.entries.back(), entry(50, 1));
-}
-
-TEST_F(WalTest, ASecondServerOnTheSameDirectoryIsRefused) {
-    EXPECT_THROW(open_directory(path_), Error);
-}
-
-TEST_F(WalTest, ADamagedSnapshotIsRefused) {
-    raft::Configuration configuration;
-    configuration.members[1] = {"127.0.0.1:1", true};
-    { const Storage storage(*directory_, configuration, kBig); }
-    overwrite("snapshot-0000000000000000", 12, "X");
-    EXPECT_THROW(Storage(*directory_, configuration, kBig), Error);
 }
 
 }  // namespace
