@@ -101,6 +101,14 @@ class Server::Impl {
     }
 
   private:
+    // A connection that somebody made to this server.
+    struct DialledIn {
+        DialledIn(asio::io_context& io, std::uint64_t n) : number(n), patience(io, kHelloPatience) {}
+        const std::uint64_t number;
+        asio::steady_timer patience;
+        std::optional<Hello> hello;  // once it is admitted
+    };
+
     // -- one turn: everything that arrived is handled; make it durable and answer
 
     void commit_turn() {
@@ -184,69 +192,65 @@ class Server::Impl {
             ++counts_.refused;
             return;
         }
-        struct Admission {
-            std::optional<Hello> hello;
-        };
-        const auto number = next_connection_++;
         ++incoming_;
-        auto connection = std::make_shared<Connection>(std::move(socket), tls_.get(), Connection::Side::acceptor,
-                                                       kClientGiveUp, kClientBuffer);
-        auto caller = std::make_shared<Admission>();
-        auto timer = std::make_shared<asio::steady_timer>(io_, kHelloPatience);
-        timer->async_wait([connection, caller, timer](error_code error) {
+        const auto caller = std::make_shared<DialledIn>(io_, next_connection_++);
+        const auto connection = std::make_shared<Connection>(std::move(socket), tls_.get(), Connection::Side::acceptor,
+                                                             kClientGiveUp, kClientBuffer);
+        caller->patience.async_wait([connection, caller](error_code error) {
             if (!error && !caller->hello) {
                 connection->close("said nothing");
             }
         });
         Connection::Handlers handlers;
-        handlers.on_message = [this, number, caller, timer, weak = std::weak_ptr(connection)](WireMessage message) {
+        handlers.on_message = [this, caller, weak = std::weak_ptr(connection)](WireMessage message) {
             const auto self = weak.lock();
-            if (!self) {
-                return false;
-            }
-            if (caller->hello) {
-                return serve(number, *caller->hello, *self, std::move(message));
-            }
-            const auto* hello = std::get_if<Hello>(&message);
-            if (hello == nullptr) {
-                return false;
-            }
-            const auto refusal = refuse(*hello, *self);
-            self->send(Welcome{core_.node().id(), refusal});
-            if (!refusal.empty()) {
-                spdlog::warn("refused {}: {}", self->remote(), refusal);
-                return false;
-            }
-            caller->hello = *hello;
-            timer->cancel();
-            self->admit();
-            if (hello->kind == Hello::Kind::client) {
-                clients_.emplace(number, self);
-                counts_.clients = clients_.size();
-            } else {
-                callers_[hello->id] = self;
-            }
-            return true;
+            return self && (caller->hello ? serve(*caller, *self, std::move(message)) : admit(*caller, self, message));
         };
-        handlers.on_closed = [this, number, caller, timer, gone = std::weak_ptr(connection),
-                              remote = connection->remote()](const std::string& why) {
-            timer->cancel();
-            --incoming_;
-            clients_.erase(number);
-            counts_.clients = clients_.size();
-            if (!caller->hello) {
-                ++counts_.refused;
-                spdlog::debug("{} was not admitted: {}", remote, why);
-            } else if (caller->hello->kind == Hello::Kind::peer) {
-                const auto it = callers_.find(caller->hello->id);
-                if (it != callers_.end() && it->second == gone.lock()) {
-                    callers_.erase(it);
-                }
-                pass_time();
-                core_.peer_lost(caller->hello->id);
-            }
+        handlers.on_closed = [this, caller, weak = std::weak_ptr(connection)](const std::string& why) {
+            gone(*caller, weak.lock(), why);
         };
         connection->start(std::move(handlers));
+    }
+
+    bool admit(DialledIn& caller, const std::shared_ptr<Connection>& connection, const WireMessage& message) {
+        const auto* hello = std::get_if<Hello>(&message);
+        if (hello == nullptr) {
+            return false;
+        }
+        const auto refusal = refuse(*hello, *connection);
+        connection->send(Welcome{core_.node().id(), refusal});
+        if (!refusal.empty()) {
+            spdlog::warn("refused {}: {}", connection->remote(), refusal);
+            return false;
+        }
+        caller.hello = *hello;
+        caller.patience.cancel();
+        connection->admit();
+        if (hello->kind == Hello::Kind::client) {
+            clients_.emplace(caller.number, connection);
+            counts_.clients = clients_.size();
+        } else {
+            callers_[hello->id] = connection;
+        }
+        return true;
+    }
+
+    void gone(DialledIn& caller, const std::shared_ptr<Connection>& connection, const std::string& why) {
+        caller.patience.cancel();
+        --incoming_;
+        clients_.erase(caller.number);
+        counts_.clients = clients_.size();
+        if (!caller.hello) {
+            ++counts_.refused;
+            spdlog::debug("{} was not admitted: {}", connection->remote(), why);
+        } else if (caller.hello->kind == Hello::Kind::peer) {
+            const auto it = callers_.find(caller.hello->id);
+            if (it != callers_.end() && it->second == connection) {
+                callers_.erase(it);
+            }
+            pass_time();
+            core_.peer_lost(caller.hello->id);
+        }
     }
 
     [[nodiscard]] std::string refuse(const Hello& hello, const Connection& connection) const {
@@ -263,10 +267,9 @@ class Server::Impl {
         return {};
     }
 
-    bool serve(std::uint64_t number, const Hello& hello, Connection& connection, WireMessage message) {
-        if (hello.kind == Hello::Kind::peer) {
-            auto* from_peer = std::get_if<raft::Message>(&message);
-            if (from_peer == nullptr || from_peer->from != hello.id) {
+    bool serve(const DialledIn& caller, Connection& connection, WireMessage message) {
+        if (auto* from_peer = std::get_if<raft::Message>(&message)) {
+            if (caller.hello->kind != Hello::Kind::peer || from_peer->from != caller.hello->id) {
                 return false;
             }
             pass_time();
@@ -274,7 +277,7 @@ class Server::Impl {
             return true;
         }
         auto* request = std::get_if<Request>(&message);
-        if (request == nullptr) {
+        if (request == nullptr || caller.hello->kind != Hello::Kind::client) {
             return false;
         }
         const bool operators = request->body.index() >= 4;  // AddServerRequest and what follows it
@@ -284,7 +287,7 @@ class Server::Impl {
             return true;
         }
         pass_time();
-        core_.request(number, std::move(*request));
+        core_.request(caller.number, std::move(*request));
         return true;
     }
 

@@ -78,7 +78,8 @@ Storage::Storage(Directory& directory, const raft::Configuration& bootstrap, std
     load(bootstrap);
 }
 
-void Storage::load(const raft::Configuration& bootstrap) {
+// The newest snapshot there is; of an empty directory, a first one that holds `bootstrap` alone.
+raft::SnapshotPointer Storage::newest_snapshot(const raft::Configuration& bootstrap, bool log_is_empty) {
     std::string newest;
     for (const auto& name : directory_.list()) {
         if (is_snapshot(name)) {
@@ -87,28 +88,32 @@ void Storage::load(const raft::Configuration& bootstrap) {
             directory_.remove(name);
         }
     }
-    auto wal = wal_.take_contents();
     if (newest.empty()) {
-        if (wal.base_index != 0 || !wal.entries.empty()) {
+        if (!log_is_empty) {
             throw Error::format(
                 "{} has a log but no snapshot to begin it; restore this server's data, or remove it "
                 "from the cluster and add it anew with an empty directory",
                 directory_.path(""));
         }
         was_empty_ = true;
-        const raft::Snapshot first{0, 0, bootstrap, {}};
-        write_snapshot(directory_, first);
+        write_snapshot(directory_, {0, 0, bootstrap, {}});
         newest = snapshot_name(0);
     }
     const auto bytes = directory_.read(newest);
     snapshot_bytes_ = bytes.size();
-    const auto snapshot = decode_snapshot(bytes);
+    auto snapshot = decode_snapshot(bytes);
     if (!snapshot) {
         throw Error::format(
             "{} is damaged; restore this server's data, or remove it from the cluster and add it anew "
             "with an empty directory",
             directory_.path(newest));
     }
+    return snapshot;
+}
+
+void Storage::load(const raft::Configuration& bootstrap) {
+    auto wal = wal_.take_contents();
+    const auto snapshot = newest_snapshot(bootstrap, wal.base_index == 0 && wal.entries.empty());
     snapshot_index_ = snapshot->last_index;
     restored_.hard_state = wal.hard_state;
     restored_.snapshot = snapshot;

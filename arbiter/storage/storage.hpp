@@ -45,6 +45,7 @@ class Storage {
 
   private:
     void load(const raft::Configuration& bootstrap);
+    [[nodiscard]] raft::SnapshotPointer newest_snapshot(const raft::Configuration& bootstrap, bool log_is_empty);
     void remove_older_snapshots(raft::Index index);
 
     Directory& directory_;

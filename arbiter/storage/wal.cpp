@@ -228,6 +228,21 @@ SegmentScan scan_segment(std::string_view bytes, std::uint64_t number, std::opti
 }
 
 Wal::Wal(Directory& directory, std::size_t segment_bytes) : directory_(directory), segment_bytes_(segment_bytes) {
+    const auto numbers = needed_segments();
+    std::optional<std::uint64_t> expected_batch;
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+        const bool last = i + 1 == numbers.size();
+        expected_batch = load_segment(numbers[i], expected_batch, i == 0, last);
+    }
+    next_batch_ = expected_batch.value_or(1);
+    hard_state_ = contents_.hard_state;
+    last_index_ = contents_.base_index + contents_.entries.size();
+    last_term_ = contents_.entries.empty() ? contents_.base_term : contents_.entries.back().term;
+    start_segment();  // the old tail is never written again
+}
+
+// The numbers of the segments to read, in order; what else there is becomes a leftover.
+std::vector<std::uint64_t> Wal::needed_segments() {
     std::vector<std::uint64_t> numbers;
     for (const auto& name : directory_.list()) {
         if (const auto number = segment_number(name)) {
@@ -236,53 +251,49 @@ Wal::Wal(Directory& directory, std::size_t segment_bytes) : directory_(directory
     }
     // drop_before() removes the newest first. So what stands before a gap is what it had yet to remove; and if a needed
     // segment is gone instead, the log will turn out not to reach the snapshot.
-    std::size_t first_needed = 0;
-    for (std::size_t i = 1; i < numbers.size(); ++i) {
-        if (numbers[i] != numbers[i - 1] + 1) {
-            first_needed = i;
+    auto first_needed = numbers.begin();
+    for (auto it = numbers.begin(); it != numbers.end(); ++it) {
+        if (it != numbers.begin() && *it != *std::prev(it) + 1) {
+            first_needed = it;
         }
     }
-    leftover_.assign(numbers.begin(), numbers.begin() + static_cast<std::ptrdiff_t>(first_needed));
-    numbers.erase(numbers.begin(), numbers.begin() + static_cast<std::ptrdiff_t>(first_needed));
-    std::optional<std::uint64_t> expected_batch;
-    for (std::size_t i = 0; i < numbers.size(); ++i) {
-        const auto name = segment_name(numbers[i]);
-        const auto bytes = directory_.read(name);
-        const bool last = i + 1 == numbers.size();
-        Segment segment{numbers[i], contents_.base_index + contents_.entries.size(), 0, bytes.size()};
-        const auto scan = scan_segment(bytes, numbers[i], expected_batch, i == 0, contents_);
-        if (scan.end == SegmentScan::End::damaged || (scan.end == SegmentScan::End::torn && !last)) {
-            throw Error::format(
-                "{} is damaged at offset {} ({}); restore this server's data, or remove it from the cluster and add it "
-                "anew with an empty directory",
-                directory_.path(name), scan.offset, scan.problem);
-        }
-        if (i == 0) {
-            segment.base_index = contents_.base_index;
-        }
-        segment.lowest = scan.lowest;
-        if (scan.end == SegmentScan::End::torn) {
-            torn_bytes_ = bytes.size() - scan.offset;
-            if (scan.offset <= kSegmentHeader) {  // the server died while it created the segment
-                directory_.remove(name);
-                directory_.sync();
-                continue;
-            }
-            segment.size = scan.offset;
-            if (!mutated(Mutation::torn_tail_kept)) {
-                const auto file = directory_.open(name);
-                file->truncate(scan.offset);
-                file->sync();
-            }
-        }
-        expected_batch = scan.next_batch;
-        segments_.push_back(segment);
+    leftover_.assign(numbers.begin(), first_needed);
+    return {first_needed, numbers.end()};
+}
+
+// Reads one segment into the contents. Returns the number that the batch after it has.
+std::optional<std::uint64_t> Wal::load_segment(std::uint64_t number, std::optional<std::uint64_t> expected_batch,
+                                               bool first, bool last) {
+    const auto name = segment_name(number);
+    const auto bytes = directory_.read(name);
+    Segment segment{number, contents_.base_index + contents_.entries.size(), 0, bytes.size()};
+    const auto scan = scan_segment(bytes, number, expected_batch, first, contents_);
+    if (scan.end == SegmentScan::End::damaged || (scan.end == SegmentScan::End::torn && !last)) {
+        throw Error::format(
+            "{} is damaged at offset {} ({}); restore this server's data, or remove it from the cluster and add it "
+            "anew with an empty directory",
+            directory_.path(name), scan.offset, scan.problem);
     }
-    next_batch_ = expected_batch.value_or(1);
-    hard_state_ = contents_.hard_state;
-    last_index_ = contents_.base_index + contents_.entries.size();
-    last_term_ = contents_.entries.empty() ? contents_.base_term : contents_.entries.back().term;
-    start_segment();  // the old tail is never written again
+    if (first) {
+        segment.base_index = contents_.base_index;
+    }
+    segment.lowest = scan.lowest;
+    if (scan.end == SegmentScan::End::torn) {
+        torn_bytes_ = bytes.size() - scan.offset;
+        if (scan.offset <= kSegmentHeader) {  // the server died while it created the segment
+            directory_.remove(name);
+            directory_.sync();
+            return expected_batch;
+        }
+        segment.size = scan.offset;
+        if (!mutated(Mutation::torn_tail_kept)) {
+            const auto file = directory_.open(name);
+            file->truncate(scan.offset);
+            file->sync();
+        }
+    }
+    segments_.push_back(segment);
+    return scan.next_batch;
 }
 
 WalContents Wal::take_contents() {

@@ -83,6 +83,10 @@ class Wal {
         raft::Index lowest = 0;  // lowest index of an entry written in it; 0: none
         std::uint64_t size = 0;
     };
+    [[nodiscard]] std::vector<std::uint64_t> needed_segments();
+    [[nodiscard]] std::optional<std::uint64_t> load_segment(std::uint64_t number,
+                                                            std::optional<std::uint64_t> expected_batch, bool first,
+                                                            bool last);
     void start_segment();
     void put_batch(const std::string& items, std::uint32_t count);
     void note_last(raft::Index index, raft::Term term);
