@@ -1,5 +1,6 @@
-// The arbiter as its users see it: a register of generations per VM with a test-and-set in each, decided by majority.
-// One interface, two engines behind it: our own Raft servers (raft://) and an etcd cluster (etcd://).
+// The arbiter as its users see it: a register that holds, for each VM, its newest generation and who won that
+// generation's test-and-set. Servers decide by majority, so that no single failure stops it or makes it contradict
+// itself. One interface, two engines behind it: our own Raft servers (raft://) and an etcd cluster (etcd://).
 #pragma once
 
 #include <chrono>
@@ -18,9 +19,12 @@ class io_context;
 
 namespace understudy::arbiter {
 
-// Asynchronous; every method is called on, and every callback runs on, the thread of the io_context given to connect().
-// Each callback is called exactly once, no later than shortly after `timeout`, unless the client is destroyed first.
-// The client retries and follows the leader by itself within the timeout.
+// Asynchronous, on one thread, which is that of the io_context given to connect(): every method is called there, and
+// every callback. A callback is called once, at the latest a little after `timeout`, never from within the call that it
+// was given to. If the client is destroyed before, it is not called at all; a callback may destroy the client.
+//
+// Until the time is up the client asks again and follows the leader by itself. With our own servers a timeout of more
+// than five minutes counts as five.
 class Client {
   public:
     using Callback = std::function<void(Outcome)>;
@@ -33,16 +37,25 @@ class Client {
     void test_and_set(const TestAndSetRequest& request, std::chrono::milliseconds timeout, Callback done) {
         submit(request, timeout, std::move(done));
     }
-    // Linearizable read; verdict no: the VM is not registered.
+    // The VM's present state: a linearizable read. Verdict no: the VM is not registered.
     virtual void read(const VmId& vm, std::chrono::milliseconds timeout, Callback done) = 0;
+    // All VMs, in the order of their names. What changes meanwhile may be in it or not.
     virtual void list(std::chrono::milliseconds timeout, ListCallback done) = 0;
 
   private:
     virtual void submit(VmOperation operation, std::chrono::milliseconds timeout, Callback done) = 0;
 };
 
-// `url`: "raft://host:port,host:port,host:port" or "etcd://...". Throws understudy::Error on a malformed URL; an
-// unreachable arbiter shows as Verdict::unknown.
+// From a URL to a client of one of the two engines:
+//
+//   raft://host:port,host:port,…[?tls=DIR][&name=NAME][&cluster=NAME]
+//   etcd://host:port,host:port,…[?prefix=TEXT]
+//
+// DIR is what `understudy arbiter init` made, NAME whose certificate there the client uses ("client" if none is given).
+// Without tls=DIR a raft:// connection is plain text, and every host must be on loopback.
+//
+// The io_context outlives the client. Throws understudy::Error on a malformed URL and on unusable certificates; an
+// arbiter that cannot be reached shows as Verdict::unknown.
 [[nodiscard]] std::unique_ptr<Client> connect(boost::asio::io_context& io, std::string_view url);
 
 }  // namespace understudy::arbiter

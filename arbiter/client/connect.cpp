@@ -1,10 +1,4 @@
-// arbiter::connect: from a URL to a client of one of the two engines.
-//
-//   raft://host:port,host:port,…[?tls=DIR][&name=NAME][&cluster=NAME]
-//   etcd://host:port,host:port,…[?prefix=TEXT]
-//
-// Without tls=DIR (the directory that `understudy arbiter init` made) a raft:// connection is plain text, and every
-// host must be on loopback.
+// The URL, and what both engines have in common.
 #include "arbiter/client/client.hpp"
 #include "arbiter/client/engines.hpp"
 #include "arbiter/register/vm_register.hpp"

@@ -1,4 +1,4 @@
-// The engines behind arbiter::connect, and the URL they are chosen by (connect.cpp).
+// The two engines behind arbiter::connect (client.hpp), and the URL that chooses one of them.
 #pragma once
 
 #include <map>
@@ -14,13 +14,13 @@
 namespace understudy::arbiter {
 
 struct ParsedUrl {
-    std::string scheme;
+    std::string scheme;  // "raft" or "etcd"
     std::vector<Address> servers;
     std::map<std::string, std::string> parameters;
 
     [[nodiscard]] std::string parameter(const std::string& name, const std::string& otherwise) const;
 };
-// Throws understudy::Error.
+// Throws understudy::Error that says how a URL is written.
 [[nodiscard]] ParsedUrl parse_url(std::string_view url);
 
 // What both engines answer alike: to a read that found this, and where no answer came in time.

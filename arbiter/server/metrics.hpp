@@ -10,7 +10,7 @@ namespace understudy::arbiter {
 struct ConnectionCounts {
     std::size_t clients = 0;
     std::size_t peers = 0;
-    std::uint64_t refused = 0;
+    std::uint64_t refused = 0;            // since the start
     std::uint64_t sync_microseconds = 0;  // spent in group commits, in all
 };
 

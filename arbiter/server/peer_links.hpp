@@ -24,9 +24,9 @@ namespace understudy::arbiter {
 
 class PeerLinks {
   public:
-    // Who dials: the server `self` of `cluster`. `tls` is null for plain text; under TLS a peer must have the
-    // certificate of the server that the configuration says it is. `on_message` takes what a peer sends back. `io` and
-    // `tls` outlive the links, and `io` does not run any more once they are gone.
+    // Server `self` of `cluster` is who dials. `tls` is null for plain text; under TLS a peer must have the certificate
+    // of the server that the configuration says it is. `on_message` takes what a peer sends back. `io` and `tls`
+    // outlive the links, and `io` does not run any more once they are gone.
     PeerLinks(boost::asio::io_context& io, boost::asio::ssl::context* tls, raft::NodeId self, std::string cluster,
               std::function<void(raft::Message)> on_message);
     PeerLinks(const PeerLinks&) = delete;
@@ -35,11 +35,11 @@ class PeerLinks {
     // Dials whom the configuration has gained, hangs up on whom it has lost, or who has moved. A member that cannot be
     // reached is no error: it is named in a warning, once per reason, and dialled again.
     void follow(const raft::Configuration& configuration);
-    // The configuration last followed names this member, be it connected or not.
+    // The configuration last followed names this member; it may be connected or not.
     [[nodiscard]] bool lead_to(raft::NodeId id) const { return links_.contains(id); }
     // To `message.to`. What cannot be sent now is lost; Raft repeats what matters.
     void send(raft::Message message);
-    // How many members are connected, and have welcomed this server.
+    // How many members are connected and have welcomed this server.
     [[nodiscard]] std::size_t established() const { return established_; }
 
   private:

@@ -25,24 +25,26 @@ namespace understudy::arbiter {
 
 struct ServerCoreOptions {
     raft::Options raft;
-    raft::Configuration bootstrap;  // of a new cluster; without members: this server joins an existing one
+    raft::Configuration bootstrap;  // of a new cluster; without members: this server joins one that runs
     std::size_t segment_bytes = std::size_t{16} << 20U;
-    raft::Index snapshot_after = 50'000;  // applied entries since the last snapshot
+    raft::Index snapshot_after = 50'000;  // entries applied since the last snapshot
     raft::Index trailing = 5'000;         // entries kept in memory before a snapshot, for followers a little behind
     std::size_t max_waiting = 65'536;     // requests without an answer
 };
 
-// Who waits for the reply: chosen by the driver, which has the connection under it.
+// Who waits for a reply. The driver numbers its connections, the client its requests.
 struct Caller {
     std::uint64_t connection = 0;
     std::uint64_t request = 0;
 };
 
+// What may be sent now.
 struct Outgoing {
     std::vector<raft::Message> messages;
     std::vector<std::pair<std::uint64_t, Reply>> replies;  // connection, reply
 };
 
+// Since the start.
 struct Counters {
     std::uint64_t elections_won = 0;
     std::uint64_t commands = 0;  // applied
@@ -57,6 +59,7 @@ struct Counters {
 
 class ServerCore {
   public:
+    // Recovers what is in the directory, which outlives the core.
     ServerCore(const ServerCoreOptions& options, Directory& directory, raft::Time now);
 
     void tick(raft::Time now);
@@ -69,7 +72,8 @@ class ServerCore {
     void write();
     [[nodiscard]] Outgoing complete();
 
-    // A snapshot that the driver is to write with write_snapshot(), on whatever thread, and then report. One at a time.
+    // A snapshot that the driver is to write with write_snapshot(), on whatever thread, and then to report; null: none.
+    // One at a time.
     [[nodiscard]] raft::SnapshotPointer take_snapshot_to_write();
     void snapshot_written(const raft::SnapshotPointer& snapshot);
 
@@ -80,7 +84,7 @@ class ServerCore {
     // Hands leadership over, before a stop. False: this server does not lead, or nobody could take over.
     bool resign();
 
-    // Told of every command as it is applied: the simulation's and the tests' view.
+    // Told of every command as it is applied, if it is set; for the simulation, which checks each.
     std::function<void(raft::Index, const Command&, const Applied&)> on_applied;
 
   private:

@@ -29,10 +29,10 @@ class ServerLink {
     struct Options {
         Hello hello;
         raft::NodeId expected = 0;          // the server that must answer there; 0: any of the cluster
-        std::chrono::milliseconds give_up;  // unacknowledged for so long, data breaks the connection
-        std::size_t max_buffered = 0;       // bytes not yet sent, see send()
+        std::chrono::milliseconds give_up;  // data that is not acknowledged for so long breaks the connection
+        std::size_t max_buffered = 0;       // in bytes, see send()
     };
-    // None is called before the constructor has returned, or after the destructor.
+    // None is called before the constructor returns, and none after the destructor has begun; one may destroy the link.
     struct Handlers {
         std::function<void()> on_welcome;
         std::function<bool(WireMessage)> on_message;            // after the Welcome; false: it is out of place, close
@@ -46,7 +46,8 @@ class ServerLink {
     ServerLink(const ServerLink&) = delete;
     ServerLink& operator=(const ServerLink&) = delete;
 
-    // After the Welcome. False, and nothing sent, when the other side takes its data too slowly or the link is closed.
+    // After the Welcome. False, and nothing is sent, when the link is closed, or the other side takes its data so
+    // slowly that more than `max_buffered` bytes wait.
     bool send(const WireMessage& message);
     // The server's name was found: what went wrong, if anything did, went wrong later.
     [[nodiscard]] bool resolved() const;
