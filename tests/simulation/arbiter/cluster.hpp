@@ -125,7 +125,7 @@ class Cluster {
     void with_server(NodeId id, std::uint64_t life, const std::function<void(ServerCore&)>& action);
     void turn(Server& server);
     void synced(NodeId id, std::uint64_t life);
-    void dispatch(Server& server, Outgoing outgoing);
+    void dispatch(Server& server, const Outgoing& outgoing);
     [[nodiscard]] bool is_leader(NodeId id);
     [[nodiscard]] std::optional<NodeId> some_leader();
 

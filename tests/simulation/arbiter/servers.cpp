@@ -162,8 +162,8 @@ void Cluster::synced(NodeId id, std::uint64_t life) {
     });
 }
 
-void Cluster::dispatch(Server& server, Outgoing outgoing) {
-    for (auto& message : outgoing.messages) {
+void Cluster::dispatch(Server& server, const Outgoing& outgoing) {
+    for (const auto& message : outgoing.messages) {
         note_vote(message);
         if (cut(message.from, message.to) || chance(loss_now())) {
             continue;
@@ -180,11 +180,11 @@ void Cluster::dispatch(Server& server, Outgoing outgoing) {
             });
         }
     }
-    for (auto& [connection, reply] : outgoing.replies) {
+    for (const auto& [connection, reply] : outgoing.replies) {
         if (connection >= kClients || chance(loss_now())) {
             continue;  // the operator does not wait
         }
-        const auto shared = std::make_shared<Reply>(std::move(reply));
+        const auto shared = std::make_shared<Reply>(reply);
         after(between(microseconds(50), slowest_),
               [this, number = connection, shared, from = server.id] { take_reply(clients_[number], *shared, from); });
     }

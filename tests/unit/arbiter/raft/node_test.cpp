@@ -282,7 +282,7 @@ TEST(RaftNode, TransferTellsTheTargetAndTakesNoProposalsMeanwhile) {
     EXPECT_EQ(node.propose("x").refusal, Refusal::busy);
     for (int i = 0; i < 12; ++i) {  // the target does not take over, but all go on answering
         node.tick(milliseconds(500 + 40 * i));
-        for (const NodeId peer : {2, 3}) {
+        for (const auto peer : {NodeId{2}, NodeId{3}}) {
             node.receive({peer, 1, node.term(), AppendReply{true, 1, 1, 0, 0, 0}});
         }
     }

@@ -18,7 +18,7 @@ class StorageTest : public testing::Test {
 };
 
 TEST_F(StorageTest, ASecondServerOnTheSameDirectoryIsRefused) {
-    EXPECT_THROW(open_directory(temporary_.path().string()), Error);
+    EXPECT_THROW(static_cast<void>(open_directory(temporary_.path().string())), Error);
 }
 
 TEST_F(StorageTest, ADamagedSnapshotIsRefused) {

@@ -47,7 +47,7 @@ std::string largest_message() {
 }
 
 class ArbiterConnection : public ::testing::Test {
-  protected:
+  public:
     ArbiterConnection() {
         tcp::acceptor acceptor(io_, {boost::asio::ip::make_address("127.0.0.1"), 0});
         other_.connect(acceptor.local_endpoint());
@@ -67,6 +67,7 @@ class ArbiterConnection : public ::testing::Test {
         static_cast<void>(testing::run_until(io_, [this] { return !closed_.empty(); }));
     }
 
+  protected:
     void say(std::vector<std::byte> bytes) {
         said_.push_back(std::move(bytes));
         boost::asio::async_write(other_, boost::asio::buffer(said_.back()),

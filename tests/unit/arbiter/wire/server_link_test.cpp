@@ -25,7 +25,7 @@ constexpr std::size_t kBuffer = 1U << 20;
 const Hello kHello{kProtocolVersion, Hello::Kind::client, 0, "abc"};
 
 class Dialling : public ::testing::Test {
-  protected:
+  public:
     Dialling() {
         acceptor_.async_accept([this](boost::system::error_code error, tcp::socket socket) {
             if (!error) {
@@ -40,6 +40,7 @@ class Dialling : public ::testing::Test {
         io_.poll();
     }
 
+  protected:
     void dial(raft::NodeId expected) {
         ServerLink::Handlers handlers;
         handlers.on_welcome = [this] { welcome_ = true; };
