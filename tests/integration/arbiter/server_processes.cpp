@@ -100,9 +100,8 @@ std::uint64_t ServerProcesses::leader() const {
             if (!runs(id)) {
                 continue;
             }
-            const auto answer = ask_server(url, parse_address(place.address), StatusRequest{}, milliseconds(300));
-            const auto* reply = std::get_if<Reply>(&answer);
-            const auto* status = reply == nullptr ? nullptr : std::get_if<StatusReply>(&reply->body);
+            const auto answer = server_status(url, parse_address(place.address), milliseconds(300));
+            const auto* status = std::get_if<StatusReply>(&answer);
             if (status != nullptr && status->raft.role == raft::Role::leader && status->raft.term > term) {
                 found = id;
                 term = status->raft.term;

@@ -16,7 +16,7 @@
 #include <variant>
 #include <vector>
 
-#include "arbiter/client/client.hpp"
+#include "arbiter/register/requests.hpp"
 #include "tests/simulation/hypervisor/replication/replica.hpp"
 #include "tests/simulation/hypervisor/replication/simulation.hpp"
 
