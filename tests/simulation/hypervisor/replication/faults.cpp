@@ -45,12 +45,13 @@ bool World::may_kill(const Replica& victim) const {
     bool leads = false;
     bool follows = false;
     for (const auto& replica : replicas_) {
-        if (replica->acts() && replica->welcomed() && replica->generation() == arbiter_.generation) {
+        if (replica->acts() && replica->welcomed() && vm_ && replica->generation() == vm_->state.generation) {
             leads = leads || replica->role() == Role::leading;
             follows = follows || replica->role() == Role::following;
         }
     }
-    return leads && follows && !arbiter_.winner && (victim.role() == Role::leading || victim.role() == Role::following);
+    return leads && follows && !vm_->state.winner &&
+           (victim.role() == Role::leading || victim.role() == Role::following);
 }
 
 void World::kill(Replica& victim) {

@@ -43,7 +43,7 @@ std::uint64_t value_of(const std::vector<std::byte>& bytes) {
 // --- The process ----------------------------------------------------------------------------------------------------
 
 void Replica::claim() {
-    core_.emplace(*this, RoleMachine::claim({"vm", id_}), limits());
+    core_.emplace(*this, RoleMachine::claim({kVm, id_}), limits());
     core_->start();
     tick();
 }
@@ -313,7 +313,7 @@ void Replica::take(Message message) {
 }
 
 void Replica::arrived(const WelcomeMessage& welcome) {
-    core_.emplace(*this, RoleMachine::join({"vm", id_}, link_->ends[0]->id(), welcome.generation), limits());
+    core_.emplace(*this, RoleMachine::join({kVm, id_}, link_->ends[0]->id(), welcome.generation), limits());
     core_->start();
     tick();
     if (link_) {

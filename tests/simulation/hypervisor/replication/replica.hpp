@@ -19,6 +19,8 @@ namespace understudy::replication::simulation {
 
 using Time = std::chrono::nanoseconds;
 
+inline const VmId kVm = "vm";
+
 class World;
 class Replica;
 

@@ -31,7 +31,7 @@ Result World::run() {
     if (result_.violation.empty()) {
         check_end();
     }
-    result_.generations = arbiter_.generation.value;
+    result_.generations = vm_ ? vm_->state.generation.value : 0;
     return std::move(result_);
 }
 
@@ -147,28 +147,18 @@ void World::arrive(const std::shared_ptr<Link>& link, std::size_t to, Message me
 
 // --- The arbiter ----------------------------------------------------------------------------------------------------
 
-arbiter::Outcome World::decide(const arbiter::FormRequest& request) {
-    auto& vm = arbiter_;
-    const bool repeated = vm.generation == request.next && vm.members == request.members;
-    const bool owner = vm.generation.value == 0 ||
-                       (vm.winner ? *vm.winner == request.proposer : vm.members == std::vector{request.proposer});
-    if (!repeated && vm.generation == request.expected && owner) {
-        vm = {request.next, request.members, std::nullopt};
-        tell("arbiter: generation {} is {}", request.next.value, fmt::join(request.members, ", "));
-        return {arbiter::Verdict::yes, vm, ""};
+// What the arbiter's servers have agreed on, decided by their own function.
+arbiter::Outcome World::decide(const ArbiterRequest& request) {
+    const auto before = vm_;
+    const auto decision = std::visit([this](const auto& r) { return arbiter::decide(vm_, r); }, request);
+    if (vm_ && before != vm_) {
+        const auto& state = vm_->state;
+        tell("arbiter: generation {} is {}, won by {}", state.generation.value, fmt::join(state.members, ", "),
+             state.winner.value_or("nobody"));
     }
-    return {repeated ? arbiter::Verdict::yes : arbiter::Verdict::no, vm, "not the owner"};
-}
-
-arbiter::Outcome World::decide(const arbiter::TestAndSetRequest& request) {
-    auto& vm = arbiter_;
-    const bool member = std::ranges::find(vm.members, request.candidate) != vm.members.end();
-    if (vm.generation == request.generation && member && !vm.winner) {
-        vm.winner = request.candidate;
-        tell("arbiter: {} wins generation {}", request.candidate, vm.generation.value);
-    }
-    const bool won = vm.generation == request.generation && vm.winner == request.candidate;
-    return {won ? arbiter::Verdict::yes : arbiter::Verdict::no, vm, "not the winner"};
+    const auto current = vm_ ? std::optional(vm_->state) : std::nullopt;
+    return {decision.granted ? arbiter::Verdict::yes : arbiter::Verdict::no, current,
+            arbiter::explain(decision.reason, kVm, current)};
 }
 
 void World::ask_arbiter(Replica& replica, ArbiterRequest request,
@@ -190,7 +180,7 @@ void World::ask_arbiter(Replica& replica, ArbiterRequest request,
         const Time way = !calm && one_in(6) ? between(milliseconds(1), milliseconds(800))
                                             : between(microseconds(200), milliseconds(5));
         after(way, [this, &replica, request, answer] {
-            const auto outcome = std::visit([this](const auto& r) { return decide(r); }, request);
+            const auto outcome = decide(request);
             if (healed_ || !(arbiter_down_ || one_in(8))) {  // else the answer is lost
                 after(between(microseconds(200), milliseconds(5)), replica, [answer, outcome] { answer(outcome); });
             }

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "arbiter/client/client.hpp"
+#include "arbiter/register/vm_register.hpp"
 #include "tests/simulation/hypervisor/replication/replica.hpp"
 #include "tests/simulation/hypervisor/replication/simulation.hpp"
 
@@ -79,8 +80,7 @@ class World {
     void invite();
     void connect(Replica& primary);
     void arrive(const std::shared_ptr<Link>& link, std::size_t to, Message message, std::uint64_t number);
-    [[nodiscard]] arbiter::Outcome decide(const arbiter::FormRequest& request);
-    [[nodiscard]] arbiter::Outcome decide(const arbiter::TestAndSetRequest& request);
+    [[nodiscard]] arbiter::Outcome decide(const ArbiterRequest& request);
     void check_alone(const Replica& replica);
     void check_end();
 
@@ -111,7 +111,7 @@ class World {
     std::vector<std::weak_ptr<Link>> links_;
     std::map<ReplicaId, Role> roles_;  // as last shown
 
-    arbiter::VmState arbiter_;
+    std::optional<arbiter::VmRecord> vm_;  // at the arbiter
     bool arbiter_down_ = false;
 
     // What the network heard: the one history, and which of its stops.
