@@ -1,21 +1,21 @@
-// What goes wrong in the simulated world.
-#include "tests/simulation/hypervisor/replication/world.hpp"
+// What goes wrong by chance.
+#include "tests/simulation/hypervisor/replication/schedule.hpp"
 
 namespace understudy::replication::simulation {
 
 using std::chrono::milliseconds;
 
-Time World::next_fault() {
-    return between(milliseconds(5), milliseconds(1200) / static_cast<int>(agitation_));
+Time Schedule::until_next_fault() {
+    return chance_.between(milliseconds(5), milliseconds(1200) / static_cast<int>(agitation_));
 }
 
-void World::strike() {
-    if (now_ >= kFaultsEnd) {
+void Schedule::strike() {
+    if (healed_) {
         return;
     }
-    after(next_fault(), [this] { strike(); });
+    world_.after(until_next_fault(), [this] { strike(); });
     std::vector<Replica*> acting;
-    for (const auto& replica : replicas_) {
+    for (const auto& replica : world_.replicas()) {
         if (replica->acts()) {
             acting.push_back(replica.get());
         }
@@ -23,113 +23,86 @@ void World::strike() {
     if (acting.empty()) {
         return;
     }
-    Replica& victim = *acting[below(acting.size())];
-    switch (below(6)) {
+    Replica& victim = *acting[chance_.below(acting.size())];
+    switch (chance_.below(6)) {
         case 0:
         case 1:
             return kill(victim);
         case 2:
             return stop(victim);
         case 3:
-            return stop_arbiter();
+            return lose_arbiter();
         default:
             return cut();
     }
 }
 
 // Careful schedules kill only where the VM must survive: one of a formed pair, neither of which has begun to decide.
-bool World::may_kill(const Replica& victim) const {
+bool Schedule::may_kill(const Replica& victim) const {
     if (!careful_) {
         return true;
     }
+    const auto vm = world_.arbiter().state();
     bool leads = false;
     bool follows = false;
-    for (const auto& replica : replicas_) {
-        if (replica->acts() && replica->welcomed() && vm_ && replica->generation() == vm_->state.generation) {
+    for (const auto& replica : world_.replicas()) {
+        if (replica->acts() && replica->welcomed() && vm && replica->generation() == vm->generation) {
             leads = leads || replica->role() == Role::leading;
             follows = follows || replica->role() == Role::following;
         }
     }
-    return leads && follows && !vm_->state.winner &&
-           (victim.role() == Role::leading || victim.role() == Role::following);
+    return leads && follows && !vm->winner && (victim.role() == Role::leading || victim.role() == Role::following);
 }
 
-void World::kill(Replica& victim) {
-    if (!may_kill(victim)) {
-        return;
-    }
-    ++result_.kills;
-    const bool host = one_in(2);
-    tell("KILL {} ({}, {})", victim.id(), name(victim.role()), host ? "with its host" : "the process");
-    victim.kill(host);
-}
-
-void World::stop(Replica& victim) {
-    if (victim.stopped()) {
-        return;
-    }
-    tell("STOP {} ({})", victim.id(), name(victim.role()));
-    victim.stop();
-    after(between(milliseconds(5), one_in(3) ? milliseconds(1500) : milliseconds(200)),
-          [this, &victim] { resume(victim); });
-}
-
-void World::resume(Replica& victim) {
-    if (victim.stopped()) {
-        tell("CONT {}", victim.id());
-        victim.resume();
+void Schedule::kill(Replica& victim) {
+    if (may_kill(victim)) {
+        world_.kill(victim, chance_.one_in(2));
     }
 }
 
-void World::stop_arbiter() {
-    if (arbiter_down_) {
-        return;
+void Schedule::stop(Replica& victim) {
+    if (!victim.stopped()) {
+        world_.stop(victim);
+        const Time most = chance_.one_in(3) ? milliseconds(1500) : milliseconds(200);
+        world_.after(chance_.between(milliseconds(5), most), [this, &victim] { world_.resume(victim); });
     }
-    tell("arbiter down");
-    arbiter_down_ = true;
-    after(between(milliseconds(20), milliseconds(800)), [this] { arbiter_down_ = false; });
 }
 
-void World::cut() {
-    for (const auto& weak : links_) {
-        const auto link = weak.lock();
-        if (!link || !(link->open[0] && link->open[1])) {
+void Schedule::lose_arbiter() {
+    if (world_.arbiter().has_majority()) {
+        world_.lose_arbiter();
+        world_.after(chance_.between(milliseconds(20), milliseconds(800)), [this] { world_.regain_arbiter(); });
+    }
+}
+
+void Schedule::cut() {
+    for (const auto& link : world_.links()) {
+        if (!(link->open[0] && link->open[1])) {
             continue;
         }
-        const auto which = below(3);
-        const Time length = between(milliseconds(5), one_in(2) ? milliseconds(90) : milliseconds(1500));
+        const auto which = chance_.below(3);
+        const Time most = chance_.one_in(2) ? milliseconds(90) : milliseconds(1500);
+        const Time length = chance_.between(milliseconds(5), most);
         for (std::size_t to = 0; to < 2; ++to) {
             if (which == to || which == 2) {
-                tell("CUT towards {}", link->ends[to]->id());
-                link->towards[to].cut = true;
-                after(length, [this, link, to] { mend(link, to); });
+                world_.cut(link, to);
+                world_.after(length, [this, link, to] { world_.mend(link, to); });
             }
         }
     }
 }
 
-void World::mend(const std::shared_ptr<Link>& link, std::size_t to) {
-    auto& way = link->towards[to];
-    if (!std::exchange(way.cut, false)) {
-        return;
-    }
-    for (auto& message : std::exchange(way.stuck, {})) {
-        arrive(link, to, std::move(message), 0);
-    }
-}
-
-void World::heal() {
+void Schedule::heal() {
     healed_ = true;
-    arbiter_down_ = false;
-    tell("no more faults");
-    for (const auto& weak : links_) {
-        if (const auto link = weak.lock()) {
-            mend(link, 0);
-            mend(link, 1);
-        }
+    chance_.calm_down();
+    world_.note(Detail::course, "", "no more faults");
+    world_.regain_arbiter();
+    for (const auto& link : world_.links()) {
+        world_.mend(link, 0);
+        world_.mend(link, 1);
     }
-    for (std::size_t i = 0; i < replicas_.size(); ++i) {
-        resume(*replicas_[i]);
+    for (std::size_t i = 0; i < world_.replicas().size(); ++i) {
+        world_.resume(*world_.replicas()[i]);
     }
 }
 

@@ -1,8 +1,11 @@
 // A simulated replica: the real core in a simulated world. What a real one does with threads, sockets and KVM
-// (hypervisor/replication/replica_driver.hpp) this one does with events in virtual time.
+// (hypervisor/replication/replica/) this one does with events in virtual time.
+//
+//   replica.cpp           the process, and what the core wants done
+//   replica_vcpu.cpp      the vCPU's thread
+//   replica_channel.cpp   its end of the logging channel
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -14,51 +17,14 @@
 
 #include "hypervisor/replication/decision/replica_core.hpp"
 #include "tests/simulation/hypervisor/replication/guest.hpp"
+#include "tests/simulation/hypervisor/replication/link.hpp"
+#include "tests/simulation/hypervisor/replication/pace.hpp"
 
 namespace understudy::replication::simulation {
 
-using Time = std::chrono::nanoseconds;
-
-inline const VmId kVm = "vm";
+constexpr const char* kVm = "vm";
 
 class World;
-class Replica;
-
-// --- Messages of the channel ----------------------------------------------------------------------------------------
-struct WelcomeMessage {
-    Generation generation;
-};
-struct StateMessage {
-    Guest guest;
-};
-struct RecordMessage {
-    Record record;
-};
-struct ReportMessage {
-    StopNumber received, replayed, released;
-};
-struct ReadyMessage {};
-struct FormedMessage {};
-struct RefuseMessage {};
-struct EndMessage {};  // the peer's end was closed
-using Message = std::variant<WelcomeMessage, StateMessage, RecordMessage, ReportMessage, ReadyMessage, FormedMessage,
-                             RefuseMessage, EndMessage>;
-
-// One connection: a FIFO each way. Index 0 is the primary's end.
-struct Link {
-    std::array<Replica*, 2> ends{};
-    std::array<bool, 2> open{true, true};
-    struct Direction {
-        Time last{0};  // delivery of the newest message
-        bool cut = false;
-        std::deque<Message> stuck;        // arrived at the cut
-        std::uint64_t lost_from = ~0ULL;  // the host died: messages from here on never left
-        std::uint64_t sent = 0;
-    };
-    std::array<Direction, 2> towards;  // [i]: messages to ends[i]
-
-    [[nodiscard]] std::size_t end_of(const Replica& replica) const { return ends[0] == &replica ? 0 : 1; }
-};
 
 class Replica final : public ReplicaWorld {
   public:
@@ -71,8 +37,8 @@ class Replica final : public ReplicaWorld {
     // At the primary.
     void candidate_connected(const std::shared_ptr<Link>& link);
     void take(Message message);
-    // Closes its end. What is under way from it still arrives, then the end; unless the whole host died.
-    void close_end(bool silently = false);
+    // Input for the guest, if it waits for any.
+    void wake_guest();
 
     // A process that is stopped does later what came meanwhile; one that is dead or has ended does nothing.
     void execute(std::function<void()> what);
@@ -93,8 +59,6 @@ class Replica final : public ReplicaWorld {
     }
     [[nodiscard]] const std::vector<std::uint64_t>& life() const { return guest_.life; }
     [[nodiscard]] const std::shared_ptr<Link>& link() const { return link_; }
-    // Of this replica, by the network.
-    StopNumber last_heard;
 
   private:
     // What the vCPU's thread hands over.
@@ -119,9 +83,9 @@ class Replica final : public ReplicaWorld {
     void ask(std::uint64_t ticket, const arbiter::TestAndSetRequest& request) override;
     void start_guest() override;
     void end_log() override;
-    void go_live() override;
-    void hold_guest(bool held) override { held_ = held; }
-    void stop_guest_soon() override {}  // it never runs for long
+    void go_live() override { start_guest(); }
+    void hold_guest(bool held) override;
+    void stop_guest_soon() override { wake_guest(); }
     void speak(SpeakerRank rank) override;
     void release(const std::vector<Output>& outputs) override;
     void begin_transfer(const ReplicaId& candidate, Generation generation) override;
@@ -137,26 +101,34 @@ class Replica final : public ReplicaWorld {
     void show_role(Role role, Generation generation, const std::string& reason) override;
     void terminate(const action::Terminate& end) override;
 
+    // The process.
+    void begin(RoleMachine roles);
+    void tick();
+    void tell_gate();
+    [[nodiscard]] std::function<void(const arbiter::Outcome&)> answer_for(std::uint64_t ticket);
+
     // The vCPU.
+    void step_after(Time delay);
     void step();
-    void record(bool mark_only);
+    void stop_next();
+    void complete(Record record, std::vector<Output> outputs);
     void replay();
+    void replay_a_record();
     void begin_replay();
     void hand_over(Handover item, bool wake);
     void drain();
-    void hand(Recorded& recorded) {
-        core_->recorded(recorded.record, std::move(recorded.outputs), recorded.completes_mark);
-    }
-    void hand(Replayed& replayed) { core_->replayed(replayed.stop, replayed.clock, std::move(replayed.outputs)); }
+    void hand(Recorded& recorded);
+    void hand(Replayed& replayed);
     void hand(Snapshot& snapshot);
 
-    // Time, and the channel.
-    void tick();
+    // The channel.
     void heartbeat(const std::shared_ptr<Link>& link);
     void send(Message message);
+    // What is under way from it still arrives, then the end; unless the whole host died.
+    void close_end(bool silently = false);
     void arrived(const WelcomeMessage& welcome);
     void arrived(StateMessage& state);
-    void arrived(RecordMessage& message);
+    void arrived(RecordsMessage& message);
     void arrived(const ReportMessage& message);
     void arrived(const ReadyMessage& message);
     void arrived(const FormedMessage& message);
@@ -170,11 +142,15 @@ class Replica final : public ReplicaWorld {
     bool stopped_ = false;
     std::vector<std::function<void()>> missed_;  // while stopped
     std::optional<ReplicaCore> core_;
+    std::optional<Role> shown_role_;
+    bool gate_told_open_ = true;
 
     // The vCPU.
     Guest guest_;
     bool lives_ = false;
+    std::uint64_t turn_ = 0;  // of the newest step that is due
     bool held_ = false;
+    bool waits_for_release_ = false;
     bool wants_snapshot_ = false;
     std::deque<Record> log_;  // received, not replayed
     bool log_ended_ = false;
@@ -187,7 +163,7 @@ class Replica final : public ReplicaWorld {
     // The channel.
     std::shared_ptr<Link> link_;
     std::shared_ptr<Link> candidate_;  // asks just now
-    std::vector<Message> queued_;
+    std::vector<Record> queued_;
     ReportMessage report_;
     bool report_due_ = false;
     std::uint64_t messages_sent_ = 0;

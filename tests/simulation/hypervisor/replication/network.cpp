@@ -1,0 +1,48 @@
+#include "tests/simulation/hypervisor/replication/network.hpp"
+
+#include <algorithm>
+
+#include "tests/simulation/hypervisor/replication/world.hpp"
+
+namespace understudy::replication::simulation {
+
+void Network::announced(const Replica& replica, SpeakerRank rank) {
+    const auto [place, first] = ranks_.emplace(std::pair(rank.generation.value, rank.won), replica.id());
+    if (!first && place->second != replica.id()) {
+        world_.violate("{} and {} announce the same rank", place->second, replica.id());
+    }
+}
+
+void Network::hear(const Replica& replica, StopNumber stop) {
+    ++outputs_;
+    if (StopNumber& last = last_said_[replica.id()]; stop <= last) {
+        world_.violate("{} says stop {} after stop {}", replica.id(), stop.value, last.value);
+    } else {
+        last = stop;
+    }
+    const auto& lived = replica.life();
+    const std::size_t index = Guest::index(stop);
+    const std::size_t common = std::min(index, life_.size() - 1);
+    if (lived[common] != life_[common]) {
+        world_.violate("{} says stop {} of another history than the one heard up to stop {}", replica.id(), stop.value,
+                       life_.size() / 2);
+        return;
+    }
+    for (std::size_t i = life_.size(); i <= index; ++i) {
+        life_.push_back(lived[i]);
+    }
+    heard_.resize(std::max<std::size_t>(heard_.size(), stop.value + 1));
+    heard_[stop.value] = true;
+    last_heard_at_ = world_.now();
+}
+
+StopNumber Network::swallowed() const {
+    for (StopNumber stop{1}; Guest::index(stop) < life_.size(); stop = stop.next()) {
+        if (Guest::speaks(life_[Guest::index(stop)]) && !heard_[stop.value]) {
+            return stop;
+        }
+    }
+    return {};
+}
+
+}  // namespace understudy::replication::simulation

@@ -1,0 +1,40 @@
+// The network that hears what the replicas say for the guest, and judges it: what was said belongs to one history.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/units.hpp"
+#include "tests/simulation/hypervisor/replication/pace.hpp"
+
+namespace understudy::replication::simulation {
+
+class World;
+class Replica;
+
+class Network {
+  public:
+    explicit Network(World& world) : world_(world) {}
+
+    void announced(const Replica& replica, SpeakerRank rank);
+    void hear(const Replica& replica, StopNumber stop);
+
+    [[nodiscard]] std::uint64_t outputs() const { return outputs_; }
+    [[nodiscard]] Time last_heard_at() const { return last_heard_at_; }
+    // Which of the history's outputs nobody ever heard. 0: none.
+    [[nodiscard]] StopNumber swallowed() const;
+
+  private:
+    World& world_;
+    std::vector<std::uint64_t> life_{1};  // the one history, as far as it was heard
+    std::vector<bool> heard_{false};      // which of its stops
+    std::uint64_t outputs_ = 0;
+    Time last_heard_at_{0};
+    std::map<ReplicaId, StopNumber> last_said_;
+    std::map<std::pair<std::uint64_t, bool>, ReplicaId> ranks_;
+};
+
+}  // namespace understudy::replication::simulation

@@ -1,0 +1,164 @@
+// A replica's end of the logging channel.
+#include <utility>
+
+#include "tests/simulation/hypervisor/replication/world.hpp"
+
+namespace understudy::replication::simulation {
+namespace {
+
+constexpr Time kHeartbeat = std::chrono::milliseconds(25);
+constexpr Bytes kRecordSize{40};
+
+}  // namespace
+
+// --- What the core wants sent ---------------------------------------------------------------------------------------
+
+void Replica::candidate_connected(const std::shared_ptr<Link>& link) {
+    candidate_ = link;
+    core_->candidate_connected(link->ends[1]->id());
+    if (candidate_) {
+        refuse(link->ends[1]->id(), "cannot take a backup now");
+    }
+}
+
+void Replica::begin_transfer(const ReplicaId& /*candidate*/, Generation generation) {
+    link_ = std::exchange(candidate_, nullptr);
+    queued_.clear();
+    report_ = {};
+    report_due_ = false;
+    wants_snapshot_ = true;
+    wake_guest();
+    send(WelcomeMessage{generation});
+    heartbeat(link_);
+}
+
+void Replica::refuse(const ReplicaId& /*candidate*/, const std::string& why) {
+    const auto own = std::exchange(link_, std::exchange(candidate_, nullptr));
+    send(RefuseMessage{why});
+    link_ = own;
+}
+
+Bytes Replica::send_record(const Record& record) {
+    queued_.push_back(record);
+    return kRecordSize;
+}
+
+void Replica::report_released(StopNumber released) {
+    report_due_ = report_due_ || released != report_.released;
+    report_.released = released;
+}
+
+void Replica::report_progress(StopNumber received, StopNumber replayed) {
+    if (may_acknowledge_) {
+        report_due_ = true;
+        report_.received = received;
+        report_.replayed = replayed;
+    }
+}
+
+void Replica::flush() {
+    if (!queued_.empty()) {
+        send(RecordsMessage{std::exchange(queued_, {})});
+    }
+    if (std::exchange(report_due_, false)) {
+        send(report_);
+    }
+}
+
+// A heartbeat is a report, news or not.
+void Replica::heartbeat(const std::shared_ptr<Link>& link) {
+    if (link_ == link) {
+        report_due_ = true;
+        flush();
+        world_.after(kHeartbeat, *this, [this, link] { heartbeat(link); });
+    }
+}
+
+void Replica::send(Message message) {
+    tell_gate();
+    if (link_) {
+        ++messages_sent_;
+        world_.send(link_, 1 - link_->end_of(*this), std::move(message));
+    }
+}
+
+void Replica::close_end(bool silently) {
+    const auto link = std::exchange(link_, nullptr);
+    if (!link) {
+        return;
+    }
+    const std::size_t end = link->end_of(*this);
+    link->open[end] = false;
+    if (silently) {
+        world_.lose_tail(link->towards[1 - end]);
+    } else {
+        world_.send(link, 1 - end, EndMessage{});
+    }
+}
+
+// --- What arrives ---------------------------------------------------------------------------------------------------
+
+void Replica::take(Message message) {
+    if (core_) {
+        core_->heard();
+    }
+    std::visit([this](auto& m) { arrived(m); }, message);
+}
+
+void Replica::arrived(const WelcomeMessage& welcome) {
+    begin(RoleMachine::join({kVm, id_}, link_->ends[0]->id(), welcome.generation));
+    if (link_) {
+        heartbeat(link_);
+    }
+}
+
+void Replica::arrived(StateMessage& state) {
+    guest_ = std::move(state.guest);
+    core_->state_received(guest_.stop(), world_.now());
+    report_progress(guest_.stop(), guest_.stop());
+    send(ReadyMessage{});
+    flush();
+}
+
+void Replica::arrived(RecordsMessage& message) {
+    drain();
+    for (Record& record : message.records) {
+        if (!core_->record_received(record, kRecordSize)) {
+            if (role() == Role::following) {
+                world_.violate("{} received what a sound primary does not send", id_);
+            }
+            return;
+        }
+        log_.push_back(std::move(record));
+        begin_replay();
+    }
+    core_->records_received();
+}
+
+void Replica::arrived(const ReportMessage& message) {
+    if (link_->end_of(*this) == 1) {
+        core_->peer_released(message.released);
+    } else if (message.received.value > 0) {
+        core_->peer_reported(message.received, message.replayed);
+    }
+}
+
+void Replica::arrived(const ReadyMessage& /*message*/) {
+    core_->peer_ready();
+}
+void Replica::arrived(const FormedMessage& /*message*/) {
+    core_->pair_formed();
+}
+void Replica::arrived(const RefuseMessage& /*message*/) {
+    link_ = nullptr;
+    ended_ = true;
+}
+void Replica::arrived(const EndMessage& /*message*/) {
+    if (core_) {
+        core_->peer_lost("closed");
+    } else {
+        ended_ = true;
+    }
+}
+
+}  // namespace understudy::replication::simulation

@@ -1,0 +1,181 @@
+// A replica's vCPU: the guest, lived or replayed, stop by stop.
+#include <cstring>
+#include <utility>
+
+#include "hypervisor/replication/decision/mutation.hpp"
+#include "tests/simulation/hypervisor/replication/world.hpp"
+
+namespace understudy::replication::simulation {
+namespace {
+
+std::vector<std::byte> bytes_of(std::uint64_t value) {
+    std::vector<std::byte> bytes(sizeof value);
+    std::memcpy(bytes.data(), &value, sizeof value);
+    return bytes;
+}
+
+std::uint64_t value_of(const std::vector<std::byte>& bytes) {
+    std::uint64_t value = 0;
+    std::memcpy(&value, bytes.data(), sizeof value);
+    return value;
+}
+
+}  // namespace
+
+// --- As the one who lives -------------------------------------------------------------------------------------------
+
+void Replica::start_guest() {
+    lives_ = true;
+    step_after(world_.pace().running());
+}
+
+// Whatever step was due before is not any more.
+void Replica::step_after(Time delay) {
+    world_.after(delay, *this, [this, turn = ++turn_] {
+        if (turn == turn_) {
+            step();
+        }
+    });
+}
+
+void Replica::wake_guest() {
+    if (lives_ && guest_.at_mark()) {
+        step_after(Time(0));
+    }
+}
+
+void Replica::hold_guest(bool held) {
+    held_ = held;
+    if (!held && std::exchange(waits_for_release_, false)) {
+        step_after(world_.pace().running());
+    }
+}
+
+// Held is only who has left the last stop behind: not a guest that waits for its input there.
+void Replica::step() {
+    if (guest_.at_mark()) {
+        Record record;
+        record.stop.number = guest_.stop();
+        complete(std::move(record), std::exchange(said_at_mark_, {}));
+    } else if (held_) {
+        waits_for_release_ = true;
+    } else {
+        stop_next();
+    }
+}
+
+void Replica::stop_next() {
+    Record record;
+    record.stop.argument = world_.pace().input();
+    guest_.live(record.stop.argument);
+    record.stop.number = guest_.stop();
+    std::vector<Output> outputs = guest_.outputs();
+    const bool idles = world_.pace().idles_next();
+    world_.note(Detail::messages, id_, "guest: stop {}{}{}", record.stop.number.value,
+                outputs.empty() ? "" : ", speaks", idles ? ", idles" : "");
+    if (!idles) {
+        return complete(std::move(record), std::move(outputs));
+    }
+    if (!outputs.empty()) {
+        record.digests.outputs = 1;
+    }
+    record.mark = own_mark_ = true;
+    hand_over(Recorded{record, std::move(outputs), false}, true);
+    if (const auto idling = world_.pace().idling()) {
+        step_after(*idling);
+    }
+}
+
+void Replica::complete(Record record, std::vector<Output> outputs) {
+    if (!outputs.empty()) {
+        record.digests.outputs = 1;
+    }
+    const std::uint64_t input = world_.pace().input();
+    record.input.answer = bytes_of(input);
+    record.input.clock = world_.now();
+    guest_.live(input);
+    hand_over(Recorded{std::move(record), std::move(outputs), std::exchange(own_mark_, false)}, true);
+    if (std::exchange(wants_snapshot_, false)) {
+        hand_over(Snapshot{guest_}, true);
+    }
+    step_after(world_.pace().running());
+}
+
+// --- As the one who follows -----------------------------------------------------------------------------------------
+
+void Replica::begin_replay() {
+    if (!std::exchange(replaying_, true)) {
+        world_.after(world_.pace().replaying_a_record(), *this, [this] { replay(); });
+    }
+}
+
+void Replica::end_log() {
+    if (mutated(Mutation::go_live_undrained)) {
+        log_.clear();
+    }
+    log_ended_ = true;
+    begin_replay();
+}
+
+void Replica::replay() {
+    if (!log_.empty()) {
+        replay_a_record();
+        world_.after(world_.pace().replaying_a_record(), *this, [this] { replay(); });
+        return;
+    }
+    replaying_ = false;
+    if (std::exchange(log_ended_, false)) {
+        world_.after(world_.pace().handover(), *this, [this] {
+            drain();
+            core_->log_drained();
+        });
+    }
+}
+
+void Replica::replay_a_record() {
+    const Record record = std::move(log_.front());
+    log_.pop_front();
+    if (!guest_.at_mark()) {
+        guest_.live(record.stop.argument);
+        said_at_mark_ = guest_.outputs();
+    }
+    world_.note(Detail::messages, id_, "guest: replays {} {}", record.mark ? "mark" : "record",
+                record.stop.number.value);
+    if (!record.mark) {
+        guest_.live(value_of(record.input.answer));
+        hand_over(Replayed{record.stop.number, record.input.clock, std::exchange(said_at_mark_, {})}, false);
+    }
+}
+
+// --- What is handed over --------------------------------------------------------------------------------------------
+
+void Replica::hand_over(Handover item, bool wake) {
+    outbox_.push_back(std::move(item));
+    if (wake && !std::exchange(woken_, true)) {
+        world_.after(world_.pace().handover(), *this, [this] { drain(); });
+    }
+}
+
+void Replica::drain() {
+    woken_ = false;
+    for (Handover& item : std::exchange(outbox_, {})) {
+        std::visit([this](auto& handed) { hand(handed); }, item);
+    }
+    core_->handed_over();
+}
+
+void Replica::hand(Recorded& recorded) {
+    core_->recorded(recorded.record, std::move(recorded.outputs), recorded.completes_mark);
+}
+
+void Replica::hand(Replayed& replayed) {
+    core_->replayed(replayed.stop, replayed.clock, std::move(replayed.outputs));
+}
+
+void Replica::hand(Snapshot& snapshot) {
+    if (core_->snapshot_taken(snapshot.guest.stop())) {
+        send(StateMessage{std::move(snapshot.guest)});
+    }
+}
+
+}  // namespace understudy::replication::simulation

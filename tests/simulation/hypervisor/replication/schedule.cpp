@@ -1,0 +1,74 @@
+#include "tests/simulation/hypervisor/replication/schedule.hpp"
+
+#include <algorithm>
+
+namespace understudy::replication::simulation {
+namespace {
+
+using std::chrono::milliseconds;
+
+// Faults come until here, then everything heals.
+constexpr Time kFaultsEnd = std::chrono::seconds(4);
+constexpr Time kEnd = std::chrono::seconds(8);
+
+}  // namespace
+
+Result Schedule::run() {
+    world_.start_primary();
+    world_.after(milliseconds(50), [this] { invite(); });
+    world_.after(until_next_fault(), [this] { strike(); });
+    world_.run_until(kFaultsEnd);
+    heal();
+    world_.run_until(kEnd);
+    if (world_.violation().empty()) {
+        check_end();
+    }
+    Tally& tally = world_.tally();
+    tally.outputs = world_.network().outputs();
+    if (const auto vm = world_.arbiter().state()) {
+        tally.generations = vm->generation.value;
+    }
+    return {world_.violation(), lost_, tally, world_.trace().take()};
+}
+
+void Schedule::invite() {
+    const auto acting = std::ranges::count_if(world_.replicas(),
+                                              [](const auto& r) { return r->acts() && r->role() != Role::deciding; });
+    if (acting < 2 || (acting == 2 && chance_.one_in(10))) {
+        std::vector<Replica*> hosts;
+        for (const auto& replica : world_.replicas()) {
+            if (replica->acts() && replica->welcomed()) {
+                hosts.push_back(replica.get());
+            }
+        }
+        if (!hosts.empty()) {
+            world_.start_backup(*hosts[chance_.below(hosts.size())]);
+        }
+    }
+    world_.after(chance_.between(milliseconds(50), milliseconds(200)), [this] { invite(); });
+}
+
+bool Schedule::somebody_is(Role role) const {
+    return std::ranges::any_of(world_.replicas(), [&](const auto& r) { return r->acts() && r->role() == role; });
+}
+
+void Schedule::check_end() {
+    const bool speaks = somebody_is(Role::solo) || somebody_is(Role::forming) || somebody_is(Role::leading);
+    if (!speaks && !careful_) {
+        lost_ = true;
+    } else if (!speaks) {
+        world_.violate("nobody speaks for the guest, though it was never without a second replica when one was killed");
+    } else if (world_.now() - world_.network().last_heard_at() > milliseconds(500)) {
+        world_.violate("the guest does not go on");
+    } else if (!somebody_is(Role::leading) || !somebody_is(Role::following)) {
+        world_.violate("no pair has formed though nothing fails any more");
+    } else if (const StopNumber stop = world_.network().swallowed(); stop.value > 0) {
+        world_.violate("what the guest said at stop {} was never heard", stop.value);
+    }
+}
+
+Result simulate(std::uint64_t seed, Detail told) {
+    return Schedule(seed, told).run();
+}
+
+}  // namespace understudy::replication::simulation

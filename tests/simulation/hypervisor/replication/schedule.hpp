@@ -1,0 +1,44 @@
+// One schedule: a VM's life of some seconds in which chance kills, stops and cuts, backups come all the time, and in
+// the end nothing fails any more.
+#pragma once
+
+#include "tests/simulation/hypervisor/replication/chance.hpp"
+#include "tests/simulation/hypervisor/replication/simulation.hpp"
+#include "tests/simulation/hypervisor/replication/world.hpp"
+
+namespace understudy::replication::simulation {
+
+class Schedule {
+  public:
+    Schedule(std::uint64_t seed, Detail told)
+        : chance_(seed), world_(chance_, told), careful_(seed % 4 != 0), agitation_(1 + seed % 5) {}
+
+    [[nodiscard]] Result run();
+
+  private:
+    // What goes right: backups come.
+    void invite();
+
+    // What goes wrong (faults.cpp).
+    [[nodiscard]] Time until_next_fault();
+    void strike();
+    [[nodiscard]] bool may_kill(const Replica& victim) const;
+    void kill(Replica& victim);
+    void stop(Replica& victim);
+    void lose_arbiter();
+    void cut();
+    void heal();
+
+    // What must hold at the end.
+    [[nodiscard]] bool somebody_is(Role role) const;
+    void check_end();
+
+    Chance chance_;
+    World world_;
+    bool careful_;  // kills only where the VM must survive
+    std::uint64_t agitation_;
+    bool healed_ = false;
+    bool lost_ = false;
+};
+
+}  // namespace understudy::replication::simulation
