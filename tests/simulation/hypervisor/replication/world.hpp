@@ -30,6 +30,8 @@ struct Tally {
     std::uint64_t unknown_answers = 0;  // of the arbiter
     std::uint64_t undecided_forms = 0;  // backups lost while form was asked
     std::uint64_t outputs = 0;
+
+    bool operator==(const Tally&) const = default;
 };
 
 class World {
