@@ -114,7 +114,7 @@ void Replica::show_role(Role role, Generation /*generation*/, const std::string&
 }
 
 void Replica::terminate(const action::Terminate& end) {
-    world_.terminated(*this, end);
+    world_.terminated(end);
     close_end();
     ended_ = true;
 }

@@ -29,6 +29,9 @@ class World;
 class Replica final : public ReplicaWorld {
   public:
     Replica(World& world, std::string id) : world_(world), id_(std::move(id)) {}
+    Replica(const Replica&) = delete;
+    Replica& operator=(const Replica&) = delete;
+    virtual ~Replica() = default;
 
     // A primary to be.
     void claim();

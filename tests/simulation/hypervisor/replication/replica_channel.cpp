@@ -155,7 +155,7 @@ void Replica::arrived(const RefuseMessage& /*message*/) {
 }
 void Replica::arrived(const EndMessage& /*message*/) {
     if (core_) {
-        core_->peer_lost("closed");
+        core_->peer_lost("the peer closed the connection");
     } else {
         ended_ = true;
     }

@@ -80,8 +80,9 @@ void World::resume(Replica& victim) {
 
 void World::show_role(const Replica& replica, std::optional<Role> before, const std::string& reason) {
     const Role role = replica.role();
-    note(Detail::course, replica.id(), "{}{}, generation {}{}", before ? fmt::format("{} -> ", name(*before)) : "",
-         name(role), replica.generation().value, reason.empty() ? "" : ": " + reason);
+    note(Detail::course, replica.id(), "{}{}, generation {}{}",
+         before && *before != role ? fmt::format("{} -> ", name(*before)) : "", name(role), replica.generation().value,
+         reason.empty() ? "" : ": " + reason);
     tally_.undecided_forms += before == Role::forming && role == Role::deciding ? 1 : 0;
     tally_.survivals += before == Role::deciding && role == Role::solo ? 1 : 0;
     tally_.takeovers += before == Role::going_live && role == Role::solo ? 1 : 0;
@@ -90,8 +91,7 @@ void World::show_role(const Replica& replica, std::optional<Role> before, const 
     }
 }
 
-void World::terminated(const Replica& replica, const action::Terminate& end) {
-    note(Detail::course, replica.id(), "terminates: {}", end.explanation);
+void World::terminated(const action::Terminate& end) {
     tally_.depositions += end.reason == action::Terminate::Reason::deposed ? 1 : 0;
 }
 

@@ -74,7 +74,7 @@ class World {
     // Of what is under way some never left: its host died.
     void lose_tail(Link::Direction& way);
     void show_role(const Replica& replica, std::optional<Role> before, const std::string& reason);
-    void terminated(const Replica& replica, const action::Terminate& end);
+    void terminated(const action::Terminate& end);
 
     // --- What is told
     template <typename... Args>
