@@ -37,6 +37,7 @@ std::optional<arbiter::VmState> Arbiter::state() const {
 void Arbiter::ask(Replica& replica, const Request& request, Answer answer) {
     const auto question = std::visit([](const auto& r) { return describe(r); }, request);
     world_.note(Detail::messages, replica.id(), "asks the arbiter to {}", question);
+    ++asked_;
     const auto answered = std::make_shared<bool>(false);
     const auto reply = [this, &replica, answer = std::move(answer), answered](const arbiter::Outcome& outcome) {
         if (!std::exchange(*answered, true)) {
@@ -50,11 +51,17 @@ void Arbiter::ask(Replica& replica, const Request& request, Answer answer) {
         return;
     }
     for (const Time way : world_.pace().asking()) {
-        world_.after(way, [this, &replica, request, reply] {
-            const auto outcome = decide(request);
+        world_.after(way, [this, &replica, request, reply, number = asked_] {
+            Decided& newest = newest_[replica.id()];
+            if (number < newest.question) {
+                return;
+            }
+            if (number > newest.question) {
+                newest = {number, decide(request)};
+            }
             const auto way_back = world_.pace().answering();
             if (has_majority_ && way_back) {
-                world_.after(*way_back, replica, [reply, outcome] { reply(outcome); });
+                world_.after(*way_back, replica, [reply, outcome = newest.outcome] { reply(outcome); });
             }
         });
     }

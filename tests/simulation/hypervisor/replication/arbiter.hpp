@@ -1,8 +1,14 @@
 // The arbiter in the simulated world: its own decisions (arbiter/register/), behind a network that delays, repeats and
 // loses, and without a majority now and then.
+//
+// A question that arrives twice has its effect once, and one that was overtaken by a newer one of the same replica has
+// none. Both engines keep that: the Raft servers number a client's requests, and what is written to etcd depends on
+// what was read there before.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <variant>
 
@@ -37,6 +43,12 @@ class Arbiter {
     World& world_;
     bool has_majority_ = true;
     std::optional<arbiter::VmRecord> record_;
+    struct Decided {
+        std::uint64_t question = 0;
+        arbiter::Outcome outcome;
+    };
+    std::map<ReplicaId, Decided> newest_;  // of each replica
+    std::uint64_t asked_ = 0;
 };
 
 }  // namespace understudy::replication::simulation

@@ -29,6 +29,7 @@ class Chance final : public Pace {
     [[nodiscard]] Time sending_a_message() override;
     [[nodiscard]] Time sending_the_state() override;
     [[nodiscard]] std::uint64_t lost_with_the_host(std::uint64_t sent) override;
+    [[nodiscard]] bool dies_after_goodbye() override { return one_in(3); }
     [[nodiscard]] std::vector<Time> asking() override;
     [[nodiscard]] std::optional<Time> answering() override;
 

@@ -27,6 +27,7 @@ struct Describe {
     }
     std::string operator()(const ReadyMessage& /*m*/) const { return "ready"; }
     std::string operator()(const FormedMessage& /*m*/) const { return "the pair is formed"; }
+    std::string operator()(const GoodbyeMessage& m) const { return "goodbye: " + m.why; }
     std::string operator()(const EndMessage& /*m*/) const { return "closes the connection"; }
 };
 

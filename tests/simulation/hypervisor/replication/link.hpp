@@ -34,9 +34,12 @@ struct ReportMessage {
 };
 struct ReadyMessage {};
 struct FormedMessage {};
+struct GoodbyeMessage {
+    std::string why;
+};
 struct EndMessage {};  // the peer's end was closed
 using Message = std::variant<WelcomeMessage, RefuseMessage, StateMessage, RecordsMessage, ReportMessage, ReadyMessage,
-                             FormedMessage, EndMessage>;
+                             FormedMessage, GoodbyeMessage, EndMessage>;
 
 // For a person to read.
 [[nodiscard]] std::string describe(const Message& message);

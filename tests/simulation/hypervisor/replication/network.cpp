@@ -36,6 +36,22 @@ void Network::hear(const Replica& replica, StopNumber stop) {
     last_heard_at_ = world_.now();
 }
 
+void Network::guest_ended(const Replica& replica) {
+    const auto& lived = replica.life();
+    for (StopNumber stop{1}; Guest::index(stop) < lived.size(); stop = stop.next()) {
+        const std::size_t index = Guest::index(stop);
+        const bool heard = index < life_.size() && heard_[stop.value] && lived[index] == life_[index];
+        if (Guest::speaks(lived[index]) && !heard) {
+            world_.violate("{} ends with its guest, and what that said at stop {} was never heard", replica.id(),
+                           stop.value);
+            return;
+        }
+    }
+    const std::uint64_t end = lived[Guest::index({lived.size() / 2})];
+    ended_twice_ = ended_twice_ || end_.value_or(end) != end;
+    end_ = end;
+}
+
 StopNumber Network::swallowed() const {
     for (StopNumber stop{1}; Guest::index(stop) < life_.size(); stop = stop.next()) {
         if (Guest::speaks(life_[Guest::index(stop)]) && !heard_[stop.value]) {

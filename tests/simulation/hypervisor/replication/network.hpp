@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,11 +22,18 @@ class Network {
 
     void announced(const Replica& replica, SpeakerRank rank);
     void hear(const Replica& replica, StopNumber stop);
+    // Says one who has lived it to the end.
+    void guest_ended(const Replica& replica);
 
+    // Whether anybody ever was the guest's voice.
+    [[nodiscard]] bool has_a_voice() const { return !ranks_.empty(); }
     [[nodiscard]] std::uint64_t outputs() const { return outputs_; }
     [[nodiscard]] Time last_heard_at() const { return last_heard_at_; }
     // Which of the history's outputs nobody ever heard. 0: none.
     [[nodiscard]] StopNumber swallowed() const;
+
+    // Whether all who said so meant the same end.
+    [[nodiscard]] bool ended_twice() const { return ended_twice_; }
 
   private:
     World& world_;
@@ -33,6 +41,8 @@ class Network {
     std::vector<bool> heard_{false};      // which of its stops
     std::uint64_t outputs_ = 0;
     Time last_heard_at_{0};
+    std::optional<std::uint64_t> end_;
+    bool ended_twice_ = false;
     std::map<ReplicaId, StopNumber> last_said_;
     std::map<std::pair<std::uint64_t, bool>, ReplicaId> ranks_;
 };

@@ -37,6 +37,8 @@ class Pace {
     [[nodiscard]] virtual Time sending_the_state() = 0;
     // How many of `sent` messages had not left the host when it died.
     [[nodiscard]] virtual std::uint64_t lost_with_the_host(std::uint64_t sent) = 0;
+    // Whether the host of a replica that has said goodbye dies before that has left.
+    [[nodiscard]] virtual bool dies_after_goodbye() = 0;
 
     // --- The arbiter
     // When a question arrives there: once, twice (a retry whose first attempt was not lost), or never.

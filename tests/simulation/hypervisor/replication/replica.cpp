@@ -11,24 +11,16 @@ using std::chrono::milliseconds;
 
 constexpr Time kTick = milliseconds(10);
 
-ReplicaLimits limits() {
-    ReplicaLimits limits;
-    limits.transfer_suspicion = milliseconds(300);
-    limits.held_outputs = Bytes{2000};
-    limits.unreported = Bytes{400};
-    return limits;
-}
-
 }  // namespace
 
 // --- The process ----------------------------------------------------------------------------------------------------
 
 void Replica::claim() {
-    begin(RoleMachine::claim({kVm, id_}));
+    begin(RoleMachine::claim(world_.setting().roles_of(id_)));
 }
 
 void Replica::begin(RoleMachine roles) {
-    core_.emplace(*this, std::move(roles), limits());
+    core_.emplace(*this, std::move(roles), world_.setting().limits);
     core_->start();
     tick();
 }
@@ -114,8 +106,12 @@ void Replica::show_role(Role role, Generation /*generation*/, const std::string&
 }
 
 void Replica::terminate(const action::Terminate& end) {
-    world_.terminated(end);
-    close_end();
+    world_.terminated(*this, end);
+    const bool guest_ended = end.reason == action::Terminate::Reason::guest_ended;
+    if (guest_ended) {
+        send(GoodbyeMessage{end.explanation});
+    }
+    close_end(guest_ended && link_ && world_.pace().dies_after_goodbye());
     ended_ = true;
 }
 

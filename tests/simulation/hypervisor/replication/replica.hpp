@@ -60,6 +60,8 @@ class Replica final : public ReplicaWorld {
         return core_ && acts() && !core_->follows() && (role() == Role::solo || role() == Role::forming) &&
                core_->gate_is_open();
     }
+    // It replays, and has not gone live.
+    [[nodiscard]] bool follows() const { return !core_ || core_->follows(); }
     [[nodiscard]] const std::vector<std::uint64_t>& life() const { return guest_.life; }
     [[nodiscard]] const std::shared_ptr<Link>& link() const { return link_; }
 
@@ -86,7 +88,7 @@ class Replica final : public ReplicaWorld {
     void ask(std::uint64_t ticket, const arbiter::TestAndSetRequest& request) override;
     void start_guest() override;
     void end_log() override;
-    void go_live() override { start_guest(); }
+    void go_live() override;
     void hold_guest(bool held) override;
     void stop_guest_soon() override { wake_guest(); }
     void speak(SpeakerRank rank) override;
@@ -114,6 +116,7 @@ class Replica final : public ReplicaWorld {
     void step_after(Time delay);
     void step();
     void stop_next();
+    void guest_ends();
     void complete(Record record, std::vector<Output> outputs);
     void replay();
     void replay_a_record();
@@ -136,6 +139,7 @@ class Replica final : public ReplicaWorld {
     void arrived(const ReadyMessage& message);
     void arrived(const FormedMessage& message);
     void arrived(const RefuseMessage& message);
+    void arrived(const GoodbyeMessage& message);
     void arrived(const EndMessage& message);
 
     World& world_;
@@ -151,6 +155,7 @@ class Replica final : public ReplicaWorld {
     // The vCPU.
     Guest guest_;
     bool lives_ = false;
+    bool exited_ = false;
     std::uint64_t turn_ = 0;  // of the newest step that is due
     bool held_ = false;
     bool waits_for_release_ = false;

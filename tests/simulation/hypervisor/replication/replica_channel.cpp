@@ -106,7 +106,7 @@ void Replica::take(Message message) {
 }
 
 void Replica::arrived(const WelcomeMessage& welcome) {
-    begin(RoleMachine::join({kVm, id_}, link_->ends[0]->id(), welcome.generation));
+    begin(RoleMachine::join(world_.setting().roles_of(id_), link_->ends[0]->id(), welcome.generation));
     if (link_) {
         heartbeat(link_);
     }
@@ -152,6 +152,9 @@ void Replica::arrived(const FormedMessage& /*message*/) {
 void Replica::arrived(const RefuseMessage& /*message*/) {
     link_ = nullptr;
     ended_ = true;
+}
+void Replica::arrived(const GoodbyeMessage& message) {
+    core_->goodbye(message.why);
 }
 void Replica::arrived(const EndMessage& /*message*/) {
     if (core_) {

@@ -29,6 +29,12 @@ void Replica::start_guest() {
     step_after(world_.pace().running());
 }
 
+void Replica::go_live() {
+    if (!exited_) {
+        start_guest();
+    }
+}
+
 // Whatever step was due before is not any more.
 void Replica::step_after(Time delay) {
     world_.after(delay, *this, [this, turn = ++turn_] {
@@ -53,7 +59,9 @@ void Replica::hold_guest(bool held) {
 
 // Held is only who has left the last stop behind: not a guest that waits for its input there.
 void Replica::step() {
-    if (guest_.at_mark()) {
+    if (exited_ && !held_) {
+        guest_ends();
+    } else if (guest_.at_mark()) {
         Record record;
         record.stop.number = guest_.stop();
         complete(std::move(record), std::exchange(said_at_mark_, {}));
@@ -70,9 +78,11 @@ void Replica::stop_next() {
     guest_.live(record.stop.argument);
     record.stop.number = guest_.stop();
     std::vector<Output> outputs = guest_.outputs();
-    const bool idles = world_.pace().idles_next();
-    world_.note(Detail::messages, id_, "guest: stop {}{}{}", record.stop.number.value,
-                outputs.empty() ? "" : ", speaks", idles ? ", idles" : "");
+    exited_ = record.stop.number == world_.setting().guest_ends_at;
+    record.stop.kind = exited_ ? StopKind::exit : StopKind::idle;
+    const bool idles = !exited_ && world_.pace().idles_next();
+    world_.note(Detail::messages, id_, "guest: stop {}{}{}{}", record.stop.number.value,
+                outputs.empty() ? "" : ", speaks", idles ? ", idles" : "", exited_ ? ", exits" : "");
     if (!idles) {
         return complete(std::move(record), std::move(outputs));
     }
@@ -101,6 +111,15 @@ void Replica::complete(Record record, std::vector<Output> outputs) {
     step_after(world_.pace().running());
 }
 
+// Its thread is done; what it handed over comes before that.
+void Replica::guest_ends() {
+    lives_ = false;
+    world_.after(world_.pace().handover(), *this, [this] {
+        drain();
+        core_->guest_over();
+    });
+}
+
 // --- As the one who follows -----------------------------------------------------------------------------------------
 
 void Replica::begin_replay() {
@@ -120,7 +139,11 @@ void Replica::end_log() {
 void Replica::replay() {
     if (!log_.empty()) {
         replay_a_record();
-        world_.after(world_.pace().replaying_a_record(), *this, [this] { replay(); });
+        if (exited_) {
+            guest_ends();  // and replays nothing more
+        } else {
+            world_.after(world_.pace().replaying_a_record(), *this, [this] { replay(); });
+        }
         return;
     }
     replaying_ = false;
@@ -139,6 +162,7 @@ void Replica::replay_a_record() {
         guest_.live(record.stop.argument);
         said_at_mark_ = guest_.outputs();
     }
+    exited_ = record.stop.kind == StopKind::exit;
     world_.note(Detail::messages, id_, "guest: replays {} {}", record.mark ? "mark" : "record",
                 record.stop.number.value);
     if (!record.mark) {

@@ -52,6 +52,12 @@ void forming(Stage& stage) {
     stage.pass(milliseconds(10));
 }
 
+void guest_ends(Stage& stage) {
+    const Pair pair = formed_pair(stage);
+    stage.request(pair.primary);
+    stage.pass(milliseconds(30));
+}
+
 // --- A replica is lost ----------------------------------------------------------------------------------------------
 
 void failover(Stage& stage) {
@@ -156,6 +162,11 @@ const std::vector<Scenario>& scenarios() {
          "With the state in place the gate closes, what left before is acknowledged, and only then the arbiter forms\n"
          "the pair. From there on every output waits for its acknowledgement.",
          forming},
+        {"guest_ends",
+         "The guest says its last words and ends. They wait for their acknowledgement like any output; then the "
+         "primary\n"
+         "says goodbye, and the backup ends without a question to the arbiter.",
+         guest_ends, StopNumber{3}},
         {"failover",
          "The primary's process is killed while an output waits for its acknowledgement. The backup hears the "
          "connection\n"
@@ -199,7 +210,9 @@ const std::vector<Scenario>& scenarios() {
 }
 
 Telling tell(const Scenario& scenario) {
-    Stage stage;
+    Setting setting;
+    setting.guest_ends_at = scenario.guest_ends_at;
+    Stage stage(setting);
     scenario.play(stage);
     return {stage.world().trace().take(), stage.world().violation()};
 }

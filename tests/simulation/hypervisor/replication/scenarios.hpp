@@ -2,9 +2,12 @@
 // happens is compared with the file of the same name in traces/, which is there to be read.
 #pragma once
 
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
+
+#include "common/units.hpp"
 
 namespace understudy::replication::simulation {
 
@@ -14,6 +17,7 @@ struct Scenario {
     std::string name;
     std::string about;  // some lines, for the reader
     void (*play)(Stage& stage);
+    std::optional<StopNumber> guest_ends_at = std::nullopt;
 };
 
 inline std::ostream& operator<<(std::ostream& stream, const Scenario& scenario) {

@@ -13,6 +13,14 @@ constexpr Time kEnd = std::chrono::seconds(8);
 
 }  // namespace
 
+Setting Schedule::setting() {
+    Setting setting;
+    if (chance_.one_in(6)) {
+        setting.guest_ends_at = StopNumber{100 + chance_.below(1500)};
+    }
+    return setting;
+}
+
 Result Schedule::run() {
     world_.start_primary();
     world_.after(milliseconds(50), [this] { invite(); });
@@ -25,10 +33,11 @@ Result Schedule::run() {
     }
     Tally& tally = world_.tally();
     tally.outputs = world_.network().outputs();
+    tally.contradicted_ends = world_.network().ended_twice() ? 1 : 0;
     if (const auto vm = world_.arbiter().state()) {
         tally.generations = vm->generation.value;
     }
-    return {world_.violation(), lost_, tally, world_.trace().take()};
+    return {world_.violation(), tally, world_.trace().take()};
 }
 
 void Schedule::invite() {
@@ -53,9 +62,16 @@ bool Schedule::somebody_is(Role role) const {
 }
 
 void Schedule::check_end() {
+    if (world_.ended_at()) {
+        return check_over();
+    }
+    if (!world_.network().has_a_voice()) {
+        world_.tally().unclaimed = 1;
+        return;
+    }
     const bool speaks = somebody_is(Role::solo) || somebody_is(Role::forming) || somebody_is(Role::leading);
     if (!speaks && !careful_) {
-        lost_ = true;
+        world_.tally().lost = 1;
     } else if (!speaks) {
         world_.violate("nobody speaks for the guest, though it was never without a second replica when one was killed");
     } else if (world_.now() - world_.network().last_heard_at() > milliseconds(500)) {
@@ -64,6 +80,14 @@ void Schedule::check_end() {
         world_.violate("no pair has formed though nothing fails any more");
     } else if (const StopNumber stop = world_.network().swallowed(); stop.value > 0) {
         world_.violate("what the guest said at stop {} was never heard", stop.value);
+    }
+}
+
+// Those who were not there when the guest ended had time to learn of it.
+void Schedule::check_over() {
+    const auto lives = [](const auto& r) { return r->acts() && r->welcomed(); };
+    if (world_.now() - *world_.ended_at() > std::chrono::seconds(2) && std::ranges::any_of(world_.replicas(), lives)) {
+        world_.violate("the guest ended, and a replica lives on");
     }
 }
 

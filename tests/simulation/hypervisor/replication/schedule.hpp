@@ -11,11 +11,13 @@ namespace understudy::replication::simulation {
 class Schedule {
   public:
     Schedule(std::uint64_t seed, Detail told)
-        : chance_(seed), world_(chance_, told), careful_(seed % 4 != 0), agitation_(1 + seed % 5) {}
+        : chance_(seed), world_(chance_, setting(), told), careful_(seed % 4 != 0), agitation_(1 + seed % 5) {}
 
     [[nodiscard]] Result run();
 
   private:
+    [[nodiscard]] Setting setting();
+
     // What goes right: backups come.
     void invite();
 
@@ -32,13 +34,13 @@ class Schedule {
     // What must hold at the end.
     [[nodiscard]] bool somebody_is(Role role) const;
     void check_end();
+    void check_over();
 
     Chance chance_;
     World world_;
     bool careful_;  // kills only where the VM must survive
     std::uint64_t agitation_;
     bool healed_ = false;
-    bool lost_ = false;
 };
 
 }  // namespace understudy::replication::simulation

@@ -36,7 +36,6 @@ namespace understudy::replication::simulation {
 
 struct Result {
     std::string violation;  // empty: none
-    bool lost = false;      // the schedule killed the only replica
     Tally tally;
     std::vector<std::string> story;
 };

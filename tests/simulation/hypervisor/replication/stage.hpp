@@ -25,6 +25,7 @@ class SteadyPace final : public Pace {
     [[nodiscard]] Time sending_a_message() override { return milliseconds(1); }
     [[nodiscard]] Time sending_the_state() override { return milliseconds(20); }
     [[nodiscard]] std::uint64_t lost_with_the_host(std::uint64_t /*sent*/) override { return 0; }
+    [[nodiscard]] bool dies_after_goodbye() override { return false; }
     [[nodiscard]] std::vector<Time> asking() override { return {milliseconds(2)}; }
     [[nodiscard]] std::optional<Time> answering() override {
         return std::exchange(loses_next_answer_, false) ? std::nullopt : std::optional<Time>(milliseconds(2));
@@ -39,6 +40,8 @@ class SteadyPace final : public Pace {
 
 class Stage {
   public:
+    explicit Stage(const Setting& setting) : world_(pace_, setting, Detail::messages) {}
+
     [[nodiscard]] SteadyPace& pace() { return pace_; }
     [[nodiscard]] World& world() { return world_; }
 
@@ -55,7 +58,7 @@ class Stage {
 
   private:
     SteadyPace pace_;
-    World world_{pace_, Detail::messages};
+    World world_;
 };
 
 }  // namespace understudy::replication::simulation

@@ -6,6 +6,21 @@ namespace understudy::replication::simulation {
 
 using std::chrono::milliseconds;
 
+Setting::Setting() {
+    limits.transfer_suspicion = milliseconds(300);
+    limits.held_outputs = Bytes{2000};
+    limits.unreported = Bytes{400};
+    roles.retry_interval = milliseconds(50);
+    roles.claim_deadline = milliseconds(2000);
+    roles.unformed_deadline = milliseconds(1000);
+}
+
+RoleConfig Setting::roles_of(const ReplicaId& replica) const {
+    RoleConfig config = roles;
+    config.self = replica;
+    return config;
+}
+
 // --- Time -----------------------------------------------------------------------------------------------------------
 
 void World::run_until(Time end) {
@@ -91,7 +106,14 @@ void World::show_role(const Replica& replica, std::optional<Role> before, const 
     }
 }
 
-void World::terminated(const action::Terminate& end) {
+void World::terminated(const Replica& replica, const action::Terminate& end) {
+    if (end.reason == action::Terminate::Reason::guest_ended) {
+        ++tally_.ends;
+        ended_at_ = ended_at_.value_or(now_);
+        if (!replica.follows()) {
+            network_.guest_ended(replica);
+        }
+    }
     tally_.depositions += end.reason == action::Terminate::Reason::deposed ? 1 : 0;
 }
 

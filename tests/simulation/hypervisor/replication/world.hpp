@@ -20,6 +20,16 @@
 
 namespace understudy::replication::simulation {
 
+// What is the same for a whole run.
+struct Setting {
+    ReplicaLimits limits;
+    RoleConfig roles{kVm, "", {}, {}, {}};  // of every replica
+    std::optional<StopNumber> guest_ends_at;
+
+    Setting();
+    [[nodiscard]] RoleConfig roles_of(const ReplicaId& replica) const;
+};
+
 // What happened, to see that the schedules reach what they should.
 struct Tally {
     std::uint64_t generations = 0;
@@ -30,13 +40,17 @@ struct Tally {
     std::uint64_t unknown_answers = 0;  // of the arbiter
     std::uint64_t undecided_forms = 0;  // backups lost while form was asked
     std::uint64_t outputs = 0;
+    std::uint64_t ends = 0;               // replicas that ended because the guest did
+    std::uint64_t contradicted_ends = 0;  // VMs that ended, and then went on to another end
+    std::uint64_t unclaimed = 0;          // VMs that never began: their primary gave up
+    std::uint64_t lost = 0;               // VMs whose only replica was killed
 
     bool operator==(const Tally&) const = default;
 };
 
 class World {
   public:
-    World(Pace& pace, Detail told) : pace_(pace), trace_(told) {}
+    World(Pace& pace, const Setting& setting, Detail told) : pace_(pace), setting_(setting), trace_(told) {}
 
     // Until then, or until something is violated.
     void run_until(Time end);
@@ -47,6 +61,7 @@ class World {
     void after(Time delay, Replica& replica, std::function<void()> what);
 
     [[nodiscard]] Pace& pace() { return pace_; }
+    [[nodiscard]] const Setting& setting() const { return setting_; }
     [[nodiscard]] Arbiter& arbiter() { return arbiter_; }
     [[nodiscard]] const Arbiter& arbiter() const { return arbiter_; }
     [[nodiscard]] Network& network() { return network_; }
@@ -74,7 +89,7 @@ class World {
     // Of what is under way some never left: its host died.
     void lose_tail(Link::Direction& way);
     void show_role(const Replica& replica, std::optional<Role> before, const std::string& reason);
-    void terminated(const action::Terminate& end);
+    void terminated(const Replica& replica, const action::Terminate& end);
 
     // --- What is told
     template <typename... Args>
@@ -88,6 +103,8 @@ class World {
             note(Detail::course, "", "VIOLATION: {}", violation_);
         }
     }
+    // When the guest was first said to have ended.
+    [[nodiscard]] const std::optional<Time>& ended_at() const { return ended_at_; }
     // Empty: none.
     [[nodiscard]] const std::string& violation() const { return violation_; }
 
@@ -107,9 +124,11 @@ class World {
     void check_alone(const Replica& replica);
 
     Pace& pace_;
+    const Setting setting_;
     Trace trace_;
     Tally tally_;
     std::string violation_;
+    std::optional<Time> ended_at_;
     Time now_{0};
     std::uint64_t order_ = 0;
     std::vector<Scheduled> events_;  // a heap, the next one first
