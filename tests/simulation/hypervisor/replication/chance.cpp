@@ -31,8 +31,12 @@ Time Chance::sending_a_message() {
     return between(microseconds(30), one_in(20) ? Time(milliseconds(20)) : Time(microseconds(300)));
 }
 
-Time Chance::sending_the_state() {
-    return between(milliseconds(2), milliseconds(80));
+std::uint64_t Chance::parts_of_the_state() {
+    return 1 + below(one_in(10) ? 30 : 5);
+}
+
+Time Chance::sending_a_part() {
+    return between(milliseconds(1), milliseconds(30));
 }
 
 std::uint64_t Chance::lost_with_the_host(std::uint64_t sent) {

@@ -27,7 +27,9 @@ class Chance final : public Pace {
     [[nodiscard]] Time handover() override;
     [[nodiscard]] Time connecting() override;
     [[nodiscard]] Time sending_a_message() override;
-    [[nodiscard]] Time sending_the_state() override;
+    [[nodiscard]] std::uint64_t parts_of_the_state() override;
+    [[nodiscard]] Time sending_a_part() override;
+    [[nodiscard]] bool snapshot_fails() override { return one_in(30); }
     [[nodiscard]] std::uint64_t lost_with_the_host(std::uint64_t sent) override;
     [[nodiscard]] bool dies_after_goodbye() override { return one_in(3); }
     [[nodiscard]] std::vector<Time> asking() override;

@@ -24,13 +24,15 @@ void Schedule::strike() {
         return;
     }
     Replica& victim = *acting[chance_.below(acting.size())];
-    switch (chance_.below(6)) {
+    switch (chance_.below(7)) {
         case 0:
         case 1:
             return kill(victim);
         case 2:
             return stop(victim);
         case 3:
+            return hang(victim);
+        case 4:
             return lose_arbiter();
         default:
             return cut();
@@ -65,6 +67,18 @@ void Schedule::stop(Replica& victim) {
         world_.stop(victim);
         const Time most = chance_.one_in(3) ? milliseconds(1500) : milliseconds(200);
         world_.after(chance_.between(milliseconds(5), most), [this, &victim] { world_.resume(victim); });
+    }
+}
+
+// Now and then for good, where the VM need not survive it.
+void Schedule::hang(Replica& victim) {
+    if (!victim.hangs()) {
+        world_.hang(victim);
+        const bool for_good = !careful_ && victim.follows() && chance_.one_in(3);
+        if (!for_good) {
+            world_.after(chance_.between(milliseconds(20), milliseconds(1500)),
+                         [this, &victim] { world_.go_on(victim); });
+        }
     }
 }
 

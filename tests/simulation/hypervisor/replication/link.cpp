@@ -11,7 +11,7 @@ struct Describe {
     }
     std::string operator()(const RefuseMessage& m) const { return "refused: " + m.why; }
     std::string operator()(const StateMessage& m) const {
-        return fmt::format("state of stop {}", m.guest.stop().value);
+        return m.guest ? fmt::format("state, all of stop {}", m.guest->stop().value) : "state, a part";
     }
     std::string operator()(const RecordsMessage& m) const {
         std::string text;

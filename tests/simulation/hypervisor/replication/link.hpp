@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -24,7 +25,7 @@ struct RefuseMessage {
     std::string why;
 };
 struct StateMessage {
-    Guest guest;
+    std::optional<Guest> guest;  // with the last part
 };
 struct RecordsMessage {
     std::vector<Record> records;

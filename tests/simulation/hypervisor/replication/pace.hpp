@@ -34,7 +34,11 @@ class Pace {
     // --- The logging channel
     [[nodiscard]] virtual Time connecting() = 0;
     [[nodiscard]] virtual Time sending_a_message() = 0;
-    [[nodiscard]] virtual Time sending_the_state() = 0;
+    // The state goes in so many parts, one when the one before has left.
+    [[nodiscard]] virtual std::uint64_t parts_of_the_state() = 0;
+    [[nodiscard]] virtual Time sending_a_part() = 0;
+    // Whether the primary has no memory to keep its guest's state for a backup.
+    [[nodiscard]] virtual bool snapshot_fails() = 0;
     // How many of `sent` messages had not left the host when it died.
     [[nodiscard]] virtual std::uint64_t lost_with_the_host(std::uint64_t sent) = 0;
     // Whether the host of a replica that has said goodbye dies before that has left.

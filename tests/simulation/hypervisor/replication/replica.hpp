@@ -23,6 +23,7 @@
 namespace understudy::replication::simulation {
 
 constexpr const char* kVm = "vm";
+constexpr Bytes kRecordSize{40};  // of every record, encoded
 
 class World;
 
@@ -52,6 +53,10 @@ class Replica final : public ReplicaWorld {
     [[nodiscard]] const std::string& id() const { return id_; }
     [[nodiscard]] bool acts() const { return alive_ && !ended_; }
     [[nodiscard]] bool stopped() const { return stopped_; }
+    // The vCPU's thread stands still, the rest of the process does not.
+    void hang() { hangs_ = true; }
+    void go_on();
+    [[nodiscard]] bool hangs() const { return hangs_; }
     [[nodiscard]] bool welcomed() const { return core_.has_value(); }
     [[nodiscard]] Role role() const { return core_ ? core_->roles().role() : Role::joining; }
     [[nodiscard]] Generation generation() const { return core_ ? core_->roles().generation() : Generation{}; }
@@ -101,7 +106,7 @@ class Replica final : public ReplicaWorld {
     void report_progress(StopNumber received, StopNumber replayed) override;
     void stop_acknowledging() override { may_acknowledge_ = false; }
     void flush() override;
-    [[nodiscard]] Bytes bytes_sent() const override { return {messages_sent_}; }
+    [[nodiscard]] Bytes bytes_sent() const override;
     void drop_peer() override { close_end(); }
     void show_role(Role role, Generation generation, const std::string& reason) override;
     void terminate(const action::Terminate& end) override;
@@ -130,6 +135,7 @@ class Replica final : public ReplicaWorld {
     // The channel.
     void heartbeat(const std::shared_ptr<Link>& link);
     void send(Message message);
+    void send_state(const std::shared_ptr<Link>& link, std::uint64_t parts_left);
     // What is under way from it still arrives, then the end; unless the whole host died.
     void close_end(bool silently = false);
     void arrived(const WelcomeMessage& welcome);
@@ -159,6 +165,8 @@ class Replica final : public ReplicaWorld {
     std::uint64_t turn_ = 0;  // of the newest step that is due
     bool held_ = false;
     bool waits_for_release_ = false;
+    bool hangs_ = false;
+    std::vector<void (Replica::*)()> hanging_;  // what it was about to do
     bool wants_snapshot_ = false;
     std::deque<Record> log_;  // received, not replayed
     bool log_ended_ = false;
@@ -174,7 +182,7 @@ class Replica final : public ReplicaWorld {
     std::vector<Record> queued_;
     ReportMessage report_;
     bool report_due_ = false;
-    std::uint64_t messages_sent_ = 0;
+    std::optional<Guest> state_;  // on its way; records queue behind it
     bool may_acknowledge_ = true;
 };
 

@@ -7,7 +7,6 @@ namespace understudy::replication::simulation {
 namespace {
 
 constexpr Time kHeartbeat = std::chrono::milliseconds(25);
-constexpr Bytes kRecordSize{40};
 
 }  // namespace
 
@@ -24,6 +23,7 @@ void Replica::candidate_connected(const std::shared_ptr<Link>& link) {
 void Replica::begin_transfer(const ReplicaId& /*candidate*/, Generation generation) {
     link_ = std::exchange(candidate_, nullptr);
     queued_.clear();
+    state_.reset();
     report_ = {};
     report_due_ = false;
     wants_snapshot_ = true;
@@ -57,7 +57,7 @@ void Replica::report_progress(StopNumber received, StopNumber replayed) {
 }
 
 void Replica::flush() {
-    if (!queued_.empty()) {
+    if (!queued_.empty() && !state_) {
         send(RecordsMessage{std::exchange(queued_, {})});
     }
     if (std::exchange(report_due_, false)) {
@@ -77,9 +77,30 @@ void Replica::heartbeat(const std::shared_ptr<Link>& link) {
 void Replica::send(Message message) {
     tell_gate();
     if (link_) {
-        ++messages_sent_;
         world_.send(link_, 1 - link_->end_of(*this), std::move(message));
     }
+}
+
+void Replica::send_state(const std::shared_ptr<Link>& link, std::uint64_t parts_left) {
+    if (link_ != link) {
+        return;
+    }
+    if (parts_left == 0) {
+        send(StateMessage{std::exchange(state_, std::nullopt)});
+        flush();
+        return;
+    }
+    send(StateMessage{});
+    world_.after(world_.pace().sending_a_part(), *this, [this, link, parts_left] { send_state(link, parts_left - 1); });
+}
+
+// In messages. Behind a cut the socket takes no more.
+Bytes Replica::bytes_sent() const {
+    if (!link_) {
+        return {};
+    }
+    const auto& way = link_->towards[1 - link_->end_of(*this)];
+    return {way.sent - way.stuck.size()};
 }
 
 void Replica::close_end(bool silently) {
@@ -113,7 +134,10 @@ void Replica::arrived(const WelcomeMessage& welcome) {
 }
 
 void Replica::arrived(StateMessage& state) {
-    guest_ = std::move(state.guest);
+    if (!state.guest) {
+        return;
+    }
+    guest_ = *std::move(state.guest);
     core_->state_received(guest_.stop(), world_.now());
     report_progress(guest_.stop(), guest_.stop());
     send(ReadyMessage{});

@@ -59,7 +59,9 @@ void Replica::hold_guest(bool held) {
 
 // Held is only who has left the last stop behind: not a guest that waits for its input there.
 void Replica::step() {
-    if (exited_ && !held_) {
+    if (hangs_) {
+        hanging_.push_back(&Replica::step);
+    } else if (exited_ && !held_) {
         guest_ends();
     } else if (guest_.at_mark()) {
         Record record;
@@ -137,6 +139,10 @@ void Replica::end_log() {
 }
 
 void Replica::replay() {
+    if (hangs_) {
+        hanging_.push_back(&Replica::replay);
+        return;
+    }
     if (!log_.empty()) {
         replay_a_record();
         if (exited_) {
@@ -171,6 +177,13 @@ void Replica::replay_a_record() {
     }
 }
 
+void Replica::go_on() {
+    hangs_ = false;
+    for (const auto what : std::exchange(hanging_, {})) {
+        execute([this, what] { (this->*what)(); });
+    }
+}
+
 // --- What is handed over --------------------------------------------------------------------------------------------
 
 void Replica::hand_over(Handover item, bool wake) {
@@ -197,9 +210,15 @@ void Replica::hand(Replayed& replayed) {
 }
 
 void Replica::hand(Snapshot& snapshot) {
-    if (core_->snapshot_taken(snapshot.guest.stop())) {
-        send(StateMessage{std::move(snapshot.guest)});
+    if (!core_->snapshot_taken(snapshot.guest.stop())) {
+        return;
     }
+    if (world_.pace().snapshot_fails()) {
+        core_->peer_lost("no memory is left to keep the guest's state");
+        return;
+    }
+    state_ = std::move(snapshot.guest);
+    send_state(link_, world_.pace().parts_of_the_state() - 1);
 }
 
 }  // namespace understudy::replication::simulation

@@ -13,10 +13,20 @@ constexpr Time kEnd = std::chrono::seconds(8);
 
 }  // namespace
 
-Setting Schedule::setting() {
+Setting Schedule::setting_by(Chance& chance) {
     Setting setting;
-    if (chance_.one_in(6)) {
-        setting.guest_ends_at = StopNumber{100 + chance_.below(1500)};
+    if (chance.one_in(6)) {
+        setting.guest_ends_at = StopNumber{100 + chance.below(1500)};
+    }
+    ReplicaLimits& limits = setting.limits;
+    limits.stall = chance.one_in(2) ? milliseconds(200) : milliseconds(500);
+    if (chance.one_in(3)) {  // so narrow that everything runs into them
+        limits.window.unacknowledged.value = kRecordSize.value * (5 + chance.below(40));
+        limits.window.unreplayed.value = kRecordSize.value * (20 + chance.below(200));
+        limits.window.unreplayed_records = 20 + chance.below(200);
+        limits.close_behind.value = kRecordSize.value * chance.below(4);
+        limits.close_behind_time = chance.between(Time(0), milliseconds(10));
+        limits.catch_up = chance.between(milliseconds(20), milliseconds(400));
     }
     return setting;
 }
@@ -85,7 +95,7 @@ void Schedule::check_end() {
 
 // Those who were not there when the guest ended had time to learn of it.
 void Schedule::check_over() {
-    const auto lives = [](const auto& r) { return r->acts() && r->welcomed(); };
+    const auto lives = [](const auto& r) { return r->acts() && r->welcomed() && !r->hangs(); };
     if (world_.now() - *world_.ended_at() > std::chrono::seconds(2) && std::ranges::any_of(world_.replicas(), lives)) {
         world_.violate("the guest ended, and a replica lives on");
     }

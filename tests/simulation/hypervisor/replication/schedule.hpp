@@ -11,12 +11,15 @@ namespace understudy::replication::simulation {
 class Schedule {
   public:
     Schedule(std::uint64_t seed, Detail told)
-        : chance_(seed), world_(chance_, setting(), told), careful_(seed % 4 != 0), agitation_(1 + seed % 5) {}
+        : chance_(seed),
+          world_(chance_, setting_by(chance_), told),
+          careful_(seed % 4 != 0),
+          agitation_(1 + seed % 5) {}
 
     [[nodiscard]] Result run();
 
   private:
-    [[nodiscard]] Setting setting();
+    [[nodiscard]] static Setting setting_by(Chance& chance);
 
     // What goes right: backups come.
     void invite();
@@ -27,6 +30,7 @@ class Schedule {
     [[nodiscard]] bool may_kill(const Replica& victim) const;
     void kill(Replica& victim);
     void stop(Replica& victim);
+    void hang(Replica& victim);
     void lose_arbiter();
     void cut();
     void heal();

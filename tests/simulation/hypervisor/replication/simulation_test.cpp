@@ -39,6 +39,7 @@ constexpr std::array kCounts = {
     Count{&Tally::takeovers, "takeovers"},
     Count{&Tally::survivals, "primaries that won"},
     Count{&Tally::depositions, "deposed"},
+    Count{&Tally::stalls, "backups given up though they were heard"},
     Count{&Tally::unknown_answers, "unknown answers"},
     Count{&Tally::undecided_forms, "backups lost while form was undecided"},
     Count{&Tally::outputs, "outputs"},

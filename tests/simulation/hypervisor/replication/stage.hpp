@@ -23,7 +23,9 @@ class SteadyPace final : public Pace {
     [[nodiscard]] Time handover() override { return microseconds(200); }
     [[nodiscard]] Time connecting() override { return milliseconds(1); }
     [[nodiscard]] Time sending_a_message() override { return milliseconds(1); }
-    [[nodiscard]] Time sending_the_state() override { return milliseconds(20); }
+    [[nodiscard]] std::uint64_t parts_of_the_state() override { return 2; }
+    [[nodiscard]] Time sending_a_part() override { return milliseconds(20); }
+    [[nodiscard]] bool snapshot_fails() override { return false; }
     [[nodiscard]] std::uint64_t lost_with_the_host(std::uint64_t /*sent*/) override { return 0; }
     [[nodiscard]] bool dies_after_goodbye() override { return false; }
     [[nodiscard]] std::vector<Time> asking() override { return {milliseconds(2)}; }

@@ -9,7 +9,7 @@ using std::chrono::milliseconds;
 Setting::Setting() {
     limits.transfer_suspicion = milliseconds(300);
     limits.held_outputs = Bytes{2000};
-    limits.unreported = Bytes{400};
+    limits.unreported = Bytes{10 * kRecordSize.value};
     roles.retry_interval = milliseconds(50);
     roles.claim_deadline = milliseconds(2000);
     roles.unformed_deadline = milliseconds(1000);
@@ -93,11 +93,24 @@ void World::resume(Replica& victim) {
     }
 }
 
+void World::hang(Replica& victim) {
+    note(Detail::course, victim.id(), "HANGS as {}, but is heard", name(victim.role()));
+    victim.hang();
+}
+
+void World::go_on(Replica& victim) {
+    if (victim.hangs()) {
+        note(Detail::course, victim.id(), "HANGS NO MORE");
+        victim.go_on();
+    }
+}
+
 void World::show_role(const Replica& replica, std::optional<Role> before, const std::string& reason) {
     const Role role = replica.role();
     note(Detail::course, replica.id(), "{}{}, generation {}{}",
          before && *before != role ? fmt::format("{} -> ", name(*before)) : "", name(role), replica.generation().value,
          reason.empty() ? "" : ": " + reason);
+    tally_.stalls += reason.find("no progress") != std::string::npos ? 1 : 0;
     tally_.undecided_forms += before == Role::forming && role == Role::deciding ? 1 : 0;
     tally_.survivals += before == Role::deciding && role == Role::solo ? 1 : 0;
     tally_.takeovers += before == Role::going_live && role == Role::solo ? 1 : 0;
@@ -151,8 +164,7 @@ std::vector<std::shared_ptr<Link>> World::links() const {
 
 void World::send(const std::shared_ptr<Link>& link, std::size_t to, Message message) {
     auto& way = link->towards[to];
-    const bool is_state = std::holds_alternative<StateMessage>(message);
-    way.last = std::max(way.last, now_ + (is_state ? pace_.sending_the_state() : pace_.sending_a_message()));
+    way.last = std::max(way.last, now_ + pace_.sending_a_message());
     Parcel parcel{std::move(message), way.sent++, true};
     if (const auto* report = std::get_if<ReportMessage>(&parcel.message)) {
         const ReportMessage before = std::exchange(way.told, *report);

@@ -38,6 +38,7 @@ struct Tally {
     std::uint64_t survivals = 0;        // a primary that won after losing its backup
     std::uint64_t depositions = 0;      // losers of a test-and-set
     std::uint64_t unknown_answers = 0;  // of the arbiter
+    std::uint64_t stalls = 0;           // backups given up though they were heard
     std::uint64_t undecided_forms = 0;  // backups lost while form was asked
     std::uint64_t outputs = 0;
     std::uint64_t ends = 0;               // replicas that ended because the guest did
@@ -78,6 +79,9 @@ class World {
     void kill(Replica& victim, bool with_its_host);
     void stop(Replica& victim);
     void resume(Replica& victim);
+    // Its vCPU's thread alone.
+    void hang(Replica& victim);
+    void go_on(Replica& victim);
     // What is sent towards ends[to] arrives only once it is mended.
     void cut(const std::shared_ptr<Link>& link, std::size_t to);
     void mend(const std::shared_ptr<Link>& link, std::size_t to);
