@@ -85,7 +85,8 @@ void Schedule::hang(Replica& victim) {
 void Schedule::lose_arbiter() {
     if (world_.arbiter().has_majority()) {
         world_.lose_arbiter();
-        world_.after(chance_.between(milliseconds(20), milliseconds(800)), [this] { world_.regain_arbiter(); });
+        const Time most = chance_.one_in(6) ? milliseconds(3000) : milliseconds(800);
+        world_.after(chance_.between(milliseconds(20), most), [this] { world_.regain_arbiter(); });
     }
 }
 

@@ -35,6 +35,12 @@ Result Schedule::run() {
     world_.start_primary();
     world_.after(milliseconds(50), [this] { invite(); });
     world_.after(until_next_fault(), [this] { strike(); });
+    if (chance_.one_in(10)) {  // somebody starts the same VM elsewhere
+        world_.after(chance_.between(Time(0), milliseconds(1000)), [this] { world_.start_primary(); });
+    }
+    if (chance_.one_in(20)) {
+        lose_arbiter();
+    }
     world_.run_until(kFaultsEnd);
     heal();
     world_.run_until(kEnd);

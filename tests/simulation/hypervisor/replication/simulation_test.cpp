@@ -45,6 +45,7 @@ constexpr std::array kCounts = {
     Count{&Tally::outputs, "outputs"},
     Count{&Tally::ends, "replicas that ended with their guest"},
     Count{&Tally::contradicted_ends, "ends that a survivor contradicts"},
+    Count{&Tally::refused_claims, "claims refused"},
     Count{&Tally::unclaimed, "VMs that never began"},
     Count{&Tally::lost, "VMs whose only replica was killed"},
 };

@@ -127,6 +127,7 @@ void World::terminated(const Replica& replica, const action::Terminate& end) {
             network_.guest_ended(replica);
         }
     }
+    tally_.refused_claims += end.reason == action::Terminate::Reason::claim_refused ? 1 : 0;
     tally_.depositions += end.reason == action::Terminate::Reason::deposed ? 1 : 0;
 }
 

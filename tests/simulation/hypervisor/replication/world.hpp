@@ -43,8 +43,9 @@ struct Tally {
     std::uint64_t outputs = 0;
     std::uint64_t ends = 0;               // replicas that ended because the guest did
     std::uint64_t contradicted_ends = 0;  // VMs that ended, and then went on to another end
-    std::uint64_t unclaimed = 0;          // VMs that never began: their primary gave up
-    std::uint64_t lost = 0;               // VMs whose only replica was killed
+    std::uint64_t refused_claims = 0;
+    std::uint64_t unclaimed = 0;  // VMs that never began: their primary gave up
+    std::uint64_t lost = 0;       // VMs whose only replica was killed
 
     bool operator==(const Tally&) const = default;
 };
