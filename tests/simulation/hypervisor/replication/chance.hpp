@@ -10,6 +10,8 @@ namespace understudy::replication::simulation {
 class Chance final : public Pace {
   public:
     explicit Chance(std::uint64_t seed) : random_(seed) {}
+    // A guest that may have nothing to do until a client asks it for something.
+    void let_it_sleep() { may_sleep_ = true; }
 
     [[nodiscard]] std::uint64_t below(std::uint64_t limit) { return random_() % limit; }
     [[nodiscard]] bool one_in(std::uint64_t n) { return below(n) == 0; }
@@ -19,6 +21,7 @@ class Chance final : public Pace {
     // From now on the arbiter neither loses nor delays anything.
     void calm_down() { calm_ = true; }
 
+    [[nodiscard]] bool connections_first() override { return one_in(2); }
     [[nodiscard]] std::uint64_t input() override { return random_(); }
     [[nodiscard]] bool idles_next() override { return one_in(3); }
     [[nodiscard]] std::optional<Time> idling() override;
@@ -38,6 +41,7 @@ class Chance final : public Pace {
   private:
     std::mt19937_64 random_;
     bool calm_ = false;
+    bool may_sleep_ = false;
 };
 
 }  // namespace understudy::replication::simulation

@@ -24,7 +24,7 @@ void Schedule::strike() {
         return;
     }
     Replica& victim = *acting[chance_.below(acting.size())];
-    switch (chance_.below(7)) {
+    switch (chance_.below(9)) {
         case 0:
         case 1:
             return kill(victim);
@@ -34,6 +34,10 @@ void Schedule::strike() {
             return hang(victim);
         case 4:
             return lose_arbiter();
+        case 5:
+            return reset();
+        case 6:
+            return be_late(victim, 1 + chance_.below(20));
         default:
             return cut();
     }
@@ -105,6 +109,28 @@ void Schedule::cut() {
             }
         }
     }
+}
+
+// Both live, and may hear of it at the same time.
+void Schedule::reset() {
+    for (const auto& link : world_.links()) {
+        if (link->open[0] && link->open[1] && chance_.one_in(2)) {
+            world_.reset(link, chance_.below(2), chance_.one_in(2));
+        }
+    }
+}
+
+// A host so busy that the process hardly runs.
+void Schedule::be_late(Replica& victim, std::uint64_t times) {
+    if (times == 0 || healed_ || !victim.acts() || victim.stopped()) {
+        return;
+    }
+    world_.stop(victim);
+    world_.after(chance_.between(milliseconds(30), milliseconds(120)), [this, &victim, times] {
+        world_.resume(victim);
+        world_.after(chance_.between(milliseconds(1), milliseconds(20)),
+                     [this, &victim, times] { be_late(victim, times - 1); });
+    });
 }
 
 void Schedule::heal() {

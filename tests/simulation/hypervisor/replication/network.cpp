@@ -7,6 +7,7 @@
 namespace understudy::replication::simulation {
 
 void Network::announced(const Replica& replica, SpeakerRank rank) {
+    voices_[replica.id()] = rank;
     const auto [place, first] = ranks_.emplace(std::pair(rank.generation.value, rank.won), replica.id());
     if (!first && place->second != replica.id()) {
         world_.violate("{} and {} announce the same rank", place->second, replica.id());
@@ -14,6 +15,18 @@ void Network::announced(const Replica& replica, SpeakerRank rank) {
 }
 
 void Network::hear(const Replica& replica, StopNumber stop) {
+    const SpeakerRank rank = voices_[replica.id()];
+    if (rank < highest_ && replica.was_absent_at(highest_since_)) {
+        world_.violate("{} was not there when another took over, and says stop {} on the strength of old news",
+                       replica.id(), stop.value);
+    }
+    if (rank < highest_ && world_.setting().drops_old_voices) {
+        return;
+    }
+    if (rank > highest_) {
+        highest_ = rank;
+        highest_since_ = world_.now();
+    }
     ++outputs_;
     if (StopNumber& last = last_said_[replica.id()]; stop <= last) {
         world_.violate("{} says stop {} after stop {}", replica.id(), stop.value, last.value);

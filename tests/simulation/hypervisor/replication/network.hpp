@@ -21,6 +21,7 @@ class Network {
     explicit Network(World& world) : world_(world) {}
 
     void announced(const Replica& replica, SpeakerRank rank);
+    // What a voice says after a higher one has spoken may be dropped here.
     void hear(const Replica& replica, StopNumber stop);
     // Says one who has lived it to the end.
     void guest_ended(const Replica& replica);
@@ -45,6 +46,9 @@ class Network {
     bool ended_twice_ = false;
     std::map<ReplicaId, StopNumber> last_said_;
     std::map<std::pair<std::uint64_t, bool>, ReplicaId> ranks_;
+    std::map<ReplicaId, SpeakerRank> voices_;
+    SpeakerRank highest_;
+    Time highest_since_{0};
 };
 
 }  // namespace understudy::replication::simulation

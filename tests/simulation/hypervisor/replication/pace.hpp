@@ -18,6 +18,9 @@ class Pace {
     Pace& operator=(const Pace&) = delete;
     virtual ~Pace() = default;
 
+    // Whether a process that continues looks at its connections before its timers.
+    [[nodiscard]] virtual bool connections_first() = 0;
+
     // --- The guest, and the thread that runs it
     // What its next interval depends on.
     [[nodiscard]] virtual std::uint64_t input() = 0;

@@ -1,5 +1,6 @@
 #include "tests/simulation/hypervisor/replication/replica.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "tests/simulation/hypervisor/replication/world.hpp"
@@ -25,12 +26,12 @@ void Replica::begin(RoleMachine roles) {
     tick();
 }
 
-void Replica::execute(std::function<void()> what) {
+void Replica::execute(std::function<void()> what, Cause cause) {
     if (!acts()) {
         return;
     }
     if (stopped_) {
-        missed_.push_back(std::move(what));
+        missed_.push_back({std::move(what), cause});
     } else {
         what();
         tell_gate();
@@ -42,11 +43,30 @@ void Replica::kill(bool with_its_host) {
     alive_ = false;
 }
 
+void Replica::stop() {
+    if (!std::exchange(stopped_, true)) {
+        absences_.emplace_back(world_.now(), world_.now());
+    }
+}
+
+bool Replica::was_absent_at(Time time) const {
+    return std::ranges::any_of(absences_, [&](const auto& absence) {
+        const auto [from, to] = absence;
+        return to - from > world_.setting().limits.absence && from <= time && time <= to;
+    });
+}
+
 void Replica::resume() {
-    if (std::exchange(stopped_, false)) {
-        for (auto& what : std::exchange(missed_, {})) {
-            execute(std::move(what));
-        }
+    if (!std::exchange(stopped_, false)) {
+        return;
+    }
+    absences_.back().second = world_.now();
+    auto missed = std::exchange(missed_, {});
+    if (world_.pace().connections_first()) {
+        std::ranges::stable_partition(missed, [](const Missed& m) { return m.cause == Cause::connection; });
+    }
+    for (Missed& one : missed) {
+        execute(std::move(one.what), one.cause);
     }
 }
 
@@ -96,6 +116,9 @@ void Replica::release(const std::vector<Output>& outputs) {
     for (const Output& output : outputs) {
         const StopNumber stop = Guest::stop_of(output);
         world_.note(Detail::messages, id_, "releases what was said at stop {}", stop.value);
+        while (!said_.empty() && said_.front().first <= stop) {
+            said_.pop_front();
+        }
         world_.network().hear(*this, stop);
     }
 }

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -41,18 +42,23 @@ class Replica final : public ReplicaWorld {
     // At the primary.
     void candidate_connected(const std::shared_ptr<Link>& link);
     void take(Message message);
-    // Input for the guest, if it waits for any.
+    // It breaks under this replica; whether the peer hears of that is another matter.
+    void connection_breaks(bool peer_hears);
+    // Input for the guest, or a wish that it comes to a stop.
     void wake_guest();
 
     // A process that is stopped does later what came meanwhile; one that is dead or has ended does nothing.
-    void execute(std::function<void()> what);
+    enum class Cause { timer, connection };
+    void execute(std::function<void()> what, Cause cause = Cause::timer);
     void kill(bool with_its_host);
-    void stop() { stopped_ = true; }
+    void stop();
     void resume();
 
     [[nodiscard]] const std::string& id() const { return id_; }
     [[nodiscard]] bool acts() const { return alive_ && !ended_; }
     [[nodiscard]] bool stopped() const { return stopped_; }
+    // For so long that it must notice.
+    [[nodiscard]] bool was_absent_at(Time time) const;
     // The vCPU's thread stands still, the rest of the process does not.
     void hang() { hangs_ = true; }
     void go_on();
@@ -67,6 +73,10 @@ class Replica final : public ReplicaWorld {
     }
     // It replays, and has not gone live.
     [[nodiscard]] bool follows() const { return !core_ || core_->follows(); }
+    // Since when something that its guest said waits to leave.
+    [[nodiscard]] std::optional<Time> holds_since() const {
+        return said_.empty() ? std::nullopt : std::optional(said_.front().second);
+    }
     [[nodiscard]] const std::vector<std::uint64_t>& life() const { return guest_.life; }
     [[nodiscard]] const std::shared_ptr<Link>& link() const { return link_; }
 
@@ -153,7 +163,12 @@ class Replica final : public ReplicaWorld {
     bool alive_ = true;   // the process exists
     bool ended_ = false;  // by its own decision
     bool stopped_ = false;
-    std::vector<std::function<void()>> missed_;  // while stopped
+    struct Missed {
+        std::function<void()> what;
+        Cause cause;
+    };
+    std::vector<Missed> missed_;                   // while stopped
+    std::vector<std::pair<Time, Time>> absences_;  // from, to
     std::optional<ReplicaCore> core_;
     std::optional<Role> shown_role_;
     bool gate_told_open_ = true;
@@ -163,6 +178,7 @@ class Replica final : public ReplicaWorld {
     bool lives_ = false;
     bool exited_ = false;
     std::uint64_t turn_ = 0;  // of the newest step that is due
+    bool poked_ = false;      // will not wait at its next idle stop
     bool held_ = false;
     bool waits_for_release_ = false;
     bool hangs_ = false;
@@ -171,8 +187,9 @@ class Replica final : public ReplicaWorld {
     std::deque<Record> log_;  // received, not replayed
     bool log_ended_ = false;
     bool replaying_ = false;
-    std::vector<Output> said_at_mark_;  // replayed up to a mark
-    bool own_mark_ = false;             // the guest is at a mark that this replica recorded
+    std::vector<Output> said_at_mark_;              // replayed up to a mark
+    std::deque<std::pair<StopNumber, Time>> said_;  // by the living guest, not released
+    bool own_mark_ = false;                         // the guest is at a mark that this replica recorded
     std::vector<Handover> outbox_;
     bool woken_ = false;
 

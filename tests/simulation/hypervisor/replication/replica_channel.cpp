@@ -65,6 +65,21 @@ void Replica::flush() {
     }
 }
 
+void Replica::connection_breaks(bool peer_hears) {
+    if (!link_) {
+        return;
+    }
+    if (!peer_hears) {
+        world_.lose_tail(link_->towards[1 - link_->end_of(*this)]);
+    }
+    if (core_) {
+        core_->peer_lost("the connection broke");
+    } else {
+        close_end();
+        ended_ = true;
+    }
+}
+
 // A heartbeat is a report, news or not.
 void Replica::heartbeat(const std::shared_ptr<Link>& link) {
     if (link_ == link) {

@@ -47,6 +47,8 @@ void Replica::step_after(Time delay) {
 void Replica::wake_guest() {
     if (lives_ && guest_.at_mark()) {
         step_after(Time(0));
+    } else {
+        poked_ = true;
     }
 }
 
@@ -80,6 +82,9 @@ void Replica::stop_next() {
     guest_.live(record.stop.argument);
     record.stop.number = guest_.stop();
     std::vector<Output> outputs = guest_.outputs();
+    if (!outputs.empty()) {
+        said_.emplace_back(record.stop.number, world_.now());
+    }
     exited_ = record.stop.number == world_.setting().guest_ends_at;
     record.stop.kind = exited_ ? StopKind::exit : StopKind::idle;
     const bool idles = !exited_ && world_.pace().idles_next();
@@ -93,7 +98,7 @@ void Replica::stop_next() {
     }
     record.mark = own_mark_ = true;
     hand_over(Recorded{record, std::move(outputs), false}, true);
-    if (const auto idling = world_.pace().idling()) {
+    if (const auto idling = std::exchange(poked_, false) ? Time(0) : world_.pace().idling()) {
         step_after(*idling);
     }
 }

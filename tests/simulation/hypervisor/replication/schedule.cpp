@@ -18,6 +18,7 @@ Setting Schedule::setting_by(Chance& chance) {
     if (chance.one_in(6)) {
         setting.guest_ends_at = StopNumber{100 + chance.below(1500)};
     }
+    setting.drops_old_voices = chance.one_in(2);
     ReplicaLimits& limits = setting.limits;
     limits.stall = chance.one_in(2) ? milliseconds(200) : milliseconds(500);
     if (chance.one_in(3)) {  // so narrow that everything runs into them
@@ -35,6 +36,11 @@ Result Schedule::run() {
     world_.start_primary();
     world_.after(milliseconds(50), [this] { invite(); });
     world_.after(until_next_fault(), [this] { strike(); });
+    sleepy_ = chance_.one_in(5);
+    if (sleepy_) {
+        chance_.let_it_sleep();
+        ask_the_guest();
+    }
     if (chance_.one_in(10)) {  // somebody starts the same VM elsewhere
         world_.after(chance_.between(Time(0), milliseconds(1000)), [this] { world_.start_primary(); });
     }
@@ -73,8 +79,28 @@ void Schedule::invite() {
     world_.after(chance_.between(milliseconds(50), milliseconds(200)), [this] { invite(); });
 }
 
+void Schedule::ask_the_guest() {
+    for (const auto& replica : world_.replicas()) {
+        replica->execute([&replica = *replica] { replica.wake_guest(); });
+    }
+    if (!healed_) {
+        world_.after(chance_.between(milliseconds(10), milliseconds(400)), [this] { ask_the_guest(); });
+    }
+}
+
 bool Schedule::somebody_is(Role role) const {
     return std::ranges::any_of(world_.replicas(), [&](const auto& r) { return r->acts() && r->role() == role; });
+}
+
+// At those who speak.
+std::optional<Time> Schedule::held_since() const {
+    std::optional<Time> oldest;
+    for (const auto& replica : world_.replicas()) {
+        if (const auto since = replica->holds_since(); replica->acts() && since) {
+            oldest = std::min(*since, oldest.value_or(*since));
+        }
+    }
+    return oldest;
 }
 
 void Schedule::check_end() {
@@ -90,8 +116,10 @@ void Schedule::check_end() {
         world_.tally().lost = 1;
     } else if (!speaks) {
         world_.violate("nobody speaks for the guest, though it was never without a second replica when one was killed");
-    } else if (world_.now() - world_.network().last_heard_at() > milliseconds(500)) {
+    } else if (!sleepy_ && world_.now() - world_.network().last_heard_at() > milliseconds(500)) {
         world_.violate("the guest does not go on");
+    } else if (const auto since = held_since(); since && world_.now() - *since > milliseconds(500)) {
+        world_.violate("what the guest said is held for no reason");
     } else if (!somebody_is(Role::leading) || !somebody_is(Role::following)) {
         world_.violate("no pair has formed though nothing fails any more");
     } else if (const StopNumber stop = world_.network().swallowed(); stop.value > 0) {

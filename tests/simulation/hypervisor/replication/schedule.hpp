@@ -21,8 +21,9 @@ class Schedule {
   private:
     [[nodiscard]] static Setting setting_by(Chance& chance);
 
-    // What goes right: backups come.
+    // What goes right: backups come, and clients.
     void invite();
+    void ask_the_guest();
 
     // What goes wrong (faults.cpp).
     [[nodiscard]] Time until_next_fault();
@@ -33,10 +34,13 @@ class Schedule {
     void hang(Replica& victim);
     void lose_arbiter();
     void cut();
+    void reset();
+    void be_late(Replica& victim, std::uint64_t times);
     void heal();
 
     // What must hold at the end.
     [[nodiscard]] bool somebody_is(Role role) const;
+    [[nodiscard]] std::optional<Time> held_since() const;
     void check_end();
     void check_over();
 
@@ -44,6 +48,7 @@ class Schedule {
     World world_;
     bool careful_;  // kills only where the VM must survive
     std::uint64_t agitation_;
+    bool sleepy_ = false;  // the guest, without clients
     bool healed_ = false;
 };
 

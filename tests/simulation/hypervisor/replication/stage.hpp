@@ -15,6 +15,7 @@ class SteadyPace final : public Pace {
     using microseconds = std::chrono::microseconds;
     using milliseconds = std::chrono::milliseconds;
 
+    [[nodiscard]] bool connections_first() override { return false; }
     [[nodiscard]] std::uint64_t input() override { return 4 * ++inputs_ + 1; }  // the guest speaks
     [[nodiscard]] bool idles_next() override { return true; }
     [[nodiscard]] std::optional<Time> idling() override { return std::nullopt; }

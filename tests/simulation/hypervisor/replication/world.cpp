@@ -186,12 +186,14 @@ void World::arrive(const std::shared_ptr<Link>& link, std::size_t to, Parcel par
         return;
     }
     Replica& receiver = *link->ends[to];
-    receiver.execute([this, link, to, &receiver, parcel = std::move(parcel)]() mutable {
-        if (link->open[to] && receiver.link() == link) {
-            note_parcel(*link, to, parcel, true);
-            receiver.take(std::move(parcel.message));
-        }
-    });
+    receiver.execute(
+        [this, link, to, &receiver, parcel = std::move(parcel)]() mutable {
+            if (link->open[to] && receiver.link() == link) {
+                note_parcel(*link, to, parcel, true);
+                receiver.take(std::move(parcel.message));
+            }
+        },
+        Replica::Cause::connection);
 }
 
 void World::note_parcel(const Link& link, std::size_t to, const Parcel& parcel, bool received) {
@@ -215,6 +217,18 @@ void World::lose_tail(Link::Direction& way) {
 void World::cut(const std::shared_ptr<Link>& link, std::size_t to) {
     note(Detail::course, "channel", "CUT from {} to {}", link->ends[1 - to]->id(), link->ends[to]->id());
     link->towards[to].cut = true;
+}
+
+void World::reset(const std::shared_ptr<Link>& link, std::size_t end, bool both) {
+    Replica& replica = *link->ends[end];
+    note(Detail::course, "channel", "BREAKS at {}{}", replica.id(), both ? " and at the other end" : "");
+    replica.execute(
+        [link, &replica, both] {
+            if (replica.link() == link) {
+                replica.connection_breaks(both);
+            }
+        },
+        Replica::Cause::connection);
 }
 
 void World::mend(const std::shared_ptr<Link>& link, std::size_t to) {

@@ -25,6 +25,7 @@ struct Setting {
     ReplicaLimits limits;
     RoleConfig roles{kVm, "", {}, {}, {}};  // of every replica
     std::optional<StopNumber> guest_ends_at;
+    bool drops_old_voices = false;  // the network, as a gateway does
 
     Setting();
     [[nodiscard]] RoleConfig roles_of(const ReplicaId& replica) const;
@@ -86,6 +87,8 @@ class World {
     // What is sent towards ends[to] arrives only once it is mended.
     void cut(const std::shared_ptr<Link>& link, std::size_t to);
     void mend(const std::shared_ptr<Link>& link, std::size_t to);
+    // At one end or at both.
+    void reset(const std::shared_ptr<Link>& link, std::size_t end, bool both);
     void lose_arbiter();
     void regain_arbiter();
 
