@@ -35,8 +35,8 @@ std::optional<arbiter::VmState> Arbiter::state() const {
 }
 
 void Arbiter::ask(Replica& replica, const Request& request, Answer answer) {
-    const auto question = std::visit([](const auto& r) { return describe(r); }, request);
-    world_.note(Detail::messages, replica.id(), "asks the arbiter to {}", question);
+    world_.note(Detail::messages, replica.id(), "asks the arbiter to {}",
+                std::visit([](const auto& r) { return describe(r); }, request));
     ++asked_;
     const auto answered = std::make_shared<bool>(false);
     const auto reply = [this, &replica, answer = std::move(answer), answered](const arbiter::Outcome& outcome) {
@@ -51,20 +51,30 @@ void Arbiter::ask(Replica& replica, const Request& request, Answer answer) {
         return;
     }
     for (const Time way : world_.pace().asking()) {
-        world_.after(way, [this, &replica, request, reply, number = asked_] {
-            Decided& newest = newest_[replica.id()];
-            if (number < newest.question) {
-                return;
-            }
-            if (number > newest.question) {
-                newest = {number, decide(request)};
-            }
+        world_.after(way, [this, &replica, request, reply, question = asked_] {
+            const auto outcome = arrived(replica, question, request);
             const auto way_back = world_.pace().answering();
-            if (has_majority_ && way_back) {
-                world_.after(*way_back, replica, [reply, outcome = newest.outcome] { reply(outcome); });
+            if (outcome && has_majority_ && way_back) {
+                world_.after(*way_back, replica, [reply, outcome] { reply(*outcome); });
             }
         });
     }
+}
+
+// Nothing: it was overtaken.
+std::optional<arbiter::Outcome> Arbiter::arrived(const Replica& replica, std::uint64_t question,
+                                                 const Request& request) {
+    if (!world_.setting().arbiter_is_orderly) {
+        return decide(request);
+    }
+    Decided& newest = newest_[replica.id()];
+    if (question < newest.question) {
+        return std::nullopt;
+    }
+    if (question > newest.question) {
+        newest = {question, decide(request)};
+    }
+    return newest.outcome;
 }
 
 arbiter::Outcome Arbiter::decide(const Request& request) {

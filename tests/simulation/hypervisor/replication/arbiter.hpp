@@ -1,9 +1,9 @@
 // The arbiter in the simulated world: its own decisions (arbiter/register/), behind a network that delays, repeats and
 // loses, and without a majority now and then.
 //
-// A question that arrives twice has its effect once, and one that was overtaken by a newer one of the same replica has
-// none. Both engines keep that: the Raft servers number a client's requests, and what is written to etcd depends on
-// what was read there before.
+// An orderly one gives a question that arrives twice its effect once, and none to a question that was overtaken by a
+// newer one of the same replica. Both engines keep that: the Raft servers number a client's requests, and what is
+// written to etcd depends on what was read there before. But the client's interface promises less.
 #pragma once
 
 #include <cstdint>
@@ -39,6 +39,8 @@ class Arbiter {
 
   private:
     [[nodiscard]] arbiter::Outcome decide(const Request& request);
+    [[nodiscard]] std::optional<arbiter::Outcome> arrived(const Replica& replica, std::uint64_t question,
+                                                          const Request& request);
 
     World& world_;
     bool has_majority_ = true;

@@ -8,7 +8,7 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
 std::optional<Time> Chance::idling() {
-    if (may_sleep_ && one_in(50)) {
+    if (may_sleep_ && one_in(5)) {
         return std::nullopt;
     }
     return between(microseconds(500), milliseconds(5));

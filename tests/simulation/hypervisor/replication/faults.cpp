@@ -1,4 +1,6 @@
 // What goes wrong by chance.
+#include <algorithm>
+
 #include "tests/simulation/hypervisor/replication/schedule.hpp"
 
 namespace understudy::replication::simulation {
@@ -23,7 +25,21 @@ void Schedule::strike() {
     if (acting.empty()) {
         return;
     }
-    Replica& victim = *acting[chance_.below(acting.size())];
+    strike_at(*acting[chance_.below(acting.size())]);
+}
+
+void Schedule::strike_soon(Replica& victim) {
+    if (!healed_ && chance_.one_in(10)) {
+        const Time most = chance_.one_in(3) ? milliseconds(0) : milliseconds(3);
+        world_.after(chance_.between(Time(0), most), [this, &victim] {
+            if (victim.acts() && !healed_) {
+                strike_at(victim);
+            }
+        });
+    }
+}
+
+void Schedule::strike_at(Replica& victim) {
     switch (chance_.below(9)) {
         case 0:
         case 1:
@@ -43,21 +59,37 @@ void Schedule::strike() {
     }
 }
 
-// Careful schedules kill only where the VM must survive: one of a formed pair, neither of which has begun to decide.
+// Careful schedules kill nobody whom the VM cannot do without: not who owns it; of a pair only one, if the other surely
+// goes on; and nobody whose question is under way, for it may win when it is dead.
 bool Schedule::may_kill(const Replica& victim) const {
     if (!careful_) {
         return true;
     }
     const auto vm = world_.arbiter().state();
-    bool leads = false;
-    bool follows = false;
-    for (const auto& replica : world_.replicas()) {
-        if (replica->acts() && replica->welcomed() && vm && replica->generation() == vm->generation) {
-            leads = leads || replica->role() == Role::leading;
-            follows = follows || replica->role() == Role::following;
-        }
+    const bool is_settled = vm && vm->winner && vm->generation >= victim.generation();
+    if (!vm || vm->winner == victim.id() || (victim.role() == Role::deciding && !is_settled)) {
+        return false;
     }
-    return leads && follows && !vm->winner && (victim.role() == Role::leading || victim.role() == Role::following);
+    const auto is_member = [&](const Replica& r) {
+        return std::ranges::find(vm->members, r.id()) != vm->members.end();
+    };
+    return vm->winner || !is_member(victim) || std::ranges::any_of(world_.replicas(), [&](const auto& other) {
+               return other.get() != &victim && is_member(*other) && will_decide(*other);
+           });
+}
+
+// Not who may just give up, because it was told so often that there is no such pair.
+bool Schedule::will_decide(const Replica& member) const {
+    switch (member.role()) {
+        case Role::forming:
+        case Role::leading:
+        case Role::following:
+            return member.acts();
+        case Role::deciding:
+            return member.acts() && world_.now() - member.role_since() < world_.setting().roles.unformed_deadline / 2;
+        default:
+            return false;
+    }
 }
 
 void Schedule::kill(Replica& victim) {

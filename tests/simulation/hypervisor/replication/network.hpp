@@ -33,6 +33,7 @@ class Network {
     // Which of the history's outputs nobody ever heard. 0: none.
     [[nodiscard]] StopNumber swallowed() const;
 
+    [[nodiscard]] bool guest_has_ended() const { return end_.has_value(); }
     // Whether all who said so meant the same end.
     [[nodiscard]] bool ended_twice() const { return ended_twice_; }
 

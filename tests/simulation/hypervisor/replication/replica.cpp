@@ -125,6 +125,7 @@ void Replica::release(const std::vector<Output>& outputs) {
 
 void Replica::show_role(Role role, Generation /*generation*/, const std::string& reason) {
     tell_gate();
+    role_since_ = shown_role_ == role ? role_since_ : world_.now();
     world_.show_role(*this, std::exchange(shown_role_, role), reason);
 }
 

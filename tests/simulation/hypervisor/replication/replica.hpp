@@ -65,7 +65,10 @@ class Replica final : public ReplicaWorld {
     [[nodiscard]] bool hangs() const { return hangs_; }
     [[nodiscard]] bool welcomed() const { return core_.has_value(); }
     [[nodiscard]] Role role() const { return core_ ? core_->roles().role() : Role::joining; }
+    [[nodiscard]] Time role_since() const { return role_since_; }
     [[nodiscard]] Generation generation() const { return core_ ? core_->roles().generation() : Generation{}; }
+    // And nothing newer comes from it that could be waited for.
+    [[nodiscard]] bool guest_is_over() const { return exited_ && !lives_; }
     // Nothing that it says waits for anybody.
     [[nodiscard]] bool speaks_alone() const {
         return core_ && acts() && !core_->follows() && (role() == Role::solo || role() == Role::forming) &&
@@ -171,6 +174,7 @@ class Replica final : public ReplicaWorld {
     std::vector<std::pair<Time, Time>> absences_;  // from, to
     std::optional<ReplicaCore> core_;
     std::optional<Role> shown_role_;
+    Time role_since_{0};
     bool gate_told_open_ = true;
 
     // The vCPU.

@@ -100,6 +100,8 @@ void Replica::stop_next() {
     hand_over(Recorded{record, std::move(outputs), false}, true);
     if (const auto idling = std::exchange(poked_, false) ? Time(0) : world_.pace().idling()) {
         step_after(*idling);
+    } else {
+        world_.at_a_tender_moment(*this);
     }
 }
 
@@ -121,6 +123,7 @@ void Replica::complete(Record record, std::vector<Output> outputs) {
 // Its thread is done; what it handed over comes before that.
 void Replica::guest_ends() {
     lives_ = false;
+    world_.at_a_tender_moment(*this);
     world_.after(world_.pace().handover(), *this, [this] {
         drain();
         core_->guest_over();

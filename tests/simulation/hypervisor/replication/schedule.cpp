@@ -10,6 +10,7 @@ using std::chrono::milliseconds;
 // Faults come until here, then everything heals.
 constexpr Time kFaultsEnd = std::chrono::seconds(4);
 constexpr Time kEnd = std::chrono::seconds(8);
+constexpr Time kLastRequest = std::chrono::seconds(3);
 
 }  // namespace
 
@@ -19,12 +20,18 @@ Setting Schedule::setting_by(Chance& chance) {
         setting.guest_ends_at = StopNumber{100 + chance.below(1500)};
     }
     setting.drops_old_voices = chance.one_in(2);
+    setting.arbiter_is_orderly = chance.one_in(2);
+    if (!setting.arbiter_is_orderly) {
+        // Who gives up while a question of its own is still under way may win after its end.
+        setting.roles.unformed_deadline = std::chrono::seconds(5);
+    }
     ReplicaLimits& limits = setting.limits;
     limits.stall = chance.one_in(2) ? milliseconds(200) : milliseconds(500);
     if (chance.one_in(3)) {  // so narrow that everything runs into them
         limits.window.unacknowledged.value = kRecordSize.value * (5 + chance.below(40));
         limits.window.unreplayed.value = kRecordSize.value * (20 + chance.below(200));
         limits.window.unreplayed_records = 20 + chance.below(200);
+        limits.held_outputs.value = 8 * chance.below(chance.one_in(2) ? 3 : 40);
         limits.close_behind.value = kRecordSize.value * chance.below(4);
         limits.close_behind_time = chance.between(Time(0), milliseconds(10));
         limits.catch_up = chance.between(milliseconds(20), milliseconds(400));
@@ -36,6 +43,7 @@ Result Schedule::run() {
     world_.start_primary();
     world_.after(milliseconds(50), [this] { invite(); });
     world_.after(until_next_fault(), [this] { strike(); });
+    world_.watch([this](Replica& replica) { strike_soon(replica); });
     sleepy_ = chance_.one_in(5);
     if (sleepy_) {
         chance_.let_it_sleep();
@@ -83,7 +91,7 @@ void Schedule::ask_the_guest() {
     for (const auto& replica : world_.replicas()) {
         replica->execute([&replica = *replica] { replica.wake_guest(); });
     }
-    if (!healed_) {
+    if (world_.now() < kLastRequest) {
         world_.after(chance_.between(milliseconds(10), milliseconds(400)), [this] { ask_the_guest(); });
     }
 }
@@ -130,7 +138,8 @@ void Schedule::check_end() {
 // Those who were not there when the guest ended had time to learn of it.
 void Schedule::check_over() {
     const auto lives = [](const auto& r) { return r->acts() && r->welcomed() && !r->hangs(); };
-    if (world_.now() - *world_.ended_at() > std::chrono::seconds(2) && std::ranges::any_of(world_.replicas(), lives)) {
+    const Time to_learn = std::chrono::seconds(1) + world_.setting().roles.unformed_deadline;
+    if (world_.now() - *world_.ended_at() > to_learn && std::ranges::any_of(world_.replicas(), lives)) {
         world_.violate("the guest ended, and a replica lives on");
     }
 }

@@ -28,7 +28,10 @@ class Schedule {
     // What goes wrong (faults.cpp).
     [[nodiscard]] Time until_next_fault();
     void strike();
+    void strike_at(Replica& victim);
+    void strike_soon(Replica& victim);
     [[nodiscard]] bool may_kill(const Replica& victim) const;
+    [[nodiscard]] bool will_decide(const Replica& member) const;
     void kill(Replica& victim);
     void stop(Replica& victim);
     void hang(Replica& victim);

@@ -1,6 +1,6 @@
 // Thousands of schedules of failures against the roles, the output gate and the arbiter's answers.
 //
-//   UNDERSTUDY_SEEDS=N      how many schedules (default 5000)
+//   UNDERSTUDY_SEEDS=N      how many schedules (default 8000)
 //   UNDERSTUDY_SEED=S       that one only, told step by step
 //   UNDERSTUDY_MESSAGES=1   and message by message
 #include "tests/simulation/hypervisor/replication/simulation.hpp"
@@ -59,7 +59,7 @@ TEST(Simulation, NoScheduleMakesTheReplicasContradictEachOther) {
         ASSERT_EQ(result.violation, "") << "seed " << *seed;
         return;
     }
-    const std::uint64_t seeds = from_environment("UNDERSTUDY_SEEDS").value_or(5000);
+    const std::uint64_t seeds = from_environment("UNDERSTUDY_SEEDS").value_or(8000);
     Tally sum;
     for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
         const Result result = simulate(seed);

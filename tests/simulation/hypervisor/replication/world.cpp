@@ -105,7 +105,7 @@ void World::go_on(Replica& victim) {
     }
 }
 
-void World::show_role(const Replica& replica, std::optional<Role> before, const std::string& reason) {
+void World::show_role(Replica& replica, std::optional<Role> before, const std::string& reason) {
     const Role role = replica.role();
     note(Detail::course, replica.id(), "{}{}, generation {}{}",
          before && *before != role ? fmt::format("{} -> ", name(*before)) : "", name(role), replica.generation().value,
@@ -117,6 +117,7 @@ void World::show_role(const Replica& replica, std::optional<Role> before, const 
     if (role == Role::solo) {
         check_alone(replica);
     }
+    at_a_tender_moment(replica);
 }
 
 void World::terminated(const Replica& replica, const action::Terminate& end) {
@@ -125,6 +126,8 @@ void World::terminated(const Replica& replica, const action::Terminate& end) {
         ended_at_ = ended_at_.value_or(now_);
         if (!replica.follows()) {
             network_.guest_ended(replica);
+        } else if (!network_.guest_has_ended()) {
+            violate("{} follows, and ends with its guest before any primary did", replica.id());
         }
     }
     tally_.refused_claims += end.reason == action::Terminate::Reason::claim_refused ? 1 : 0;

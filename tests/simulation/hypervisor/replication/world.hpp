@@ -25,6 +25,7 @@ struct Setting {
     ReplicaLimits limits;
     RoleConfig roles{kVm, "", {}, {}, {}};  // of every replica
     std::optional<StopNumber> guest_ends_at;
+    bool arbiter_is_orderly = true;
     bool drops_old_voices = false;  // the network, as a gateway does
 
     Setting();
@@ -54,6 +55,14 @@ struct Tally {
 class World {
   public:
     World(Pace& pace, const Setting& setting, Detail told) : pace_(pace), setting_(setting), trace_(told) {}
+
+    // `watch` hears of the moments at which a fault hurts most: a role begins, the guest ends or falls asleep.
+    void watch(std::function<void(Replica&)> watch) { watch_ = std::move(watch); }
+    void at_a_tender_moment(Replica& replica) {
+        if (watch_) {
+            watch_(replica);
+        }
+    }
 
     // Until then, or until something is violated.
     void run_until(Time end);
@@ -96,7 +105,7 @@ class World {
     void send(const std::shared_ptr<Link>& link, std::size_t to, Message message);
     // Of what is under way some never left: its host died.
     void lose_tail(Link::Direction& way);
-    void show_role(const Replica& replica, std::optional<Role> before, const std::string& reason);
+    void show_role(Replica& replica, std::optional<Role> before, const std::string& reason);
     void terminated(const Replica& replica, const action::Terminate& end);
 
     // --- What is told
@@ -133,6 +142,7 @@ class World {
 
     Pace& pace_;
     const Setting setting_;
+    std::function<void(Replica&)> watch_;
     Trace trace_;
     Tally tally_;
     std::string violation_;
