@@ -52,7 +52,11 @@ void Arbiter::ask(Replica& replica, const Request& request, Answer answer) {
     }
     for (const Time way : world_.pace().asking()) {
         world_.after(way, [this, &replica, request, reply, question = asked_] {
+            const auto before = record_;
             const auto outcome = arrived(replica, question, request);
+            if (before != record_) {
+                world_.at_a_tender_moment(replica);
+            }
             const auto way_back = world_.pace().answering();
             if (outcome && has_majority_ && way_back) {
                 world_.after(*way_back, replica, [reply, outcome] { reply(*outcome); });

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "hypervisor/replication/decision/mutation.hpp"
+#include "tests/simulation/hypervisor/replication/environment.hpp"
 #include "tests/simulation/hypervisor/replication/simulation.hpp"
 
 namespace understudy::replication::simulation {
@@ -24,14 +25,30 @@ class SimulationBites : public ::testing::TestWithParam<Mistake> {
   protected:
     void SetUp() override { active_mutation<Mutation> = GetParam().mutation; }
     void TearDown() override { active_mutation<Mutation> = Mutation::none; }
+
+    // In how many schedules the mistake shows, if somebody asks for a number of them.
+    static void count() {
+        const std::uint64_t seeds = from_environment("UNDERSTUDY_SEEDS").value_or(0);
+        std::uint64_t found = 0;
+        for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+            found += simulate(seed).violation.empty() ? 0 : 1;
+        }
+        if (seeds > 0) {
+            std::cout << GetParam().name << ": found in " << found << " of " << seeds << " schedules\n";
+        }
+    }
 };
 
 TEST_P(SimulationBites, TheMistakeIsFound) {
+    if (const auto violation = violation_of_the_seed_asked_for()) {
+        ASSERT_NE(*violation, "");
+        return;
+    }
     for (std::uint64_t seed = 1; seed <= kPatience; ++seed) {
-        const Result result = simulate(seed);
-        if (!result.violation.empty()) {
-            std::cout << GetParam().name << ": found by seed " << seed << ": " << result.violation << "\n";
-            return;
+        if (const std::string violation = simulate(seed).violation; !violation.empty()) {
+            std::cout << GetParam().name << ": found by seed " << seed << ": " << violation << "\n";
+            EXPECT_EQ(simulate(seed, Detail::everything).violation, violation) << "the seed does not reproduce it";
+            return count();
         }
     }
     FAIL() << GetParam().name << " survived " << kPatience << " schedules";

@@ -63,7 +63,8 @@ void Replica::resume() {
     absences_.back().second = world_.now();
     auto missed = std::exchange(missed_, {});
     if (world_.pace().connections_first()) {
-        std::ranges::stable_partition(missed, [](const Missed& m) { return m.cause == Cause::connection; });
+        std::stable_partition(missed.begin(), missed.end(),
+                              [](const Missed& m) { return m.cause == Cause::connection; });
     }
     for (Missed& one : missed) {
         execute(std::move(one.what), one.cause);

@@ -139,7 +139,8 @@ void Schedule::check_end() {
 void Schedule::check_over() {
     const auto lives = [](const auto& r) { return r->acts() && r->welcomed() && !r->hangs(); };
     const Time to_learn = std::chrono::seconds(1) + world_.setting().roles.unformed_deadline;
-    if (world_.now() - *world_.ended_at() > to_learn && std::ranges::any_of(world_.replicas(), lives)) {
+    if (world_.now() - std::max(*world_.ended_at(), kFaultsEnd) > to_learn &&
+        std::ranges::any_of(world_.replicas(), lives)) {
         world_.violate("the guest ended, and a replica lives on");
     }
 }

@@ -56,7 +56,8 @@ class World {
   public:
     World(Pace& pace, const Setting& setting, Detail told) : pace_(pace), setting_(setting), trace_(told) {}
 
-    // `watch` hears of the moments at which a fault hurts most: a role begins, the guest ends or falls asleep.
+    // `watch` hears of the moments at which a fault hurts most: a role begins, the
+    // arbiter has decided, the guest ends or falls asleep.
     void watch(std::function<void(Replica&)> watch) { watch_ = std::move(watch); }
     void at_a_tender_moment(Replica& replica) {
         if (watch_) {
