@@ -10,7 +10,7 @@ namespace understudy {
 // One-shot digest of `bytes`; `seed` chains digests: digest(b, digest(a)).
 [[nodiscard]] std::uint64_t digest(std::span<const std::byte> bytes, std::uint64_t seed = 0);
 
-// 32 bits of the same, for checksums of records and frames.
+// 32 bits of the same, for checksums of records and messages.
 [[nodiscard]] std::uint32_t checksum(std::span<const std::byte> bytes);
 
 }  // namespace understudy

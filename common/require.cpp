@@ -8,11 +8,11 @@
 
 namespace understudy {
 
-void require(bool holds, std::string_view rule, std::source_location place) {
+void require(bool holds, std::string_view rule, const char* file, int line) {
     if (holds) {
         return;
     }
-    const std::string message = fmt::format("{}:{}: broken invariant: {}", place.file_name(), place.line(), rule);
+    const std::string message = fmt::format("{}:{}: broken invariant: {}", file, line, rule);
 #ifdef UNDERSTUDY_MUTATIONS
     throw std::logic_error(message);
 #else

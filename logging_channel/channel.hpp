@@ -1,6 +1,6 @@
 // The logging channel: one TCP connection between a primary and its backup. It greets, transfers the state, carries
 // records one way and acknowledgements the other, and says "I am here" both ways. What the bytes are stands in
-// frame.hpp; who sends what when, and why, in docs/protocol.md.
+// preamble.hpp, common/message_stream.hpp and channel.proto; who sends what when, and why, in docs/protocol.md.
 //
 // Everything here runs on one thread, that of the io_context: every method is called there, every callback runs there.
 // The peer is not trusted: every length is bounded before memory is taken for it, and whatever is out of turn,
@@ -77,7 +77,7 @@ class Connection {
         // At the backup. on_state: the memory given to receive_state() is filled.
         std::function<void(const StateProgress&)> on_progress;
         std::function<void(LogBase base, std::vector<std::byte> vcpu_state)> on_state;
-        std::function<void(std::vector<ReceivedRecord> records)> on_records;  // all of one frame
+        std::function<void(std::vector<ReceivedRecord> records)> on_records;  // all of one message
         std::function<void()> on_formed;
         // The connection is gone, for a reason of one line. Once, last, and not after close().
         std::function<void(const std::string& why)> on_closed;
@@ -110,7 +110,7 @@ class Connection {
                     std::function<void(const StateProgress&)> progress);
     // Queues a record, the first being that of the stop behind `base`; returns its encoded size. flush() sends.
     Bytes send_record(const Record& record);
-    // Outputs up to `stop` have left: told with the next frame or heartbeat.
+    // Outputs up to `stop` have left: told with the next message or heartbeat.
     void set_released(StopNumber stop);
     void send_formed();
 
@@ -119,8 +119,8 @@ class Connection {
     void receive_state(std::span<std::byte> memory);
     // The state is in place; acknowledges its stop, too.
     void send_ready();
-    // Every record up to `received` is in this replica's memory, up to `replayed` replayed: told with the next frame or
-    // heartbeat, at once by flush().
+    // Every record up to `received` is in this replica's memory, up to `replayed` replayed: told with the next message
+    // or heartbeat, at once by flush().
     void set_progress(StopNumber received, StopNumber replayed);
     // From now on set_progress() does nothing, for ever.
     void stop_acknowledging();

@@ -80,7 +80,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     void shut();
 
     void write();
-    void frame_batch();
+    void send_batch();
     void pump_state();
     void beat();
 
@@ -105,8 +105,8 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     bool state_complete_ = false;
     RecordDecoder record_decoder_;
 
-    // Out. Frames gather in pending_ while in_flight_ is being written; records gather in batch_ until they are framed,
-    // behind the state when one is under way.
+    // Out. Messages gather in pending_ while in_flight_ is being written; records gather in batch_ until they become a
+    // message, behind the state when one is under way.
     std::vector<std::byte> pending_;
     std::vector<std::byte> in_flight_;
     std::vector<std::byte> batch_;

@@ -1,4 +1,4 @@
-// What goes out over a Connection: frames with one write at a time, the state piece by piece before them, heartbeats
+// What goes out over a Connection: messages with one write at a time, the state piece by piece before them, heartbeats
 // when there is nothing else to say.
 #include <algorithm>
 #include <boost/asio/post.hpp>
@@ -34,7 +34,7 @@ void Connection::Impl::send(const wire::Message& message) {
     if (!is_open()) {
         return;
     }
-    frame_batch();
+    send_batch();
     const std::string bytes = message.SerializeAsString();
     append_message(state_out_ && !message.has_state_chunk() ? behind_state_ : pending_, as_bytes(bytes));
 }
@@ -80,7 +80,7 @@ void Connection::Impl::pump_state() {
     const auto progress = state_out_->progress;
     const StateProgress reached = state_out_->encoder.progress();
     if (!more) {
-        frame_batch();
+        send_batch();
         state_out_.reset();
         pending_.insert(pending_.end(), behind_state_.begin(), behind_state_.end());
         behind_state_ = {};
@@ -100,7 +100,7 @@ Bytes Connection::Impl::send_record(const Record& record) {
     }
     const std::size_t size = record_encoder_.encode(record, batch_);
     if (batch_.size() >= kRecordBatchBytes) {
-        frame_batch();
+        send_batch();
     }
     if (backlog() > options_.max_backlog) {
         fail("the peer does not take what is sent to it");
@@ -108,7 +108,7 @@ Bytes Connection::Impl::send_record(const Record& record) {
     return {size};
 }
 
-void Connection::Impl::frame_batch() {
+void Connection::Impl::send_batch() {
     if (batch_.empty()) {
         return;
     }
@@ -149,7 +149,7 @@ void Connection::Impl::flush() {
     if (!is_open()) {
         return;
     }
-    frame_batch();
+    send_batch();
     if (writing_) {
         return;  // what has gathered goes with the next write
     }

@@ -1,6 +1,6 @@
 // A replica's state as a sequence of chunks, the same in a log file and on the logging channel: runs of pages in
 // increasing order, zero pages left out; then the vCPU's state; then the end with a digest over all of it. A chunk is
-// one serialized wire::StateChunk; what carries it frames it.
+// one serialized wire::StateChunk; what carries it tells its length.
 //
 // The digest: d = memory size; for each run d = digest(page bytes, digest(first page as u64 LE, d)); at last
 // d = digest(vCPU state, d). It is taken over what the pages hold, so it also vouches for the (de)compression.

@@ -1,27 +1,31 @@
-// The engines behind arbiter::connect, and the URL they are chosen by (connect.cpp).
+// The two engines behind arbiter::connect (client.hpp), and the URL that chooses one of them.
 #pragma once
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "arbiter/client/client.hpp"
-#include "arbiter/raft/types.hpp"
 #include "common/address.hpp"
 
 namespace understudy::arbiter {
 
 struct ParsedUrl {
-    std::string scheme;
+    std::string scheme;  // "raft" or "etcd"
     std::vector<Address> servers;
     std::map<std::string, std::string> parameters;
 
     [[nodiscard]] std::string parameter(const std::string& name, const std::string& otherwise) const;
 };
-// Throws understudy::Error.
+// Throws understudy::Error that says how a URL is written.
 [[nodiscard]] ParsedUrl parse_url(std::string_view url);
+
+// What both engines answer alike: to a read that found this, and where no answer came in time.
+[[nodiscard]] Outcome read_outcome(const VmId& vm, const std::optional<VmState>& found);
+[[nodiscard]] Outcome no_answer(std::string_view from, std::string_view trouble);
 
 [[nodiscard]] std::unique_ptr<Client> connect_raft(boost::asio::io_context& io, const ParsedUrl& url);
 [[nodiscard]] std::unique_ptr<Client> connect_etcd(boost::asio::io_context& io, const ParsedUrl& url);

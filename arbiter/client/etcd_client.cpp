@@ -104,7 +104,7 @@ class EtcdClient : public std::enable_shared_from_this<EtcdClient> {
         VmId vm;
     };
     struct Operation {
-        std::variant<FormRequest, TestAndSetRequest, ReadOnly, Listing> what;
+        std::variant<VmOperation, ReadOnly, Listing> what;
         Clock::time_point deadline;
         Client::Callback done;
         bool may_have_happened = false;  // a transaction's outcome was lost
@@ -156,16 +156,13 @@ class EtcdClient : public std::enable_shared_from_this<EtcdClient> {
         post("/v3/kv/range", fmt::format(R"({{"key":"{}"}})", base64(key())), &EtcdClient::took_record);
     }
 
-    [[nodiscard]] std::string key() const {
-        return std::visit(
-            [&](const auto& what) -> std::string {
-                if constexpr (requires { what.vm; }) {
-                    return prefix_ + what.vm;
-                }
-                return {};
-            },
-            queue_.front().what);
+    // The VM that the operation is about; not for a listing.
+    [[nodiscard]] const VmId& vm() const {
+        const auto& what = queue_.front().what;
+        const auto* read = std::get_if<ReadOnly>(&what);
+        return read != nullptr ? read->vm : vm_of(std::get<VmOperation>(what));
     }
+    [[nodiscard]] std::string key() const { return prefix_ + vm(); }
 
     void took_record(const ptree& reply) {
         Stored stored;
@@ -179,19 +176,15 @@ class EtcdClient : public std::enable_shared_from_this<EtcdClient> {
         }
         auto& operation = queue_.front();
         const auto current = [&] { return stored.record ? std::optional(stored.record->state) : std::nullopt; };
-        if (const auto* read = std::get_if<ReadOnly>(&operation.what)) {
-            finish({stored.record ? Verdict::yes : Verdict::no, current(),
-                    stored.record ? std::string() : explain(Reason::unknown_vm, read->vm, {})});
+        if (std::holds_alternative<ReadOnly>(operation.what)) {
+            finish(read_outcome(vm(), current()));
             return;
         }
         const auto before = stored.record;
-        const auto decision = std::holds_alternative<FormRequest>(operation.what)
-                                  ? decide(stored.record, std::get<FormRequest>(operation.what))
-                                  : decide(stored.record, std::get<TestAndSetRequest>(operation.what));
+        const auto decision = decide(stored.record, std::get<VmOperation>(operation.what));
         if (!decision.granted) {
-            const auto vm = key().substr(prefix_.size());
             const auto verdict = operation.may_have_happened ? Verdict::unknown : Verdict::no;
-            finish({verdict, current(), explain(decision.reason, vm, current())});
+            finish({verdict, current(), explain(decision.reason, vm(), current())});
             return;
         }
         if (before == stored.record) {  // already so
@@ -419,9 +412,7 @@ class EtcdClient : public std::enable_shared_from_this<EtcdClient> {
             if (shut_) {
                 return;
             }
-            end(std::move(operation), {Verdict::unknown, std::nullopt,
-                                       "the etcd cluster did not answer in time" +
-                                           (trouble_.empty() ? std::string() : " (" + trouble_ + ")")});
+            end(std::move(operation), no_answer("the etcd cluster", trouble_));
         }
     }
 
@@ -454,12 +445,6 @@ class EtcdClientHandle : public Client {
     EtcdClientHandle(const EtcdClientHandle&) = delete;
     EtcdClientHandle& operator=(const EtcdClientHandle&) = delete;
 
-    void form(const FormRequest& request, milliseconds timeout, Callback done) override {
-        enqueue(request, timeout, std::move(done));
-    }
-    void test_and_set(const TestAndSetRequest& request, milliseconds timeout, Callback done) override {
-        enqueue(request, timeout, std::move(done));
-    }
     void read(const VmId& vm, milliseconds timeout, Callback done) override {
         enqueue(EtcdClient::ReadOnly{vm}, timeout, std::move(done));
     }
@@ -468,6 +453,10 @@ class EtcdClientHandle : public Client {
     }
 
   private:
+    void submit(VmOperation operation, milliseconds timeout, Callback done) override {
+        enqueue(std::move(operation), timeout, std::move(done));
+    }
+
     template <typename What>
     void enqueue(What what, milliseconds timeout, Callback done) {
         EtcdClient::Operation operation;

@@ -1,18 +1,16 @@
 #include "arbiter/client/operate.hpp"
 
-#include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ssl/context.hpp>
 #include <optional>
 #include <thread>
 
-#include "arbiter/wire/connection.hpp"
 #include "arbiter/wire/credentials.hpp"
+#include "arbiter/wire/server_link.hpp"
 #include "common/error.hpp"
 
 namespace understudy::arbiter {
 namespace asio = boost::asio;
-using asio::ip::tcp;
-using boost::system::error_code;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
@@ -33,71 +31,44 @@ std::variant<Reply, std::string> ask_server(const ParsedUrl& url, const Address&
     }
     std::optional<Reply> reply;
     std::string trouble = "no answer";
-    std::shared_ptr<Connection> connection;
-    tcp::socket socket(io);
-    tcp::resolver resolver(io);
-    const auto talk = [&] {
-        tune(socket, timeout);
-        connection = std::make_shared<Connection>(std::move(socket), tls.get(), Connection::Side::dialer, kBuffer);
-        Connection::Handlers handlers;
-        handlers.on_ready = [&] {
-            if (tls && !is_server_name(connection->peer_name())) {
-                trouble = "the certificate there is not a server's";
-                connection->close(trouble);
-                return;
-            }
-            connection->send(Hello{kProtocolVersion, Hello::Kind::client, 0, url.parameter("cluster", "understudy")});
-        };
-        handlers.on_frame = [&](Frame frame) {
-            if (const auto* welcome = std::get_if<Welcome>(&frame)) {
-                if (!welcome->refusal.empty()) {
-                    trouble = welcome->refusal;
-                    return false;
-                }
-                connection->admit();
-                connection->send(Request{1, body});
-                return true;
-            }
-            if (auto* answer = std::get_if<Reply>(&frame)) {
-                reply = std::move(*answer);
-            }
-            return false;  // that was all
-        };
-        handlers.on_closed = [&](const std::string& why) {
-            if (trouble == "no answer") {
-                trouble = why;
-            }
-            io.stop();
-        };
-        connection->start(std::move(handlers));
+    std::optional<ServerLink> link;
+    ServerLink::Handlers handlers;
+    handlers.on_welcome = [&] { link->send(Request{1, body}); };
+    handlers.on_message = [&](WireMessage message) {
+        auto* answer = std::get_if<Reply>(&message);
+        if (answer == nullptr) {
+            return false;
+        }
+        reply = std::move(*answer);
+        io.stop();
+        return true;
     };
-    resolver.async_resolve(server.host, std::to_string(server.port),
-                           [&](error_code error, const tcp::resolver::results_type& found) {
-                               if (error) {
-                                   trouble = error.message();
-                                   return;
-                               }
-                               asio::async_connect(socket, found, [&](error_code failed, const tcp::endpoint&) {
-                                   if (failed) {
-                                       trouble = failed.message();
-                                   } else {
-                                       talk();
-                                   }
-                               });
-                           });
+    handlers.on_closed = [&](const std::string& why) {
+        trouble = why;
+        io.stop();
+    };
+    const Hello hello{kProtocolVersion, Hello::Kind::client, 0, url.parameter("cluster", "understudy")};
+    link.emplace(io, tls.get(), server, ServerLink::Options{hello, 0, timeout, kBuffer}, std::move(handlers));
     io.run_for(timeout);
-    if (connection) {
-        connection->close("done");
-    }
-    error_code ignored;
-    socket.close(ignored);
-    resolver.cancel();
+    link.reset();
     io.restart();
-    io.poll();  // let what was cancelled end before the locals it refers to do
+    io.poll();  // let what was under way end before what it refers to does
     if (reply) {
         return std::move(*reply);
     }
     return trouble;
+}
+
+std::variant<StatusReply, std::string> server_status(const ParsedUrl& url, const Address& server,
+                                                     milliseconds timeout) {
+    auto answer = ask_server(url, server, StatusRequest{}, timeout);
+    if (auto* trouble = std::get_if<std::string>(&answer)) {
+        return std::move(*trouble);
+    }
+    if (auto* status = std::get_if<StatusReply>(&std::get<Reply>(answer).body)) {
+        return std::move(*status);
+    }
+    return "an unexpected answer";
 }
 
 Reply ask_leader(const ParsedUrl& url, const RequestBody& body, milliseconds timeout) {

@@ -1,4 +1,5 @@
-// What an operator asks of a cluster: blocking calls, for the command line and tests.
+// What an operator asks of a cluster of our own servers: calls that wait for the answer, for the command line and
+// tests.
 #pragma once
 
 #include <chrono>
@@ -13,12 +14,16 @@ namespace understudy::arbiter {
 
 using RequestBody = decltype(Request::body);
 
-// One request to one server. The reply, or one line that says why there is none. Throws understudy::Error only for
-// unusable credentials.
+// One request to one server: its reply, or one line that says why there is none. Throws understudy::Error only for
+// certificates that cannot be used.
 [[nodiscard]] std::variant<Reply, std::string> ask_server(const ParsedUrl& url, const Address& server, RequestBody body,
                                                           std::chrono::milliseconds timeout);
 
-// One request to whoever leads, within `timeout`; redirects are followed. Throws understudy::Error when nobody answers.
+// What one server says of itself, or one line that says why it says nothing. Throws as ask_server() does.
+[[nodiscard]] std::variant<StatusReply, std::string> server_status(const ParsedUrl& url, const Address& server,
+                                                                   std::chrono::milliseconds timeout);
+
+// One request to whoever leads the cluster, asked until `timeout`. Throws understudy::Error when nobody answers.
 [[nodiscard]] Reply ask_leader(const ParsedUrl& url, const RequestBody& body, std::chrono::milliseconds timeout);
 
 }  // namespace understudy::arbiter

@@ -1,22 +1,23 @@
 // The client of our own servers: one connection, to the server it believes leads. Requests wait in order; each is sent
 // on every new connection until it is answered or its time is up, always with the same sequence number, so that it is
 // executed once however often it is sent (state_machine.hpp).
-#include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/ssl/context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <map>
+#include <optional>
 #include <random>
 #include <utility>
 
 #include "arbiter/client/engines.hpp"
-#include "arbiter/wire/connection.hpp"
+#include "arbiter/register/vm_register.hpp"
 #include "arbiter/wire/credentials.hpp"
+#include "arbiter/wire/server_link.hpp"
 #include "common/error.hpp"
 
 namespace understudy::arbiter {
 namespace asio = boost::asio;
-using asio::ip::tcp;
 using boost::system::error_code;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
@@ -25,6 +26,7 @@ namespace {
 
 constexpr milliseconds kConnectPatience{300};  // for a connection to be ready
 constexpr milliseconds kReplyPatience{500};    // for an answer, before another server is asked
+constexpr milliseconds kGiveUp{2000};          // for an acknowledgement of what was sent
 constexpr milliseconds kBackoff{15};           // before a server is asked again that had nothing better to offer
 constexpr milliseconds kWatch{50};
 constexpr std::size_t kBuffer = std::size_t{8} << 20U;
@@ -43,8 +45,6 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
           servers_(url.servers),
           cluster_(url.parameter("cluster", "understudy")),
           id_(random_id()),
-          resolver_(io),
-          socket_(io),
           backoff_(io),
           watch_(io) {
         const auto directory = url.parameter("tls", "");
@@ -74,7 +74,7 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
         operation.body = std::move(body);
         operations_.emplace(number, std::move(operation));
         watch();
-        if (connection_ && ready_) {
+        if (ready_) {
             send_waiting();
         } else if (!connecting_) {
             // Not from within the caller's call.
@@ -113,71 +113,25 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
         connecting_ = true;
         const Address target = redirected_ ? *std::exchange(redirected_, std::nullopt) : servers_[next_server_];
         attempt_deadline_ = Clock::now() + kConnectPatience;
-        const auto attempt = ++attempt_;
-        resolver_.async_resolve(
-            target.host, std::to_string(target.port),
-            [self = shared_from_this(), attempt](error_code error, const tcp::resolver::results_type& found) {
-                if (attempt != self->attempt_) {
-                    return;
-                }
-                if (error) {
-                    self->elsewhere(error.message());
-                    return;
-                }
-                asio::async_connect(self->socket_, found, [self, attempt](error_code failed, const tcp::endpoint&) {
-                    if (attempt != self->attempt_) {
-                        return;
-                    }
-                    if (failed) {
-                        self->elsewhere(failed.message());
-                    } else {
-                        self->connected();
-                    }
-                });
-            });
-    }
-
-    void connected() {
-        tune(socket_, kReplyPatience * 4);
-        connection_ = std::make_shared<Connection>(std::exchange(socket_, tcp::socket(io_)), tls_.get(),
-                                                   Connection::Side::dialer, kBuffer);
-        const auto attempt = attempt_;
-        Connection::Handlers handlers;
-        const std::weak_ptr<RaftClient> weak = weak_from_this();
-        handlers.on_ready = [weak, attempt] {
-            const auto self = weak.lock();
-            if (!self || attempt != self->attempt_) {
-                return;
-            }
-            if (self->tls_ && !is_server_name(self->connection_->peer_name())) {
-                self->elsewhere("the certificate there is not a server's");
-                return;
-            }
-            self->connection_->send(Hello{kProtocolVersion, Hello::Kind::client, 0, self->cluster_});
+        const std::weak_ptr<RaftClient> weak = weak_from_this();  // a callback may end the client
+        ServerLink::Handlers handlers;
+        handlers.on_welcome = [this] {
+            connecting_ = false;
+            ready_ = true;
+            send_waiting();
         };
-        handlers.on_frame = [weak, attempt](Frame frame) {
+        handlers.on_message = [weak](const WireMessage& message) {
             const auto self = weak.lock();
-            return self && attempt == self->attempt_ && self->take(std::move(frame));
+            return self && self->take(message);
         };
-        handlers.on_closed = [weak, attempt](const std::string& why) {
-            const auto self = weak.lock();
-            if (self && attempt == self->attempt_) {
-                self->connection_ = nullptr;
-                self->elsewhere(why);
-            }
-        };
-        connection_->start(std::move(handlers));
+        handlers.on_closed = [this](const std::string& why) { elsewhere(why); };
+        const Hello hello{kProtocolVersion, Hello::Kind::client, 0, cluster_};
+        link_.emplace(io_, tls_.get(), target, ServerLink::Options{hello, 0, kGiveUp, kBuffer}, std::move(handlers));
     }
 
     void hang_up() {
-        ++attempt_;  // whatever the old connection still has to say is not heard
         ready_ = false;
-        error_code ignored;
-        resolver_.cancel();
-        socket_.close(ignored);
-        if (connection_) {
-            std::exchange(connection_, nullptr)->close("done");
-        }
+        link_.reset();
         for (auto& [number, operation] : operations_) {
             operation.sent = false;
         }
@@ -207,21 +161,10 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
         });
     }
 
-    // -- frames
+    // -- messages
 
-    bool take(Frame frame) {
-        if (const auto* welcome = std::get_if<Welcome>(&frame)) {
-            if (!welcome->refusal.empty()) {
-                trouble_ = welcome->refusal;
-                return false;
-            }
-            connection_->admit();
-            ready_ = true;
-            connecting_ = false;
-            send_waiting();
-            return true;
-        }
-        const auto* reply = std::get_if<Reply>(&frame);
+    bool take(const WireMessage& message) {
+        const auto* reply = std::get_if<Reply>(&message);
         if (reply == nullptr) {
             return false;
         }
@@ -267,7 +210,7 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
     }
 
     void send_waiting() {
-        if (!ready_ || !connection_) {
+        if (!ready_) {
             return;
         }
         const auto lowest = unanswered_.empty() ? next_sequence_ : unanswered_.begin()->first;
@@ -283,7 +226,7 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
             }
             Request request{number, {}};
             std::visit([&](const auto& body) { request.body = body; }, operation.body);
-            if (!connection_->send(std::move(request))) {
+            if (!link_->send(request)) {
                 return;
             }
             operation.sent = true;
@@ -357,9 +300,7 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
     }
 
   public:
-    [[nodiscard]] std::string trouble() const {
-        return "the arbiter did not answer in time" + (trouble_.empty() ? "" : " (" + trouble_ + ")");
-    }
+    [[nodiscard]] Outcome late() const { return no_answer("the arbiter", trouble_); }
 
   private:
     asio::io_context& io_;
@@ -367,13 +308,10 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
     std::string cluster_;
     std::unique_ptr<asio::ssl::context> tls_;
     ClientId id_;
-    tcp::resolver resolver_;
-    tcp::socket socket_;
     asio::steady_timer backoff_;
     asio::steady_timer watch_;
     bool watching_ = false;
-    std::shared_ptr<Connection> connection_;
-    std::uint64_t attempt_ = 0;
+    std::optional<ServerLink> link_;
     Clock::time_point attempt_deadline_;
     bool connecting_ = false;
     bool ready_ = false;
@@ -396,22 +334,10 @@ class RaftClientHandle : public Client {
     RaftClientHandle(const RaftClientHandle&) = delete;
     RaftClientHandle& operator=(const RaftClientHandle&) = delete;
 
-    void form(const FormRequest& request, milliseconds timeout, Callback done) override {
-        submit(request, timeout, std::move(done));
-    }
-    void test_and_set(const TestAndSetRequest& request, milliseconds timeout, Callback done) override {
-        submit(request, timeout, std::move(done));
-    }
     void read(const VmId& vm, milliseconds timeout, Callback done) override {
         client_->ask(ReadRequest{vm}, timeout, [this, vm, done = std::move(done)](const Reply* reply) {
             const auto* read = reply == nullptr ? nullptr : std::get_if<ReadReply>(&reply->body);
-            if (read == nullptr) {
-                done({Verdict::unknown, std::nullopt, client_->trouble()});
-            } else if (read->state) {
-                done({Verdict::yes, read->state, {}});
-            } else {
-                done({Verdict::no, std::nullopt, explain(Reason::unknown_vm, vm, {})});
-            }
+            done(read == nullptr ? client_->late() : read_outcome(vm, read->state));
         });
     }
     void list(milliseconds timeout, ListCallback done) override {
@@ -428,14 +354,14 @@ class RaftClientHandle : public Client {
         ListCallback done;
     };
 
-    template <typename Operation>
-    void submit(const Operation& operation, milliseconds timeout, Callback done) {
+    void submit(VmOperation operation, milliseconds timeout, Callback done) override {
+        const auto vm = vm_of(operation);
         Submit body;
-        body.operation = operation;
-        client_->ask(std::move(body), timeout, [this, vm = operation.vm, done = std::move(done)](const Reply* reply) {
+        body.operation = std::move(operation);
+        client_->ask(std::move(body), timeout, [this, vm, done = std::move(done)](const Reply* reply) {
             const auto* answer = reply == nullptr ? nullptr : std::get_if<Answer>(&reply->body);
             if (answer == nullptr) {
-                done({Verdict::unknown, std::nullopt, client_->trouble()});
+                done(client_->late());
                 return;
             }
             // These say nothing about the VM: the request was not considered.
@@ -451,7 +377,7 @@ class RaftClientHandle : public Client {
         client_->ask(ListRequest{after}, std::max(left, milliseconds(1)), [this, listing](const Reply* reply) {
             const auto* page = reply == nullptr ? nullptr : std::get_if<ListReply>(&reply->body);
             if (page == nullptr) {
-                listing->done(Verdict::unknown, {}, client_->trouble());
+                listing->done(Verdict::unknown, {}, client_->late().explanation);
                 return;
             }
             listing->vms.insert(listing->vms.end(), page->vms.begin(), page->vms.end());

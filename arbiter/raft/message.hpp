@@ -32,7 +32,7 @@ struct AppendRequest {
     Index previous_index = 0;
     Term previous_term = 0;
     Index commit_index = 0;
-    std::uint64_t round = 0;  // the leader's newest round of heartbeats, echoed (ReadIndex, dissertation §6.4)
+    std::uint64_t round = 0;  // the leader's newest round of heartbeats; the answer repeats it (dissertation §6.4)
     std::vector<Entry> entries;
 
     bool operator==(const AppendRequest&) const = default;
@@ -42,8 +42,9 @@ struct AppendReply {
     bool success = false;
     Index previous_index = 0;  // of the request that is answered
     Index match_index = 0;     // success: the follower's log equals the leader's up to here, durably
-    // Failure (paper §5.3, "fast backtracking"): the term of the entry in the leader's way and the first index of that
-    // term in the follower's log; term 0 when the log ends before previous_index, and the index behind its end.
+    // Failure: from where the leader may try again (paper §5.3, the end). If the follower has another entry at
+    // previous_index, that entry's term and the index of its first entry of that term. If its log ends before, term 0
+    // and the index after its last entry.
     Term conflict_term = 0;
     Index conflict_index = 0;
     std::uint64_t round = 0;
@@ -67,7 +68,7 @@ struct SnapshotRequest {
 struct SnapshotReply {
     Index last_index = 0;
     std::uint64_t received = 0;  // bytes that the follower has from the start
-    bool installed = false;      // durably
+    bool installed = false;      // the whole of it, durably
     std::uint64_t round = 0;
 
     bool operator==(const SnapshotReply&) const = default;

@@ -348,8 +348,7 @@ Snapshot Node::snapshot_point() const {
 }
 
 Status Node::status() const {
-    Status status{options_.id,           role_, term_, leader_, commit_, applied_, log_.last_index(), log_.base_index(),
-                  snapshot_->last_index, {}};
+    Status status{options_.id, role_, term_, leader_, commit_, applied_, log_.last_index(), snapshot_->last_index, {}};
     for (const auto& [id, member] : configuration().members) {
         MemberStatus one{id, member, 0, false};
         if (id == options_.id) {

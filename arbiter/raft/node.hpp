@@ -3,16 +3,17 @@
 //   driver:   node.tick(now) | receive(message) | propose(data) | read(context) | persisted(sequence) | ...
 //             effects = node.take_effects()
 //
-// What the driver owes the node, in the order of the effects:
-//   1. `messages` may be sent at once, in any order, lost or repeated. The node itself holds back every message that
-//      depends on something not yet durable, until persisted() reports it: persist-before-send is kept in here, not
-//      trusted to the driver (paper §5.1, "responds to RPCs after updating on stable storage"). A leader's
-//      AppendEntries need not wait for its own disk (dissertation §10.2.1).
-//   2. `write` goes to stable storage; several may be outstanding, in order. When it and all before it are durable:
-//      persisted(write.sequence).
-//   3. `restore` replaces the state machine, then `committed` is applied to it, in order.
-//   4. `reads` that are confirmed are answered after that.
-// Spans point into the node's log: they are valid until its next event.
+// What the driver does with the effects, in this order:
+//   1. It sends `messages`. They may go at once and in any order, be lost or repeated: the node itself holds back every
+//      message that depends on something not yet durable, until persisted() says that it is (paper, figure 2, "updated
+//      on stable storage before responding to RPCs"). A leader's AppendEntries need not wait for its own disk
+//      (dissertation §10.2.1).
+//   2. It puts `write` on stable storage. Several may be under way, one after the other. When this one and all before
+//   it
+//      are durable, it calls persisted(write.sequence).
+//   3. It replaces the state machine by `restore`, if that is set, and then applies `committed` to it, in order.
+//   4. It answers `reads`.
+// Spans point into the node's log: they are valid until the next event.
 //
 // One file per concern: election.cpp, replication.cpp, snapshot.cpp, membership.cpp, read_index.cpp, transfer.cpp.
 // Roles change in node.cpp alone.
@@ -33,14 +34,14 @@ namespace understudy::raft {
 struct Options {
     NodeId id = 0;
     Time heartbeat_interval = std::chrono::milliseconds(40);
-    // A follower that hears no leader stands for election after a random time between this and twice this.
+    // A follower that hears no leader stands for election after a random time between one and two of these.
     Time election_timeout = std::chrono::milliseconds(200);
-    std::size_t max_append_bytes = std::size_t{256} * 1024;  // of entries in one AppendEntries (one entry at least)
-    std::size_t max_in_flight = 64;                          // unanswered AppendEntries per follower
+    std::size_t max_append_bytes = std::size_t{256} * 1024;  // of entries in one AppendEntries; one entry always goes
+    std::size_t max_in_flight = 64;                          // AppendEntries without an answer, for each follower
     std::size_t snapshot_chunk = std::size_t{256} * 1024;    // bytes in one InstallSnapshot
-    std::size_t max_snapshot = std::size_t{1} << 30U;
+    std::size_t max_snapshot = std::size_t{1} << 30U;        // bytes; a larger one is refused
     std::size_t max_uncommitted = std::size_t{64} * 1024 * 1024;  // bytes of proposals beyond which no more are taken
-    std::size_t max_reads = 65536;                                // unanswered linearizable reads
+    std::size_t max_reads = 65536;                                // linearizable reads without an answer
     std::uint64_t seed = 1;                                       // of the election timeouts
 };
 
@@ -48,22 +49,22 @@ struct Options {
 struct Restored {
     HardState hard_state;
     SnapshotPointer snapshot;  // never null: a new cluster starts from an empty one with its first configuration
-    Index base_index = 0;      // the entries follow on this one, at or below the snapshot's
+    Index base_index = 0;      // of the entry before the first of `entries`; the snapshot covers it
     Term base_term = 0;
     std::vector<Entry> entries;
 };
 
+// What is to be durable, in this order; what is not set stays as it is on the disk.
 struct Write {
     std::uint64_t sequence = 0;
     std::optional<HardState> hard_state;
-    SnapshotPointer snapshot;  // replaces the whole log (paper §7, InstallSnapshot step 7) before `entries`
-    // Replace whatever the log has from the first one's index on.
-    std::span<const Entry> entries;
+    SnapshotPointer snapshot;        // replaces the whole log (paper, figure 13, step 7)
+    std::span<const Entry> entries;  // replace whatever the log has from the first one's index on
 };
 
 struct ReadResult {
-    std::uint64_t context = 0;
-    bool confirmed = false;  // false: no longer leader; ask again
+    std::uint64_t context = 0;  // as given to read()
+    bool confirmed = false;     // answer it from the state machine as it is now; false: leads no more, ask another
 };
 
 struct Effects {
@@ -93,7 +94,7 @@ struct MemberStatus {
     NodeId id = 0;
     Member member;
     Index match_index = 0;  // known to the leader only
-    bool active = false;    // heard from within the election timeout (leader only)
+    bool active = false;    // the leader heard from it within the election timeout
 };
 
 struct Status {
@@ -104,7 +105,6 @@ struct Status {
     Index commit_index = 0;
     Index applied_index = 0;
     Index last_index = 0;
-    Index base_index = 0;
     Index snapshot_index = 0;
     std::vector<MemberStatus> members;
 };
@@ -118,26 +118,29 @@ class Node {
     // When tick() has something to do, if nothing else happens before.
     [[nodiscard]] Time next_due() const;
     void receive(Message message);
+    // The write with this number, and all before it, are durable.
     void persisted(std::uint64_t sequence);
-    // The connection to a peer broke. A follower that so loses its leader asks for an election soon instead of waiting
+    // The connection to a peer broke. A follower that loses its leader so asks for an election soon instead of waiting
     // its timeout out; PreVote keeps that harmless when the others still hear the leader.
     void peer_lost(NodeId peer);
+    // A command for the state machine. Taken is not committed: another leader's entry may yet have its place.
     [[nodiscard]] Proposal propose(std::string data);
-    // A linearizable read: its `context` comes back in Effects::reads.
+    // A linearizable read: its `context`, any number, comes back in Effects::reads.
     [[nodiscard]] Refusal read(std::uint64_t context);
+    // The new server has no vote until it has caught up.
     [[nodiscard]] Proposal add_server(NodeId id, std::string address);
     [[nodiscard]] Proposal remove_server(NodeId id);
     [[nodiscard]] Refusal transfer_leadership(NodeId target);  // 0: whoever is most up to date
-    // The driver has made a snapshot of the applied state durable; the log keeps `trailing` entries before it, for
+    // The driver has made a snapshot of the applied state durable. The log keeps `trailing` entries before it, for
     // followers that are only a little behind.
     void compact(SnapshotPointer snapshot, Index trailing);
 
+    // All that is to be done since the last time.
     [[nodiscard]] Effects take_effects();
 
     // -- state
     [[nodiscard]] Role role() const { return role_; }
     [[nodiscard]] Term term() const { return term_; }
-    [[nodiscard]] NodeId voted_for() const { return voted_for_; }
     [[nodiscard]] NodeId id() const { return options_.id; }
     [[nodiscard]] NodeId leader() const { return leader_; }
     [[nodiscard]] Index commit_index() const { return commit_; }
@@ -145,7 +148,6 @@ class Node {
     [[nodiscard]] const Log& log() const { return log_; }
     [[nodiscard]] const Configuration& configuration() const { return configurations_.back().configuration; }
     [[nodiscard]] const SnapshotPointer& snapshot() const { return snapshot_; }
-    [[nodiscard]] bool transferring() const { return transfer_target_ != 0; }
     // Leader, and an entry of its own term is committed: its commit index is the cluster's (paper §8).
     [[nodiscard]] bool established() const;
     // A snapshot of what is applied now, without its data.
@@ -218,6 +220,7 @@ class Node {
     void broadcast_heartbeat();
     void replicate(NodeId id, Peer& peer);
     void send_append(NodeId id, Peer& peer, bool with_entries);
+    [[nodiscard]] Peer* answering_peer(const Message& message, std::uint64_t round);
     void on(const Message& message, AppendRequest& request);
     void on(const Message& message, const AppendReply& reply);
     void advance_commit();
@@ -243,6 +246,7 @@ class Node {
     void finish_reads();
 
     // transfer.cpp
+    [[nodiscard]] bool transferring() const { return transfer_target_ != 0; }
     void continue_transfer();
     void on(const Message& message, const TimeoutNow& request);
 

@@ -73,13 +73,23 @@ void Node::send_append(NodeId id, Peer& peer, bool with_entries) {
     send(id, std::move(request));
 }
 
-void Node::on(const Message& message, const AppendReply& reply) {
+// The follower whose answer this is, to a message of that round of heartbeats; nullptr: not to this server as leader of
+// its present term.
+Node::Peer* Node::answering_peer(const Message& message, std::uint64_t round) {
     const auto it = peers_.find(message.from);
     if (role_ != Role::leader || message.term != term_ || it == peers_.end()) {
+        return nullptr;
+    }
+    it->second.round = std::max(it->second.round, round);
+    return &it->second;
+}
+
+void Node::on(const Message& message, const AppendReply& reply) {
+    Peer* const answered = answering_peer(message, reply.round);
+    if (answered == nullptr) {
         return;
     }
-    Peer& peer = it->second;
-    peer.round = std::max(peer.round, reply.round);
+    Peer& peer = *answered;
     if (reply.success) {
         if (reply.match_index > log_.last_index()) {
             return;  // cannot be: it would have entries of this term that were never sent

@@ -52,12 +52,11 @@ void Node::send_snapshot(NodeId id, Peer& peer, bool probe) {
 }
 
 void Node::on(const Message& message, const SnapshotReply& reply) {
-    const auto it = peers_.find(message.from);
-    if (role_ != Role::leader || message.term != term_ || it == peers_.end()) {
+    Peer* const answered = answering_peer(message, reply.round);
+    if (answered == nullptr) {
         return;
     }
-    Peer& peer = it->second;
-    peer.round = std::max(peer.round, reply.round);
+    Peer& peer = *answered;
     if (peer.state != Peer::State::snapshot || !peer.sending || reply.last_index != peer.sending->last_index) {
         return;
     }

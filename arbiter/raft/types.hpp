@@ -21,8 +21,8 @@ using NodeId = std::uint64_t;  // 0 names no server
 using Term = std::uint64_t;    // 0: before the first election
 using Index = std::uint64_t;   // the log's first entry has index 1
 
-// Time since an arbitrary origin, as the driver's clock gives it. Only differences matter, and no answer's correctness
-// depends on them.
+// Time since some origin that the driver chooses. Only differences count, and only for how soon something happens: no
+// answer becomes wrong by a wrong clock.
 using Time = std::chrono::microseconds;
 
 enum class EntryKind : std::uint8_t {
@@ -30,6 +30,11 @@ enum class EntryKind : std::uint8_t {
     command = 2,        // for the state machine
     configuration = 3,  // a Configuration, encoded (dissertation §4.1)
 };
+
+// For decoders: does this byte name a kind?
+[[nodiscard]] constexpr bool is_entry_kind(std::uint8_t byte) {
+    return byte >= 1 && byte <= 3;
+}
 
 struct Entry {
     Index index = 0;
@@ -55,7 +60,7 @@ struct Member {
     bool operator==(const Member&) const = default;
 };
 
-// The servers of the cluster. Bounded: see kMaxMembers.
+// The servers of the cluster, kMaxMembers at the most.
 struct Configuration {
     std::map<NodeId, Member> members;
 
@@ -65,13 +70,17 @@ struct Configuration {
     [[nodiscard]] std::size_t voters() const;
     [[nodiscard]] std::size_t majority() const { return voters() / 2 + 1; }
 
+    // u32 number of members, then for each, by rising id: u64 id, u8 1 if it votes, u32 length and bytes of its
+    // address.
     [[nodiscard]] std::string encode() const;
+    // nullopt: bytes that encode() never makes, or nobody in it votes.
     static std::optional<Configuration> decode(std::string_view bytes);
 };
 constexpr std::size_t kMaxMembers = 9;
-constexpr std::size_t kMaxAddress = 256;
+constexpr std::size_t kMaxAddress = 256;                           // bytes
+constexpr std::size_t kMaxConfiguration = std::size_t{16} * 1024;  // bytes, encoded
 
-// The state machine as of `last_index`, in place of the log up to there (paper §7).
+// The state machine as it was after entry `last_index`; stands in for the log up to there (paper §7).
 struct Snapshot {
     Index last_index = 0;
     Term last_term = 0;

@@ -8,7 +8,7 @@ namespace understudy::arbiter {
 namespace {
 
 constexpr std::uint8_t kCommandVersion = 1;
-constexpr std::uint32_t kSnapshotVersion = 1;
+constexpr std::uint32_t kSnapshotVersion = 2;
 constexpr std::uint64_t kMaxClock = 0x7FFFFFFFFFFFFFFFULL;
 
 }  // namespace
@@ -78,7 +78,7 @@ std::optional<Command> Command::decode(std::string_view bytes) {
 }
 
 void encode(Encoder& encoder, const Answer& answer) {
-    encoder.flag(answer.granted).u8(static_cast<std::uint8_t>(answer.reason)).flag(answer.old_value);
+    encoder.flag(answer.granted).u8(static_cast<std::uint8_t>(answer.reason));
     encoder.flag(answer.current.has_value());
     if (answer.current) {
         encode(encoder, *answer.current);
@@ -93,7 +93,6 @@ Answer decode_answer(Decoder& decoder) {
         decoder.fail();
     }
     answer.reason = static_cast<Reason>(reason);
-    answer.old_value = decoder.flag();
     if (decoder.flag()) {
         answer.current = decode_vm_state(decoder);
     }
@@ -108,21 +107,21 @@ Applied StateMachine::apply(const Command& command) {
     }
     Session* session = session_of(command);
     if (session == nullptr) {
-        return {{false, Reason::full, false, std::nullopt}, false};
+        return {{false, Reason::full, std::nullopt}, false};
     }
     session->answered_below = std::max(session->answered_below, command.answered_below);
     session->answers.erase(session->answers.begin(), session->answers.lower_bound(session->answered_below));
     if (command.sequence < session->answered_below) {
-        return {{false, Reason::superseded, false, std::nullopt}, true};
+        return {{false, Reason::superseded, std::nullopt}, true};
     }
     if (const auto it = session->answers.find(command.sequence);
         it != session->answers.end() && !mutated(Mutation::no_dedup)) {
         return {it->second, true};
     }
     if (command.sequence - session->answered_below >= kMaxOutstanding) {
-        return {{false, Reason::invalid, false, std::nullopt}, false};
+        return {{false, Reason::invalid, std::nullopt}, false};
     }
-    Answer answer = execute(command);
+    Answer answer = execute(command.operation);
     session->answers[command.sequence] = answer;
     return {std::move(answer), false};
 }
@@ -142,31 +141,27 @@ StateMachine::Session* StateMachine::session_of(const Command& command) {
     return &*it->second;
 }
 
-Answer StateMachine::execute(const Command& command) {
-    return std::visit(
-        [&](const auto& request) -> Answer {
-            const auto it = vms_.find(request.vm);
-            std::optional<VmRecord> record;
-            if (it != vms_.end()) {
-                record = it->second;
-            }
-            const auto decision = decide(record, request);
-            if (decision.granted) {
-                if (it != vms_.end()) {
-                    it->second = *record;
-                } else if (vms_.size() >= kMaxVms) {
-                    return {false, Reason::full, false, std::nullopt};
-                } else {
-                    vms_.emplace(request.vm, *record);
-                }
-            }
-            Answer answer{decision.granted, decision.reason, decision.old_value, std::nullopt};
-            if (record) {
-                answer.current = std::move(record->state);
-            }
-            return answer;
-        },
-        command.operation);
+Answer StateMachine::execute(const VmOperation& operation) {
+    const auto it = vms_.find(vm_of(operation));
+    std::optional<VmRecord> record;
+    if (it != vms_.end()) {
+        record = it->second;
+    }
+    const auto decision = decide(record, operation);
+    if (decision.granted) {
+        if (it != vms_.end()) {
+            it->second = *record;
+        } else if (vms_.size() >= kMaxVms) {
+            return {false, Reason::full, std::nullopt};
+        } else {
+            vms_.emplace(vm_of(operation), *record);
+        }
+    }
+    Answer answer{decision.granted, decision.reason, std::nullopt};
+    if (record) {
+        answer.current = std::move(record->state);
+    }
+    return answer;
 }
 
 std::optional<VmState> StateMachine::read(const VmId& vm) const {

@@ -1,17 +1,18 @@
-// The replicated state machine: the register of VMs and the sessions of its clients. Deterministic: the same commands
-// in the same order give the same state and answers on every server; it knows no clock but the one in the commands.
+// The replicated state machine: the register of VMs and the sessions of its clients. The same commands in the same
+// order give the same state and the same answers on every server; it knows no clock but the one in the commands.
 //
-// Exactly once (dissertation §6.3): a client numbers its commands; its session keeps each answer until the client says
-// that it has it, and a repeated command gets its first answer. A session ends after it was idle for `kSessionIdle` of
-// the log's clock. That is longer than any client repeats a command (kMaxPatience), so a command is never executed anew
-// because its session is gone.
+// Each command is executed once, however often it is sent (dissertation §6.3). A client numbers its commands. Its
+// session keeps each answer until the client says that it has it, and a repeated command gets its first answer again. A
+// session ends after `kSessionIdle` without a command. That is longer than any client repeats one (`kMaxPatience`), so
+// that none is executed anew because its session is gone.
+//
+// Not thread-safe.
 #pragma once
 
 #include <chrono>
 #include <list>
 #include <map>
 #include <unordered_map>
-#include <variant>
 
 #include "arbiter/register/vm_register.hpp"
 
@@ -29,25 +30,26 @@ struct ClientId {  // random, 128 bits
     auto operator<=>(const ClientId&) const = default;
 };
 
-// Time as the log has it: what its leaders saw pass while they led.
+// The log's clock, which leaders write into the commands: the time that they saw pass while they led.
 using LogClock = std::chrono::microseconds;
 
+// One entry of the log that is for the state machine.
 struct Command {
     LogClock clock{0};
     ClientId client;
     std::uint64_t sequence = 0;        // from 1
     std::uint64_t answered_below = 0;  // the client has the answers of all sequence numbers below
-    std::variant<FormRequest, TestAndSetRequest> operation;
+    VmOperation operation;
 
     [[nodiscard]] std::string encode() const;
+    // nullopt: bytes that encode() never makes.
     [[nodiscard]] static std::optional<Command> decode(std::string_view bytes);
 };
 
-struct Answer {
+struct Answer {  // to one command
     bool granted = false;
     Reason reason = Reason::none;
-    bool old_value = false;  // of test_and_set
-    std::optional<VmState> current;
+    std::optional<VmState> current;  // the VM's state after it; none: not registered, or not considered
 
     bool operator==(const Answer&) const = default;
 };
@@ -56,7 +58,7 @@ void encode(Encoder& encoder, const Answer& answer);
 
 struct Applied {
     Answer answer;
-    bool repeated = false;  // not executed: the first answer again
+    bool repeated = false;  // not executed: the answer is the first one, given again
 };
 
 class StateMachine {
@@ -67,8 +69,10 @@ class StateMachine {
     // Up to `limit` VMs in the order of their names, from the first one after `after`.
     [[nodiscard]] std::vector<std::pair<VmId, VmState>> list(const VmId& after, std::size_t limit) const;
 
+    // The whole state as bytes.
     [[nodiscard]] std::string snapshot() const;
-    // False, and unchanged, if the bytes are no snapshot.
+    // Replaces the state; no bytes at all are the state in the beginning. False, and nothing changed, if the bytes are
+    // no snapshot of this version.
     [[nodiscard]] bool restore(std::string_view bytes);
 
     [[nodiscard]] std::size_t vms() const { return vms_.size(); }
@@ -86,7 +90,7 @@ class StateMachine {
         std::size_t operator()(const ClientId& id) const { return static_cast<std::size_t>(id.high ^ id.low); }
     };
     Session* session_of(const Command& command);
-    Answer execute(const Command& command);
+    Answer execute(const VmOperation& operation);
 
     LogClock clock_{0};
     std::map<VmId, VmRecord> vms_;

@@ -33,8 +33,8 @@ bool owns(const VmState& state, const ReplicaId& replica) {
     return state.members.size() == 1 && state.members.front() == replica;
 }
 
-Decision refuse(Reason reason, bool old_value = false) {
-    return {false, reason, old_value};
+Decision refuse(Reason reason) {
+    return {false, reason};
 }
 
 }  // namespace
@@ -47,7 +47,7 @@ Decision decide(std::optional<VmRecord>& record, const FormRequest& request) {
                           record->formed_from == request.expected && record->proposer == request.proposer &&
                           record->state.members == request.members;
     if (repeated) {
-        return {true, Reason::none, false};
+        return {true, Reason::none};
     }
     const Generation current = record ? record->state.generation : Generation{0};
     if (current != request.expected) {
@@ -60,7 +60,7 @@ Decision decide(std::optional<VmRecord>& record, const FormRequest& request) {
         return refuse(Reason::not_owner);
     }
     record = VmRecord{VmState{request.next, request.members, std::nullopt}, request.expected, request.proposer};
-    return {true, Reason::none, false};
+    return {true, Reason::none};
 }
 
 Decision decide(std::optional<VmRecord>& record, const TestAndSetRequest& request) {
@@ -71,18 +71,21 @@ Decision decide(std::optional<VmRecord>& record, const TestAndSetRequest& reques
         return refuse(Reason::unknown_vm);
     }
     auto& state = record->state;
-    const bool old_value = state.winner.has_value();
     if (state.generation != request.generation) {
-        return refuse(Reason::other_generation, old_value);
+        return refuse(Reason::other_generation);
     }
     if (std::find(state.members.begin(), state.members.end(), request.candidate) == state.members.end()) {
-        return refuse(Reason::not_member, old_value);
+        return refuse(Reason::not_member);
     }
-    if (old_value && *state.winner != request.candidate) {
-        return refuse(Reason::lost, true);
+    if (state.winner && *state.winner != request.candidate) {
+        return refuse(Reason::lost);
     }
     state.winner = request.candidate;
-    return {true, Reason::none, old_value};
+    return {true, Reason::none};
+}
+
+Decision decide(std::optional<VmRecord>& record, const VmOperation& operation) {
+    return std::visit([&](const auto& request) { return decide(record, request); }, operation);
 }
 
 std::string explain(Reason reason, const VmId& vm, const std::optional<VmState>& current) {

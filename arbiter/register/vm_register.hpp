@@ -1,11 +1,11 @@
-// The rules of the register of generations (client.hpp: form and test_and_set), on one VM's record. Pure; both engines
-// decide by these functions, the Raft state machine and the etcd client alike.
+// The rules of the register: what becomes of one VM's record when somebody asks (requests.hpp). Pure functions, by
+// which both engines decide, the Raft state machine and the etcd client.
 #pragma once
 
 #include <optional>
 #include <string>
 
-#include "arbiter/client/client.hpp"
+#include "arbiter/register/requests.hpp"
 #include "common/codec.hpp"
 
 namespace understudy::arbiter {
@@ -13,15 +13,17 @@ namespace understudy::arbiter {
 constexpr std::size_t kMaxName = 256;    // bytes in a VmId or ReplicaId
 constexpr std::size_t kMaxReplicas = 8;  // members of one generation
 
+// What is kept of one VM.
 struct VmRecord {
     VmState state;
-    // How the newest generation came about, so that repeating the request that formed it gets the same answer.
+    // The request that formed the newest generation, so that it gets the same answer when it is repeated.
     Generation formed_from;
     ReplicaId proposer;
 
     bool operator==(const VmRecord&) const = default;
 };
 
+// Why a request is not granted. The numbers are on the wire and on disk.
 enum class Reason : std::uint8_t {
     none = 0,              // granted
     unknown_vm = 1,        // the VM is not registered
@@ -40,13 +42,14 @@ enum class Reason : std::uint8_t {
 struct Decision {
     bool granted = false;
     Reason reason = Reason::none;
-    bool old_value = false;  // test_and_set: the flag before this request
 };
 
 // `record` is empty where the VM is not registered; it is changed only when the request is granted.
 [[nodiscard]] Decision decide(std::optional<VmRecord>& record, const FormRequest& request);
 [[nodiscard]] Decision decide(std::optional<VmRecord>& record, const TestAndSetRequest& request);
+[[nodiscard]] Decision decide(std::optional<VmRecord>& record, const VmOperation& operation);
 
+// As they are on the wire and on disk, field by field; strings and lists within the bounds above.
 void encode(Encoder& encoder, const VmState& state);
 [[nodiscard]] VmState decode_vm_state(Decoder& decoder);
 void encode(Encoder& encoder, const VmRecord& record);

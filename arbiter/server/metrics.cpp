@@ -6,7 +6,7 @@
 
 namespace understudy::arbiter {
 
-std::string prometheus_text(const Service& service, const ConnectionCounts& connections) {
+std::string prometheus_text(const ServerCore& core, const ConnectionCounts& connections) {
     std::string out;
     const auto metric = [&](std::string_view name, std::string_view type, std::string_view help, auto value) {
         fmt::format_to(
@@ -14,9 +14,9 @@ std::string prometheus_text(const Service& service, const ConnectionCounts& conn
             "# HELP understudy_arbiter_{0} {1}\n# TYPE understudy_arbiter_{0} {2}\nunderstudy_arbiter_{0} {3}\n", name,
             help, type, value);
     };
-    const auto status = service.status();
+    const auto status = core.status();
     const auto& raft = status.raft;
-    const auto& counters = service.counters();
+    const auto& counters = core.counters();
     metric("term", "gauge", "Current term.", raft.term);
     metric("is_leader", "gauge", "1 while this server leads.", raft.role == raft::Role::leader ? 1 : 0);
     metric("leader_id", "gauge", "The leader this server follows, 0 for none.", raft.leader);

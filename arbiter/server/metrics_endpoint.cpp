@@ -2,12 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/streambuf.hpp>
 #include <boost/asio/write.hpp>
 #include <chrono>
 #include <utility>
+
+#include "arbiter/server/listener.hpp"
 
 namespace understudy::arbiter {
 namespace asio = boost::asio;
@@ -17,7 +20,6 @@ using boost::system::error_code;
 namespace {
 
 constexpr std::chrono::milliseconds kRequestPatience{2000};
-constexpr std::chrono::milliseconds kAcceptPause{100};
 constexpr std::size_t kMaxRequest = 4096;
 
 }  // namespace
@@ -30,26 +32,15 @@ struct MetricsEndpoint::Scrape {
     asio::steady_timer timer;
 };
 
-MetricsEndpoint::MetricsEndpoint(tcp::acceptor acceptor, std::function<std::string()> page)
-    : acceptor_(std::move(acceptor)), accept_retry_(acceptor_.get_executor()), page_(std::move(page)) {}
+MetricsEndpoint::MetricsEndpoint(asio::io_context& io, const Address& address, std::function<std::string()> page)
+    : page_(std::move(page)),
+      listener_(std::make_unique<Listener>(io, address, "--metrics", [this](tcp::socket socket) {
+          answer(std::make_shared<Scrape>(std::move(socket)));
+      })) {}
+MetricsEndpoint::~MetricsEndpoint() = default;
 
-void MetricsEndpoint::serve() {
-    acceptor_.async_accept([this](error_code error, tcp::socket accepted) {
-        if (error == asio::error::operation_aborted) {
-            return;
-        }
-        if (error) {  // out of descriptors
-            accept_retry_.expires_after(kAcceptPause);
-            accept_retry_.async_wait([this](error_code stopped) {
-                if (!stopped) {
-                    serve();
-                }
-            });
-            return;
-        }
-        answer(std::make_shared<Scrape>(std::move(accepted)));
-        serve();
-    });
+std::uint16_t MetricsEndpoint::port() const {
+    return listener_->port();
 }
 
 void MetricsEndpoint::answer(const std::shared_ptr<Scrape>& scrape) {

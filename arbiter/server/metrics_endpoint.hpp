@@ -4,34 +4,39 @@
 // seconds, or makes it longer than 4 KiB, is cut off; whatever goes wrong with one is its own loss and is not reported.
 #pragma once
 
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 
+#include "common/address.hpp"
+
+namespace boost::asio {
+class io_context;
+}
+
 namespace understudy::arbiter {
+
+class Listener;
 
 class MetricsEndpoint {
   public:
-    // `acceptor` listens, and belongs to the endpoint. `page` gives the text, in the exposition format of version
-    // 0.0.4, anew for every request. Nothing is accepted before serve().
-    MetricsEndpoint(boost::asio::ip::tcp::acceptor acceptor, std::function<std::string()> page);
+    // Listens at `address`; port 0: any free one. `page` gives the text, in the exposition format of version 0.0.4,
+    // anew for every request. `io` does not run any more once the endpoint is gone. Throws understudy::Error when the
+    // address cannot be had.
+    MetricsEndpoint(boost::asio::io_context& io, const Address& address, std::function<std::string()> page);
+    ~MetricsEndpoint();
     MetricsEndpoint(const MetricsEndpoint&) = delete;
     MetricsEndpoint& operator=(const MetricsEndpoint&) = delete;
 
-    [[nodiscard]] std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
-    // Accepts from now on. The io_context must not run any more once the endpoint is gone.
-    void serve();
+    [[nodiscard]] std::uint16_t port() const;
 
   private:
     struct Scrape;
     void answer(const std::shared_ptr<Scrape>& scrape);
 
-    boost::asio::ip::tcp::acceptor acceptor_;
-    boost::asio::steady_timer accept_retry_;
     std::function<std::string()> page_;
+    std::unique_ptr<Listener> listener_;
 };
 
 }  // namespace understudy::arbiter

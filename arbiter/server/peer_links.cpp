@@ -2,19 +2,18 @@
 
 #include <spdlog/spdlog.h>
 
-#include <boost/asio/connect.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
+#include <optional>
 #include <utility>
 
-#include "arbiter/wire/connection.hpp"
-#include "arbiter/wire/credentials.hpp"
+#include "arbiter/wire/server_link.hpp"
 #include "common/address.hpp"
 #include "common/error.hpp"
 
 namespace understudy::arbiter {
 namespace asio = boost::asio;
-using asio::ip::tcp;
 using boost::system::error_code;
 using std::chrono::milliseconds;
 
@@ -28,12 +27,10 @@ constexpr std::size_t kPeerBuffer = std::size_t{16} << 20U;
 }  // namespace
 
 struct PeerLinks::Link {
-    explicit Link(asio::io_context& io) : resolver(io), socket(io), timer(io) {}
+    explicit Link(asio::io_context& io) : timer(io) {}
     std::string address;
-    tcp::resolver resolver;
-    tcp::socket socket;
     asio::steady_timer timer;
-    std::shared_ptr<Connection> connection;
+    std::optional<ServerLink> server;
     bool welcome = false;
     std::string last_complaint;
 };
@@ -47,9 +44,8 @@ void PeerLinks::follow(const raft::Configuration& configuration) {
     for (auto it = links_.begin(); it != links_.end();) {
         const auto member = members.find(it->first);
         if (member == members.end() || member->second.address != it->second->address) {
-            const auto link = it->second;
+            hang_up(it->first, *it->second, "no longer a member");
             it = links_.erase(it);
-            hang_up(*link, "no longer a member");
         } else {
             ++it;
         }
@@ -66,8 +62,8 @@ void PeerLinks::follow(const raft::Configuration& configuration) {
 
 void PeerLinks::send(raft::Message message) {
     const auto it = links_.find(message.to);
-    if (it != links_.end() && it->second->connection && it->second->welcome) {
-        it->second->connection->send(std::move(message));
+    if (it != links_.end() && it->second->welcome) {
+        it->second->server->send(std::move(message));
     }
 }
 
@@ -84,38 +80,44 @@ void PeerLinks::dial(raft::NodeId id, const LinkPointer& link) {
         complain(id, *link, error.what());
         return;  // a new configuration brings a new address
     }
-    link->welcome = false;
     link->timer.expires_after(kDialPatience);
     link->timer.async_wait([this, id, link](error_code error) {
         if (!error && current(id, link) && !link->welcome) {
-            hang_up(*link, "no answer");
+            hang_up(id, *link, "no answer");
             redial(id, link);
         }
     });
-    link->resolver.async_resolve(address.host, std::to_string(address.port),
-                                 [this, id, link](error_code error, const tcp::resolver::results_type& found) {
-                                     if (error || !current(id, link)) {
-                                         if (error != asio::error::operation_aborted) {
-                                             complain(id, *link, error.message());
-                                         }
-                                         return;  // the timer dials again
-                                     }
-                                     asio::async_connect(link->socket, found,
-                                                         [this, id, link](error_code failed, const tcp::endpoint&) {
-                                                             if (!current(id, link)) {
-                                                                 return;
-                                                             }
-                                                             if (failed) {
-                                                                 if (failed != asio::error::operation_aborted) {
-                                                                     complain(id, *link, failed.message());
-                                                                     link->timer.cancel();
-                                                                     redial(id, link);
-                                                                 }
-                                                                 return;
-                                                             }
-                                                             connected(id, link);
-                                                         });
-                                 });
+    // The handlers end with the link, so the link is there whenever one is called.
+    ServerLink::Handlers handlers;
+    handlers.on_welcome = [this, id, &to = *link] {
+        to.welcome = true;
+        to.last_complaint.clear();
+        to.timer.cancel();
+        ++established_;
+        spdlog::debug("connected to server {} at {}", id, to.address);
+    };
+    handlers.on_message = [this, id](WireMessage message) {
+        auto* answer = std::get_if<raft::Message>(&message);
+        if (answer == nullptr || answer->from != id) {
+            return false;
+        }
+        on_message_(std::move(*answer));
+        return true;
+    };
+    handlers.on_closed = [this, id](const std::string& why) { closed(id, links_.at(id), why); };
+    const Hello hello{kProtocolVersion, Hello::Kind::peer, self_, cluster_};
+    link->server.emplace(io_, tls_, address, ServerLink::Options{hello, id, kPeerGiveUp, kPeerBuffer},
+                         std::move(handlers));
+}
+
+void PeerLinks::closed(raft::NodeId id, const LinkPointer& link, const std::string& why) {
+    if (!link->welcome) {
+        complain(id, *link, why);
+    }
+    if (link->server->resolved()) {
+        hang_up(id, *link, why);
+        redial(id, link);
+    }  // otherwise the timer dials again: a name that is not known now will not be in a moment
 }
 
 void PeerLinks::redial(raft::NodeId id, const LinkPointer& link) {
@@ -127,63 +129,12 @@ void PeerLinks::redial(raft::NodeId id, const LinkPointer& link) {
     });
 }
 
-void PeerLinks::connected(raft::NodeId id, const LinkPointer& link) {
-    tune(link->socket, kPeerGiveUp);
-    auto connection = std::make_shared<Connection>(std::exchange(link->socket, tcp::socket(io_)), tls_,
-                                                   Connection::Side::dialer, kPeerBuffer);
-    link->connection = connection;
-    Connection::Handlers handlers;
-    handlers.on_ready = [this, id, link, weak = std::weak_ptr(connection)] {
-        const auto self = weak.lock();
-        if (tls_ != nullptr && self && self->peer_name() != server_name(id)) {
-            complain(id, *link, "the server there has the certificate of '" + self->peer_name() + "'");
-            self->close("wrong certificate");
-        } else if (self) {
-            self->send(Hello{kProtocolVersion, Hello::Kind::peer, self_, cluster_});
-        }
-    };
-    handlers.on_frame = [this, id, link](Frame frame) {
-        if (auto* message = std::get_if<raft::Message>(&frame); message && link->welcome && message->from == id) {
-            on_message_(std::move(*message));
-            return true;
-        }
-        const auto* welcome = std::get_if<Welcome>(&frame);
-        if (welcome == nullptr || link->welcome) {
-            return false;
-        }
-        if (!welcome->refusal.empty() || welcome->id != id) {
-            complain(id, *link, welcome->refusal.empty() ? "another server answers there" : welcome->refusal);
-            return false;
-        }
-        link->welcome = true;
-        link->connection->admit();
-        link->last_complaint.clear();
-        link->timer.cancel();
-        ++established_;
-        spdlog::debug("connected to server {} at {}", id, link->address);
-        return true;
-    };
-    handlers.on_closed = [this, id, link](const std::string& why) {
-        if (std::exchange(link->welcome, false)) {
-            --established_;
-            spdlog::info("connection to server {} at {} broke: {}", id, link->address, why);
-        }
-        if (current(id, link) && link->connection) {
-            link->connection = nullptr;
-            link->timer.cancel();
-            redial(id, link);
-        }
-    };
-    connection->start(std::move(handlers));
-}
-
-void PeerLinks::hang_up(Link& link, const std::string& why) {
-    error_code ignored;
-    link.resolver.cancel();
+void PeerLinks::hang_up(raft::NodeId id, Link& link, const std::string& why) {
     link.timer.cancel();
-    link.socket.close(ignored);
-    if (link.connection) {
-        std::exchange(link.connection, nullptr)->close(why);
+    link.server.reset();
+    if (std::exchange(link.welcome, false)) {
+        --established_;
+        spdlog::info("connection to server {} at {} broke: {}", id, link.address, why);
     }
 }
 

@@ -4,9 +4,6 @@
 // Lives on one io_context's thread: every method is called there, and so is `on_message`.
 #pragma once
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/ssl/context.hpp>
 #include <cstddef>
 #include <functional>
 #include <map>
@@ -16,13 +13,20 @@
 #include "arbiter/raft/message.hpp"
 #include "arbiter/raft/types.hpp"
 
+namespace boost::asio {
+class io_context;
+namespace ssl {
+class context;
+}
+}  // namespace boost::asio
+
 namespace understudy::arbiter {
 
 class PeerLinks {
   public:
-    // Who dials: the server `self` of `cluster`. `tls` is null for plain text; under TLS a peer must have the
-    // certificate of the server that the configuration says it is. `on_message` takes what a peer sends back. `io` and
-    // `tls` outlive the links, and `io` does not run any more once they are gone.
+    // Server `self` of `cluster` is who dials. `tls` is null for plain text; under TLS a peer must have the certificate
+    // of the server that the configuration says it is. `on_message` takes what a peer sends back. `io` and `tls`
+    // outlive the links, and `io` does not run any more once they are gone.
     PeerLinks(boost::asio::io_context& io, boost::asio::ssl::context* tls, raft::NodeId self, std::string cluster,
               std::function<void(raft::Message)> on_message);
     PeerLinks(const PeerLinks&) = delete;
@@ -31,11 +35,11 @@ class PeerLinks {
     // Dials whom the configuration has gained, hangs up on whom it has lost, or who has moved. A member that cannot be
     // reached is no error: it is named in a warning, once per reason, and dialled again.
     void follow(const raft::Configuration& configuration);
-    // The configuration last followed names this member, be it connected or not.
+    // The configuration last followed names this member; it may be connected or not.
     [[nodiscard]] bool lead_to(raft::NodeId id) const { return links_.contains(id); }
     // To `message.to`. What cannot be sent now is lost; Raft repeats what matters.
     void send(raft::Message message);
-    // How many members are connected, and have welcomed this server.
+    // How many members are connected and have welcomed this server.
     [[nodiscard]] std::size_t established() const { return established_; }
 
   private:
@@ -45,8 +49,8 @@ class PeerLinks {
     [[nodiscard]] bool current(raft::NodeId id, const LinkPointer& link) const;
     void dial(raft::NodeId id, const LinkPointer& link);
     void redial(raft::NodeId id, const LinkPointer& link);
-    void connected(raft::NodeId id, const LinkPointer& link);
-    static void hang_up(Link& link, const std::string& why);
+    void closed(raft::NodeId id, const LinkPointer& link, const std::string& why);
+    void hang_up(raft::NodeId id, Link& link, const std::string& why);
     static void complain(raft::NodeId id, Link& link, const std::string& what);
 
     boost::asio::io_context& io_;

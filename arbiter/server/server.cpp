@@ -9,6 +9,7 @@
 #include <exception>
 #include <utility>
 
+#include "arbiter/server/listener.hpp"
 #include "arbiter/server/metrics.hpp"
 #include "arbiter/server/metrics_endpoint.hpp"
 #include "arbiter/server/peer_links.hpp"
@@ -34,31 +35,6 @@ constexpr milliseconds kResignPatience{1000};
 constexpr std::size_t kClientBuffer = std::size_t{8} << 20U;
 constexpr int kEventsPerTurn = 512;
 
-// `option`: of the command, for who must choose another address.
-tcp::acceptor listen_on(asio::io_context& io, const Address& address, const char* option) {
-    error_code error;
-    tcp::resolver resolver(io);
-    const auto found = resolver.resolve(address.host, std::to_string(address.port), tcp::resolver::passive, error);
-    if (error || found.empty()) {
-        throw Error::format("cannot listen on {}: {}", address.text(), error.message());
-    }
-    const tcp::endpoint endpoint = *found.begin();
-    tcp::acceptor acceptor(io);
-    acceptor.open(endpoint.protocol(), error);
-    if (!error) {
-        acceptor.set_option(tcp::acceptor::reuse_address(true), error);
-        acceptor.bind(endpoint, error);
-    }
-    if (!error) {
-        acceptor.listen(asio::socket_base::max_listen_connections, error);
-    }
-    if (error) {
-        throw Error::format("cannot listen on {}: {}; choose a free address with {}", address.text(), error.message(),
-                            option);
-    }
-    return acceptor;
-}
-
 }  // namespace
 
 class Server::Impl {
@@ -66,24 +42,23 @@ class Server::Impl {
     explicit Impl(ServerOptions options)
         : options_(std::move(options)),
           directory_(open_directory(options_.data)),
-          service_(options_.service, *directory_, raft::Time{0}),
+          core_(options_.core, *directory_, raft::Time{0}),
           tls_(options_.credentials ? make_tls(*options_.credentials) : nullptr),
-          acceptor_(listen_on(io_, options_.listen, "--listen")),
+          listener_(io_, options_.listen, "--listen", [this](tcp::socket socket) { accepted(std::move(socket)); }),
           tick_timer_(io_),
-          accept_retry_(io_),
           resign_timer_(io_),
-          peers_(io_, tls_.get(), service_.node().id(), options_.cluster, [this](raft::Message message) {
+          peers_(io_, tls_.get(), core_.node().id(), options_.cluster, [this](raft::Message message) {
               pass_time();
-              service_.receive(std::move(message));
+              core_.receive(std::move(message));
           }) {
-        if (!tls_ && !acceptor_.local_endpoint().address().is_loopback()) {
+        if (!tls_ && !listener_.on_loopback()) {
             throw Error::format("plain text is for loopback only, and {} is not; give --tls DIR instead of --insecure",
                                 options_.listen.text());
         }
         if (options_.metrics) {
-            metrics_.emplace(listen_on(io_, *options_.metrics, "--metrics"), [this] {
+            metrics_.emplace(io_, *options_.metrics, [this] {
                 counts_.peers = peers_.established();
-                return prometheus_text(service_, counts_);
+                return prometheus_text(core_, counts_);
             });
         }
     }
@@ -91,18 +66,14 @@ class Server::Impl {
     Impl(const Impl&) = delete;
     Impl& operator=(const Impl&) = delete;
 
-    [[nodiscard]] std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
+    [[nodiscard]] std::uint16_t port() const { return listener_.port(); }
     [[nodiscard]] std::uint16_t metrics_port() const { return metrics_ ? metrics_->port() : std::uint16_t{0}; }
-    [[nodiscard]] const Storage& storage() const { return service_.storage(); }
+    [[nodiscard]] const Storage& storage() const { return core_.storage(); }
 
     void run() {
         time_seen_ = Clock::now();
-        accept();
-        if (metrics_) {
-            metrics_->serve();
-        }
         while (!stopped_) {
-            peers_.follow(service_.node().configuration());
+            peers_.follow(core_.node().configuration());
             arm_tick();
             io_.run_one();
             for (int i = 0; i < kEventsPerTurn && io_.poll_one() > 0; ++i) {
@@ -119,7 +90,7 @@ class Server::Impl {
 
     void stop() {
         asio::post(io_, [this] {
-            if (service_.resign()) {
+            if (core_.resign()) {
                 resigning_ = true;
                 resign_timer_.expires_after(kResignPatience);
                 resign_timer_.async_wait([this](error_code /*error*/) { stopped_ = true; });
@@ -130,19 +101,27 @@ class Server::Impl {
     }
 
   private:
+    // A connection that somebody made to this server.
+    struct DialledIn {
+        DialledIn(asio::io_context& io, std::uint64_t n) : number(n), patience(io, kHelloPatience) {}
+        const std::uint64_t number;
+        asio::steady_timer patience;
+        std::optional<Hello> hello;  // once it is admitted
+    };
+
     // -- one turn: everything that arrived is handled; make it durable and answer
 
     void commit_turn() {
-        dispatch(service_.begin());
-        while (service_.write_pending()) {
+        dispatch(core_.begin());
+        while (core_.write_pending()) {
             const auto before = Clock::now();
-            service_.write();
-            auto outgoing = service_.complete();
+            core_.write();
+            auto outgoing = core_.complete();
             counts_.sync_microseconds += static_cast<std::uint64_t>(
                 std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - before).count());
             dispatch(std::move(outgoing));
         }
-        if (auto snapshot = service_.take_snapshot_to_write()) {
+        if (auto snapshot = core_.take_snapshot_to_write()) {
             asio::post(snapshot_thread_, [this, snapshot] {
                 std::exception_ptr failure;
                 try {
@@ -154,12 +133,12 @@ class Server::Impl {
                     if (failure) {
                         failure_ = failure;
                     } else {
-                        service_.snapshot_written(snapshot);
+                        core_.snapshot_written(snapshot);
                     }
                 });
             });
         }
-        if (resigning_ && service_.node().role() != raft::Role::leader) {
+        if (resigning_ && core_.node().role() != raft::Role::leader) {
             stopped_ = true;
         }
     }
@@ -181,19 +160,18 @@ class Server::Impl {
         }
     }
 
-    // Before every event: lets the service's time pass.
+    // Before every event: lets the core's time pass.
     void pass_time() {
         const auto now = Clock::now();
         const auto passed = std::min<Clock::duration>(now - time_seen_, kLongestSleep + kMostLateness);
         time_seen_ = now;
         awake_ += std::chrono::duration_cast<raft::Time>(passed);
-        service_.tick(awake_);
+        core_.tick(awake_);
     }
 
     // After every turn: what happened may have brought forward when there is something to do.
     void arm_tick() {
-        const auto due =
-            std::clamp<Clock::duration>(service_.node().next_due() - awake_, milliseconds(0), kLongestSleep);
+        const auto due = std::clamp<Clock::duration>(core_.node().next_due() - awake_, milliseconds(0), kLongestSleep);
         if (tick_armed_ && time_seen_ + due >= tick_timer_.expiry()) {
             return;
         }
@@ -209,95 +187,70 @@ class Server::Impl {
 
     // -- incoming connections
 
-    void accept() {
-        acceptor_.async_accept([this](error_code error, tcp::socket socket) {
-            if (error == asio::error::operation_aborted) {
-                return;
-            }
-            if (error) {  // out of descriptors: those who are connected come first
-                spdlog::warn("cannot accept a connection: {}", error.message());
-                accept_retry_.expires_after(milliseconds(100));
-                accept_retry_.async_wait([this](error_code stopped) {
-                    if (!stopped) {
-                        accept();
-                    }
-                });
-                return;
-            }
-            if (incoming_ < options_.max_connections) {
-                accepted(std::move(socket));
-            } else {
-                ++counts_.refused;
-            }
-            accept();
-        });
-    }
-
     void accepted(tcp::socket socket) {
-        struct Admission {
-            std::optional<Hello> hello;
-        };
-        tune(socket, kClientGiveUp);
-        const auto number = next_connection_++;
+        if (incoming_ >= options_.max_connections) {
+            ++counts_.refused;
+            return;
+        }
         ++incoming_;
-        auto connection =
-            std::make_shared<Connection>(std::move(socket), tls_.get(), Connection::Side::acceptor, kClientBuffer);
-        auto caller = std::make_shared<Admission>();
-        auto timer = std::make_shared<asio::steady_timer>(io_, kHelloPatience);
-        timer->async_wait([connection, caller, timer](error_code error) {
+        const auto caller = std::make_shared<DialledIn>(io_, next_connection_++);
+        const auto connection = std::make_shared<Connection>(std::move(socket), tls_.get(), Connection::Side::acceptor,
+                                                             kClientGiveUp, kClientBuffer);
+        caller->patience.async_wait([connection, caller](error_code error) {
             if (!error && !caller->hello) {
                 connection->close("said nothing");
             }
         });
         Connection::Handlers handlers;
-        handlers.on_frame = [this, number, caller, timer, weak = std::weak_ptr(connection)](Frame frame) {
+        handlers.on_message = [this, caller, weak = std::weak_ptr(connection)](WireMessage message) {
             const auto self = weak.lock();
-            if (!self) {
-                return false;
-            }
-            if (caller->hello) {
-                return serve(number, *caller->hello, *self, std::move(frame));
-            }
-            const auto* hello = std::get_if<Hello>(&frame);
-            if (hello == nullptr) {
-                return false;
-            }
-            const auto refusal = refuse(*hello, *self);
-            self->send(Welcome{service_.node().id(), refusal});
-            if (!refusal.empty()) {
-                spdlog::warn("refused {}: {}", self->remote(), refusal);
-                return false;
-            }
-            caller->hello = *hello;
-            timer->cancel();
-            self->admit();
-            if (hello->kind == Hello::Kind::client) {
-                clients_.emplace(number, self);
-                counts_.clients = clients_.size();
-            } else {
-                callers_[hello->id] = self;
-            }
-            return true;
+            return self && (caller->hello ? serve(*caller, *self, std::move(message)) : admit(*caller, self, message));
         };
-        handlers.on_closed = [this, number, caller, timer, gone = std::weak_ptr(connection),
-                              remote = connection->remote()](const std::string& why) {
-            timer->cancel();
-            --incoming_;
-            clients_.erase(number);
-            counts_.clients = clients_.size();
-            if (!caller->hello) {
-                ++counts_.refused;
-                spdlog::debug("{} was not admitted: {}", remote, why);
-            } else if (caller->hello->kind == Hello::Kind::peer) {
-                const auto it = callers_.find(caller->hello->id);
-                if (it != callers_.end() && it->second == gone.lock()) {
-                    callers_.erase(it);
-                }
-                pass_time();
-                service_.peer_lost(caller->hello->id);
-            }
+        handlers.on_closed = [this, caller, weak = std::weak_ptr(connection)](const std::string& why) {
+            gone(*caller, weak.lock(), why);
         };
         connection->start(std::move(handlers));
+    }
+
+    bool admit(DialledIn& caller, const std::shared_ptr<Connection>& connection, const WireMessage& message) {
+        const auto* hello = std::get_if<Hello>(&message);
+        if (hello == nullptr) {
+            return false;
+        }
+        const auto refusal = refuse(*hello, *connection);
+        connection->send(Welcome{core_.node().id(), refusal});
+        if (!refusal.empty()) {
+            spdlog::warn("refused {}: {}", connection->remote(), refusal);
+            return false;
+        }
+        caller.hello = *hello;
+        caller.patience.cancel();
+        connection->admit();
+        if (hello->kind == Hello::Kind::client) {
+            clients_.emplace(caller.number, connection);
+            counts_.clients = clients_.size();
+        } else {
+            callers_[hello->id] = connection;
+        }
+        return true;
+    }
+
+    void gone(DialledIn& caller, const std::shared_ptr<Connection>& connection, const std::string& why) {
+        caller.patience.cancel();
+        --incoming_;
+        clients_.erase(caller.number);
+        counts_.clients = clients_.size();
+        if (!caller.hello) {
+            ++counts_.refused;
+            spdlog::debug("{} was not admitted: {}", connection->remote(), why);
+        } else if (caller.hello->kind == Hello::Kind::peer) {
+            const auto it = callers_.find(caller.hello->id);
+            if (it != callers_.end() && it->second == connection) {
+                callers_.erase(it);
+            }
+            pass_time();
+            core_.peer_lost(caller.hello->id);
+        }
     }
 
     [[nodiscard]] std::string refuse(const Hello& hello, const Connection& connection) const {
@@ -314,18 +267,17 @@ class Server::Impl {
         return {};
     }
 
-    bool serve(std::uint64_t number, const Hello& hello, Connection& connection, Frame frame) {
-        if (hello.kind == Hello::Kind::peer) {
-            auto* message = std::get_if<raft::Message>(&frame);
-            if (message == nullptr || message->from != hello.id) {
+    bool serve(const DialledIn& caller, Connection& connection, WireMessage message) {
+        if (auto* from_peer = std::get_if<raft::Message>(&message)) {
+            if (caller.hello->kind != Hello::Kind::peer || from_peer->from != caller.hello->id) {
                 return false;
             }
             pass_time();
-            service_.receive(std::move(*message));
+            core_.receive(std::move(*from_peer));
             return true;
         }
-        auto* request = std::get_if<Request>(&frame);
-        if (request == nullptr) {
+        auto* request = std::get_if<Request>(&message);
+        if (request == nullptr || caller.hello->kind != Hello::Kind::client) {
             return false;
         }
         const bool operators = request->body.index() >= 4;  // AddServerRequest and what follows it
@@ -335,19 +287,18 @@ class Server::Impl {
             return true;
         }
         pass_time();
-        service_.request(number, std::move(*request));
+        core_.request(caller.number, std::move(*request));
         return true;
     }
 
     ServerOptions options_;
     std::unique_ptr<Directory> directory_;
-    Service service_;
+    ServerCore core_;
     asio::io_context io_;
     std::unique_ptr<asio::ssl::context> tls_;
-    tcp::acceptor acceptor_;
+    Listener listener_;
     std::optional<MetricsEndpoint> metrics_;
     asio::steady_timer tick_timer_;
-    asio::steady_timer accept_retry_;
     asio::steady_timer resign_timer_;
     asio::thread_pool snapshot_thread_{1};
     PeerLinks peers_;

@@ -1,4 +1,4 @@
-// One arbiter server on the network: a Service driven by Boost.Asio.
+// One arbiter server on the network: a ServerCore, driven by Boost.Asio.
 //
 // One thread. Each turn of its loop handles everything that has arrived, then makes one group commit for all of it: a
 // leader's AppendEntries leave before its own fdatasync, answers after. Only snapshots are written on a second thread.
@@ -14,9 +14,9 @@
 namespace understudy::arbiter {
 
 struct ServerOptions {
-    ServiceOptions service;
+    ServerCoreOptions core;
     std::string data;                        // directory
-    Address listen;                          // port 0: any free one
+    Address listen;                          // port 0: any that is free
     std::optional<Credentials> credentials;  // none: plain text, for which `listen` must be on loopback
     std::optional<Address> metrics;          // Prometheus text over HTTP
     std::string cluster = "understudy";      // peers and clients of another name are refused
@@ -33,8 +33,8 @@ class Server {
 
     [[nodiscard]] std::uint16_t port() const;
     [[nodiscard]] std::uint16_t metrics_port() const;  // 0: none
-    [[nodiscard]] std::uint64_t torn_bytes() const;    // cut off the log's tail at start
-    [[nodiscard]] bool was_empty() const;
+    [[nodiscard]] std::uint64_t torn_bytes() const;    // cut off the log's end at start (storage/wal.hpp)
+    [[nodiscard]] bool was_empty() const;              // the data directory, before
 
     // Serves until stop(). Throws understudy::Error when the disk fails.
     void run();

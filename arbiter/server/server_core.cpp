@@ -8,11 +8,11 @@
 namespace understudy::arbiter {
 namespace {
 
-constexpr std::size_t kListBytes = kMaxFrame / 2;
+constexpr std::size_t kListBytes = kMaxMessageBytes / 2;
 
 }  // namespace
 
-Service::Service(const ServiceOptions& options, Directory& directory, raft::Time now)
+ServerCore::ServerCore(const ServerCoreOptions& options, Directory& directory, raft::Time now)
     : options_(options),
       storage_(directory, options.bootstrap, options.segment_bytes),
       node_(options.raft, storage_.take_restored(), now),
@@ -20,7 +20,7 @@ Service::Service(const ServiceOptions& options, Directory& directory, raft::Time
     restore(*node_.snapshot());
 }
 
-void Service::tick(raft::Time now) {
+void ServerCore::tick(raft::Time now) {
     now_ = now;
     node_.tick(now);
 }
@@ -29,7 +29,7 @@ void Service::tick(raft::Time now) {
 // Requests
 // ---------------------------------------------------------------------------------------------------------------------
 
-void Service::request(std::uint64_t connection, Request request) {
+void ServerCore::request(std::uint64_t connection, Request request) {
     const Caller caller{connection, request.id};
     if (waiting_.size() + reads_.size() >= options_.max_waiting) {
         refuse(caller, raft::Refusal::busy);
@@ -38,7 +38,7 @@ void Service::request(std::uint64_t connection, Request request) {
     std::visit([&](auto& body) { handle(caller, body); }, request.body);
 }
 
-void Service::handle(const Caller& caller, Submit& submit) {
+void ServerCore::handle(const Caller& caller, Submit& submit) {
     after_role_change();
     Command command{LogClock{0}, submit.client, submit.sequence, submit.answered_below, std::move(submit.operation)};
     command.clock = clock_base_ + (now_ - clock_since_);
@@ -46,15 +46,15 @@ void Service::handle(const Caller& caller, Submit& submit) {
     await(caller, proposal);
 }
 
-void Service::handle(const Caller& caller, ReadRequest& read) {
+void ServerCore::handle(const Caller& caller, ReadRequest& read) {
     queue_read(caller, read);
 }
-void Service::handle(const Caller& caller, ListRequest& list) {
+void ServerCore::handle(const Caller& caller, ListRequest& list) {
     queue_read(caller, list);
 }
 
 template <typename Query>
-void Service::queue_read(const Caller& caller, Query& query) {
+void ServerCore::queue_read(const Caller& caller, Query& query) {
     if (const auto refusal = node_.read(next_read_); refusal != raft::Refusal::none) {
         refuse(caller, refusal);
         return;
@@ -62,11 +62,11 @@ void Service::queue_read(const Caller& caller, Query& query) {
     reads_.emplace(next_read_++, WaitingRead{caller, std::move(query)});
 }
 
-void Service::handle(const Caller& caller, StatusRequest& /*status*/) {
+void ServerCore::handle(const Caller& caller, StatusRequest& /*status*/) {
     reply(caller, status());
 }
 
-void Service::handle(const Caller& caller, AddServerRequest& add) {
+void ServerCore::handle(const Caller& caller, AddServerRequest& add) {
     const auto member = node_.configuration().members.find(add.id);
     if (member != node_.configuration().members.end() && member->second.address == add.address &&
         node_.role() == raft::Role::leader) {
@@ -76,7 +76,7 @@ void Service::handle(const Caller& caller, AddServerRequest& add) {
     await(caller, node_.add_server(add.id, std::move(add.address)));
 }
 
-void Service::handle(const Caller& caller, RemoveServerRequest& remove) {
+void ServerCore::handle(const Caller& caller, RemoveServerRequest& remove) {
     if (node_.role() == raft::Role::leader && !node_.configuration().contains(remove.id)) {
         reply(caller, DoneReply{true, "not a member"});
         return;
@@ -84,7 +84,7 @@ void Service::handle(const Caller& caller, RemoveServerRequest& remove) {
     await(caller, node_.remove_server(remove.id));
 }
 
-void Service::handle(const Caller& caller, TransferRequest& transfer) {
+void ServerCore::handle(const Caller& caller, TransferRequest& transfer) {
     const auto refusal = node_.transfer_leadership(transfer.target);
     if (refusal == raft::Refusal::none) {
         reply(caller, DoneReply{true, "leadership is being handed over"});
@@ -93,12 +93,12 @@ void Service::handle(const Caller& caller, TransferRequest& transfer) {
     }
 }
 
-void Service::handle(const Caller& caller, SnapshotNowRequest& /*snapshot*/) {
+void ServerCore::handle(const Caller& caller, SnapshotNowRequest& /*snapshot*/) {
     snapshot_requested_ = true;
     reply(caller, DoneReply{true, "a snapshot is being written"});
 }
 
-void Service::await(const Caller& caller, const raft::Proposal& proposal) {
+void ServerCore::await(const Caller& caller, const raft::Proposal& proposal) {
     if (proposal.refusal == raft::Refusal::none) {
         waiting_.insert_or_assign(proposal.index, Waiting{caller, node_.term()});
     } else {
@@ -107,7 +107,7 @@ void Service::await(const Caller& caller, const raft::Proposal& proposal) {
 }
 
 // What another server, or this one a little later, may do is redirected; the rest is an answer.
-void Service::refuse(const Caller& caller, raft::Refusal refusal) {
+void ServerCore::refuse(const Caller& caller, raft::Refusal refusal) {
     if (refusal == raft::Refusal::unknown_id || refusal == raft::Refusal::invalid) {
         reply(caller, DoneReply{false, std::string(name(refusal))});
     } else {
@@ -116,7 +116,7 @@ void Service::refuse(const Caller& caller, raft::Refusal refusal) {
     }
 }
 
-Redirect Service::redirect() const {
+Redirect ServerCore::redirect() const {
     const auto leader = node_.leader();
     const auto& members = node_.configuration().members;
     const auto it = members.find(leader);
@@ -124,7 +124,7 @@ Redirect Service::redirect() const {
 }
 
 template <typename Body>
-void Service::reply(const Caller& caller, Body body) {
+void ServerCore::reply(const Caller& caller, Body body) {
     outgoing_.replies.emplace_back(caller.connection, Reply{caller.request, std::move(body)});
 }
 
@@ -132,7 +132,7 @@ void Service::reply(const Caller& caller, Body body) {
 // Effects
 // ---------------------------------------------------------------------------------------------------------------------
 
-Outgoing Service::begin() {
+Outgoing ServerCore::begin() {
     if (!write_) {
         auto effects = node_.take_effects();
         std::move(effects.messages.begin(), effects.messages.end(), std::back_inserter(outgoing_.messages));
@@ -154,7 +154,7 @@ Outgoing Service::begin() {
     return std::exchange(outgoing_, {});
 }
 
-void Service::write() {
+void ServerCore::write() {
     require(write_.has_value() && !written_, "write() follows on a begin() that found something to write");
     ++counters_.writes;
     counters_.entries_written += write_->entries.size();
@@ -163,7 +163,7 @@ void Service::write() {
     written_ = true;
 }
 
-Outgoing Service::complete() {
+Outgoing ServerCore::complete() {
     require(write_.has_value() && written_, "complete() follows on write()");
     storage_.sync();
     const auto sequence = write_->sequence;
@@ -172,7 +172,7 @@ Outgoing Service::complete() {
     return begin();
 }
 
-void Service::apply(const raft::Entry& entry) {
+void ServerCore::apply(const raft::Entry& entry) {
     std::optional<Answer> answer;
     if (entry.kind == raft::EntryKind::command) {
         const auto command = Command::decode(entry.data);
@@ -200,14 +200,14 @@ void Service::apply(const raft::Entry& entry) {
     }
 }
 
-void Service::restore(const raft::Snapshot& snapshot) {
+void ServerCore::restore(const raft::Snapshot& snapshot) {
     if (!machine_.restore(snapshot.data)) {
         throw Error::format("the snapshot at index {} was written by another version of this program",
                             snapshot.last_index);
     }
 }
 
-void Service::answer_read(const raft::ReadResult& result) {
+void ServerCore::answer_read(const raft::ReadResult& result) {
     const auto it = reads_.find(result.context);
     if (it == reads_.end()) {
         return;
@@ -226,7 +226,7 @@ void Service::answer_read(const raft::ReadResult& result) {
     }
 }
 
-ListReply Service::list_page(const VmId& after) const {
+ListReply ServerCore::list_page(const VmId& after) const {
     ListReply page;
     page.vms = machine_.list(after, kListPage);
     std::size_t bytes = 0;
@@ -247,7 +247,7 @@ ListReply Service::list_page(const VmId& after) const {
 
 // Requests that waited for this server as leader of another term are sent away; the log's clock goes on from where this
 // server finds it.
-void Service::after_role_change() {
+void ServerCore::after_role_change() {
     const bool leads = node_.role() == raft::Role::leader;
     if (!waiting_.empty() && (!leads || led_term_ != node_.term())) {
         for (const auto& [index, waiting] : waiting_) {
@@ -269,11 +269,11 @@ void Service::after_role_change() {
     }
 }
 
-bool Service::resign() {
+bool ServerCore::resign() {
     return node_.transfer_leadership(0) == raft::Refusal::none;
 }
 
-StatusReply Service::status() const {
+StatusReply ServerCore::status() const {
     return {node_.status(), machine_.vms(), machine_.sessions(), storage_.wal_bytes(), storage_.snapshot_bytes()};
 }
 
@@ -281,7 +281,7 @@ StatusReply Service::status() const {
 // Snapshots
 // ---------------------------------------------------------------------------------------------------------------------
 
-void Service::consider_snapshot() {
+void ServerCore::consider_snapshot() {
     const auto behind = node_.applied_index() - std::min(node_.applied_index(), node_.snapshot()->last_index);
     const bool due = behind >= options_.snapshot_after || (snapshot_requested_ && behind > 0);
     // A server that joins learns its cluster's configuration only on the way.
@@ -295,14 +295,14 @@ void Service::consider_snapshot() {
     snapshot_requested_ = false;
 }
 
-raft::SnapshotPointer Service::take_snapshot_to_write() {
+raft::SnapshotPointer ServerCore::take_snapshot_to_write() {
     return std::exchange(snapshot_to_write_, nullptr);
 }
 
-void Service::snapshot_written(const raft::SnapshotPointer& snapshot) {
+void ServerCore::snapshot_written(const raft::SnapshotPointer& snapshot) {
     snapshot_under_way_ = false;
     ++counters_.snapshots_taken;
-    storage_.snapshot_written(*snapshot, snapshot->data.size());
+    storage_.snapshot_written(*snapshot);
     node_.compact(snapshot, options_.trailing);
 }
 

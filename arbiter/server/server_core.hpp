@@ -1,9 +1,10 @@
-// One arbiter server without its sockets: Raft node, durable storage, state machine, and the requests that wait for
-// them. The Asio server (server.hpp) and the simulation drive it the same way:
+// The core of an arbiter server, that is, one without its sockets, threads and clock: the Raft node, its durable
+// storage, the state machine, and the requests that wait for them. Whoever drives it (the server on Boost.Asio,
+// server.hpp, or the simulation) goes through the same turn again and again:
 //
-//   tick / receive / request / peer_lost …          any number of events
-//   begin()                                         what may be sent at once
-//   while (write_pending()) { write(); complete(); }  the group commit; what it releases
+//   tick / receive / request / peer_lost …            any number of events
+//   begin()                                           what may be sent at once
+//   while (write_pending()) { write(); complete(); }  the group commit, and what may be sent after it
 //
 // Events may also come between write() and complete(): the write is then still under way.
 //
@@ -22,26 +23,28 @@
 
 namespace understudy::arbiter {
 
-struct ServiceOptions {
+struct ServerCoreOptions {
     raft::Options raft;
-    raft::Configuration bootstrap;  // of a new cluster; without members: this server joins an existing one
+    raft::Configuration bootstrap;  // of a new cluster; without members: this server joins one that runs
     std::size_t segment_bytes = std::size_t{16} << 20U;
-    raft::Index snapshot_after = 50'000;  // applied entries since the last snapshot
+    raft::Index snapshot_after = 50'000;  // entries applied since the last snapshot
     raft::Index trailing = 5'000;         // entries kept in memory before a snapshot, for followers a little behind
     std::size_t max_waiting = 65'536;     // requests without an answer
 };
 
-// Who waits for the reply: chosen by the driver, which has the connection under it.
+// Who waits for a reply. The driver numbers its connections, the client its requests.
 struct Caller {
     std::uint64_t connection = 0;
     std::uint64_t request = 0;
 };
 
+// What may be sent now.
 struct Outgoing {
     std::vector<raft::Message> messages;
     std::vector<std::pair<std::uint64_t, Reply>> replies;  // connection, reply
 };
 
+// Since the start.
 struct Counters {
     std::uint64_t elections_won = 0;
     std::uint64_t commands = 0;  // applied
@@ -54,9 +57,10 @@ struct Counters {
     std::uint64_t snapshots_installed = 0;
 };
 
-class Service {
+class ServerCore {
   public:
-    Service(const ServiceOptions& options, Directory& directory, raft::Time now);
+    // Recovers what is in the directory, which outlives the core.
+    ServerCore(const ServerCoreOptions& options, Directory& directory, raft::Time now);
 
     void tick(raft::Time now);
     void receive(raft::Message message) { node_.receive(std::move(message)); }
@@ -68,19 +72,19 @@ class Service {
     void write();
     [[nodiscard]] Outgoing complete();
 
-    // A snapshot that the driver is to write with write_snapshot(), on whatever thread, and then report. One at a time.
+    // A snapshot that the driver is to write with write_snapshot(), on whatever thread, and then to report; null: none.
+    // One at a time.
     [[nodiscard]] raft::SnapshotPointer take_snapshot_to_write();
     void snapshot_written(const raft::SnapshotPointer& snapshot);
 
     [[nodiscard]] const raft::Node& node() const { return node_; }
-    [[nodiscard]] const StateMachine& machine() const { return machine_; }
     [[nodiscard]] const Storage& storage() const { return storage_; }
     [[nodiscard]] const Counters& counters() const { return counters_; }
     [[nodiscard]] StatusReply status() const;
     // Hands leadership over, before a stop. False: this server does not lead, or nobody could take over.
     bool resign();
 
-    // Told of every command as it is applied: the simulation's and the tests' view.
+    // Told of every command as it is applied, if it is set; for the simulation, which checks each.
     std::function<void(raft::Index, const Command&, const Applied&)> on_applied;
 
   private:
@@ -116,7 +120,7 @@ class Service {
     [[nodiscard]] Redirect redirect() const;
     [[nodiscard]] ListReply list_page(const VmId& after) const;
 
-    ServiceOptions options_;
+    ServerCoreOptions options_;
     Storage storage_;
     raft::Node node_;
     StateMachine machine_;

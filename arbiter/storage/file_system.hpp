@@ -1,5 +1,5 @@
-// The few things that the arbiter asks of a file system, behind an interface so that the simulation can lose what was
-// not synced, tear writes and fail at any call.
+// The few things that the arbiter asks of a file system. They are an interface so that the simulation can put a disk in
+// its place that loses what was not synced, tears writes in pieces, and fails at any call.
 #pragma once
 
 #include <cstdint>
@@ -10,13 +10,14 @@
 
 namespace understudy::arbiter {
 
-// Every method throws understudy::Error with the file's name on failure. After a failed sync() the file's state is not
-// known: the server stops, it never tries again.
+// Every method of both classes throws understudy::Error with the file's name on failure. After a failed sync() nobody
+// knows what of the file is on the disk, so the server stops and never tries it again. Not thread-safe, but files of
+// one directory may be used on several threads.
 class File {
   public:
     virtual ~File() = default;
     virtual void write(std::uint64_t offset, std::string_view bytes) = 0;
-    virtual void sync() = 0;  // the data and the size it needs to be read back
+    virtual void sync() = 0;  // makes the data durable, and the size with it
     virtual void truncate(std::uint64_t size) = 0;
 };
 
@@ -33,8 +34,8 @@ class Directory {
     [[nodiscard]] virtual std::string path(const std::string& name) const = 0;  // for messages
 };
 
-// A directory on disk, created if it is not there and locked for this process until destroyed. Throws
-// understudy::Error, also when another process holds the lock.
+// A directory on disk, created if it is not there, and locked until the object is destroyed. Throws understudy::Error,
+// also when somebody else holds the lock.
 [[nodiscard]] std::unique_ptr<Directory> open_directory(const std::string& path);
 
 }  // namespace understudy::arbiter

@@ -1,6 +1,5 @@
 #include "arbiter/storage/storage.hpp"
 
-#include <span>
 #include <utility>
 
 #include "common/codec.hpp"
@@ -12,7 +11,6 @@ namespace {
 
 constexpr std::string_view kMagic = "USTSNAP1";
 constexpr std::string_view kPartial = ".partial";
-constexpr std::size_t kMaxConfiguration = std::size_t{16} * 1024;
 
 std::string snapshot_name(raft::Index index) {
     return fmt::format("snapshot-{:016x}", index);
@@ -21,10 +19,6 @@ std::string snapshot_name(raft::Index index) {
 bool is_snapshot(const std::string& name) {
     return name.size() == 25 && name.starts_with("snapshot-") &&
            name.find_first_not_of("0123456789abcdef", 9) == std::string::npos;
-}
-
-std::uint64_t digest_of(std::string_view bytes) {
-    return digest(std::as_bytes(std::span(bytes)));
 }
 
 }  // namespace
@@ -36,7 +30,7 @@ std::string encode_snapshot(const raft::Snapshot& snapshot) {
     encoder.u64(snapshot.last_index).u64(snapshot.last_term).bytes(snapshot.configuration.encode());
     encoder.u64(snapshot.data.size());
     out += snapshot.data;
-    encoder.u64(digest_of(out));
+    encoder.u64(digest(as_bytes(out)));
     return out;
 }
 
@@ -45,14 +39,14 @@ raft::SnapshotPointer decode_snapshot(std::string_view bytes) {
         return nullptr;
     }
     const auto checked = bytes.substr(0, bytes.size() - 8);
-    if (Decoder(bytes.substr(checked.size())).u64() != digest_of(checked)) {
+    if (Decoder(bytes.substr(checked.size())).u64() != digest(as_bytes(checked))) {
         return nullptr;
     }
     Decoder decoder(checked.substr(kMagic.size()));
     raft::Snapshot snapshot;
     snapshot.last_index = decoder.u64();
     snapshot.last_term = decoder.u64();
-    const auto configuration = decoder.bytes(kMaxConfiguration);
+    const auto configuration = decoder.bytes(raft::kMaxConfiguration);
     const auto size = decoder.u64();
     if (!decoder.ok() || size != decoder.remaining()) {
         return nullptr;
@@ -84,7 +78,8 @@ Storage::Storage(Directory& directory, const raft::Configuration& bootstrap, std
     load(bootstrap);
 }
 
-void Storage::load(const raft::Configuration& bootstrap) {
+// The newest snapshot there is; of an empty directory, a first one that holds `bootstrap` alone.
+raft::SnapshotPointer Storage::newest_snapshot(const raft::Configuration& bootstrap, bool log_is_empty) {
     std::string newest;
     for (const auto& name : directory_.list()) {
         if (is_snapshot(name)) {
@@ -93,28 +88,32 @@ void Storage::load(const raft::Configuration& bootstrap) {
             directory_.remove(name);
         }
     }
-    auto wal = wal_.take_contents();
     if (newest.empty()) {
-        if (wal.base_index != 0 || !wal.entries.empty()) {
+        if (!log_is_empty) {
             throw Error::format(
                 "{} has a log but no snapshot to begin it; restore this server's data, or remove it "
                 "from the cluster and add it anew with an empty directory",
                 directory_.path(""));
         }
         was_empty_ = true;
-        const raft::Snapshot first{0, 0, bootstrap, {}};
-        write_snapshot(directory_, first);
+        write_snapshot(directory_, {0, 0, bootstrap, {}});
         newest = snapshot_name(0);
     }
     const auto bytes = directory_.read(newest);
     snapshot_bytes_ = bytes.size();
-    const auto snapshot = decode_snapshot(bytes);
+    auto snapshot = decode_snapshot(bytes);
     if (!snapshot) {
         throw Error::format(
             "{} is damaged; restore this server's data, or remove it from the cluster and add it anew "
             "with an empty directory",
             directory_.path(newest));
     }
+    return snapshot;
+}
+
+void Storage::load(const raft::Configuration& bootstrap) {
+    auto wal = wal_.take_contents();
+    const auto snapshot = newest_snapshot(bootstrap, wal.base_index == 0 && wal.entries.empty());
     snapshot_index_ = snapshot->last_index;
     restored_.hard_state = wal.hard_state;
     restored_.snapshot = snapshot;
@@ -175,12 +174,12 @@ void Storage::append(const raft::Write& write) {
     wal_.append(write);
 }
 
-void Storage::snapshot_written(const raft::Snapshot& snapshot, std::uint64_t bytes) {
+void Storage::snapshot_written(const raft::Snapshot& snapshot) {
     if (snapshot.last_index < snapshot_index_) {
         return;  // one that a leader sent has overtaken it
     }
     snapshot_index_ = snapshot.last_index;
-    snapshot_bytes_ = bytes;
+    snapshot_bytes_ = snapshot.data.size();
     remove_older_snapshots(snapshot.last_index);
     wal_.drop_before(snapshot.last_index);
 }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <span>
 #include <utility>
 
 #include "arbiter/mutation.hpp"
@@ -22,10 +21,6 @@ constexpr std::size_t kAlignment = 8;
 constexpr std::size_t kMaxBatch = std::size_t{512} << 20U;
 
 enum class ItemKind : std::uint8_t { base = 1, hard_state = 2, entry = 3, reset = 4 };
-
-std::uint32_t checksum_of(std::string_view bytes) {
-    return checksum(std::as_bytes(std::span(bytes)));
-}
 
 std::size_t aligned(std::size_t size) {
     return (size + kAlignment - 1) / kAlignment * kAlignment;
@@ -47,7 +42,7 @@ void put_item(std::string& out, ItemKind kind, std::string_view body) {
     std::string checked(1, static_cast<char>(kind));
     checked.append(body);
     Encoder(out).u8(static_cast<std::uint8_t>(kind)).u32(static_cast<std::uint32_t>(body.size()));
-    Encoder(out).u32(checksum_of(checked));
+    Encoder(out).u32(checksum(as_bytes(checked)));
     out.append(body);
 }
 
@@ -72,7 +67,7 @@ std::optional<BatchHeader> read_batch_header(std::string_view bytes) {
     header.length = decoder.u32();
     header.number = decoder.u64();
     header.items = decoder.u32();
-    if (decoder.u32() != checksum_of(bytes.substr(0, kBatchHeader - 4)) || header.length > kMaxBatch) {
+    if (decoder.u32() != checksum(as_bytes(bytes.substr(0, kBatchHeader - 4))) || header.length > kMaxBatch) {
         return std::nullopt;
     }
     return header;
@@ -104,7 +99,7 @@ bool apply_item(ItemKind kind, std::string_view body, bool first_of_all, WalCont
             return true;
         case ItemKind::entry: {
             const auto entry_kind = decoder.u8();
-            if (!decoder.ok() || entry_kind < 1 || entry_kind > 3 || a <= contents.base_index || a > last_index + 1) {
+            if (!decoder.ok() || !raft::is_entry_kind(entry_kind) || a <= contents.base_index || a > last_index + 1) {
                 return false;
             }
             entries.resize(a - contents.base_index - 1);
@@ -148,7 +143,7 @@ std::optional<std::vector<Item>> read_items(std::string_view bytes, std::uint32_
         }
         checked.assign(1, static_cast<char>(kind));
         checked.append(bytes.substr(kItemHeader, length));
-        if (checksum_of(checked) != sum) {
+        if (checksum(as_bytes(checked)) != sum) {
             return std::nullopt;
         }
         items.push_back({static_cast<ItemKind>(kind), bytes.substr(kItemHeader, length)});
@@ -188,7 +183,7 @@ SegmentScan scan_segment(std::string_view bytes, std::uint64_t number, std::opti
     const auto found_number = decoder.u64();
     const auto first_batch = decoder.u64();
     decoder.u32();
-    if (!bytes.starts_with(kSegmentMagic) || decoder.u32() != checksum_of(bytes.substr(0, kSegmentHeader - 4))) {
+    if (!bytes.starts_with(kSegmentMagic) || decoder.u32() != checksum(as_bytes(bytes.substr(0, kSegmentHeader - 4)))) {
         const bool used = later_batch_follows(bytes, 0, expected_batch.value_or(1));
         return stop(used ? SegmentScan::End::damaged : SegmentScan::End::torn, "bad segment header");
     }
@@ -233,6 +228,21 @@ SegmentScan scan_segment(std::string_view bytes, std::uint64_t number, std::opti
 }
 
 Wal::Wal(Directory& directory, std::size_t segment_bytes) : directory_(directory), segment_bytes_(segment_bytes) {
+    const auto numbers = needed_segments();
+    std::optional<std::uint64_t> expected_batch;
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+        const bool last = i + 1 == numbers.size();
+        expected_batch = load_segment(numbers[i], expected_batch, i == 0, last);
+    }
+    next_batch_ = expected_batch.value_or(1);
+    hard_state_ = contents_.hard_state;
+    last_index_ = contents_.base_index + contents_.entries.size();
+    last_term_ = contents_.entries.empty() ? contents_.base_term : contents_.entries.back().term;
+    start_segment();  // the old tail is never written again
+}
+
+// The numbers of the segments to read, in order; what else there is becomes a leftover.
+std::vector<std::uint64_t> Wal::needed_segments() {
     std::vector<std::uint64_t> numbers;
     for (const auto& name : directory_.list()) {
         if (const auto number = segment_number(name)) {
@@ -241,53 +251,49 @@ Wal::Wal(Directory& directory, std::size_t segment_bytes) : directory_(directory
     }
     // drop_before() removes the newest first. So what stands before a gap is what it had yet to remove; and if a needed
     // segment is gone instead, the log will turn out not to reach the snapshot.
-    std::size_t first_needed = 0;
-    for (std::size_t i = 1; i < numbers.size(); ++i) {
-        if (numbers[i] != numbers[i - 1] + 1) {
-            first_needed = i;
+    auto first_needed = numbers.begin();
+    for (auto it = numbers.begin(); it != numbers.end(); ++it) {
+        if (it != numbers.begin() && *it != *std::prev(it) + 1) {
+            first_needed = it;
         }
     }
-    leftover_.assign(numbers.begin(), numbers.begin() + static_cast<std::ptrdiff_t>(first_needed));
-    numbers.erase(numbers.begin(), numbers.begin() + static_cast<std::ptrdiff_t>(first_needed));
-    std::optional<std::uint64_t> expected_batch;
-    for (std::size_t i = 0; i < numbers.size(); ++i) {
-        const auto name = segment_name(numbers[i]);
-        const auto bytes = directory_.read(name);
-        const bool last = i + 1 == numbers.size();
-        Segment segment{numbers[i], contents_.base_index + contents_.entries.size(), 0, bytes.size()};
-        const auto scan = scan_segment(bytes, numbers[i], expected_batch, i == 0, contents_);
-        if (scan.end == SegmentScan::End::damaged || (scan.end == SegmentScan::End::torn && !last)) {
-            throw Error::format(
-                "{} is damaged at offset {} ({}); restore this server's data, or remove it from the cluster and add it "
-                "anew with an empty directory",
-                directory_.path(name), scan.offset, scan.problem);
-        }
-        if (i == 0) {
-            segment.base_index = contents_.base_index;
-        }
-        segment.lowest = scan.lowest;
-        if (scan.end == SegmentScan::End::torn) {
-            torn_bytes_ = bytes.size() - scan.offset;
-            if (scan.offset <= kSegmentHeader) {  // the server died while it created the segment
-                directory_.remove(name);
-                directory_.sync();
-                continue;
-            }
-            segment.size = scan.offset;
-            if (!mutated(Mutation::torn_tail_kept)) {
-                const auto file = directory_.open(name);
-                file->truncate(scan.offset);
-                file->sync();
-            }
-        }
-        expected_batch = scan.next_batch;
-        segments_.push_back(segment);
+    leftover_.assign(numbers.begin(), first_needed);
+    return {first_needed, numbers.end()};
+}
+
+// Reads one segment into the contents. Returns the number that the batch after it has.
+std::optional<std::uint64_t> Wal::load_segment(std::uint64_t number, std::optional<std::uint64_t> expected_batch,
+                                               bool first, bool last) {
+    const auto name = segment_name(number);
+    const auto bytes = directory_.read(name);
+    Segment segment{number, contents_.base_index + contents_.entries.size(), 0, bytes.size()};
+    const auto scan = scan_segment(bytes, number, expected_batch, first, contents_);
+    if (scan.end == SegmentScan::End::damaged || (scan.end == SegmentScan::End::torn && !last)) {
+        throw Error::format(
+            "{} is damaged at offset {} ({}); restore this server's data, or remove it from the cluster and add it "
+            "anew with an empty directory",
+            directory_.path(name), scan.offset, scan.problem);
     }
-    next_batch_ = expected_batch.value_or(1);
-    hard_state_ = contents_.hard_state;
-    last_index_ = contents_.base_index + contents_.entries.size();
-    last_term_ = contents_.entries.empty() ? contents_.base_term : contents_.entries.back().term;
-    start_segment();  // the old tail is never written again
+    if (first) {
+        segment.base_index = contents_.base_index;
+    }
+    segment.lowest = scan.lowest;
+    if (scan.end == SegmentScan::End::torn) {
+        torn_bytes_ = bytes.size() - scan.offset;
+        if (scan.offset <= kSegmentHeader) {  // the server died while it created the segment
+            directory_.remove(name);
+            directory_.sync();
+            return expected_batch;
+        }
+        segment.size = scan.offset;
+        if (!mutated(Mutation::torn_tail_kept)) {
+            const auto file = directory_.open(name);
+            file->truncate(scan.offset);
+            file->sync();
+        }
+    }
+    segments_.push_back(segment);
+    return scan.next_batch;
 }
 
 WalContents Wal::take_contents() {
@@ -307,7 +313,7 @@ void Wal::start_segment() {
     const std::uint64_t number = segments_.empty() ? 1 : segments_.back().number + 1;
     std::string header(kSegmentMagic);
     Encoder(header).u64(number).u64(next_batch_).u32(0);
-    Encoder(header).u32(checksum_of(header));
+    Encoder(header).u32(checksum(as_bytes(header)));
     file_ = directory_.open(segment_name(number));
     file_->truncate(0);
     file_->write(0, header);
@@ -324,7 +330,7 @@ void Wal::start_segment() {
 void Wal::put_batch(const std::string& items, std::uint32_t count) {
     std::string batch(kBatchMagic);
     Encoder(batch).u32(static_cast<std::uint32_t>(items.size())).u64(next_batch_++).u32(count);
-    Encoder(batch).u32(checksum_of(batch));
+    Encoder(batch).u32(checksum(as_bytes(batch)));
     batch += items;
     batch.resize(aligned(batch.size()));
     file_->write(offset_, batch);

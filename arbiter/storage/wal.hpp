@@ -1,4 +1,4 @@
-// The write-ahead log: hard state and log entries, durable before any answer that depends on them.
+// The write-ahead log: a server's hard state and log entries, durable before any answer that depends on them.
 //
 // Segments `wal-<number, 16 hex digits>`, little-endian throughout:
 //
@@ -24,10 +24,10 @@
 //                 entry       u64 index, u64 term, u8 kind, data; replaces whatever is there from its index on
 //                 reset       u64 index, u64 term: the log is empty, what follows comes after a snapshot up to there
 //
-// One batch is one group commit: all that was waiting, written by one write and one fdatasync. The next batch is
-// written only when the one before is durable. So whatever is wrong with the last batch is a torn tail that nobody was
-// told of, and is cut off at start; a bad batch with a later one behind it was durable once, and is refused as damage.
-// (Damage to the very last batch cannot be told from a torn write.)
+// One batch is one group commit: all that was waiting, made durable by one write and one fdatasync. The next batch is
+// written only when the one before is durable. So a last batch that is not whole was never acknowledged to anybody: a
+// torn write, cut off at start. A bad batch with a later one behind it was durable once: damage, and refused. (Damage
+// to the very last batch cannot be told from a torn write.)
 #pragma once
 
 #include <optional>
@@ -39,7 +39,7 @@ namespace understudy::arbiter {
 
 struct WalContents {
     raft::HardState hard_state;
-    raft::Index base_index = 0;
+    raft::Index base_index = 0;  // of the entry before the first of `entries`
     raft::Term base_term = 0;
     std::vector<raft::Entry> entries;
 };
@@ -54,27 +54,31 @@ struct SegmentScan {
     std::string problem;           // torn or damaged: what is wrong at `offset`
 };
 
-// Reads one segment into `contents`; `first`: no segment precedes it. Pure, never throws, for any bytes.
+// Reads segment `number` into `contents`; `first`: no segment precedes it, and nothing is known of what came before.
+// `expected_batch`: the number that its first batch must have. Pure; takes any bytes and never throws.
 [[nodiscard]] SegmentScan scan_segment(std::string_view bytes, std::uint64_t number,
                                        std::optional<std::uint64_t> expected_batch, bool first, WalContents& contents);
 
+// Not thread-safe. Every method that writes throws understudy::Error when the disk fails.
 class Wal {
   public:
-    // Reads what is there, cuts off a torn tail. Throws understudy::Error with file and offset on damage.
+    // Reads what is there and cuts off what was not wholly written. `directory` outlives the log; a segment file that
+    // has reached `segment_bytes` is followed by another. Throws understudy::Error, on damage with file and offset.
     Wal(Directory& directory, std::size_t segment_bytes);
 
-    [[nodiscard]] const WalContents& contents() const { return contents_; }
-    // Hands the contents over: they are not kept in memory twice.
+    // What was read at start; once, so that it is not in memory twice.
     [[nodiscard]] WalContents take_contents();
+    // How much was cut off at start.
     [[nodiscard]] std::uint64_t torn_bytes() const { return torn_bytes_; }
+    // The size of all segments.
     [[nodiscard]] std::uint64_t bytes() const;
 
-    // One batch; durable after sync(). The caller syncs before it appends again.
+    // Writes hard state and entries as one batch; durable after sync(), which must come before the next append().
     void append(const raft::Write& write);
-    // The log is now empty behind (index, term).
-    void reset(raft::Index index, raft::Term term);
     void sync();
-    // Removes segments that hold nothing behind `index`.
+    // Empties the log, durably: what is appended next follows on the entry (index, term), which a snapshot covers.
+    void reset(raft::Index index, raft::Term term);
+    // A snapshot covers the log up to `index`: removes the segments that nobody needs to read what follows.
     void drop_before(raft::Index index);
 
   private:
@@ -84,6 +88,10 @@ class Wal {
         raft::Index lowest = 0;  // lowest index of an entry written in it; 0: none
         std::uint64_t size = 0;
     };
+    [[nodiscard]] std::vector<std::uint64_t> needed_segments();
+    [[nodiscard]] std::optional<std::uint64_t> load_segment(std::uint64_t number,
+                                                            std::optional<std::uint64_t> expected_batch, bool first,
+                                                            bool last);
     void start_segment();
     void put_batch(const std::string& items, std::uint32_t count);
     void note_last(raft::Index index, raft::Term term);

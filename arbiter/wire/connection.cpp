@@ -7,15 +7,17 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
+#include <span>
 #include <utility>
+
+#include "common/address.hpp"
+#include "common/bytes.hpp"
 
 namespace understudy::arbiter {
 namespace asio = boost::asio;
 using boost::system::error_code;
 
 namespace {
-
-constexpr std::size_t kReadSize = std::size_t{64} * 1024;
 
 std::string common_name(SSL* ssl) {
     X509* certificate = SSL_get_peer_certificate(ssl);
@@ -29,8 +31,7 @@ std::string common_name(SSL* ssl) {
     return length > 0 ? std::string(name.data(), static_cast<std::size_t>(length)) : std::string();
 }
 
-}  // namespace
-
+// No delay for small messages, and an end to waiting for acknowledgements.
 void tune(asio::ip::tcp::socket& socket, std::chrono::milliseconds give_up) {
     error_code ignored;
     socket.set_option(asio::ip::tcp::no_delay(true), ignored);
@@ -38,13 +39,17 @@ void tune(asio::ip::tcp::socket& socket, std::chrono::milliseconds give_up) {
     ::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
 }
 
-Connection::Connection(asio::ip::tcp::socket socket, asio::ssl::context* tls, Side side, std::size_t max_buffered)
+}  // namespace
+
+Connection::Connection(asio::ip::tcp::socket socket, asio::ssl::context* tls, Side side,
+                       std::chrono::milliseconds give_up, std::size_t max_buffered)
     : side_(side), max_buffered_(max_buffered) {
     error_code error;
     const auto endpoint = socket.remote_endpoint(error);
     if (!error) {
-        remote_ = endpoint.address().to_string() + ":" + std::to_string(endpoint.port());
+        remote_ = Address{endpoint.address().to_string(), endpoint.port()}.text();
     }
+    tune(socket, give_up);
     if (tls != nullptr) {
         tls_.emplace(std::move(socket), *tls);
     } else {
@@ -91,17 +96,15 @@ void Connection::read() {
     if (closed_) {
         return;
     }
-    if (input_.size() < input_used_ + kReadSize) {
-        input_.resize(input_used_ + kReadSize);
-    }
-    const auto space = asio::buffer(input_.data() + input_used_, input_.size() - input_used_);
+    const auto free = reader_.space();
+    const auto space = asio::buffer(free.data(), free.size());
     const auto done = [self = shared_from_this()](error_code error, std::size_t bytes) {
         if (error) {
             self->close(error == asio::error::eof ? "closed by the other side" : error.message());
             return;
         }
-        self->input_used_ += bytes;
-        if (self->take_frames()) {
+        self->reader_.received(bytes);
+        if (self->take_messages()) {
             self->read();
         }
     };
@@ -112,40 +115,30 @@ void Connection::read() {
     }
 }
 
-// Handles every whole frame in the input; false if that closed the connection.
-bool Connection::take_frames() {
-    std::size_t at = 0;
-    const std::string_view all(input_.data(), input_used_);
-    while (!closed_ && all.size() - at >= kFrameHeader) {
-        const auto header = decode_header(all.substr(at, kFrameHeader), limit_);
-        if (!header) {
-            close("a frame of an impossible length");
+// Handles every message that is there as a whole; false if that closed the connection.
+bool Connection::take_messages() {
+    while (!closed_) {
+        const auto next = reader_.next();
+        if (std::holds_alternative<MessageReader::NeedMore>(next)) {
             break;
         }
-        if (all.size() - at - kFrameHeader < header->length) {
+        if (const auto* fault = std::get_if<MessageReader::Fault>(&next)) {
+            close(std::string(describe(*fault)));
             break;
         }
-        const auto payload = all.substr(at + kFrameHeader, header->length);
-        at += kFrameHeader + header->length;
-        if (!payload_intact(*header, payload)) {
-            close("a frame with a wrong checksum");
-            break;
-        }
-        auto frame = decode_payload(payload);
-        if (!frame || !handlers_.on_frame(std::move(*frame))) {
-            close("a frame that means nothing here");
+        auto message = decode_message(as_text(std::get<std::span<const std::byte>>(next)));
+        if (!message || !handlers_.on_message(std::move(*message))) {
+            close("a message that means nothing here");
         }
     }
-    input_.erase(0, at);
-    input_used_ -= at;
     return !closed_;
 }
 
-bool Connection::send(const Frame& frame) {
+bool Connection::send(const WireMessage& message) {
     if (closed_ || output_.size() > max_buffered_) {
         return false;
     }
-    output_ += encode_frame(frame);
+    append_message(output_, as_bytes(encode_message(message)));
     if (ready_ && writing_.empty()) {
         write();
     }

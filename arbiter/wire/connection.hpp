@@ -1,18 +1,24 @@
-// One framed connection (protocol.hpp), plain or under TLS. Used by server and client library alike.
+// One connection that carries messages (protocol.hpp), plain or under TLS. Used by server and client library alike.
 //
-// Lives on one io_context's thread; kept alive by its pending operations until closed. Every handler is called from the
-// io_context, `on_closed` exactly once.
+// Lives on one io_context's thread, and so do its handlers; they are called by the io_context, never from within a
+// method of this class. Its own pending operations keep it alive until it is closed.
+//
+// Includes Boost.Asio for the socket that it is given; only .cpp files include it.
 #pragma once
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/stream.hpp>
+#include <chrono>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "arbiter/wire/protocol.hpp"
+#include "common/message_stream.hpp"
 
 namespace understudy::arbiter {
 
@@ -20,34 +26,35 @@ class Connection : public std::enable_shared_from_this<Connection> {
   public:
     enum class Side : std::uint8_t { dialer, acceptor };
     struct Handlers {
-        std::function<void()> on_ready;       // connected; under TLS: and authenticated
-        std::function<bool(Frame)> on_frame;  // false: the frame is out of place, close
-        std::function<void(const std::string& why)> on_closed;
+        std::function<void()> on_ready;                         // connected; under TLS: and authenticated
+        std::function<bool(WireMessage)> on_message;            // false: it is out of place, close
+        std::function<void(const std::string& why)> on_closed;  // once, the last call
     };
 
-    // `tls` is null for plain text; otherwise it outlives the connection. More than `max_buffered` unsent bytes: see
-    // send().
+    // `socket` is connected. `tls` is null for plain text; otherwise it outlives the connection. Data that the other
+    // side's TCP does not acknowledge for `give_up` breaks the connection. `max_buffered`, in bytes: see send().
     Connection(boost::asio::ip::tcp::socket socket, boost::asio::ssl::context* tls, Side side,
-               std::size_t max_buffered);
+               std::chrono::milliseconds give_up, std::size_t max_buffered);
 
-    // On a connected socket, once.
+    // Once, before anything else.
     void start(Handlers handlers);
-    // False, and nothing sent, when the other side takes its data too slowly or the connection is closed.
-    bool send(const Frame& frame);
+    // Queues the message. False, and nothing is sent, when the connection is closed, or the other side takes its data
+    // so slowly that more than `max_buffered` bytes wait.
+    bool send(const WireMessage& message);
     void close(const std::string& why);
-    // The first frame was accepted: frames may now be of any permitted size.
-    void admit() { limit_ = kMaxFrame; }
+    // The first message was accepted: from now on they may be of any permitted size.
+    void admit() { reader_.set_max_message(kMaxMessageBytes); }
 
-    [[nodiscard]] bool open() const { return !closed_; }
-    // The common name in the other side's certificate; empty in plain text.
+    // The common name in the other side's certificate (credentials.hpp); empty in plain text.
     [[nodiscard]] const std::string& peer_name() const { return peer_name_; }
+    // The other side's host and port, for messages.
     [[nodiscard]] std::string remote() const { return remote_; }
 
   private:
     void handshake();
     void ready();
     void read();
-    bool take_frames();
+    bool take_messages();
     void write();
 
     std::optional<boost::asio::ip::tcp::socket> plain_;
@@ -57,17 +64,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
     Handlers handlers_;
     std::string remote_;
     std::string peer_name_;
-    std::size_t limit_ = kMaxFirstFrame;
-    std::string input_;
-    std::size_t input_used_ = 0;
-    std::string output_;   // waits
-    std::string writing_;  // under way
+    MessageReader reader_{kMaxFirstMessageBytes};
+    std::vector<std::byte> output_;   // waits
+    std::vector<std::byte> writing_;  // under way
     bool ready_ = false;
     bool closed_ = false;
 };
-
-// Options that every connection of the arbiter wants: no delay for small frames; unacknowledged data for longer than
-// `give_up` breaks the connection.
-void tune(boost::asio::ip::tcp::socket& socket, std::chrono::milliseconds give_up);
 
 }  // namespace understudy::arbiter

@@ -1,16 +1,11 @@
 #include "arbiter/wire/protocol.hpp"
 
-#include <span>
-
-#include "common/digest.hpp"
-
 namespace understudy::arbiter {
 namespace {
 
 constexpr std::uint32_t kMagic = 0x42524155;  // "UARB"
 constexpr std::size_t kMaxCluster = 64;
 constexpr std::size_t kMaxEntries = 65536;
-constexpr std::size_t kMaxConfiguration = std::size_t{16} * 1024;
 
 // Encoder and decoder of each type stand side by side. Type numbers on the wire are the alternatives' places in their
 // variants, from 1: they never change meaning, new ones are added behind.
@@ -82,11 +77,11 @@ void get(Decoder& d, raft::AppendRequest& m) {
         entry.index = d.u64();
         entry.term = d.u64();
         const auto kind = d.u8();
-        entry.data = d.string(kMaxFrame);
+        entry.data = d.string(kMaxMessageBytes);
         entry.kind = static_cast<raft::EntryKind>(kind);
         const bool follows = entry.index == m.previous_index + 1 + i && entry.index != 0 &&
                              entry.term >= (i == 0 ? m.previous_term : m.entries.back().term);
-        if (kind < 1 || kind > 3 || !follows ||
+        if (!raft::is_entry_kind(kind) || !follows ||
             (entry.kind == raft::EntryKind::configuration && !raft::Configuration::decode(entry.data))) {
             d.fail();
         }
@@ -113,14 +108,14 @@ void put(Encoder& e, const raft::SnapshotRequest& m) {
 void get(Decoder& d, raft::SnapshotRequest& m) {
     m.last_index = d.u64();
     m.last_term = d.u64();
-    if (auto configuration = raft::Configuration::decode(d.bytes(kMaxConfiguration))) {
+    if (auto configuration = raft::Configuration::decode(d.bytes(raft::kMaxConfiguration))) {
         m.configuration = std::move(*configuration);
     } else {
         d.fail();
     }
     m.total = d.u64();
     m.offset = d.u64();
-    m.chunk = d.string(kMaxFrame);
+    m.chunk = d.string(kMaxMessageBytes);
     m.round = d.u64();
 }
 
@@ -159,7 +154,7 @@ void put(Encoder& e, const Submit& submit) {
     e.bytes(Command{LogClock{0}, submit.client, submit.sequence, submit.answered_below, submit.operation}.encode());
 }
 void get(Decoder& d, Submit& submit) {
-    if (auto command = Command::decode(d.bytes(kMaxFrame)); command && command->clock == LogClock{0}) {
+    if (auto command = Command::decode(d.bytes(kMaxMessageBytes)); command && command->clock == LogClock{0}) {
         submit = {command->client, command->sequence, command->answered_below, std::move(command->operation)};
     } else {
         d.fail();
@@ -255,7 +250,7 @@ void get(Decoder& d, ListReply& reply) {
 void put(Encoder& e, const StatusReply& reply) {
     const auto& raft = reply.raft;
     e.u64(raft.id).u8(static_cast<std::uint8_t>(raft.role)).u64(raft.term).u64(raft.leader).u64(raft.commit_index);
-    e.u64(raft.applied_index).u64(raft.last_index).u64(raft.base_index).u64(raft.snapshot_index);
+    e.u64(raft.applied_index).u64(raft.last_index).u64(raft.snapshot_index);
     e.u32(static_cast<std::uint32_t>(raft.members.size()));
     for (const auto& member : raft.members) {
         e.u64(member.id).bytes(member.member.address).flag(member.member.voting).u64(member.match_index);
@@ -276,7 +271,6 @@ void get(Decoder& d, StatusReply& reply) {
     raft.commit_index = d.u64();
     raft.applied_index = d.u64();
     raft.last_index = d.u64();
-    raft.base_index = d.u64();
     raft.snapshot_index = d.u64();
     const auto count = d.count(raft::kMaxMembers);
     for (std::size_t i = 0; i < count && d.ok(); ++i) {
@@ -336,43 +330,23 @@ void get_variant(Decoder& d, Variant& value) {
     get_alternative<0>(d, value, d.u8());
 }
 
-std::uint32_t checksum_of(std::string_view bytes) {
-    return checksum(std::as_bytes(std::span(bytes)));
-}
-
 }  // namespace
 
-std::string encode_frame(const Frame& frame) {
-    std::string payload;
-    Encoder encoder(payload);
-    put_variant(encoder, frame);
-    std::string out;
-    out.reserve(kFrameHeader + payload.size());
-    Encoder(out).u32(static_cast<std::uint32_t>(payload.size())).u32(checksum_of(payload));
-    return out += payload;
+std::string encode_message(const WireMessage& message) {
+    std::string bytes;
+    Encoder encoder(bytes);
+    put_variant(encoder, message);
+    return bytes;
 }
 
-std::optional<Frame> decode_payload(std::string_view payload) {
-    Decoder decoder(payload);
-    Frame frame;
-    get_variant(decoder, frame);
+std::optional<WireMessage> decode_message(std::string_view bytes) {
+    Decoder decoder(bytes);
+    WireMessage message;
+    get_variant(decoder, message);
     if (!decoder.finished()) {
         return std::nullopt;
     }
-    return frame;
-}
-
-std::optional<FrameHeader> decode_header(std::string_view header, std::size_t limit) {
-    Decoder decoder(header);
-    const FrameHeader result{decoder.u32(), decoder.u32()};
-    if (!decoder.ok() || result.length > limit) {
-        return std::nullopt;
-    }
-    return result;
-}
-
-bool payload_intact(const FrameHeader& header, std::string_view payload) {
-    return payload.size() == header.length && checksum_of(payload) == header.checksum;
+    return message;
 }
 
 }  // namespace understudy::arbiter

@@ -1,14 +1,15 @@
-// What travels between arbiter servers and their clients: frames on a TCP or TLS stream, little-endian.
+// What arbiter servers and their clients say to each other: messages on a TCP or TLS stream, cut from it by
+// common/message_stream.hpp. The bytes of one message, little-endian:
 //
-//   frame      0  4  length of the payload, at most kMaxFrame
-//              4  4  checksum of the payload
-//              8  …  payload: u8 type, fields as the encode functions below write them, one after the other
+//   u8 type, then the fields of that type one after the other, as the functions in protocol.cpp write them
 //
-// Both sides begin with one frame: the dialer's Hello, the server's Welcome. Then a peer sends only Raft messages.
-// (Each server dials every other one and is answered on the other's connection; only a server that joins, and does not
-// know yet whom to dial, answers on the one it was dialled on.) A client sends Requests, each answered by one Reply
-// with the same id, in any order. Whoever breaks a rule is disconnected. Integers are fixed-width; strings are u32
-// length and bytes, with the bounds given in vm_register.hpp and raft/types.hpp.
+// Integers are fixed-width; a string is its u32 length and its bytes, within the bounds given in vm_register.hpp and
+// raft/types.hpp.
+//
+// Each side begins with one message: who dials says Hello, who is dialled says Welcome. Then a peer sends only Raft
+// messages. (Each server dials every other one and is answered on the other's connection; only a server that joins, and
+// does not know yet whom to dial, answers on the one it was dialled on.) A client sends Requests, each answered by one
+// Reply with the same id, in any order. Whoever breaks a rule is disconnected.
 #pragma once
 
 #include <cstdint>
@@ -25,12 +26,11 @@
 
 namespace understudy::arbiter {
 
-constexpr std::uint16_t kProtocolVersion = 1;
-constexpr std::size_t kFrameHeader = 8;
-constexpr std::size_t kMaxFrame = std::size_t{1} << 20U;
-constexpr std::size_t kMaxFirstFrame = 512;
-constexpr std::size_t kMaxText = 1024;
-constexpr std::size_t kListPage = 512;
+constexpr std::uint16_t kProtocolVersion = 2;
+constexpr std::size_t kMaxMessageBytes = std::size_t{1} << 20U;
+constexpr std::size_t kMaxFirstMessageBytes = 512;  // from somebody of whom nothing is known yet
+constexpr std::size_t kMaxText = 1024;              // bytes of an explanation
+constexpr std::size_t kListPage = 512;              // VMs in one ListReply
 
 struct Hello {
     enum class Kind : std::uint8_t { peer = 1, client = 2 };
@@ -55,7 +55,7 @@ struct Submit {  // form or test_and_set
     ClientId client;
     std::uint64_t sequence = 0;
     std::uint64_t answered_below = 0;
-    std::variant<FormRequest, TestAndSetRequest> operation;
+    VmOperation operation;
 };
 struct ReadRequest {
     VmId vm;
@@ -113,20 +113,11 @@ struct Reply {
     std::variant<Redirect, Answer, ReadReply, ListReply, StatusReply, DoneReply> body;
 };
 
-using Frame = std::variant<Hello, Welcome, raft::Message, Request, Reply>;
+// One message on the wire. (What Raft calls a message is one alternative of it.)
+using WireMessage = std::variant<Hello, Welcome, raft::Message, Request, Reply>;
 
-// The whole frame, header and all.
-[[nodiscard]] std::string encode_frame(const Frame& frame);
-// The payload's checksum and size are already checked. nullopt: malformed.
-[[nodiscard]] std::optional<Frame> decode_payload(std::string_view payload);
-
-// Cuts frames out of a byte stream.
-struct FrameHeader {
-    std::size_t length = 0;
-    std::uint32_t checksum = 0;
-};
-// nullopt: more than `limit` bytes announced.
-[[nodiscard]] std::optional<FrameHeader> decode_header(std::string_view header, std::size_t limit);
-[[nodiscard]] bool payload_intact(const FrameHeader& header, std::string_view payload);
+[[nodiscard]] std::string encode_message(const WireMessage& message);
+// nullopt: not exactly one well-formed message.
+[[nodiscard]] std::optional<WireMessage> decode_message(std::string_view bytes);
 
 }  // namespace understudy::arbiter

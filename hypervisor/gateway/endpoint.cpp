@@ -9,10 +9,11 @@
 
 #include <bit>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <memory>
+#include <string>
 
+#include "common/address.hpp"
 #include "common/error.hpp"
 
 namespace understudy::network {
@@ -45,26 +46,13 @@ Endpoint unix_endpoint(std::string_view text) {
 }
 
 Endpoint internet_endpoint(std::string_view text) {
-    const auto colon = text.rfind(':');
-    if (colon == std::string_view::npos || colon == 0 || colon + 1 == text.size()) {
-        throw Error::format("'{}' is no address: write unix:PATH or HOST:PORT", text);
-    }
-    std::string host(text.substr(0, colon));
-    const std::string port(text.substr(colon + 1));
-    if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
-        host = host.substr(1, host.size() - 2);
-    }
-    // getaddrinfo() takes the lower 16 bits of any number.
-    std::uint16_t number = 0;
-    if (const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
-        error != std::errc{} || end != port.data() + port.size()) {
-        throw Error::format("'{}': a port is a number from 0 to 65535", text);
-    }
+    const Address address = parse_address(text);
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_flags = AI_NUMERICSERV;
     addrinfo* found = nullptr;
-    if (const int status = getaddrinfo(host.c_str(), port.c_str(), &hints, &found); status != 0) {
+    if (const int status = getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &found);
+        status != 0) {
         throw Error::format("cannot resolve '{}': {}", text, gai_strerror(status));
     }
     const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, &freeaddrinfo);

@@ -1,14 +1,8 @@
 #include "tools/bench/arbiter_clusters.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <fstream>
 #include <thread>
 #include <utility>
@@ -16,7 +10,8 @@
 #include "arbiter/client/engines.hpp"
 #include "arbiter/client/operate.hpp"
 #include "common/error.hpp"
-#include "tools/demo/stage.hpp"
+#include "tools/demo/services.hpp"
+#include "tools/process/free_ports.hpp"
 
 namespace understudy::tools {
 
@@ -24,43 +19,15 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-BenchedServer::BenchedServer(const std::vector<std::string>& words, const fs::path& output) {
-    std::vector<char*> arguments;
-    for (const auto& word : words) {
-        arguments.push_back(const_cast<char*>(word.c_str()));  // execvp does not write to them
-    }
-    arguments.push_back(nullptr);
-    pid_ = ::fork();
-    if (pid_ < 0) {
-        throw Error::from_errno("cannot fork", errno);
-    }
-    if (pid_ == 0) {
-        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-        const int fd = ::open(output.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
-        ::dup2(fd, STDOUT_FILENO);
-        ::dup2(fd, STDERR_FILENO);
-        ::execvp(arguments[0], arguments.data());
-        ::_exit(127);
-    }
+namespace {
+
+// A server, its output appended to a file.
+std::unique_ptr<Process> start_server(std::vector<std::string> command, const fs::path& output) {
+    const FileDescriptor log = open_log(output);
+    return std::make_unique<Process>(ProcessConfig{.command = std::move(command)}, log.get(), log.get());
 }
 
-void BenchedServer::kill() {
-    if (pid_ > 0) {
-        ::kill(pid_, SIGKILL);
-        ::waitpid(pid_, nullptr, 0);
-        pid_ = -1;
-    }
-}
-
-std::uint64_t BenchedServer::resident_kib() const {
-    std::ifstream in(fmt::format("/proc/{}/status", pid_));
-    for (std::string line; std::getline(in, line);) {
-        if (line.starts_with("VmRSS:")) {
-            return std::stoull(line.substr(6));
-        }
-    }
-    return 0;
-}
+}  // namespace
 
 BenchedArbiter::BenchedArbiter(fs::path directory)
     : directory_(std::move(directory)), ports_(free_ports(kBenchedServers)) {
@@ -70,22 +37,22 @@ BenchedArbiter::BenchedArbiter(fs::path directory)
 }
 
 void BenchedArbiter::start(std::size_t i) {
-    std::vector<std::string> words{"/proc/self/exe",
-                                   "arbiter",
-                                   "serve",
-                                   "--id",
-                                   std::to_string(i + 1),
-                                   "--data",
-                                   (directory_ / fmt::format("server{}", i + 1)).string(),
-                                   "--insecure"};
-    for (std::size_t k = 0; k < kBenchedServers; ++k) {
-        words.insert(words.end(), {"--peer", fmt::format("{}=127.0.0.1:{}", k + 1, ports_[k])});
+    const fs::path data = directory_ / fmt::format("server{}", i + 1);
+    servers_[i] = start_server(arbiter_command("/proc/self/exe", i + 1, data, ports_), data.string() + ".log");
+}
+
+std::uint64_t BenchedArbiter::resident_kib(std::size_t i) const {
+    std::ifstream in(fmt::format("/proc/{}/status", servers_[i]->pid()));
+    for (std::string line; std::getline(in, line);) {
+        if (line.starts_with("VmRSS:")) {
+            return std::stoull(line.substr(6));
+        }
     }
-    servers_[i] = std::make_unique<BenchedServer>(words, directory_ / fmt::format("server{}.log", i + 1));
+    return 0;
 }
 
 std::string BenchedArbiter::url() const {
-    return fmt::format("raft://127.0.0.1:{},127.0.0.1:{},127.0.0.1:{}", ports_[0], ports_[1], ports_[2]);
+    return loopback_url("raft", ports_);
 }
 
 std::optional<arbiter::StatusReply> BenchedArbiter::status(std::size_t i) const {
@@ -116,29 +83,30 @@ std::size_t BenchedArbiter::settled_leader() const {
     throw Error("the benchmark's servers do not settle on a leader; see their logs with --keep");
 }
 
-BenchedEtcd::BenchedEtcd(const fs::path& directory) {
-    const auto ports = free_ports(2 * kBenchedServers);
-    ports_.assign(ports.begin(), ports.begin() + kBenchedServers);
-    const std::vector<std::uint16_t> peers(ports.begin() + kBenchedServers, ports.end());
-    std::string initial;
+BenchedEtcd::BenchedEtcd(fs::path directory)
+    : directory_(std::move(directory)), ports_(free_ports(2 * kBenchedServers)) {
     for (std::size_t i = 0; i < kBenchedServers; ++i) {
-        initial += fmt::format("{}e{}=http://127.0.0.1:{}", i == 0 ? "" : ",", i + 1, peers[i]);
-    }
-    for (std::size_t i = 0; i < kBenchedServers; ++i) {
-        const auto client = fmt::format("http://127.0.0.1:{}", ports_[i]);
-        const auto peer = fmt::format("http://127.0.0.1:{}", peers[i]);
-        servers_[i] = std::make_unique<BenchedServer>(
-            std::vector<std::string>{"etcd", "--name", fmt::format("e{}", i + 1), "--data-dir",
-                                     (directory / fmt::format("etcd{}", i + 1)).string(), "--listen-client-urls",
-                                     client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
-                                     "--initial-advertise-peer-urls", peer, "--initial-cluster", initial, "--log-level",
-                                     "error"},
-            directory / fmt::format("etcd{}.log", i + 1));
+        start(i);
     }
 }
 
+void BenchedEtcd::start(std::size_t i) {
+    const auto for_clients = [&](std::size_t k) { return fmt::format("http://127.0.0.1:{}", ports_[k]); };
+    const auto for_peers = [&](std::size_t k) { return for_clients(kBenchedServers + k); };
+    std::string members;
+    for (std::size_t k = 0; k < kBenchedServers; ++k) {
+        members += fmt::format("{}e{}={}", k == 0 ? "" : ",", k + 1, for_peers(k));
+    }
+    servers_[i] = start_server(
+        {"etcd", "--name", fmt::format("e{}", i + 1), "--data-dir",
+         (directory_ / fmt::format("etcd{}", i + 1)).string(), "--listen-client-urls", for_clients(i),
+         "--advertise-client-urls", for_clients(i), "--listen-peer-urls", for_peers(i), "--initial-advertise-peer-urls",
+         for_peers(i), "--initial-cluster", members, "--log-level", "error"},
+        directory_ / fmt::format("etcd{}.log", i + 1));
+}
+
 std::string BenchedEtcd::url() const {
-    return fmt::format("etcd://127.0.0.1:{},127.0.0.1:{},127.0.0.1:{}", ports_[0], ports_[1], ports_[2]);
+    return loopback_url("etcd", {ports_.begin(), ports_.begin() + kBenchedServers});
 }
 
 }  // namespace understudy::tools

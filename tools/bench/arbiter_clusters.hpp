@@ -2,8 +2,6 @@
 // with their data and their logs below one directory. They end with the object, or with this process. One thread.
 #pragma once
 
-#include <sys/types.h>
-
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -15,6 +13,7 @@
 #include <vector>
 
 #include "arbiter/wire/protocol.hpp"
+#include "tools/process/process.hpp"
 
 namespace understudy::tools {
 
@@ -22,29 +21,14 @@ constexpr std::size_t kBenchedServers = 3;
 // For an answer that ought to come in milliseconds.
 constexpr std::chrono::milliseconds kBenchPatience{10'000};
 
-// A server, its output appended to a file. Throws understudy::Error when there is no process for it.
-class BenchedServer {
-  public:
-    BenchedServer(const std::vector<std::string>& words, const std::filesystem::path& output);
-    ~BenchedServer() { kill(); }
-    BenchedServer(const BenchedServer&) = delete;
-    BenchedServer& operator=(const BenchedServer&) = delete;
-
-    void kill();  // SIGKILL
-    [[nodiscard]] std::uint64_t resident_kib() const;
-
-  private:
-    pid_t pid_ = -1;
-};
-
 // Ours.
 class BenchedArbiter {
   public:
     explicit BenchedArbiter(std::filesystem::path directory);
 
     void start(std::size_t i);
-    void kill(std::size_t i) { servers_[i]->kill(); }
-    [[nodiscard]] std::uint64_t resident_kib(std::size_t i) const { return servers_[i]->resident_kib(); }
+    void kill(std::size_t i) { servers_[i]->kill(); }  // SIGKILL
+    [[nodiscard]] std::uint64_t resident_kib(std::size_t i) const;
     [[nodiscard]] std::string url() const;
     // nullopt: it does not answer.
     [[nodiscard]] std::optional<arbiter::StatusReply> status(std::size_t i) const;
@@ -54,18 +38,21 @@ class BenchedArbiter {
   private:
     std::filesystem::path directory_;
     std::vector<std::uint16_t> ports_;
-    std::array<std::unique_ptr<BenchedServer>, kBenchedServers> servers_;
+    std::array<std::unique_ptr<Process>, kBenchedServers> servers_;
 };
 
 class BenchedEtcd {
   public:
-    explicit BenchedEtcd(const std::filesystem::path& directory);
+    explicit BenchedEtcd(std::filesystem::path directory);
 
+    void start(std::size_t i);
+    void kill(std::size_t i) { servers_[i]->kill(); }  // SIGKILL
     [[nodiscard]] std::string url() const;
 
   private:
-    std::vector<std::uint16_t> ports_;
-    std::array<std::unique_ptr<BenchedServer>, kBenchedServers> servers_;
+    std::filesystem::path directory_;
+    std::vector<std::uint16_t> ports_;  // for clients, then for each other
+    std::array<std::unique_ptr<Process>, kBenchedServers> servers_;
 };
 
 }  // namespace understudy::tools

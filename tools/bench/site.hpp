@@ -2,34 +2,35 @@
 // processes of this machine.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "tools/demo/services.hpp"
 #include "tools/demo/stage.hpp"
+#include "tools/output/event.hpp"
+#include "tools/output/role_word.hpp"
+#include "tools/process/lines.hpp"
 
 namespace understudy::tools {
 
-// Lines of a process, as they come, and the moment it is done.
-struct Output {
-    std::vector<std::string> lines;
-    int exit_status = 0;
-};
-
 class Site {
   public:
-    // `executable`: of `understudy`; the programs stand in programs/ beside it. Starts the arbiters and one gateway
-    // that serves whatever guest speaks.
+    // `executable`: of `understudy`; the programs stand in programs/ beside it. Starts the arbiters.
     explicit Site(std::filesystem::path executable);
     ~Site();
     Site(const Site&) = delete;
     Site& operator=(const Site&) = delete;
 
-    // Runs a command to its end. Throws understudy::Error when that takes longer than `timeout`.
-    [[nodiscard]] Output run(const std::vector<std::string>& command, std::chrono::milliseconds timeout);
+    // Runs a command to its end; the lines of its standard output. Throws understudy::Error when that takes longer than
+    // `timeout`, or when its exit status is not 0.
+    [[nodiscard]] std::vector<std::string> run(const std::vector<std::string>& command,
+                                               std::chrono::milliseconds timeout);
 
     // A guest that runs until the object goes: alone, or a protected pair. It is there when its constructor returns.
     class Guest {
@@ -40,24 +41,31 @@ class Site {
         [[nodiscard]] std::size_t console_lines_unsettled() const { return unsettled_lines_; }
         [[nodiscard]] bool ended() const { return !processes_.front()->running(); }
         ~Guest();
+        Guest(const Guest&) = delete;
+        Guest& operator=(const Guest&) = delete;
 
       private:
         friend class Site;
-        explicit Guest(Stage& stage) : stage_(stage) {}
+        Guest(Stage& stage, std::string vm, GatewayService gateway)
+            : stage_(stage), vm_(std::move(vm)), gateway_(std::move(gateway)) {}
+        void handle(const Event& event);  // of the primary
+
         Stage& stage_;
-        std::string role_;
-        std::string backup_role_;
+        const std::string vm_;
+        GatewayService gateway_;
+        std::optional<replication::Role> role_;
         std::string address_;
+        LineCutter console_lines_;
         std::vector<std::string> console_;
-        std::string partial_line_;
         std::size_t unsettled_lines_ = 0;
         Stage::Clock::time_point settled_at_ = Stage::Clock::time_point::max();
         std::vector<std::shared_ptr<Child>> processes_;
     };
-    [[nodiscard]] std::unique_ptr<Guest> start_alone(const std::string& program, std::vector<std::string> arguments,
+    [[nodiscard]] std::unique_ptr<Guest> start_alone(const std::string& program,
+                                                     const std::vector<std::string>& arguments,
                                                      const std::vector<std::string>& options = {});
     [[nodiscard]] std::unique_ptr<Guest> start_protected(const std::string& program,
-                                                         std::vector<std::string> arguments);
+                                                         const std::vector<std::string>& arguments);
 
     // Waits until the guest's program has ended.
     void await_end(Guest& guest, std::chrono::milliseconds timeout);
@@ -69,16 +77,17 @@ class Site {
     [[nodiscard]] Stage& stage() { return stage_; }
 
   private:
-    std::shared_ptr<Child> start_server(const std::string& name, std::vector<std::string> arguments);
-    void await_service(const Guest& guest);
+    [[nodiscard]] std::unique_ptr<Guest> prepare_guest();
+    [[nodiscard]] std::vector<std::string> command(const std::string& subcommand, const Guest& guest,
+                                                   const std::string& program, const std::vector<std::string>& options,
+                                                   const std::vector<std::string>& arguments) const;
+    void await_service(const Guest& guest, const std::string& program);
 
     Stage stage_;
     std::filesystem::path executable_;
-    std::string arbiter_url_;
-    std::string gateway_;
+    Arbiters arbiters_;
     std::uint16_t guest_port_ = 0;
     unsigned guests_ = 0;
-    std::vector<std::shared_ptr<Child>> servers_;
 };
 
 }  // namespace understudy::tools

@@ -2,10 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
-#include <csignal>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -14,8 +12,9 @@
 
 #include "common/error.hpp"
 #include "logging_channel/log_file.hpp"
+#include "tools/bench/quantile.hpp"
 #include "tools/bench/site.hpp"
-#include "tools/output/event.hpp"
+#include "tools/output/json.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -24,21 +23,6 @@ using namespace std::chrono_literals;
 
 constexpr auto kLongest = 10min;  // of one measurement
 constexpr unsigned kRedisRequests = 100'000;
-
-struct Options {
-    unsigned repeats = 3;
-    unsigned spin_rounds = 200;
-    unsigned demo_rounds = 5;
-    bool json = false;
-};
-
-double median(std::vector<double> values) {
-    if (values.empty()) {
-        return 0;
-    }
-    std::ranges::sort(values);
-    return values[values.size() / 2];
-}
 
 // "sort rounds=20 checksum=... elapsed_ns=97968818": kernel and nanoseconds; of several passes the last.
 std::map<std::string, double> kernel_times(const std::vector<std::string>& lines, std::size_t from = 0) {
@@ -85,7 +69,7 @@ struct Figure {
 
 class Smoke {
   public:
-    Smoke(Site& site, const Options& options) : site_(site), options_(options) {}
+    Smoke(Site& site, const SmokeOptions& options) : site_(site), options_(options) {}
 
     std::vector<Figure> measure() {
         measure_spin();
@@ -109,7 +93,7 @@ class Smoke {
     }
 
     Site& site_;
-    const Options& options_;
+    const SmokeOptions& options_;
     std::vector<Figure> figures_;
 };
 
@@ -122,7 +106,7 @@ void Smoke::measure_spin() {
     for (unsigned i = 0; i < options_.repeats; ++i) {
         std::vector<std::string> command = {site_.program("native/spin").string()};
         command.insert(command.end(), rounds.begin(), rounds.end());
-        keep_best(native, kernel_times(site_.run(command, kLongest).lines));
+        keep_best(native, kernel_times(site_.run(command, kLongest)));
         {
             const auto guest = site_.start_alone("spin", rounds);
             site_.await_end(*guest, kLongest);
@@ -135,7 +119,8 @@ void Smoke::measure_spin() {
             keep_best(guarded, kernel_times(guest->console(), guest->console_lines_unsettled() + 1));
         }
     }
-    for (const auto& [kernel, time] : native) {
+    for (const auto& measured : native) {
+        const std::string& kernel = measured.first;
         const auto ms = [&](const std::map<std::string, double>& times) {
             return times.contains(kernel) ? times.at(kernel) / 1e6 : 0.0;
         };
@@ -170,10 +155,10 @@ void Smoke::measure_system_call() {
 
 // Requests a second that redis-benchmark's SET with 50 clients gets from the present guest.
 double Smoke::redis_set_rate() {
-    const Output output = site_.run({"redis-benchmark", "-p", std::to_string(site_.guest_port()), "-t", "set", "-n",
-                                     std::to_string(kRedisRequests), "-c", "50", "--csv"},
-                                    kLongest);
-    for (const std::string& line : output.lines) {
+    const auto lines = site_.run({"redis-benchmark", "-p", std::to_string(site_.guest_port()), "-t", "set", "-n",
+                                  std::to_string(kRedisRequests), "-c", "50", "--csv"},
+                                 kLongest);
+    for (const std::string& line : lines) {
         static const std::regex pattern(R"re("SET","([0-9.]+)".*)re");
         std::smatch match;
         if (std::regex_match(line, match, pattern)) {
@@ -278,32 +263,12 @@ void print(const std::vector<Figure>& figures, bool json) {
     }
 }
 
-int run(const Options& options) {
+}  // namespace
+
+void run_smoke_bench(const SmokeOptions& options) {
     Site site(std::filesystem::read_symlink("/proc/self/exe"));
     Smoke smoke(site, options);
     print(smoke.measure(), options.json);
-    return 0;
-}
-
-}  // namespace
-
-Command add_bench_smoke(CLI::App& bench) {
-    auto options = std::make_shared<Options>();
-    CLI::App* app = bench.add_subcommand("smoke", "What a guest costs, and what protecting it costs");
-    app->add_option("--repeats", options->repeats, "Of each measurement; the best or the median counts")
-        ->check(CLI::Range(1, 100))
-        ->capture_default_str();
-    app->add_option("--spin-rounds", options->spin_rounds, "Of spin's kernels; fewer than 50 are too short")
-        ->check(CLI::Range(1, 100000))
-        ->capture_default_str();
-    app->add_option("--kills", options->demo_rounds, "Of the demonstration that measures takeovers")
-        ->check(CLI::Range(1, 1000))
-        ->capture_default_str();
-    app->add_flag("--json", options->json, "End with one JSON object instead of a table");
-    app->footer(
-        "Ratios compare runs that alternate in one session of one machine. A missed target is said, not an error.\n\n"
-        "Example:\n  understudy bench smoke --repeats 5");
-    return {app, [options] { return run(*options); }};
 }
 
 }  // namespace understudy::tools

@@ -2,11 +2,16 @@
 // side in one run.
 #pragma once
 
-#include "tools/command/commands.hpp"
-
 namespace understudy::tools {
 
-// Declares `smoke` under the `bench` subcommand.
-Command add_bench_smoke(CLI::App& bench);
+struct SmokeOptions {
+    unsigned repeats = 3;        // of each measurement; the best or the median counts
+    unsigned spin_rounds = 200;  // of spin's kernels
+    unsigned demo_rounds = 5;    // of the demonstration that measures takeovers
+    bool json = false;           // end with one JSON object instead of a table
+};
+
+// Prints the figures to standard output. A missed target is said, and no error. Throws understudy::Error.
+void run_smoke_bench(const SmokeOptions& options);
 
 }  // namespace understudy::tools

@@ -20,9 +20,11 @@
 #include "arbiter/client/operate.hpp"
 #include "arbiter/server/server.hpp"
 #include "arbiter/wire/credentials.hpp"
+#include "common/address.hpp"
 #include "common/error.hpp"
 #include "tools/command/commands.hpp"
-#include "tools/output/event.hpp"
+#include "tools/output/event_writer.hpp"
+#include "tools/output/json.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -63,8 +65,8 @@ EventWriter::Form form(const Options& options) {
 // serve
 // ---------------------------------------------------------------------------------------------------------------------
 
-std::map<std::uint64_t, std::string> parse_peers(const std::vector<std::string>& texts) {
-    std::map<std::uint64_t, std::string> peers;
+std::map<std::uint64_t, Address> parse_peers(const std::vector<std::string>& texts) {
+    std::map<std::uint64_t, Address> peers;
     for (const auto& text : texts) {
         const auto equals = text.find('=');
         std::uint64_t id = 0;
@@ -76,8 +78,7 @@ std::map<std::uint64_t, std::string> parse_peers(const std::vector<std::string>&
         if (equals == std::string::npos || id == 0) {
             throw Error::format("'{}' is not a peer; write ID=HOST:PORT, for example 1=127.0.0.1:7001", text);
         }
-        const auto address = parse_address(text.substr(equals + 1)).text();
-        if (!peers.emplace(id, address).second) {
+        if (!peers.emplace(id, parse_address(text.substr(equals + 1))).second) {
             throw Error::format("peer {} is given twice", id);
         }
     }
@@ -102,15 +103,15 @@ arbiter::ServerOptions server_options(const Options& options) {
         throw Error("a server that joins needs --listen HOST:PORT");
     }
     for (const auto& [id, address] : peers) {
-        server.service.bootstrap.members[id] = {address, true};
-        if (options.insecure && !parse_address(address).loopback()) {
-            throw Error::format("plain text is for loopback only, and {} is not; give --tls DIR", address);
+        server.core.bootstrap.members[id] = {address.text(), true};
+        if (options.insecure && !address.loopback()) {
+            throw Error::format("plain text is for loopback only, and {} is not; give --tls DIR", address.text());
         }
     }
     if (peers.size() > raft::kMaxMembers) {
         throw Error::format("a cluster has at most {} servers; three or five are usual", raft::kMaxMembers);
     }
-    server.listen = parse_address(options.listen.empty() ? peers.at(options.id) : options.listen);
+    server.listen = options.listen.empty() ? peers.at(options.id) : parse_address(options.listen);
     server.data = options.data;
     server.cluster = options.cluster;
     if (!options.tls.empty()) {
@@ -119,7 +120,7 @@ arbiter::ServerOptions server_options(const Options& options) {
     if (!options.metrics.empty()) {
         server.metrics = parse_address(options.metrics);
     }
-    auto& raft = server.service.raft;
+    auto& raft = server.core.raft;
     raft.id = options.id;
     raft.seed = static_cast<std::uint64_t>(std::time(nullptr)) ^ (options.id << 32U);
     if (options.heartbeat_ms != 0) {
@@ -132,8 +133,8 @@ arbiter::ServerOptions server_options(const Options& options) {
         throw Error("the election timeout must be at least three heartbeats");
     }
     if (options.snapshot_after != 0) {
-        server.service.snapshot_after = options.snapshot_after;
-        server.service.trailing = std::min(server.service.trailing, options.snapshot_after);
+        server.core.snapshot_after = options.snapshot_after;
+        server.core.trailing = std::min(server.core.trailing, options.snapshot_after);
     }
     return server;
 }
@@ -261,23 +262,21 @@ int status(const Options& options) {
     std::size_t unreachable = 0;
     std::string json;
     for (const auto& address : url.servers) {
-        const auto answer = arbiter::ask_server(url, address, arbiter::StatusRequest{}, milliseconds(2000));
-        const auto* reply = std::get_if<arbiter::Reply>(&answer);
-        const auto* found = reply == nullptr ? nullptr : std::get_if<arbiter::StatusReply>(&reply->body);
-        if (found == nullptr) {
-            const auto why = reply == nullptr ? std::get<std::string>(answer) : std::string("an unexpected answer");
+        const auto answer = arbiter::server_status(url, address, milliseconds(2000));
+        if (const auto* why = std::get_if<std::string>(&answer)) {
             ++unreachable;
             json += fmt::format(R"({}{{"address":{},"error":{}}})", json.empty() ? "" : ",",
-                                json_string(address.text()), json_string(why));
+                                json_string(address.text()), json_string(*why));
             if (!options.json) {
-                fmt::print("server at {}: {}\n", address.text(), why);
+                fmt::print("server at {}: {}\n", address.text(), *why);
             }
             continue;
         }
-        leader_seen = leader_seen || found->raft.role == raft::Role::leader;
-        json += (json.empty() ? "" : ",") + status_json(*found);
+        const auto& found = std::get<arbiter::StatusReply>(answer);
+        leader_seen = leader_seen || found.raft.role == raft::Role::leader;
+        json += (json.empty() ? "" : ",") + status_json(found);
         if (!options.json) {
-            print_status(address, *found);
+            print_status(address, found);
         }
     }
     if (options.json) {
@@ -334,12 +333,10 @@ void expect_done(const arbiter::Reply& reply) {
 
 std::optional<arbiter::StatusReply> leader_status(const ParsedUrl& url) {
     for (const auto& address : url.servers) {
-        const auto answer = arbiter::ask_server(url, address, arbiter::StatusRequest{}, milliseconds(1000));
-        if (const auto* reply = std::get_if<arbiter::Reply>(&answer)) {
-            const auto* found = std::get_if<arbiter::StatusReply>(&reply->body);
-            if (found != nullptr && found->raft.role == raft::Role::leader) {
-                return *found;
-            }
+        const auto answer = arbiter::server_status(url, address, milliseconds(1000));
+        const auto* found = std::get_if<arbiter::StatusReply>(&answer);
+        if (found != nullptr && found->raft.role == raft::Role::leader) {
+            return *found;
         }
     }
     return std::nullopt;

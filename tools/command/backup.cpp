@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
+#include "common/address.hpp"
 #include "hypervisor/replication/replica/replica.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/command/replica_options.hpp"
@@ -34,7 +35,7 @@ Command add_backup(CLI::App& root) {
         "own.\n\nExample:\n  understudy backup --name shop --primary 127.0.0.1:7300 --listen 127.0.0.1:7301 \\\n"
         "    --arbiter raft://127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003 --network gateway:127.0.0.1:7200");
     return {app, [options] {
-                const HostPort primary = parse_host_port(options->primary);
+                const Address primary = parse_address(options->primary);
                 replication::BackupConfig config;
                 config.replica = options->replica.config();
                 config.replica.link.endpoint = options->network;

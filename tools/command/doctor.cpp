@@ -22,7 +22,7 @@
 #include "hypervisor/engine/kvm/probe.hpp"
 #include "hypervisor/memory/memory_snapshot.hpp"
 #include "tools/command/commands.hpp"
-#include "tools/output/event.hpp"
+#include "tools/output/json.hpp"
 #include "tools/vm/vm_description.hpp"
 
 namespace understudy::tools {

@@ -1,20 +1,16 @@
 // `understudy gateway`: user-mode networking for one VM, in a process that outlives its replicas.
 #include "hypervisor/gateway/gateway.hpp"
 
-#include <sys/signalfd.h>
-
 #include <CLI/CLI.hpp>
-#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "common/error.hpp"
-#include "common/file_descriptor.hpp"
 #include "tools/command/commands.hpp"
-#include "tools/output/event.hpp"
+#include "tools/command/stop_signals.hpp"
+#include "tools/output/event_writer.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -49,20 +45,6 @@ Event as_event(const GatewayEvent& event) {
         fields.emplace_back("reason", event.detail);
     }
     return {event.kind == Kind::attached ? "attached" : "detached", std::move(fields)};
-}
-
-// SIGINT and SIGTERM as a descriptor for the gateway's poll loop.
-FileDescriptor stop_signals() {
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    ::sigprocmask(SIG_BLOCK, &signals, nullptr);
-    FileDescriptor fd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
-    if (!fd) {
-        throw Error::from_errno("signalfd", errno);
-    }
-    return fd;
 }
 
 int run(const Options& options) {

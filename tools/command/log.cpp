@@ -19,7 +19,6 @@
 #include "common/execution.hpp"
 #include "logging_channel/log_file.hpp"
 #include "tools/command/commands.hpp"
-#include "tools/output/event.hpp"
 
 namespace understudy::tools {
 namespace {

@@ -14,14 +14,14 @@
 
 #include "common/error.hpp"
 #include "tools/command/commands.hpp"
+#include "tools/process/exit_status.hpp"
 
 namespace {
 
 using understudy::tools::Command;
-
-// What scripts may rely on; docs/operating.md lists the same values.
-constexpr int kFailure = 1;
-constexpr int kUsageError = 2;
+using understudy::tools::kFailure;
+using understudy::tools::kSuccess;
+using understudy::tools::kUsageError;
 
 using AddCommand = Command (*)(CLI::App&);
 
@@ -119,7 +119,7 @@ int close_output(int status) {
     std::cout.flush();
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0 || !std::cout) {
         print_error("cannot write to standard output");
-        return status == 0 ? kFailure : status;
+        return status == kSuccess ? kFailure : status;
     }
     return status;
 }

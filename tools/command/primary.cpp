@@ -5,8 +5,8 @@
 #include "hypervisor/replication/replica/replica.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/command/replica_options.hpp"
+#include "tools/command/vm_options.hpp"
 #include "tools/vm/machine_config.hpp"
-#include "tools/vm/vm_description.hpp"
 
 namespace understudy::tools {
 namespace {

@@ -4,46 +4,20 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <charconv>
 #include <csignal>
 
+#include "common/address.hpp"
 #include "common/error.hpp"
-#include "tools/output/event.hpp"
+#include "tools/output/event_writer.hpp"
+#include "tools/output/milliseconds.hpp"
 #include "tools/output/patient_output.hpp"
+#include "tools/output/role_word.hpp"
+#include "tools/process/exit_status.hpp"
 
 namespace understudy::tools {
 namespace {
 
 using replication::Role;
-
-double milliseconds(std::chrono::nanoseconds time) {
-    return std::chrono::duration<double, std::milli>(time).count();
-}
-
-// As events spell it.
-std::string role_name(Role role) {
-    switch (role) {
-        case Role::claiming:
-            return "claiming";
-        case Role::solo:
-            return "solo";
-        case Role::forming:
-            return "forming";
-        case Role::leading:
-            return "leading";
-        case Role::joining:
-            return "joining";
-        case Role::following:
-            return "following";
-        case Role::deciding:
-            return "deciding";
-        case Role::going_live:
-            return "going_live";
-        case Role::terminated:
-            return "terminated";
-    }
-    return "unknown";
-}
 
 replication::ReplicaObserver make_observer(const std::shared_ptr<PatientOutput>& output, bool json) {
     const auto out = std::make_shared<EventWriter>(stdout, json ? EventWriter::Form::json : EventWriter::Form::text,
@@ -51,16 +25,16 @@ replication::ReplicaObserver make_observer(const std::shared_ptr<PatientOutput>&
     replication::ReplicaObserver observer;
     observer.on_listening = [out](const std::string& address) { out->write({"listening", {{"address", address}}}); };
     observer.on_role = [out](Role role, Generation generation, const std::string& reason) {
-        out->write({"role", {{"role", role_name(role)}, {"generation", generation.value}, {"reason", reason}}});
+        out->write({"role", {{"role", role_word(role)}, {"generation", generation.value}, {"reason", reason}}});
     };
     observer.on_lag = [out](std::uint64_t records, std::chrono::nanoseconds behind) {
-        out->write({"lag", {{"records", records}, {"ms", milliseconds(behind)}}});
+        out->write({"lag", {{"records", records}, {"ms", in_milliseconds(behind)}}});
     };
     observer.on_transfer = [out](Bytes done, Bytes total) {
         out->write({"transfer", {{"bytes_done", done.value}, {"bytes_total", total.value}}});
     };
     observer.on_live = [out](Generation generation, std::chrono::nanoseconds takeover) {
-        out->write({"live", {{"generation", generation.value}, {"takeover_ms", milliseconds(takeover)}}});
+        out->write({"live", {{"generation", generation.value}, {"takeover_ms", in_milliseconds(takeover)}}});
     };
     observer.on_compared = [out](std::uint64_t stops, std::uint64_t divergences) {
         out->write({"compared", {{"stops", stops}, {"divergences", divergences}}});
@@ -79,21 +53,6 @@ replication::ReplicaObserver make_observer(const std::shared_ptr<PatientOutput>&
 
 }  // namespace
 
-HostPort parse_host_port(const std::string& text) {
-    const auto colon = text.rfind(':');
-    HostPort result;
-    if (colon != std::string::npos && colon != 0) {
-        result.host = text.substr(0, colon);
-        const char* first = text.data() + colon + 1;
-        const char* last = text.data() + text.size();
-        const auto [end, error] = std::from_chars(first, last, result.port);
-        if (error == std::errc{} && end == last && first != last) {
-            return result;
-        }
-    }
-    throw Error::format("{} is not HOST:PORT, for example 127.0.0.1:7300", text);
-}
-
 ReplicaOptions::ReplicaOptions(CLI::App& app) {
     app.add_option("--arbiter", arbiter_, "The arbiter: raft://HOST:PORT,HOST:PORT,... or etcd://...")->required();
     app.add_option("--listen", listen_, "Where backups join this replica while it leads; port 0: any")
@@ -108,7 +67,7 @@ ReplicaOptions::ReplicaOptions(CLI::App& app) {
 }
 
 replication::ReplicaConfig ReplicaOptions::config() {
-    const HostPort listen = parse_host_port(listen_);
+    const Address listen = parse_address(listen_);
     replication::ReplicaConfig config;
     config.id = replication::make_replica_id();
     config.arbiter = arbiter_;
@@ -123,8 +82,6 @@ replication::ReplicaConfig ReplicaOptions::config() {
 
 int exit_status_of(const replication::ReplicaResult& result) {
     using Reason = replication::action::Terminate::Reason;
-    constexpr int kDeposed = 3;
-    constexpr int kInterrupted = 130;
     if (result.interrupted) {
         return kInterrupted;
     }

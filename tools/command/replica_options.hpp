@@ -31,15 +31,8 @@ class ReplicaOptions {
     bool json_ = false;
 };
 
-struct HostPort {
-    std::string host;
-    std::uint16_t port = 0;
-};
-// "HOST:PORT". Throws understudy::Error.
-[[nodiscard]] HostPort parse_host_port(const std::string& text);
-
-// The exit status: the program's own when the guest ended; 3 when this replica was deposed (the other goes on); 130
-// when it was interrupted. Throws understudy::Error for an end that is a failure.
+// The exit status: the program's own when the guest ended; kDeposed when the other replica goes on,
+// kInterrupted when it was interrupted. Throws understudy::Error for an end that is a failure.
 [[nodiscard]] int exit_status_of(const replication::ReplicaResult& result);
 
 }  // namespace understudy::tools

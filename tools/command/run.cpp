@@ -6,8 +6,9 @@
 
 #include "hypervisor/replication/loop/lone_guest.hpp"
 #include "tools/command/commands.hpp"
+#include "tools/command/vm_options.hpp"
+#include "tools/process/exit_status.hpp"
 #include "tools/vm/machine_config.hpp"
-#include "tools/vm/vm_description.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -34,12 +35,11 @@ int report(const replication::LoneGuestResult& result, const Options& options) {
     }
     if (result.loop.ending == Ending::fault) {
         fmt::print(stderr, "{}", result.fault_report);
-        return 1;
+        return kFailure;
     }
     if (!options.record.empty() && !options.json) {
         fmt::print(stderr, "recorded {} stops in {} KiB: {}\n", result.stops, result.log_bytes >> 10, options.record);
     }
-    constexpr int kInterrupted = 130;
     return result.loop.ending == Ending::exit ? static_cast<int>(result.loop.last.stop.argument) : kInterrupted;
 }
 

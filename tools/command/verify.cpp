@@ -1,22 +1,20 @@
 // `understudy verify`: the verifying client by itself.
 #include <fmt/format.h>
 #include <poll.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <array>
-#include <cerrno>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <memory>
 #include <optional>
 #include <string>
 
-#include "common/error.hpp"
 #include "tools/command/commands.hpp"
-#include "tools/output/event.hpp"
+#include "tools/command/stop_signals.hpp"
+#include "tools/output/event_writer.hpp"
+#include "tools/output/milliseconds.hpp"
 #include "tools/verifier/verifier.hpp"
 
 namespace understudy::tools {
@@ -33,10 +31,6 @@ struct Options {
 };
 
 constexpr milliseconds kReportInterval{1000};
-
-double in_milliseconds(std::chrono::nanoseconds duration) {
-    return std::chrono::duration<double, std::milli>(duration).count();
-}
 
 Event report(const std::string& kind, const VerifierFigures& figures, std::optional<bool> ok) {
     std::vector<Event::Field> fields = {
@@ -61,19 +55,6 @@ Event report(const std::string& kind, const VerifierFigures& figures, std::optio
     return {kind, std::move(fields)};
 }
 
-int open_stop_signals() {
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-    const int fd = ::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (fd < 0) {
-        throw Error::from_errno("signalfd", errno);
-    }
-    return fd;
-}
-
 // Waits until `deadline` at most. True: the user wants an end.
 bool end_wanted(int signals, bool watch_stdin, Clock::time_point deadline) {
     const auto left = std::chrono::ceil<milliseconds>(deadline - Clock::now());
@@ -90,7 +71,7 @@ bool end_wanted(int signals, bool watch_stdin, Clock::time_point deadline) {
 }
 
 int run(const Options& options) {
-    const int signals = open_stop_signals();  // before the verifier's thread, which must not take them
+    const FileDescriptor signals = stop_signals();  // before the verifier's thread, which must not take them
     EventWriter writer(stdout, options.json ? EventWriter::Form::json : EventWriter::Form::text);
     Verifier verifier(options.verifier);
     verifier.start();
@@ -98,7 +79,7 @@ int run(const Options& options) {
                                                           std::chrono::duration<double>(*options.seconds))
                                      : Clock::time_point::max();
     auto next_report = Clock::now() + kReportInterval;
-    while (Clock::now() < end && !end_wanted(signals, options.until_stdin_closes, std::min(end, next_report))) {
+    while (Clock::now() < end && !end_wanted(signals.get(), options.until_stdin_closes, std::min(end, next_report))) {
         if (Clock::now() >= next_report) {
             writer.write(report("progress", verifier.since_start(), std::nullopt));
             next_report += kReportInterval;

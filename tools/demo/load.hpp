@@ -1,4 +1,4 @@
-// The clients of the demonstration: one that verifies (tools/verifier.hpp), and redis-benchmark for load.
+// The clients of the demonstration: one that verifies (tools/verifier/verifier.hpp), and redis-benchmark for load.
 #pragma once
 
 #include <chrono>

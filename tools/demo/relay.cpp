@@ -7,12 +7,11 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
-#include <charconv>
 #include <future>
-#include <system_error>
 #include <thread>
 #include <vector>
 
+#include "common/address.hpp"
 #include "common/error.hpp"
 
 namespace understudy::tools {
@@ -22,16 +21,13 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 
 tcp::endpoint parse_endpoint(const std::string& text) {
-    const auto colon = text.rfind(':');
+    const Address target = parse_address(text);
     boost::system::error_code failure;
-    const auto address = asio::ip::make_address(text.substr(0, std::min(colon, text.size())), failure);
-    std::uint16_t port = 0;
-    const char* const last = text.data() + text.size();
-    const auto parsed = std::from_chars(text.data() + std::min(colon + 1, text.size()), last, port);
-    if (colon == std::string::npos || failure || parsed.ec != std::errc{} || parsed.ptr != last) {
-        throw Error::format("'{}' is no address with a port", text);
+    const auto host = asio::ip::make_address(target.host, failure);
+    if (failure) {
+        throw Error::format("'{}' is no numeric address with a port", text);
     }
-    return {address, port};
+    return {host, target.port};
 }
 
 enum class Mode { forwarding, stalled, cut };
@@ -72,7 +68,7 @@ class Session : public std::enable_shared_from_this<Session> {
     [[nodiscard]] bool closed() const { return closed_; }
 
   private:
-    using Buffer = std::array<char, 64 * 1024>;
+    using Buffer = std::array<char, std::size_t{64} << 10U>;
 
     // In a partition the read is not answered by another, nor by the write of what it brought: the bytes are lost.
     void pump(tcp::socket& from, tcp::socket& to, Buffer& buffer) {

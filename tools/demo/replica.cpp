@@ -3,31 +3,37 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
+#include <string_view>
 #include <utility>
 
 namespace understudy::tools {
 namespace {
 
+using replication::Role;
+
 // What a role means to someone who watches.
-std::string_view explain(std::string_view role) {
-    struct Row {
-        std::string_view role;
-        std::string_view meaning;
-    };
-    constexpr std::array kRows = {
-        Row{"claiming", "asks the arbiter for the VM"},
-        Row{"solo", "runs the guest alone, unprotected"},
-        Row{"forming", "a backup is joining"},
-        Row{"leading", "primary, protected by a backup"},
-        Row{"joining", "joins as backup"},
-        Row{"following", "backup, replays the primary"},
-        Row{"deciding", "has lost its peer and asks the arbiter"},
-        Row{"going_live", "has won and takes over"},
-        Row{"terminated", "has lost and ends itself"},
-    };
-    const auto* const found = std::ranges::find(kRows, role, &Row::role);
-    return found == kRows.end() ? role : found->meaning;
+std::string_view explain(Role role) {
+    switch (role) {
+        case Role::claiming:
+            return "asks the arbiter for the VM";
+        case Role::solo:
+            return "runs the guest alone, unprotected";
+        case Role::forming:
+            return "a backup is joining";
+        case Role::leading:
+            return "primary, protected by a backup";
+        case Role::joining:
+            return "joins as backup";
+        case Role::following:
+            return "backup, replays the primary";
+        case Role::deciding:
+            return "has lost its peer and asks the arbiter";
+        case Role::going_live:
+            return "has won and takes over";
+        case Role::terminated:
+            return "ends itself";
+    }
+    return "";
 }
 
 }  // namespace
@@ -52,7 +58,7 @@ void Replica::handle(std::string_view line) {
     } else if (kind == "lag") {
         lag_records_ = event->number("records");
         lag_ms_ = event->real("ms");
-    } else if (kind == "transfer" && role_ == "joining") {
+    } else if (kind == "transfer" && role_ == Role::joining) {
         if (const auto total = event->number("bytes_total"); total > 0 && !std::exchange(transfer_said_, true)) {
             say(*event, fmt::format("receives the guest's state, {:.1f} MB", static_cast<double>(total) / 1e6));
         }
@@ -62,20 +68,20 @@ void Replica::handle(std::string_view line) {
     } else if (kind == "compared") {
         compared_stops_ = event->number("stops");
         divergences_ = event->number("divergences");
-    } else if (kind == "error") {
-        say(*event, "error: " + event->text("message"));
     }
 }
 
+// Some are told again with another reason: only what is new is shown.
 void Replica::handle_role(const Event& event) {
-    const bool changed = role_ != event.text("role") || generation_ != event.number("generation");
-    role_ = event.text("role");
-    generation_ = event.number("generation");
-    if (changed) {
-        const std::string reason = event.text("reason");
-        say(event, fmt::format("{:<10}  generation {}: {}{}", role_, generation_, explain(role_),
-                               reason.empty() ? "" : " (" + reason + ")"));
+    const auto role = parse_role(event.text("role"));
+    if (!role || (role == role_ && generation_ == event.number("generation"))) {
+        return;
     }
+    role_ = role;
+    generation_ = event.number("generation");
+    const std::string reason = event.text("reason");
+    say(event, fmt::format("{:<10}  generation {}: {}{}", role_word(*role), generation_, explain(*role),
+                           reason.empty() ? "" : " (" + reason + ")"));
 }
 
 void Replica::say(const Event& event, const std::string& what) const {

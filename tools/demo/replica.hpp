@@ -9,7 +9,9 @@
 
 #include "tools/demo/stage.hpp"
 #include "tools/output/event.hpp"
+#include "tools/output/role_word.hpp"
 #include "tools/process/child.hpp"
+#include "tools/process/exit_status.hpp"
 
 namespace understudy::tools {
 
@@ -19,8 +21,8 @@ class Replica {
     Replica(Stage& stage, std::string host, std::vector<std::string> command);
 
     [[nodiscard]] const std::string& host() const { return host_; }
-    [[nodiscard]] const std::string& address() const { return address_; }  // empty until it listens
-    [[nodiscard]] const std::string& role() const { return role_; }
+    [[nodiscard]] const std::string& address() const { return address_; }          // empty until it listens
+    [[nodiscard]] std::optional<replication::Role> role() const { return role_; }  // nothing until it has told
     [[nodiscard]] std::uint64_t generation() const { return generation_; }
     [[nodiscard]] bool running() const { return child_->running(); }
     // It ended because the other replica goes on.
@@ -41,8 +43,6 @@ class Replica {
     void signal(int number) { child_->signal(number); }
 
   private:
-    static constexpr int kDeposed = 3;  // an exit status of `understudy primary` and `understudy backup`
-
     void handle(std::string_view line);
     void handle_role(const Event& event);
     void say(const Event& event, const std::string& what) const;
@@ -50,7 +50,7 @@ class Replica {
     Stage& stage_;
     std::string host_;
     std::string address_;
-    std::string role_;
+    std::optional<replication::Role> role_;
     std::uint64_t generation_ = 0;
     std::uint64_t lag_records_ = 0;
     double lag_ms_ = 0;

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "tools/output/event.hpp"
+#include "tools/output/json.hpp"
 
 namespace understudy::tools {
 namespace {

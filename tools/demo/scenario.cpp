@@ -8,12 +8,14 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "tools/output/milliseconds.hpp"
 #include "tools/vm/vm_description.hpp"
 
 namespace understudy::tools {
 namespace {
 
 using namespace std::chrono_literals;
+using replication::Role;
 
 constexpr std::uint16_t kGuestPort = 6379;
 constexpr const char* kVm = "kv";
@@ -24,10 +26,6 @@ constexpr auto kStartTime = 20s;
 constexpr auto kProtectionTime = 60s;
 constexpr auto kTakeoverTime = 20s;
 constexpr auto kVerificationTime = 60s;
-
-double milliseconds(std::chrono::nanoseconds duration) {
-    return std::chrono::duration<double, std::milli>(duration).count();
-}
 
 // All of guest memory is compared once a second where that takes milliseconds, and in proportion more seldom where a
 // larger guest would be seen to pause for it. In milliseconds, as an argument.
@@ -100,8 +98,9 @@ void Scenario::start_primary() {
                                                   "--",
                                                   "--port",
                                                   std::to_string(kGuestPort)}));
-    stage_.until([&] { return (primary_->role() == "solo" && !primary_->address().empty()) || !primary_->running(); },
-                 kStartTime, "the primary to run the guest");
+    stage_.until(
+        [&] { return (primary_->role() == Role::solo && !primary_->address().empty()) || !primary_->running(); },
+        kStartTime, "the primary to run the guest");
     if (!primary_->running()) {
         throw Error(primary_->end());
     }
@@ -121,8 +120,8 @@ void Scenario::start_backup() {
 }
 
 bool Scenario::protected_now() const {
-    return primary_->running() && backup_->running() && primary_->role() == "leading" &&
-           backup_->role() == "following" && primary_->generation() == backup_->generation() &&
+    return primary_->running() && backup_->running() && primary_->role() == Role::leading &&
+           backup_->role() == Role::following && primary_->generation() == backup_->generation() &&
            !backup_->address().empty();
 }
 
@@ -151,7 +150,7 @@ void Scenario::recover() {
     if (!lost.deposed() && !never_joined) {
         throw Error(lost.end());
     }
-    stage_.until([&] { return other.role() == "solo" || !other.running(); }, kTakeoverTime,
+    stage_.until([&] { return other.role() == Role::solo || !other.running(); }, kTakeoverTime,
                  other.host() + " to go on alone");
     if (!other.running()) {
         throw Error(other.end());
@@ -164,7 +163,7 @@ void Scenario::recover() {
 void Scenario::start_servers() {
     arbiters_ = start_arbiters(stage_, options_.executable);
     stage_.timeline().say("arbiter", "three servers at " + arbiters_.url);
-    gateway_ = start_gateway(stage_, options_.executable, kGuestPort);
+    gateway_ = start_gateway(stage_, options_.executable, "gateway", kGuestPort);
     stage_.timeline().say("gateway",
                           fmt::format("127.0.0.1:{} leads to the guest's port {}", gateway_.host_port, kGuestPort));
 }
@@ -178,6 +177,9 @@ void Scenario::start_clients() {
 
 void Scenario::play_round(Round& round) {
     stage_.pause(std::chrono::milliseconds(std::uniform_int_distribution<int>(500, 2500)(random_)));
+    // A backup tells only now and then what it has compared: a fault before that would leave nothing to show.
+    stage_.until([&] { return backup_->compared_stops() > 0 || !protected_now(); }, kProtectionTime,
+                 "the backup to tell what it has compared");
     if (!protected_now()) {
         await_protection();
     }
@@ -199,7 +201,7 @@ void Scenario::play_round(Round& round) {
             break;
     }
     round.went_on = primary_->host();
-    round.gap_ms = milliseconds(load_->gap_since_fault(kVerificationTime));
+    round.gap_ms = in_milliseconds(load_->gap_since_fault(kVerificationTime));
     stage_.timeline().say("clients", fmt::format("longest gap {:.0f} ms", round.gap_ms));
     start_backup();
     await_protection();
@@ -222,7 +224,7 @@ void Scenario::retire(std::unique_ptr<Replica> replica) {
 }
 
 void Scenario::await_takeover(Round& round) {
-    stage_.until([&] { return (backup_->went_live() && backup_->role() == "solo") || !backup_->running(); },
+    stage_.until([&] { return (backup_->went_live() && backup_->role() == Role::solo) || !backup_->running(); },
                  kTakeoverTime, "the backup to take over");
     if (!backup_->running()) {
         throw Error(backup_->end());
@@ -256,7 +258,7 @@ void Scenario::play_partition(Round& round) {
         "network", fmt::format("PARTITIONED: nothing passes between {} and {}", primary_->host(), backup_->host()));
     channel_->stall();
     const auto won = [](const Replica& one, const Replica& other) {
-        return one.running() && one.role() == "solo" && !other.running();
+        return one.running() && one.role() == Role::solo && !other.running();
     };
     stage_.until([&] { return won(*primary_, *backup_) || won(*backup_, *primary_); }, kTakeoverTime,
                  "one replica to go on and the other to end itself");
@@ -275,7 +277,7 @@ void Scenario::play_partition(Round& round) {
 
 void Scenario::conclude(Report& report) const {
     report.unplanned_failovers = unplanned_failovers_;
-    report.longest_gap_ms = milliseconds(load_->longest_gap());
+    report.longest_gap_ms = in_milliseconds(load_->longest_gap());
     report.finding = load_->first_finding();
     const auto add_replica = [&](const std::unique_ptr<Replica>& replica) {
         if (replica) {

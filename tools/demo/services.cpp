@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "tools/output/event.hpp"
+#include "tools/process/free_ports.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -23,47 +24,52 @@ Child::LineHandler count_listening(std::shared_ptr<std::size_t> count) {
 
 }  // namespace
 
-Arbiters start_arbiters(Stage& stage, const std::filesystem::path& executable) {
-    Arbiters arbiters;
-    std::vector<std::string> addresses;
-    std::vector<std::string> peers;
-    for (const std::uint16_t port : free_ports(kServers)) {
-        addresses.push_back(fmt::format("127.0.0.1:{}", port));
-        peers.insert(peers.end(), {"--peer", fmt::format("{}={}", addresses.size(), addresses.back())});
+std::vector<std::string> arbiter_command(const std::filesystem::path& executable, std::size_t id,
+                                         const std::filesystem::path& data, const std::vector<std::uint16_t>& ports) {
+    std::vector<std::string> words{executable.string(), "arbiter",    "serve", "--id", std::to_string(id), "--data",
+                                   data.string(),       "--insecure", "--json"};
+    for (std::size_t peer = 1; peer <= ports.size(); ++peer) {
+        words.insert(words.end(), {"--peer", fmt::format("{}=127.0.0.1:{}", peer, ports[peer - 1])});
     }
-    arbiters.url = fmt::format("raft://{}", fmt::join(addresses, ","));
+    return words;
+}
+
+std::string loopback_url(const std::string& scheme, const std::vector<std::uint16_t>& ports) {
+    std::string url;
+    for (const std::uint16_t port : ports) {
+        url += fmt::format("{}127.0.0.1:{}", url.empty() ? scheme + "://" : ",", port);
+    }
+    return url;
+}
+
+Arbiters start_arbiters(Stage& stage, const std::filesystem::path& executable) {
+    const auto ports = free_ports(kServers);
+    Arbiters arbiters;
+    arbiters.url = loopback_url("raft", ports);
     const auto listening = std::make_shared<std::size_t>(0);
     for (std::size_t id = 1; id <= kServers; ++id) {
         const std::string name = fmt::format("arbiter-{}", id);
-        std::vector<std::string> command{executable.string(),
-                                         "arbiter",
-                                         "serve",
-                                         "--id",
-                                         std::to_string(id),
-                                         "--data",
-                                         (stage.directory().path() / name).string(),
-                                         "--insecure",
-                                         "--json"};
-        command.insert(command.end(), peers.begin(), peers.end());
-        arbiters.servers.push_back(stage.start(name, std::move(command), count_listening(listening)));
+        arbiters.servers.push_back(stage.start(
+            name, arbiter_command(executable, id, stage.directory().path() / name, ports), count_listening(listening)));
         stage.expect(name, arbiters.servers.back());
     }
     stage.until([&] { return *listening == kServers; }, kStartTime, "the arbiters to listen");
     return arbiters;
 }
 
-GatewayService start_gateway(Stage& stage, const std::filesystem::path& executable, std::uint16_t guest_port) {
+GatewayService start_gateway(Stage& stage, const std::filesystem::path& executable, const std::string& name,
+                             std::uint16_t guest_port) {
     GatewayService gateway;
-    const std::string socket = "unix:" + (stage.directory().path() / "gateway").string();
+    const std::string socket = "unix:" + (stage.directory().path() / name).string();
     gateway.endpoint = "gateway:" + socket;
-    gateway.host_port = free_ports(1).front();
+    gateway.host_port = free_port();
     const auto listening = std::make_shared<std::size_t>(0);
-    gateway.server = stage.start("gateway",
+    gateway.server = stage.start(name,
                                  {executable.string(), "gateway", "--listen", socket, "--forward",
                                   fmt::format("tcp:127.0.0.1:{}:{}", gateway.host_port, guest_port), "--json"},
                                  count_listening(listening));
-    stage.expect("gateway", gateway.server);
-    stage.until([&] { return *listening == 1; }, kStartTime, "the gateway to listen");
+    stage.expect(name, gateway.server);
+    stage.until([&] { return *listening == 1; }, kStartTime, "the " + name + " to listen");
     return gateway;
 }
 

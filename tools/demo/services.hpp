@@ -16,6 +16,13 @@ struct Arbiters {
     std::vector<std::shared_ptr<Child>> servers;
 };
 
+// `understudy arbiter serve` on loopback, in plain text: the server `id`, from 1, of those that listen on `ports`.
+[[nodiscard]] std::vector<std::string> arbiter_command(const std::filesystem::path& executable, std::size_t id,
+                                                       const std::filesystem::path& data,
+                                                       const std::vector<std::uint16_t>& ports);
+// "raft://127.0.0.1:7001,127.0.0.1:7002": where they are asked; the same for "etcd".
+[[nodiscard]] std::string loopback_url(const std::string& scheme, const std::vector<std::uint16_t>& ports);
+
 // Three servers in plain text on loopback, listening. `executable` is `understudy`. Throws understudy::Error.
 [[nodiscard]] Arbiters start_arbiters(Stage& stage, const std::filesystem::path& executable);
 
@@ -25,8 +32,9 @@ struct GatewayService {
     std::shared_ptr<Child> server;
 };
 
-// A gateway that leads a port of this host to `guest_port`, listening. Throws understudy::Error.
+// A gateway that leads a port of this host to `guest_port`, listening. `name` is another for each on one stage. Throws
+// understudy::Error.
 [[nodiscard]] GatewayService start_gateway(Stage& stage, const std::filesystem::path& executable,
-                                           std::uint16_t guest_port);
+                                           const std::string& name, std::uint16_t guest_port);
 
 }  // namespace understudy::tools

@@ -1,38 +1,17 @@
 #include "tools/demo/stage.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <boost/asio/ip/tcp.hpp>
-#include <cerrno>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
-#include <system_error>
 #include <utility>
 
 #include "common/error.hpp"
 
 namespace understudy::tools {
-
-namespace asio = boost::asio;
-
-TemporaryDirectory::TemporaryDirectory(std::string_view prefix) {
-    std::error_code ignored;
-    std::string name = (std::filesystem::temp_directory_path(ignored) / fmt::format("{}-XXXXXX", prefix)).string();
-    if (::mkdtemp(name.data()) == nullptr) {
-        throw Error::from_errno("cannot make the directory " + name, errno);
-    }
-    path_ = name;
-}
-
-TemporaryDirectory::~TemporaryDirectory() {
-    if (!kept_) {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-}
 
 void Timeline::say(std::string_view who, std::string_view what, WallClock::time_point when) const {
     const std::chrono::duration<double> elapsed = when - start_;
@@ -40,14 +19,29 @@ void Timeline::say(std::string_view who, std::string_view what, WallClock::time_
     std::fflush(stdout);
 }
 
-Stage::Stage() : signals_(io_, SIGINT, SIGTERM), directory_("understudy-demo") {
-    signals_.async_wait([this](const boost::system::error_code& error, int) { interrupted_ = !error; });
+// The event loop, and whether the user has interrupted.
+struct Stage::Loop {
+    Loop() : signals(io, SIGINT, SIGTERM) {
+        signals.async_wait([this](const boost::system::error_code& error, int) { interrupted = !error; });
+    }
+
+    boost::asio::io_context io;
+    boost::asio::signal_set signals;
+    bool interrupted = false;
+};
+
+Stage::Stage() : loop_(std::make_unique<Loop>()), directory_("understudy-demo") {}
+
+Stage::~Stage() = default;
+
+boost::asio::io_context& Stage::io() {
+    return loop_->io;
 }
 
 std::shared_ptr<Child> Stage::start(const std::string& name, std::vector<std::string> command,
                                     Child::LineHandler on_line) {
     return std::make_shared<Child>(
-        io_,
+        loop_->io,
         Child::Config{std::move(command), directory_.path() / (name + ".out"), directory_.path() / (name + ".err")},
         std::move(on_line));
 }
@@ -61,7 +55,7 @@ void Stage::dismiss(const std::shared_ptr<Child>& child) {
 }
 
 void Stage::check() const {
-    if (interrupted_) {
+    if (loop_->interrupted) {
         throw Error("interrupted");
     }
     for (const Entry& entry : watched_) {
@@ -81,28 +75,16 @@ void Stage::until(const std::function<bool()>& condition, std::chrono::milliseco
             throw Error::format("waited {:.1f} s for {}", std::chrono::duration<double>(timeout).count(), what);
         }
         // What no event tells (a process that is not ours) is looked at this often.
-        io_.run_one_until(std::min(deadline, Clock::now() + std::chrono::milliseconds(50)));
+        loop_->io.run_one_until(std::min(deadline, Clock::now() + std::chrono::milliseconds(50)));
     }
 }
 
 void Stage::pause(std::chrono::milliseconds duration) {
     const auto end = Clock::now() + duration;
     while (Clock::now() < end) {
-        io_.run_one_until(end);
+        loop_->io.run_one_until(end);
         check();
     }
-}
-
-std::vector<std::uint16_t> free_ports(std::size_t count) {
-    using asio::ip::tcp;
-    asio::io_context io;
-    std::vector<tcp::acceptor> acceptors;  // all open at once, so that no port comes twice
-    std::vector<std::uint16_t> ports;
-    for (std::size_t i = 0; i < count; ++i) {
-        acceptors.emplace_back(io, tcp::endpoint(asio::ip::address_v4::loopback(), 0));
-        ports.push_back(acceptors.back().local_endpoint().port());
-    }
-    return ports;
 }
 
 }  // namespace understudy::tools

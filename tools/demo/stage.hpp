@@ -2,8 +2,6 @@
 // it, and waiting that notices when something that should run does not.
 #pragma once
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/signal_set.hpp>
 #include <chrono>
 #include <filesystem>
 #include <functional>
@@ -12,25 +10,14 @@
 #include <string_view>
 #include <vector>
 
+#include "common/temporary_directory.hpp"
 #include "tools/process/child.hpp"
 
+namespace boost::asio {
+class io_context;
+}
+
 namespace understudy::tools {
-
-// A new directory below $TMPDIR, removed with all that is in it unless keep() was called.
-class TemporaryDirectory {
-  public:
-    explicit TemporaryDirectory(std::string_view prefix);  // throws understudy::Error
-    ~TemporaryDirectory();
-    TemporaryDirectory(const TemporaryDirectory&) = delete;
-    TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-
-    [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-    void keep() { kept_ = true; }
-
-  private:
-    std::filesystem::path path_;
-    bool kept_ = false;
-};
 
 // A time since the start, who, and what happened: one line each, as it happens.
 class Timeline {
@@ -49,8 +36,11 @@ class Stage {
     using Clock = std::chrono::steady_clock;
 
     Stage();
+    ~Stage();
+    Stage(const Stage&) = delete;
+    Stage& operator=(const Stage&) = delete;
 
-    [[nodiscard]] boost::asio::io_context& io() { return io_; }
+    [[nodiscard]] boost::asio::io_context& io();
     [[nodiscard]] TemporaryDirectory& directory() { return directory_; }
     [[nodiscard]] const Timeline& timeline() const { return timeline_; }
 
@@ -77,15 +67,11 @@ class Stage {
     // Throws when the user interrupted or a process has ended that is expected to run.
     void check() const;
 
-    boost::asio::io_context io_;
-    boost::asio::signal_set signals_;
-    bool interrupted_ = false;
+    struct Loop;
+    std::unique_ptr<Loop> loop_;
     TemporaryDirectory directory_;
     Timeline timeline_;
     std::vector<Entry> watched_;
 };
-
-// Ports of 127.0.0.1 that were free a moment ago: for servers that must know each other's before they start.
-[[nodiscard]] std::vector<std::uint16_t> free_ports(std::size_t count);
 
 }  // namespace understudy::tools

@@ -1,14 +1,14 @@
-// A process of ours: started, read line by line, signalled, and never left behind.
+// A process of ours in an event loop: its output is read line by line as it comes.
 #pragma once
 
 #include <sys/types.h>
 
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
+
+#include "tools/process/lines.hpp"
 
 namespace boost::asio {
 class io_context;
@@ -16,9 +16,8 @@ class io_context;
 
 namespace understudy::tools {
 
-// Runs while the object lives: the destructor kills (SIGKILL) and reaps it. Should this process die first, by whatever
-// signal, the kernel kills the child (PR_SET_PDEATHSIG). One thread, the one that runs the io_context and that made the
-// child; handlers run there and never from inside a member function.
+// A Process (tools/process/process.hpp) that ends with the object. One thread, the one that runs the io_context and
+// that made the child; handlers run there, never from inside a member function, and do not end the object.
 class Child {
   public:
     struct Config {
@@ -26,9 +25,8 @@ class Child {
         std::filesystem::path log;         // standard output is appended here
         std::filesystem::path errors;      // and standard error here
     };
-    // One line of standard output, without its newline. Lines longer than kMaxLine are cut there.
-    using LineHandler = std::function<void(std::string_view)>;
-    static constexpr std::size_t kMaxLine = std::size_t{64} * 1024;
+    // One line of standard output, as LineCutter cuts them.
+    using LineHandler = LineCutter::Handler;
 
     // Throws understudy::Error when the command cannot be executed.
     Child(boost::asio::io_context& io, Config config, LineHandler on_line);

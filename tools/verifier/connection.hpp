@@ -26,6 +26,11 @@ class VerifierConnection {
     // Who decides what is asked next, and hears how it went.
     class Owner {
       public:
+        Owner() = default;
+        virtual ~Owner() = default;
+        Owner(const Owner&) = delete;
+        Owner& operator=(const Owner&) = delete;
+
         // Connected, and nothing is outstanding.
         virtual void on_idle(VerifierConnection& connection) = 0;
         virtual void on_answer(const Judgement& judgement, Clock::time_point sent_at, Clock::time_point waiting_since,
@@ -35,9 +40,6 @@ class VerifierConnection {
         virtual void on_drop(const std::string& why) = 0;
         // A connection could not be made. It is tried again.
         virtual void on_refusal(const std::string& why) = 0;
-
-      protected:
-        ~Owner() = default;
     };
 
     // `owner`, `io` and `endpoints`, where the server is, outlive the connection; `io` does not run any more once the

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/address.hpp"
 #include "common/error.hpp"
 #include "tools/verifier/connection.hpp"
 #include "tools/verifier/model.hpp"
@@ -31,14 +32,6 @@ using namespace std::chrono_literals;
 constexpr auto kTick = 2ms;                // of the pacer: requests leave in small groups, which costs fewer wakeups
 constexpr double kMaxBurstSeconds = 0.02;  // what the pacer makes up for after it was not scheduled
 
-std::pair<std::string, std::string> split_address(const std::string& text) {
-    const auto colon = text.rfind(':');
-    if (colon == std::string::npos || colon == 0 || colon + 1 == text.size()) {
-        throw Error::format("'{}' is no server: write HOST:PORT", text);
-    }
-    return {text.substr(0, colon), text.substr(colon + 1)};
-}
-
 std::string random_name() {
     std::random_device source;
     return fmt::format("{:08x}{:08x}", source(), source());
@@ -53,9 +46,9 @@ class Verifier::Engine final : public VerifierConnection::Owner {
         if (config_.connections == 0 || config_.keys_per_connection == 0 || config_.rate < 0) {
             throw Error("the verifying client needs at least one connection, one key and no negative rate");
         }
-        const auto [host, port] = split_address(config_.server);
+        const Address server = parse_address(config_.server);
         error_code error;
-        endpoints_ = tcp::resolver(io_).resolve(host, port, error);
+        endpoints_ = tcp::resolver(io_).resolve(server.host, std::to_string(server.port), error);
         if (error) {
             throw Error::format("cannot resolve {}: {}", config_.server, error.message());
         }
@@ -67,7 +60,7 @@ class Verifier::Engine final : public VerifierConnection::Owner {
         thread_ = std::thread([this] { io_.run(); });
     }
 
-    ~Engine() {
+    ~Engine() override {
         asio::post(io_, [this] { close_all(); });
         work_.reset();
         thread_.join();

@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -13,7 +12,6 @@
 
 #include "common/digest.hpp"
 #include "common/error.hpp"
-#include "tools/vm/domain_xml.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -41,19 +39,6 @@ void check_environment(const std::vector<std::string>& environment) {
             throw Error::format("'{}' is no environment entry: write --env NAME=VALUE", entry);
         }
     }
-}
-
-// "10.0.2.15/24"
-void parse_address(std::string_view text, NetworkDescription& network) {
-    const auto slash = text.find('/');
-    const std::string_view digits = slash == std::string_view::npos ? std::string_view{} : text.substr(slash + 1);
-    unsigned prefix = 0;
-    const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), prefix);
-    if (digits.empty() || failure != std::errc{} || end != digits.data() + digits.size() || prefix > 32) {
-        throw Error::format("'{}' is no address with a prefix length: write for example --address 10.0.2.15/24", text);
-    }
-    network.ipv4_address = parse_ipv4(text.substr(0, slash));
-    network.ipv4_netmask = netmask_of(prefix);
 }
 
 // The addresses that `understudy gateway` serves when nothing else is said.
@@ -90,59 +75,6 @@ void complete_network(const VmId& vm, NetworkDescription& network) {
 }
 
 }  // namespace
-
-VmOptions::VmOptions(CLI::App& app) {
-    CLI::Option* domain = app.add_option("--domain", domain_, "The VM as a libvirt domain (XML file)");
-    app.add_option("--name", name_, "The VM's name [the program's file name]")->excludes(domain);
-    app.add_option("--program", program_, "The program to run: a static x86-64 Linux executable")->excludes(domain);
-    app.add_option("--memory", memory_, "The guest's memory")->capture_default_str()->excludes(domain);
-    app.add_option("--root", root_archive_, "A tar archive: the guest's read-only root")->excludes(domain);
-    app.add_option("--env", environment_, "NAME=VALUE for the program's environment; may be repeated")
-        ->allow_extra_args(false);
-    app.add_option("--network", network_,
-                   "gateway:unix:PATH, gateway:HOST:PORT, tap:NAME[,bridge=BRIDGE] or none [none]");
-    app.add_option("--address", address_, "The guest's address, as 10.0.2.15/24")->excludes(domain);
-    app.add_option("--gateway", gateway_, "The guest's default route, as 10.0.2.2")->excludes(domain);
-    app.add_option("--mac", mac_, "The guest's MAC address [derived from the name]")->excludes(domain);
-    app.add_option("--kernel", kernel_, "The guest kernel's image [the one built with this command]");
-}
-
-VmDescription VmOptions::description() const {
-    VmDescription result;
-    if (!domain_.empty()) {
-        if (!arguments_.empty()) {
-            throw Error("a domain names the program's arguments itself, in <cmdline>: give none after '--'");
-        }
-        result = read_domain_file(domain_, network_);
-    } else {
-        if (program_.empty()) {
-            throw Error("which program is to run? Give --program FILE, or --domain FILE for a libvirt domain");
-        }
-        result.program = program_;
-        result.name = name_.empty() ? result.program.filename().string() : name_;
-        result.memory = parse_size(memory_);
-        result.arguments = arguments_;
-        if (!root_archive_.empty()) {
-            result.root_archive = root_archive_;
-        }
-        if (!network_.empty()) {
-            result.network.endpoint = network_;
-        }
-        if (!address_.empty()) {
-            parse_address(address_, result.network);
-        }
-        if (!gateway_.empty()) {
-            result.network.ipv4_gateway = parse_ipv4(gateway_);
-        }
-        if (!mac_.empty()) {
-            result.network.mac = parse_mac(mac_);
-        }
-    }
-    result.environment.insert(result.environment.end(), environment_.begin(), environment_.end());
-    result.kernel = kernel_.empty() ? default_kernel_path() : std::filesystem::path(kernel_);
-    complete(result);
-    return result;
-}
 
 std::filesystem::path default_kernel_path() {
     std::error_code ignored;

@@ -11,10 +11,6 @@
 #include "common/units.hpp"
 #include "hypervisor/network/link.hpp"
 
-namespace CLI {
-class App;
-}
-
 namespace understudy::tools {
 
 // The guest's one NIC. Addresses are in network byte order, as Boot of guest/abi wants them.
@@ -37,36 +33,6 @@ struct VmDescription {
     std::optional<std::filesystem::path> root_archive;  // a tar file, the guest's read-only root
     NetworkDescription network;
     std::filesystem::path kernel;  // the guest kernel's image
-};
-
-// The options that describe a VM, the same for every subcommand that starts one. Keep it alive until the options are
-// parsed and description() was called: the App refers to its members.
-class VmOptions {
-  public:
-    explicit VmOptions(CLI::App& app);
-    VmOptions(const VmOptions&) = delete;
-    VmOptions& operator=(const VmOptions&) = delete;
-
-    // The program's arguments, to be filled with the words after "--": for Command::program_arguments.
-    [[nodiscard]] std::vector<std::string>& arguments() { return arguments_; }
-
-    // The description that the parsed options give. Throws understudy::Error: malformed or missing values, a domain
-    // that cannot be honoured. Whether the program can be run is for the machine's loader to say.
-    [[nodiscard]] VmDescription description() const;
-
-  private:
-    std::string domain_;  // file of a libvirt domain; excludes the options that it already answers
-    std::string name_;
-    std::string memory_ = "64M";
-    std::string program_;
-    std::vector<std::string> arguments_;
-    std::vector<std::string> environment_;
-    std::string root_archive_;
-    std::string network_;
-    std::string address_;
-    std::string gateway_;
-    std::string mac_;
-    std::string kernel_;
 };
 
 // The guest kernel that was built with this executable: next to it, or where `cmake --install` puts it.

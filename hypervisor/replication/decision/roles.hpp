@@ -29,7 +29,7 @@
 #include <variant>
 #include <vector>
 
-#include "arbiter/client/client.hpp"
+#include "arbiter/register/requests.hpp"
 #include "common/units.hpp"
 
 namespace understudy::replication {

@@ -160,13 +160,6 @@ std::string Contests::verdict() {
     return {};
 }
 
-std::uint64_t Contests::rounds() const {
-    std::uint64_t sum = 0;
-    for (const auto& contest : contests_) {
-        sum += contest->rounds();
-    }
-    return sum;
-}
 std::uint64_t Contests::unknowns() const {
     std::uint64_t sum = 0;
     for (const auto& contest : contests_) {

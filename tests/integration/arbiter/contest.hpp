@@ -61,7 +61,6 @@ class Contests {
     [[nodiscard]] bool advance(std::uint64_t rounds);
     // Ends the load, reads everything back. Empty: nothing was wrong.
     [[nodiscard]] std::string verdict();
-    [[nodiscard]] std::uint64_t rounds() const;
     [[nodiscard]] std::uint64_t unknowns() const;
 
   private:

@@ -1,11 +1,14 @@
 // The etcd engine against three real etcd nodes, one of which is killed under load.
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <boost/asio/io_context.hpp>
+#include <optional>
 
+#include "arbiter/client/engines.hpp"
+#include "common/temporary_directory.hpp"
 #include "tests/integration/arbiter/contest.hpp"
-#include "tests/integration/arbiter/process.hpp"
+#include "tools/bench/arbiter_clusters.hpp"
+#include "tools/process/run.hpp"
 
 namespace understudy::arbiter::testing {
 namespace {
@@ -13,46 +16,23 @@ namespace {
 using std::chrono::milliseconds;
 
 TEST(Etcd, DecidesThroughTheDeathOfANode) {
-    if (run({"sh", "-c", "command -v etcd"}).status != 0) {
+    if (tools::run_to_end({"sh", "-c", "command -v etcd"}).exit_status != 0) {
         GTEST_SKIP() << "etcd is not installed (Debian: etcd-server)";
     }
-    const TemporaryDirectory directory;
-    std::vector<std::uint16_t> clients;
-    std::vector<std::uint16_t> peers;
-    std::string initial;
-    std::string url;
-    for (int i = 0; i < 3; ++i) {
-        clients.push_back(free_port());
-        peers.push_back(free_port());
-        initial += fmt::format("{}e{}=http://127.0.0.1:{}", i == 0 ? "" : ",", i, peers.back());
-        url += fmt::format("{}127.0.0.1:{}", i == 0 ? "etcd://" : ",", clients.back());
-    }
-    std::vector<std::unique_ptr<Process>> nodes(3);
-    const auto start = [&](std::size_t i) {
-        const auto client = fmt::format("http://127.0.0.1:{}", clients[i]);
-        const auto peer = fmt::format("http://127.0.0.1:{}", peers[i]);
-        nodes[i] = std::make_unique<Process>(
-            std::vector<std::string>{"etcd", "--name", fmt::format("e{}", i), "--data-dir",
-                                     (directory.path() / fmt::format("etcd{}", i)).string(), "--listen-client-urls",
-                                     client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
-                                     "--initial-advertise-peer-urls", peer, "--initial-cluster", initial},
-            directory.path() / fmt::format("etcd{}.log", i));
-    };
-    for (std::size_t i = 0; i < 3; ++i) {
-        start(i);
-    }
-    Contests contests(url, 4);
-    ASSERT_TRUE(contests.advance(3)) << nodes[0]->output();
-    for (std::size_t i = 0; i < 3; ++i) {
-        nodes[i].reset();
+    const TemporaryDirectory directory("understudy-etcd");
+    tools::BenchedEtcd etcd(directory.path());
+    Contests contests(etcd.url(), 4);
+    ASSERT_TRUE(contests.advance(3));
+    for (std::size_t i = 0; i < tools::kBenchedServers; ++i) {
+        etcd.kill(i);
         ASSERT_TRUE(contests.advance(2)) << "no decisions after the death of a node";
-        start(i);
+        etcd.start(i);
         ASSERT_TRUE(contests.advance(2));
     }
     EXPECT_EQ(contests.verdict(), "");
 
     boost::asio::io_context io;
-    const auto client = connect(io, url);
+    const auto client = connect(io, etcd.url());
     std::size_t listed = 0;
     std::optional<Verdict> second_claim;
     client->list(milliseconds(5000), [&](Verdict, const auto& vms, const std::string&) { listed = vms.size(); });

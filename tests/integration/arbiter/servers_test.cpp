@@ -15,50 +15,53 @@
 #include <iterator>
 
 #include "common/address.hpp"
+#include "common/temporary_directory.hpp"
 #include "tests/integration/arbiter/contest.hpp"
-#include "tests/integration/arbiter/process.hpp"
+#include "tests/integration/arbiter/server_processes.hpp"
+#include "tools/process/free_ports.hpp"
+#include "tools/process/run.hpp"
 
 namespace understudy::arbiter::testing {
 namespace {
 
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
+using tools::Finished;
+using tools::run_to_end;
 
 class Servers : public ::testing::Test {
   protected:
+    // Takes the leader out and back again, `times` in all, while decisions must go on.
+    template <typename Lose, typename Regain>
+    void decide_without_the_leader(int times, Lose lose, Regain regain) {
+        auto servers = ServerProcesses::on_loopback(directory_.path(), 3);
+        servers.start_all();
+        Contests contests(servers.url(), 8);
+        ASSERT_TRUE(contests.advance(5));
+        for (int i = 0; i < times; ++i) {
+            const auto leader = servers.leader();
+            ASSERT_NE(leader, 0U);
+            lose(servers, leader);
+            ASSERT_TRUE(contests.advance(5)) << "no decisions without the leader";
+            regain(servers, leader);
+            ASSERT_TRUE(contests.advance(5));
+        }
+        EXPECT_EQ(contests.verdict(), "");
+    }
+
     TemporaryDirectory directory_;
 };
 
 TEST_F(Servers, LeaderKilledAgainAndAgain) {
-    auto servers = ServerProcesses::on_loopback(directory_.path(), 3);
-    servers.start_all();
-    Contests contests(servers.url(), 8);
-    ASSERT_TRUE(contests.advance(5));
-    for (int i = 0; i < 5; ++i) {
-        const auto leader = servers.leader();
-        ASSERT_NE(leader, 0U);
-        servers.kill(leader);
-        ASSERT_TRUE(contests.advance(5)) << "no decisions after the leader's death";
-        servers.start(leader);
-        ASSERT_TRUE(contests.advance(5));
-    }
-    EXPECT_EQ(contests.verdict(), "");
+    decide_without_the_leader(
+        5, [](auto& servers, auto leader) { servers.kill(leader); },
+        [](auto& servers, auto leader) { servers.start(leader); });
 }
 
 TEST_F(Servers, StoppedLeaderIsDeposedAndHarmlessWhenItGoesOn) {
-    auto servers = ServerProcesses::on_loopback(directory_.path(), 3);
-    servers.start_all();
-    Contests contests(servers.url(), 8);
-    ASSERT_TRUE(contests.advance(5));
-    for (int i = 0; i < 3; ++i) {
-        const auto leader = servers.leader();
-        ASSERT_NE(leader, 0U);
-        servers.signal(leader, SIGSTOP);
-        ASSERT_TRUE(contests.advance(5)) << "no decisions while the leader was stopped";
-        servers.signal(leader, SIGCONT);
-        ASSERT_TRUE(contests.advance(5));
-    }
-    EXPECT_EQ(contests.verdict(), "");
+    decide_without_the_leader(
+        3, [](auto& servers, auto leader) { servers.signal(leader, SIGSTOP); },
+        [](auto& servers, auto leader) { servers.signal(leader, SIGCONT); });
 }
 
 TEST_F(Servers, AllKilledAtOnce) {
@@ -105,13 +108,13 @@ TEST_F(Servers, MembersComeAndGo) {
     const auto url = servers.url();
     Contests contests(url, 4);
     ASSERT_TRUE(contests.advance(3));
-    const auto address = fmt::format("127.0.0.1:{}", free_port());
+    const auto address = fmt::format("127.0.0.1:{}", tools::free_port());
     servers.start_joining(4, {address, {}, directory_.path() / "data4", {}});
     const auto operate = [&](std::vector<std::string> words) {
         words.insert(words.begin(), {understudy(), "arbiter"});
         words.insert(words.end(), {"--arbiter", url});
-        const auto finished = run(words);
-        EXPECT_EQ(finished.status, 0) << finished.output;
+        const auto finished = run_to_end(words);
+        EXPECT_EQ(finished.exit_status, 0) << finished.errors;
     };
     operate({"snapshot"});
     operate({"add", "--id", "4", "--address", address});
@@ -180,7 +183,7 @@ TEST_F(Servers, GarbageOnThePortHarmsNobody) {
 
 TEST_F(Servers, MetricsAreServed) {
     auto places = ServerProcesses::on_loopback(directory_.path(), 1).places();
-    const auto port = free_port();
+    const auto port = tools::free_port();
     places[1].more = {"--metrics", fmt::format("127.0.0.1:{}", port)};
     ServerProcesses servers(places, directory_.path(), "");
     servers.start_all();
@@ -201,8 +204,8 @@ TEST_F(Servers, WithoutTheRightCertificateNobodyIsServed) {
     const auto tls = (directory_.path() / "tls").string();
     const auto foreign = (directory_.path() / "foreign").string();
     for (const auto& out : {tls, foreign}) {
-        const auto made = run({understudy(), "arbiter", "init", "--out", out, "--server", "1"});
-        ASSERT_EQ(made.status, 0) << made.output;
+        const auto made = run_to_end({understudy(), "arbiter", "init", "--out", out, "--server", "1"});
+        ASSERT_EQ(made.exit_status, 0) << made.errors;
     }
     auto places = ServerProcesses::on_loopback(directory_.path(), 1).places();
     ServerProcesses servers(places, directory_.path(), tls);
@@ -222,47 +225,88 @@ TEST_F(Servers, WithoutTheRightCertificateNobodyIsServed) {
         io.run_for(milliseconds(5000));
         EXPECT_EQ(verdict, Verdict::unknown) << url;
     }
-    const auto removal =
-        run({understudy(), "arbiter", "remove", "--id", "9", "--arbiter", plain + "?tls=" + tls + "&name=client"});
-    EXPECT_NE(removal.status, 0);
-    EXPECT_NE(removal.output.find("operator's certificate"), std::string::npos) << removal.output;
+    const auto removal = run_to_end(
+        {understudy(), "arbiter", "remove", "--id", "9", "--arbiter", plain + "?tls=" + tls + "&name=client"});
+    EXPECT_NE(removal.exit_status, 0);
+    EXPECT_NE(removal.errors.find("operator's certificate"), std::string::npos) << removal.errors;
 }
 
-// Three servers and the clients in network namespaces on one bridge; nftables cuts the servers from each other.
+Finished shell(const std::string& command) {
+    return run_to_end({"sh", "-c", command});
+}
+
+// Three network namespaces on one bridge, which is in this one; nftables cuts them from each other.
+class Namespaces {
+  public:
+    Namespaces() {
+        std::string setup = fmt::format(
+            "set -e; ip link add {0} type bridge; ip addr add 10.77.{1}.254/24 dev {0}; ip link set {0} up; ", bridge_,
+            net_);
+        for (std::uint64_t id = 1; id <= 3; ++id) {
+            setup += fmt::format(
+                "ip netns add {0}; ip link add uav{1}{2} type veth peer name eth0 netns {0}; "
+                "ip link set uav{1}{2} master {3} up; ip -n {0} addr add {4}/24 dev eth0; "
+                "ip -n {0} link set eth0 up; ip -n {0} link set lo up; ",
+                name(id), id, tag_, bridge_, host(id));
+        }
+        made_ = shell(setup);
+    }
+    ~Namespaces() {
+        for (std::uint64_t id = 1; id <= 3; ++id) {
+            static_cast<void>(shell("ip netns del " + name(id)));
+        }
+        static_cast<void>(shell("ip link del " + bridge_));
+    }
+    Namespaces(const Namespaces&) = delete;
+    Namespaces& operator=(const Namespaces&) = delete;
+
+    [[nodiscard]] const Finished& made() const { return made_; }
+    [[nodiscard]] std::string name(std::uint64_t id) const { return fmt::format("uas{}{}", id, tag_); }
+    [[nodiscard]] std::string host(std::uint64_t id) const { return fmt::format("10.77.{}.{}", net_, id); }
+
+    // Cuts one off from the others: `chains` says whether from what they say ("input"), or they from what it says
+    // ("output"), or both.
+    [[nodiscard]] Finished cut(std::uint64_t one, const std::string& chains) const {
+        std::string rules = fmt::format("ip netns exec {} sh -c 'nft add table ip cut", name(one));
+        for (const std::string chain : {"input", "output"}) {
+            if (chains.find(chain) == std::string::npos) {
+                continue;
+            }
+            rules += fmt::format("; nft add chain ip cut {0} {{ type filter hook {0} priority 0 \\; }}", chain);
+            for (std::uint64_t id = 1; id <= 3; ++id) {
+                if (id != one) {
+                    rules += fmt::format("; nft add rule ip cut {} ip {} {} drop", chain,
+                                         chain == "input" ? "saddr" : "daddr", host(id));
+                }
+            }
+        }
+        return shell(rules + "'");
+    }
+    [[nodiscard]] Finished heal(std::uint64_t one) const {
+        return shell(fmt::format("ip netns exec {} nft delete table ip cut", name(one)));
+    }
+
+  private:
+    const std::string tag_ = std::to_string(::getpid());
+    const std::string bridge_ = "uab" + tag_;
+    const int net_ = 64 + static_cast<int>(::getpid() % 128);
+    Finished made_;
+};
+
 TEST_F(Servers, PartitionsByNftables) {
     if (::geteuid() != 0) {
         GTEST_SKIP() << "network namespaces need root";
     }
-    const auto tag = std::to_string(::getpid());
-    const auto bridge = "uab" + tag;
-    const auto shell = [](const std::string& command) { return run({"sh", "-c", command}); };
-    const std::shared_ptr<void> clean(nullptr, [&](void*) {
-        for (int i = 1; i <= 3; ++i) {
-            static_cast<void>(shell(fmt::format("ip netns del uas{}{}", i, tag)));
-        }
-        static_cast<void>(shell("ip link del " + bridge));
-    });
-    const int net = 64 + static_cast<int>(::getpid() % 128);
-    std::string setup = fmt::format(
-        "set -e; ip link add {0} type bridge; ip addr add 10.77.{1}.254/24 dev {0}; "
-        "ip link set {0} up; ",
-        bridge, net);
-    for (int i = 1; i <= 3; ++i) {
-        setup += fmt::format(
-            "ip netns add uas{0}{1}; ip link add uav{0}{1} type veth peer name eth0 netns uas{0}{1}; "
-            "ip link set uav{0}{1} master {2} up; ip -n uas{0}{1} addr add 10.77.{3}.{0}/24 dev eth0; "
-            "ip -n uas{0}{1} link set eth0 up; ip -n uas{0}{1} link set lo up; ",
-            i, tag, bridge, net);
-    }
-    if (const auto made = shell(setup); made.status != 0) {
-        GTEST_SKIP() << "cannot make network namespaces here: " << made.output;
+    const Namespaces network;
+    if (network.made().exit_status != 0) {
+        GTEST_SKIP() << "cannot make network namespaces here: " << network.made().errors;
     }
     const auto tls = (directory_.path() / "tls").string();
-    ASSERT_EQ(run({understudy(), "arbiter", "init", "--out", tls, "--server", "1", "2", "3"}).status, 0);
+    ASSERT_EQ(run_to_end({understudy(), "arbiter", "init", "--out", tls, "--server", "1", "2", "3"}).exit_status, 0);
     std::map<std::uint64_t, ServerProcesses::Place> places;
     for (std::uint64_t id = 1; id <= 3; ++id) {
-        places[id] = {fmt::format("10.77.{}.{}:7001", net, id),
-                      {"ip", "netns", "exec", fmt::format("uas{}{}", id, tag)},
+        places[id] = {network.host(id) + ":7001",
+                      {"ip", "netns", "exec", network.name(id)},
                       directory_.path() / fmt::format("data{}", id),
                       {}};
     }
@@ -270,28 +314,14 @@ TEST_F(Servers, PartitionsByNftables) {
     servers.start_all();
     Contests contests(servers.url(), 4);
     ASSERT_TRUE(contests.advance(3)) << servers.log(1);
-    // `direction`: what the leader still hears (input cut), says (output cut), or both.
     for (const std::string chains : {"input output", "input", "output"}) {
         const auto leader = servers.leader();
         ASSERT_NE(leader, 0U);
-        std::string rules = fmt::format("ip netns exec uas{}{} sh -c 'nft add table ip cut", leader, tag);
-        for (const std::string chain : {"input", "output"}) {
-            if (chains.find(chain) == std::string::npos) {
-                continue;
-            }
-            rules += fmt::format("; nft add chain ip cut {0} {{ type filter hook {0} priority 0 \\; }}", chain);
-            for (std::uint64_t id = 1; id <= 3; ++id) {
-                if (id != leader) {
-                    rules += fmt::format("; nft add rule ip cut {} ip {} 10.77.{}.{} drop", chain,
-                                         chain == "input" ? "saddr" : "daddr", net, id);
-                }
-            }
-        }
-        const auto cut = shell(rules + "'");
-        ASSERT_EQ(cut.status, 0) << cut.output;
+        const auto cut = network.cut(leader, chains);
+        ASSERT_EQ(cut.exit_status, 0) << cut.errors;
         ASSERT_TRUE(contests.advance(5)) << "no decisions while the leader's " << chains << " was cut";
-        const auto healed = shell(fmt::format("ip netns exec uas{}{} nft delete table ip cut", leader, tag));
-        ASSERT_EQ(healed.status, 0) << healed.output;
+        const auto healed = network.heal(leader);
+        ASSERT_EQ(healed.exit_status, 0) << healed.errors;
         ASSERT_TRUE(contests.advance(5));
     }
     EXPECT_EQ(contests.verdict(), "");

@@ -77,13 +77,8 @@ void Cluster::attempt(Client& client) {
     if (const auto* read = std::get_if<ReadOperation>(&client.operation.request)) {
         request.body = ReadRequest{read->vm};
     } else {
-        Submit submit{{7, client.number}, client.sequence, client.sequence, {}};
-        if (const auto* form = std::get_if<FormRequest>(&client.operation.request)) {
-            submit.operation = *form;
-        } else {
-            submit.operation = std::get<TestAndSetRequest>(client.operation.request);
-        }
-        request.body = std::move(submit);
+        request.body = Submit{
+            {7, client.number}, client.sequence, client.sequence, std::get<VmOperation>(client.operation.request)};
     }
     if (reads(client) && chance(0.5)) {
         client.target = 1 + below(servers_.size());
@@ -93,7 +88,7 @@ void Cluster::attempt(Client& client) {
         const int copies = chance(repeat_now()) ? 2 : 1;
         for (int i = 0; i < copies; ++i) {
             after(between(microseconds(50), slowest_), [this, to, request, number = client.number] {
-                with_server(to, servers_[to].life, [&](Service& service) { service.request(number, request); });
+                with_server(to, servers_[to].life, [&](ServerCore& core) { core.request(number, request); });
             });
         }
     }
@@ -149,7 +144,7 @@ void Cluster::finish(Client& client, const Reply* reply) {
         operation.answered = now_.count();
         ++verdict_.operations;
     }
-    const auto vm = std::visit([](const auto& request) { return request.vm; }, operation.request);
+    const auto vm = vm_of(operation);
     if (reply != nullptr) {
         client.seen[vm] = operation.answer.current;
     }

@@ -80,8 +80,8 @@ bool Cluster::finished() const {
 void Cluster::judge() {
     check(finished(), "the cluster did not recover: operations are still without an answer");
     for (const auto& [id, server] : servers_) {
-        if (server.service) {
-            verdict_.snapshots_installed += server.service->counters().snapshots_installed;
+        if (server.core) {
+            verdict_.snapshots_installed += server.core->counters().snapshots_installed;
         }
     }
     for (const auto& [vm, operations] : history_) {

@@ -45,7 +45,7 @@ struct Violation : std::runtime_error {
 struct Server {
     NodeId id = 0;
     std::unique_ptr<MemoryDirectory> disk;
-    std::unique_ptr<Service> service;  // null: down
+    std::unique_ptr<ServerCore> core;  // null: down
     std::uint64_t life = 0;            // events of an earlier life are void
     bool ever_started = false;
     bool joins = false;
@@ -115,17 +115,17 @@ class Cluster {
     void judge();
 
     // --- Servers (servers.cpp). What is scheduled for a server is for one of its lives, and void after it.
-    [[nodiscard]] ServiceOptions options(const Server& server);
+    [[nodiscard]] ServerCoreOptions options(const Server& server);
     void start(Server& server);
     void tick(NodeId id, std::uint64_t life);
     template <typename Action>
     void guarded(Server& server, Action action);
     void crashed(Server& server);
     void crash_soon(Server& server, Time within);
-    void with_server(NodeId id, std::uint64_t life, const std::function<void(Service&)>& action);
+    void with_server(NodeId id, std::uint64_t life, const std::function<void(ServerCore&)>& action);
     void turn(Server& server);
     void synced(NodeId id, std::uint64_t life);
-    void dispatch(Server& server, Outgoing outgoing);
+    void dispatch(Server& server, const Outgoing& outgoing);
     [[nodiscard]] bool is_leader(NodeId id);
     [[nodiscard]] std::optional<NodeId> some_leader();
 

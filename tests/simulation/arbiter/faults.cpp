@@ -20,19 +20,19 @@ void Cluster::turmoil() {
     auto& server = servers_[id];
     if (chance(crash_rate_)) {
         auto& victim = chance(0.5) && some_leader() ? servers_[*some_leader()] : server;
-        if (victim.service) {
+        if (victim.core) {
             crashed(victim);
         }
     } else if (chance(crash_rate_)) {
         server.disk->crash_after(static_cast<int>(1 + below(12)));
     } else if (chance(0.03)) {
-        if (server.service) {
+        if (server.core) {
             server.disk->fail_after(static_cast<int>(1 + below(12)));
         }
     } else if (chance(0.03)) {
         say("all servers die at once");
         for (auto& [each, one] : servers_) {
-            if (one.service) {
+            if (one.core) {
                 crashed(one);
             }
         }
@@ -48,7 +48,7 @@ void Cluster::turmoil() {
     }
     if (chance(0.15)) {  // connections break; followers stand for election together
         for (auto& [each, one] : servers_) {
-            with_server(each, one.life, [&](Service& service) { service.peer_lost(service.node().leader()); });
+            with_server(each, one.life, [&](ServerCore& core) { core.peer_lost(core.node().leader()); });
         }
     }
     after(between(milliseconds(10), milliseconds(120)), [this] { turmoil(); });
@@ -64,7 +64,7 @@ void Cluster::operate() {
         leader = other;  // perhaps one that is deposed and does not know it
     }
     const auto target = 1 + below(servers_.size());
-    const auto members = servers_[*leader].service->node().configuration();
+    const auto members = servers_[*leader].core->node().configuration();
     Request request{0, SnapshotNowRequest{}};
     if (spares_ > 0 && chance(0.8)) {
         if (members.contains(target)) {
@@ -79,8 +79,7 @@ void Cluster::operate() {
     } else {
         request.body = TransferRequest{target};
     }
-    with_server(*leader, servers_[*leader].life,
-                [&](Service& service) { service.request(kClients, std::move(request)); });
+    with_server(*leader, servers_[*leader].life, [&](ServerCore& core) { core.request(kClients, std::move(request)); });
 }
 
 void Cluster::heal() {
@@ -91,7 +90,7 @@ void Cluster::heal() {
     for (auto& [id, server] : servers_) {
         server.disk->crash_after(0);
         server.disk->fail_after(0);
-        if (!server.service) {
+        if (!server.core) {
             start(server);
         }
     }

@@ -1,10 +1,9 @@
 // What must hold after every step of a server: the paper's figure 3.
 #include <algorithm>
 #include <array>
-#include <span>
-#include <string_view>
 #include <utility>
 
+#include "common/bytes.hpp"
 #include "common/digest.hpp"
 #include "tests/simulation/arbiter/cluster.hpp"
 
@@ -12,10 +11,6 @@ namespace understudy::arbiter::simulation {
 namespace {
 
 using std::chrono::milliseconds;
-
-std::uint64_t digest_of(std::string_view bytes) {
-    return digest(std::as_bytes(std::span(bytes)));
-}
 
 }  // namespace
 
@@ -33,9 +28,9 @@ void Cluster::note_vote(const raft::Message& message) {
 }
 
 void Cluster::note_applied(Index index, const Command& command, const Applied& applied) {
-    const auto digest = digest_of(command.encode());
-    const auto [it, first] = applied_.emplace(index, digest);
-    check(it->second == digest, fmt::format("State Machine Safety: two commands were applied at index {}", index));
+    const auto seen = digest(as_bytes(command.encode()));
+    const auto [it, first] = applied_.emplace(index, seen);
+    check(it->second == seen, fmt::format("State Machine Safety: two commands were applied at index {}", index));
     if (applied.repeated) {
         return;
     }
@@ -52,7 +47,7 @@ void Cluster::note_applied(Index index, const Command& command, const Applied& a
 }
 
 void Cluster::check_invariants(Server& server) {
-    const auto& node = server.service->node();
+    const auto& node = server.core->node();
     const auto& log = node.log();
     const bool leads = node.role() == raft::Role::leader;
     if (leads) {
@@ -88,13 +83,13 @@ void Cluster::check_invariants(Server& server) {
 // Log Matching, by induction: wherever an entry of this index and term stands, it is the same and follows on an
 // entry of the same term.
 void Cluster::check_log(Server& server) {
-    const auto& log = server.service->node().log();
+    const auto& log = server.core->node().log();
     if (server.verified > log.last_index() || log.term_at(server.verified) != server.verified_term) {
         server.verified = log.base_index();
     }
     for (const auto& entry : log.range(server.verified + 1, log.last_index())) {
         const auto previous = log.term_at(entry.index - 1).value_or(0);
-        const std::pair content(digest_of(entry.data), previous);
+        const std::pair content(digest(as_bytes(entry.data)), previous);
         const auto [it, first] = entries_.emplace(std::pair(entry.index, entry.term), content);
         check(it->second == content, fmt::format("Log Matching: two entries {} of term {}", entry.index, entry.term));
     }
@@ -103,8 +98,8 @@ void Cluster::check_log(Server& server) {
 }
 
 void Cluster::check_completeness(const Server& server) const {
-    const auto& log = server.service->node().log();
-    const auto term = server.service->node().term();
+    const auto& log = server.core->node().log();
+    const auto term = server.core->node().term();
     for (const auto& [index, entry] : committed_) {
         // A leader of an older term that learns late of its election need not have it.
         if (index > log.base_index() && term > entry.seen_in) {

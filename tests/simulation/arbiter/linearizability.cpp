@@ -49,11 +49,8 @@ class Search {
         if (std::holds_alternative<ReadOperation>(operation.request)) {
             return !answered || operation.answer.current == current();
         }
-        const auto decision = std::holds_alternative<FormRequest>(operation.request)
-                                  ? decide(state, std::get<FormRequest>(operation.request))
-                                  : decide(state, std::get<TestAndSetRequest>(operation.request));
-        return !answered ||
-               operation.answer == Answer{decision.granted, decision.reason, decision.old_value, current()};
+        const auto decision = decide(state, std::get<VmOperation>(operation.request));
+        return !answered || operation.answer == Answer{decision.granted, decision.reason, current()};
     }
 
     static std::string key(std::uint64_t done, const std::optional<VmRecord>& state) {
@@ -70,6 +67,17 @@ class Search {
     std::unordered_set<std::string> visited_;
 };
 
+std::string text(const ReadOperation& read) {
+    return "read " + read.vm;
+}
+std::string text(const VmOperation& operation) {
+    if (const auto* form = std::get_if<FormRequest>(&operation)) {
+        return fmt::format("form {} {}->{} by {} [{}]", form->vm, form->expected.value, form->next.value,
+                           form->proposer, fmt::join(form->members, ","));
+    }
+    const auto& test = std::get<TestAndSetRequest>(operation);
+    return fmt::format("test_and_set {} g{} by {}", test.vm, test.generation.value, test.candidate);
+}
 std::string text(const std::optional<VmState>& state) {
     return state ? fmt::format("g{} [{}] winner {}", state->generation.value, fmt::join(state->members, ","),
                                state->winner.value_or("-"))
@@ -78,16 +86,13 @@ std::string text(const std::optional<VmState>& state) {
 
 }  // namespace
 
+const VmId& vm_of(const Operation& operation) {
+    const auto* read = std::get_if<ReadOperation>(&operation.request);
+    return read != nullptr ? read->vm : vm_of(std::get<VmOperation>(operation.request));
+}
+
 std::string describe(const Operation& operation) {
-    std::string what;
-    if (const auto* form = std::get_if<FormRequest>(&operation.request)) {
-        what = fmt::format("form {} {}->{} by {} [{}]", form->vm, form->expected.value, form->next.value,
-                           form->proposer, fmt::join(form->members, ","));
-    } else if (const auto* test = std::get_if<TestAndSetRequest>(&operation.request)) {
-        what = fmt::format("test_and_set {} g{} by {}", test->vm, test->generation.value, test->candidate);
-    } else {
-        what = "read " + std::get<ReadOperation>(operation.request).vm;
-    }
+    const auto what = std::visit([](const auto& request) { return text(request); }, operation.request);
     if (!operation.answered) {
         return fmt::format("{:>9} .. never answered: {}", operation.called, what);
     }

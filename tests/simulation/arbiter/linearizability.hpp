@@ -22,7 +22,7 @@ struct ReadOperation {
 struct Operation {
     std::int64_t called = 0;
     std::optional<std::int64_t> answered;
-    std::variant<FormRequest, TestAndSetRequest, ReadOperation> request;
+    std::variant<VmOperation, ReadOperation> request;
     Answer answer;  // of a read: `current` alone counts
 };
 
@@ -32,5 +32,6 @@ constexpr std::size_t kMaxOperations = 64;  // in one history
 [[nodiscard]] std::string not_linearizable(const std::vector<Operation>& history);
 
 [[nodiscard]] std::string describe(const Operation& operation);
+[[nodiscard]] const VmId& vm_of(const Operation& operation);
 
 }  // namespace understudy::arbiter::simulation

@@ -14,8 +14,8 @@ constexpr Time kTick = milliseconds(20);
 
 }  // namespace
 
-ServiceOptions Cluster::options(const Server& server) {
-    ServiceOptions options;
+ServerCoreOptions Cluster::options(const Server& server) {
+    ServerCoreOptions options;
     options.raft.id = server.id;
     options.raft.seed = random_();
     options.raft.max_append_bytes = one_entry_ ? 1 : 600;
@@ -42,13 +42,13 @@ void Cluster::guarded(Server& server, Action action) {
 }
 
 void Cluster::start(Server& server) {
-    if (server.service) {
+    if (server.core) {
         return;
     }
     ++server.life;
     server.syncing = server.turn_scheduled = false;
     try {
-        server.service = std::make_unique<Service>(options(server), *server.disk, now_);
+        server.core = std::make_unique<ServerCore>(options(server), *server.disk, now_);
     } catch (const SimulatedCrash&) {
         crashed(server);
         return;
@@ -56,24 +56,24 @@ void Cluster::start(Server& server) {
         check(false, fmt::format("server {} refuses to start: {}", server.id, error.what()));
     }
     server.ever_started = true;
-    server.commit = server.service->node().commit_index();
+    server.commit = server.core->node().commit_index();
     server.verified = 0;
     server.led_term = 0;
-    server.service->on_applied = [this](Index index, const Command& command, const Applied& applied) {
+    server.core->on_applied = [this](Index index, const Command& command, const Applied& applied) {
         note_applied(index, command, applied);
     };
-    say("server {} starts, term {}, log {}..{}", server.id, server.service->node().term(),
-        server.service->node().log().base_index(), server.service->node().log().last_index());
+    say("server {} starts, term {}, log {}..{}", server.id, server.core->node().term(),
+        server.core->node().log().base_index(), server.core->node().log().last_index());
     tick(server.id, server.life);
 }
 
 void Cluster::tick(NodeId id, std::uint64_t life) {
     auto& server = servers_[id];
-    if (server.life != life || !server.service) {
+    if (server.life != life || !server.core) {
         return;
     }
     guarded(server, [&] {
-        server.service->tick(now_);
+        server.core->tick(now_);
         turn(server);
     });
     after(kTick, [this, id, life] { tick(id, life); });
@@ -82,7 +82,7 @@ void Cluster::tick(NodeId id, std::uint64_t life) {
 void Cluster::crashed(Server& server) {
     ++server.life;
     ++verdict_.crashes;
-    server.service.reset();
+    server.core.reset();
     server.disk->lose_unsynced();
     say("server {} is down", server.id);
     const auto id = server.id;
@@ -97,19 +97,19 @@ void Cluster::crashed(Server& server) {
 
 void Cluster::crash_soon(Server& server, Time within) {
     after(between(microseconds(1), within), [this, id = server.id, life = server.life] {
-        if (servers_[id].life == life && servers_[id].service && !healed_) {
+        if (servers_[id].life == life && servers_[id].core && !healed_) {
             crashed(servers_[id]);
         }
     });
 }
 
-void Cluster::with_server(NodeId id, std::uint64_t life, const std::function<void(Service&)>& action) {
+void Cluster::with_server(NodeId id, std::uint64_t life, const std::function<void(ServerCore&)>& action) {
     auto& server = servers_[id];
-    if (server.life != life || !server.service) {
+    if (server.life != life || !server.core) {
         return;
     }
     guarded(server, [&] {
-        action(*server.service);
+        action(*server.core);
         // Often several events share one group commit.
         if (chance(0.5)) {
             turn(server);
@@ -117,7 +117,7 @@ void Cluster::with_server(NodeId id, std::uint64_t life, const std::function<voi
             server.turn_scheduled = true;
             after(between(microseconds(1), microseconds(300)), [this, id, life] {
                 auto& same = servers_[id];
-                if (same.life == life && same.service) {
+                if (same.life == life && same.core) {
                     same.turn_scheduled = false;
                     guarded(same, [&] { turn(same); });
                 }
@@ -127,22 +127,22 @@ void Cluster::with_server(NodeId id, std::uint64_t life, const std::function<voi
 }
 
 void Cluster::turn(Server& server) {
-    auto& service = *server.service;
-    dispatch(server, service.begin());
+    auto& core = *server.core;
+    dispatch(server, core.begin());
     check_invariants(server);
-    if (service.write_pending() && !server.syncing) {
-        service.write();
+    if (core.write_pending() && !server.syncing) {
+        core.write();
         server.syncing = true;
         const auto longest = slow_disks_ && chance(0.1) && !healed_ ? milliseconds(400) : milliseconds(2);
         after(between(microseconds(50), longest), [this, id = server.id, life = server.life] { synced(id, life); });
     }
-    if (auto snapshot = service.take_snapshot_to_write()) {
+    if (auto snapshot = core.take_snapshot_to_write()) {
         after(between(microseconds(100), milliseconds(50)), [this, snapshot, id = server.id, life = server.life] {
             auto& same = servers_[id];
-            if (same.life == life && same.service) {
+            if (same.life == life && same.core) {
                 guarded(same, [&] {
                     write_snapshot(*same.disk, *snapshot);
-                    same.service->snapshot_written(snapshot);
+                    same.core->snapshot_written(snapshot);
                     turn(same);
                 });
             }
@@ -152,18 +152,18 @@ void Cluster::turn(Server& server) {
 
 void Cluster::synced(NodeId id, std::uint64_t life) {
     auto& server = servers_[id];
-    if (server.life != life || !server.service) {
+    if (server.life != life || !server.core) {
         return;
     }
     guarded(server, [&] {
         server.syncing = false;
-        dispatch(server, server.service->complete());
+        dispatch(server, server.core->complete());
         turn(server);
     });
 }
 
-void Cluster::dispatch(Server& server, Outgoing outgoing) {
-    for (auto& message : outgoing.messages) {
+void Cluster::dispatch(Server& server, const Outgoing& outgoing) {
+    for (const auto& message : outgoing.messages) {
         note_vote(message);
         if (cut(message.from, message.to) || chance(loss_now())) {
             continue;
@@ -175,28 +175,28 @@ void Cluster::dispatch(Server& server, Outgoing outgoing) {
             after(between(microseconds(50), slowest_), [this, to, shared] {
                 const auto it = servers_.find(to);
                 if (it != servers_.end()) {
-                    with_server(to, it->second.life, [&](Service& service) { service.receive(*shared); });
+                    with_server(to, it->second.life, [&](ServerCore& core) { core.receive(*shared); });
                 }
             });
         }
     }
-    for (auto& [connection, reply] : outgoing.replies) {
+    for (const auto& [connection, reply] : outgoing.replies) {
         if (connection >= kClients || chance(loss_now())) {
             continue;  // the operator does not wait
         }
-        const auto shared = std::make_shared<Reply>(std::move(reply));
+        const auto shared = std::make_shared<Reply>(reply);
         after(between(microseconds(50), slowest_),
               [this, number = connection, shared, from = server.id] { take_reply(clients_[number], *shared, from); });
     }
 }
 
 bool Cluster::is_leader(NodeId id) {
-    return servers_[id].service && servers_[id].service->node().role() == raft::Role::leader;
+    return servers_[id].core && servers_[id].core->node().role() == raft::Role::leader;
 }
 std::optional<NodeId> Cluster::some_leader() {
     std::optional<NodeId> found;
     for (auto& [id, server] : servers_) {
-        if (is_leader(id) && (!found || server.service->node().term() > servers_[*found].service->node().term())) {
+        if (is_leader(id) && (!found || server.core->node().term() > servers_[*found].core->node().term())) {
             found = id;
         }
     }

@@ -1,4 +1,4 @@
-// A whole arbiter cluster in one process and in virtual time, from one seed: servers (the product's Service, on a
+// A whole arbiter cluster in one process and in virtual time, from one seed: servers (the product's ServerCore, on a
 // simulated disk), clients that retry, a network that delays, reorders, repeats, loses and partitions, disks that are
 // slow, full, or torn by a power failure, and an operator who changes the membership meanwhile.
 //

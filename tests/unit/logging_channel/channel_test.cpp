@@ -220,7 +220,7 @@ TEST_F(Channel, HandlersMayDestroyTheirConnection) {
     testing::Sampler sampler(14, 100);
     for (int i = 0; i < 10; ++i) {
         primary_->send_record(sampler.record());
-        primary_->flush();  // the first record is one frame, the others gather in a second: it finds nobody
+        primary_->flush();  // the first record is one message, the others gather in a second: it finds nobody
     }
     ASSERT_TRUE(run_until([&] { return !primary_closed_.empty(); }));
     EXPECT_EQ(received_.size(), 1U);

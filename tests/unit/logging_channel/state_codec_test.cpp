@@ -17,7 +17,7 @@ using Chunks = std::vector<std::vector<std::byte>>;
 std::vector<std::byte> sample_memory(std::uint64_t seed) {
     Sampler sampler(seed);
     std::vector<std::byte> memory(300 * kPageBytes);
-    for (const std::size_t page : {0, 1, 2, 17, 299}) {
+    for (const std::size_t page : {0U, 1U, 2U, 17U, 299U}) {
         std::ranges::copy(sampler.noise(kPageBytes), memory.begin() + static_cast<std::ptrdiff_t>(page * kPageBytes));
     }
     std::fill_n(memory.begin() + 100 * kPageBytes, 130 * kPageBytes, std::byte{7});

@@ -7,9 +7,13 @@
 #include <vector>
 
 #include "tests/integration/guest/programs/server_process.hpp"
+#include "tools/process/run.hpp"
 
 namespace understudy::programs {
 namespace {
+
+using tools::Finished;
+using tools::run_to_end;
 
 const std::string kKv = UNDERSTUDY_BINARY_DIR "/programs/native/kv";
 
@@ -183,7 +187,7 @@ TEST_F(Kv, ReadsRequestsInPiecesOfAnySize) {
             replies += step.reply;
         }
     }
-    for (const std::size_t piece : {1, 2, 7, 64}) {
+    for (const std::size_t piece : {1U, 2U, 7U, 64U}) {
         EXPECT_EQ(ask_line({"FLUSHALL"}), "+OK");
         for (std::size_t i = 0; i < bytes.size(); i += piece) {
             client_.send(std::string_view(bytes).substr(i, piece));
@@ -267,7 +271,7 @@ TEST_F(Kv, QuitEndsTheConnectionAndWhatFollows) {
 }
 
 TEST_F(Kv, HoldsLittleForAClientThatDoesNotRead) {
-    const std::string value(512 * 1024, 'x');
+    const std::string value(std::size_t{512} * 1024, 'x');
     ASSERT_EQ(ask_line({"SET", "big", value}), "+OK");
     const std::int64_t before = info("used_memory");
     Client slow(server_.port());
@@ -334,14 +338,14 @@ TEST_F(Kv, ServesAThousandConnections) {
 TEST_F(Kv, SatisfiesRedisBenchmark) {
     const Finished finished = run_to_end(
         {"redis-benchmark", "-p", std::to_string(server_.port()), "-n", "2000", "-c", "20", "-P", "4", "--csv"});
-    EXPECT_EQ(finished.exit_status, 0) << finished.output;
+    EXPECT_EQ(finished.exit_status, 0) << finished.errors;
     for (const std::string name :
          {"PING_INLINE", "PING_MBULK", "SET", "GET", "INCR", "LPUSH", "RPUSH", "LPOP", "RPOP", "SADD", "HSET", "SPOP",
           "ZADD", "ZPOPMIN", "LRANGE_100 (first 100 elements)", "LRANGE_600 (first 600 elements)", "MSET (10 keys)"}) {
         EXPECT_THAT(finished.output, testing::HasSubstr("\n\"" + name + "\",\"")) << name;
     }
-    EXPECT_THAT(finished.output, testing::Not(testing::HasSubstr("ERR")));
-    EXPECT_THAT(finished.output, testing::Not(testing::HasSubstr("WARNING")));
+    EXPECT_THAT(finished.output + finished.errors, testing::Not(testing::HasSubstr("ERR")));
+    EXPECT_THAT(finished.output + finished.errors, testing::Not(testing::HasSubstr("WARNING")));
 }
 
 TEST_F(Kv, SatisfiesRedisCli) {
@@ -362,16 +366,16 @@ TEST(KvCommandLine, SaysWhatIsWrong) {
 
     const Finished unknown = run_to_end({kKv, "--ports", "1"});
     EXPECT_EQ(unknown.exit_status, 2);
-    EXPECT_EQ(unknown.output, "kv: --ports: unknown; --help lists the options\n");
-    EXPECT_EQ(run_to_end({kKv, "--port", "65536"}).output, "kv: --port 65536: give a port from 1 to 65535\n");
-    EXPECT_EQ(run_to_end({kKv, "--max-memory=1X"}).output,
+    EXPECT_EQ(unknown.errors, "kv: --ports: unknown; --help lists the options\n");
+    EXPECT_EQ(run_to_end({kKv, "--port", "65536"}).errors, "kv: --port 65536: give a port from 1 to 65535\n");
+    EXPECT_EQ(run_to_end({kKv, "--max-memory=1X"}).errors,
               "kv: --max-memory 1X: give a number of bytes, as 4096, 64K, 16M or 1G\n");
 
     const ServerProcess running(kKv);
     const std::string port = std::to_string(running.port());
     const Finished taken = run_to_end({kKv, "--port", port});
     EXPECT_EQ(taken.exit_status, 1);
-    EXPECT_EQ(taken.output, "kv: cannot use port " + port + " (choose another with --port): Address already in use\n");
+    EXPECT_EQ(taken.errors, "kv: cannot use port " + port + " (choose another with --port): Address already in use\n");
 }
 
 }  // namespace

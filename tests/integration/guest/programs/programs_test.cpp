@@ -11,9 +11,13 @@
 
 #include "guest/programs/bulk/pattern.hpp"
 #include "tests/integration/guest/programs/server_process.hpp"
+#include "tools/process/run.hpp"
 
 namespace understudy::programs {
 namespace {
+
+using tools::Finished;
+using tools::run_to_end;
 
 const std::string kPrograms = UNDERSTUDY_BINARY_DIR "/programs/";
 
@@ -71,7 +75,7 @@ TEST(Echo, SendsBackDatagrams) {
     address.sin_port = htons(server.port());
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     ASSERT_EQ(connect(datagrams, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-    for (const std::size_t size : {1, 100, 1400, 0, 60'000}) {
+    for (const std::size_t size : {1U, 100U, 1400U, 0U, 60'000U}) {
         const std::string sent = pattern(size);
         ASSERT_EQ(send(datagrams, sent.data(), sent.size(), 0), static_cast<ssize_t>(size));
         std::string received(65536, 0);
@@ -95,7 +99,7 @@ TEST(Source, GoesOnForAReceiverThatClosedItsOwnDirection) {
     const ServerProcess server(kPrograms + "native/source", {"--bytes", "500K"});
     Client client(server.port());
     client.end_sending();
-    EXPECT_TRUE(client.receive_all() == pattern(500 * 1024));
+    EXPECT_TRUE(client.receive_all() == pattern(std::size_t{500} * 1024));
 }
 
 TEST(Sink, ReportsWhatItReceived) {
@@ -116,7 +120,7 @@ TEST(Sink, ReportsWhatItReceived) {
 // The lines of spin's output without the times.
 std::string checksums(const std::vector<std::string>& command) {
     const Finished finished = run_to_end(command);
-    EXPECT_EQ(finished.exit_status, 0) << finished.output;
+    EXPECT_EQ(finished.exit_status, 0) << finished.errors;
     std::string lines;
     for (std::size_t start = 0; start < finished.output.size();) {
         const std::size_t end = finished.output.find('\n', start);
@@ -146,7 +150,7 @@ TEST(Spin, ObservesTheClock) {
 TEST(Spin, SaysWhatIsWrong) {
     const Finished finished = run_to_end({kPrograms + "native/spin", "--kernel", "none"});
     EXPECT_EQ(finished.exit_status, 2);
-    EXPECT_EQ(finished.output, "spin: --kernel none: unknown; --list shows what there is\n");
+    EXPECT_EQ(finished.errors, "spin: --kernel none: unknown; --list shows what there is\n");
 }
 
 }  // namespace

@@ -1,18 +1,17 @@
 #include "tests/integration/guest/programs/server_process.hpp"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
+
+#include "tools/process/free_ports.hpp"
 
 namespace understudy::programs {
 namespace {
@@ -29,79 +28,24 @@ sockaddr_in loopback(std::uint16_t port) {
     return address;
 }
 
-// Starts the command with both outputs in a pipe, whose end for reading is returned.
-int spawn(const std::vector<std::string>& command, pid_t& pid) {
-    std::array<int, 2> ends{};
-    if (pipe2(ends.data(), O_CLOEXEC) != 0) {
-        fail("pipe2");
-    }
-    std::vector<char*> arguments;
-    for (const std::string& argument : command) {
-        arguments.push_back(const_cast<char*>(argument.c_str()));  // NOLINT(cppcoreguidelines-pro-type-const-cast)
-    }
-    arguments.push_back(nullptr);
-    pid = fork();
-    if (pid == 0) {
-        dup2(ends[1], STDOUT_FILENO);
-        dup2(ends[1], STDERR_FILENO);
-        execvp(arguments[0], arguments.data());
-        _exit(127);
-    }
-    close(ends[1]);
-    return ends[0];
+std::vector<std::string> command(const std::string& program, const std::vector<std::string>& options,
+                                 std::uint16_t port) {
+    std::vector<std::string> words{program, "--port", std::to_string(port)};
+    words.insert(words.end(), options.begin(), options.end());
+    return words;
 }
 
 }  // namespace
 
-std::uint16_t free_port() {
-    const int probe = socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address = loopback(0);
-    socklen_t length = sizeof address;
-    if (bind(probe, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
-        getsockname(probe, reinterpret_cast<sockaddr*>(&address), &length) != 0) {
-        fail("no free port");
-    }
-    close(probe);
-    return ntohs(address.sin_port);
-}
+ServerProcess::ServerProcess(const std::string& program, const std::vector<std::string>& options)
+    : ServerProcess(program, options, tools::free_port()) {}
 
-Finished run_to_end(const std::vector<std::string>& command) {
-    Finished finished;
-    pid_t pid = -1;
-    const int output = spawn(command, pid);
-    std::array<char, 4096> buffer;
-    for (ssize_t count = read(output, buffer.data(), buffer.size()); count > 0;
-         count = read(output, buffer.data(), buffer.size())) {
-        finished.output.append(buffer.data(), static_cast<std::size_t>(count));
+ServerProcess::ServerProcess(const std::string& program, const std::vector<std::string>& options, std::uint16_t port)
+    : port_(port), program_({.command = command(program, options, port)}) {
+    const auto line = program_.lines().next(std::chrono::seconds(60));
+    if (!line || line->find("ready on port") == std::string::npos) {
+        throw std::runtime_error(program + " did not start: " + line.value_or("it said nothing"));
     }
-    close(output);
-    int status = 0;
-    waitpid(pid, &status, 0);
-    finished.exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    return finished;
-}
-
-ServerProcess::ServerProcess(const std::string& program, const std::vector<std::string>& options) : port_(free_port()) {
-    std::vector<std::string> command{program, "--port", std::to_string(port_)};
-    command.insert(command.end(), options.begin(), options.end());
-    output_ = spawn(command, pid_);
-    std::string line;
-    for (char c = 0; c != '\n' && read(output_, &c, 1) == 1;) {
-        line += c;
-    }
-    if (line.find("ready on port") == std::string::npos) {
-        throw std::runtime_error(program + " did not start: " + line);
-    }
-}
-
-ServerProcess::~ServerProcess() {
-    kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
-    close(output_);
-}
-
-bool ServerProcess::is_running() const {
-    return waitpid(pid_, nullptr, WNOHANG) == 0;
 }
 
 Client::Client(std::uint16_t port) : socket_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {

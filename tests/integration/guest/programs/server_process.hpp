@@ -1,41 +1,29 @@
 // A server program as a child process, and clients of it.
 #pragma once
 
-#include <sys/types.h>
-
 #include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "tools/process/line_process.hpp"
+
 namespace understudy::programs {
-
-// A port that nobody listened on a moment ago.
-std::uint16_t free_port();
-
-struct Finished {
-    int exit_status = -1;
-    std::string output;  // standard output and standard error
-};
-// Runs a command to its end.
-Finished run_to_end(const std::vector<std::string>& command);
 
 class ServerProcess {
   public:
     // Starts `program` with --port and `options`; returns when it has said that it is ready.
     explicit ServerProcess(const std::string& program, const std::vector<std::string>& options = {});
-    ~ServerProcess();
-    ServerProcess(const ServerProcess&) = delete;
-    ServerProcess& operator=(const ServerProcess&) = delete;
 
     [[nodiscard]] std::uint16_t port() const { return port_; }
-    [[nodiscard]] bool is_running() const;
+    [[nodiscard]] bool is_running() { return !program_.process().exit_status(); }
 
   private:
+    ServerProcess(const std::string& program, const std::vector<std::string>& options, std::uint16_t port);
+
     std::uint16_t port_;
-    pid_t pid_ = -1;
-    int output_ = -1;
+    tools::LineProcess program_;
 };
 
 // A blocking TCP client; a wait of more than ten seconds is a failure and throws.

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <vector>
 
+#include "common/temporary_directory.hpp"
 #include "guest/abi/abi.hpp"
 #include "hypervisor/replication/loop/lone_guest.hpp"
 #include "logging_channel/log_file.hpp"
@@ -25,14 +26,6 @@ class RecordReplay : public testing::Test {
         if (::access("/dev/kvm", R_OK | W_OK) != 0) {
             GTEST_SKIP() << "needs a usable /dev/kvm (understudy doctor says what is missing)";
         }
-        std::string pattern = (fs::temp_directory_path() / "record-replay-XXXXXX").string();
-        ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-        folder_ = pattern;
-    }
-    void TearDown() override {
-        if (!folder_.empty()) {
-            fs::remove_all(folder_);
-        }
     }
 
     LoneGuestResult record(const std::string& program, std::vector<std::string> arguments, std::uint64_t quantum,
@@ -48,7 +41,7 @@ class RecordReplay : public testing::Test {
         config.log = log();
         return run_lone_guest(config);
     }
-    [[nodiscard]] fs::path log() const { return folder_ / "log"; }
+    [[nodiscard]] fs::path log() const { return folder_.path() / "log"; }
     [[nodiscard]] static std::string test_program(const std::string& name) {
         return std::string(REPLICATION_PROGRAMS) + "/" + name;
     }
@@ -74,7 +67,7 @@ class RecordReplay : public testing::Test {
     // Writes the log again with `change` applied to each record.
     template <typename Change>
     void rewrite(Change change) {
-        const fs::path changed = folder_ / "changed";
+        const fs::path changed = folder_.path() / "changed";
         {
             channel::LogReader reader(log());
             std::vector<std::byte> memory(reader.header().memory_size.value);
@@ -90,7 +83,7 @@ class RecordReplay : public testing::Test {
         fs::rename(changed, log());
     }
 
-    fs::path folder_;
+    const TemporaryDirectory folder_;
 };
 
 void expect_equal(const LoneGuestResult& recorded, const ReplayResult& replayed) {
@@ -210,7 +203,7 @@ TEST_F(RecordReplay, ADamagedRecordEndsTheReplayBeforeIt) {
 TEST_F(RecordReplay, WhatIsNoLogIsRefused) {
     std::ofstream(log()) << "this is not a log";
     EXPECT_THROW(static_cast<void>(replay_log(log())), Error);
-    EXPECT_THROW(static_cast<void>(replay_log(folder_ / "missing")), Error);
+    EXPECT_THROW(static_cast<void>(replay_log(folder_.path() / "missing")), Error);
 }
 
 static_assert(offsetof(abi::Control, transmit) == 96, "programs/crash.c overwrites it");

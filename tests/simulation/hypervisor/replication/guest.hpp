@@ -1,5 +1,6 @@
 // The simulated guest. Its life is a chain of hashes, two for each stop: where the stop is, then the input that it gets
-// there. What it says at a stop follows from the first. Between the two it is at a mark.
+// there. What it says at a stop follows from the first. Between the two it is at a mark. Each hash keeps the last bits
+// of what chose it, so that whoever chooses decides whether the guest speaks.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +17,9 @@ struct Guest {
 
     [[nodiscard]] StopNumber stop() const { return {life.size() / 2}; }
     [[nodiscard]] bool at_mark() const { return life.size() % 2 == 0; }
-    void live(std::uint64_t choice) { life.push_back(mix(life.back(), choice)); }
+    void live(std::uint64_t choice) {
+        life.push_back((mix(life.back(), choice) & ~kSpeaksMask) | (choice & kSpeaksMask));
+    }
     // At a mark: what is said there.
     [[nodiscard]] std::vector<Output> outputs() const {
         if (!speaks(life.back())) {
@@ -29,7 +32,7 @@ struct Guest {
         return {output};
     }
 
-    [[nodiscard]] static bool speaks(std::uint64_t hash) { return hash % 3 != 0; }
+    [[nodiscard]] static bool speaks(std::uint64_t hash) { return (hash & kSpeaksMask) != 0; }
     // Where in `life` a stop's outputs follow from.
     [[nodiscard]] static std::size_t index(StopNumber stop) { return 2 * stop.value - 1; }
     // The stop at which an output was said.
@@ -42,6 +45,8 @@ struct Guest {
     }
 
   private:
+    static constexpr std::uint64_t kSpeaksMask = 3;
+
     [[nodiscard]] static std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
         std::uint64_t x = a * 0x9e3779b97f4a7c15ULL + b + 0x7f4a7c15ULL;
         x ^= x >> 29U;

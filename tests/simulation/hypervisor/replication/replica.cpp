@@ -1,61 +1,40 @@
 #include "tests/simulation/hypervisor/replication/replica.hpp"
 
-#include <fmt/format.h>
-
-#include <cstring>
+#include <algorithm>
 #include <utility>
 
-#include "hypervisor/replication/decision/mutation.hpp"
 #include "tests/simulation/hypervisor/replication/world.hpp"
 
 namespace understudy::replication::simulation {
 namespace {
 
-using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
 constexpr Time kTick = milliseconds(10);
-constexpr Time kHeartbeat = milliseconds(25);
-constexpr Bytes kRecordSize{40};
-
-ReplicaLimits limits() {
-    ReplicaLimits limits;
-    limits.transfer_suspicion = milliseconds(300);
-    limits.held_outputs = Bytes{2000};
-    limits.unreported = Bytes{10 * kRecordSize.value};
-    return limits;
-}
-
-std::vector<std::byte> bytes_of(std::uint64_t value) {
-    std::vector<std::byte> bytes(sizeof value);
-    std::memcpy(bytes.data(), &value, sizeof value);
-    return bytes;
-}
-
-std::uint64_t value_of(const std::vector<std::byte>& bytes) {
-    std::uint64_t value = 0;
-    std::memcpy(&value, bytes.data(), sizeof value);
-    return value;
-}
 
 }  // namespace
 
 // --- The process ----------------------------------------------------------------------------------------------------
 
 void Replica::claim() {
-    core_.emplace(*this, RoleMachine::claim({"vm", id_}), limits());
+    begin(RoleMachine::claim(world_.setting().roles_of(id_)));
+}
+
+void Replica::begin(RoleMachine roles) {
+    core_.emplace(*this, std::move(roles), world_.setting().limits);
     core_->start();
     tick();
 }
 
-void Replica::execute(std::function<void()> what) {
+void Replica::execute(std::function<void()> what, Cause cause) {
     if (!acts()) {
         return;
     }
     if (stopped_) {
-        missed_.push_back(std::move(what));
+        missed_.push_back({std::move(what), cause});
     } else {
         what();
+        tell_gate();
     }
 }
 
@@ -64,11 +43,31 @@ void Replica::kill(bool with_its_host) {
     alive_ = false;
 }
 
+void Replica::stop() {
+    if (!std::exchange(stopped_, true)) {
+        absences_.emplace_back(world_.now(), world_.now());
+    }
+}
+
+bool Replica::was_absent_at(Time time) const {
+    return std::ranges::any_of(absences_, [&](const auto& absence) {
+        const auto [from, to] = absence;
+        return to - from > world_.setting().limits.absence && from <= time && time <= to;
+    });
+}
+
 void Replica::resume() {
-    if (std::exchange(stopped_, false)) {
-        for (auto& what : std::exchange(missed_, {})) {
-            execute(std::move(what));
-        }
+    if (!std::exchange(stopped_, false)) {
+        return;
+    }
+    absences_.back().second = world_.now();
+    auto missed = std::exchange(missed_, {});
+    if (world_.pace().connections_first()) {
+        std::stable_partition(missed.begin(), missed.end(),
+                              [](const Missed& m) { return m.cause == Cause::connection; });
+    }
+    for (Missed& one : missed) {
+        execute(std::move(one.what), one.cause);
     }
 }
 
@@ -81,91 +80,9 @@ void Replica::tick() {
     world_.after(kTick, *this, [this] { tick(); });
 }
 
-// --- The vCPU -------------------------------------------------------------------------------------------------------
-
-void Replica::step() {
-    if (lives_ && !held_) {
-        record(world_.one_in(3));
-        if (!guest_.at_mark() && std::exchange(wants_snapshot_, false)) {
-            hand_over(Snapshot{guest_}, true);
-        }
-    }
-    world_.after(world_.between(microseconds(500), milliseconds(5)), *this, [this] { step(); });
-}
-
-// The next stop, up to its mark only if so wanted; or, at a mark, what completes it.
-void Replica::record(bool mark_only) {
-    const bool completes = guest_.at_mark();
-    Record record;
-    std::vector<Output> outputs = std::exchange(said_at_mark_, {});
-    if (!completes) {
-        record.stop.argument = world_.draw();
-        guest_.live(record.stop.argument);
-        outputs = guest_.outputs();
-    }
-    if (!outputs.empty()) {
-        record.digests.outputs = 1;
-    }
-    record.stop.number = guest_.stop();
-    record.mark = !completes && mark_only;
-    if (!record.mark) {
-        const std::uint64_t input = world_.draw();
-        record.input.answer = bytes_of(input);
-        guest_.live(input);
-    }
-    record.input.clock = world_.now();
-    hand_over(Recorded{record, std::move(outputs), std::exchange(own_mark_, record.mark)}, true);
-}
-
-void Replica::replay() {
-    if (log_.empty()) {
-        replaying_ = false;
-        if (std::exchange(log_ended_, false)) {
-            world_.after(world_.handover(), *this, [this] {
-                drain();
-                core_->log_drained();
-            });
-        }
-        return;
-    }
-    const Record record = std::move(log_.front());
-    log_.pop_front();
-    if (!guest_.at_mark()) {
-        guest_.live(record.stop.argument);
-        said_at_mark_ = guest_.outputs();
-    }
-    if (!record.mark) {
-        guest_.live(value_of(record.input.answer));
-        hand_over(Replayed{record.stop.number, record.input.clock, std::exchange(said_at_mark_, {})}, false);
-    }
-    const Time most = world_.one_in(40) ? Time(milliseconds(60)) : Time(milliseconds(2));
-    world_.after(world_.between(microseconds(10), most), *this, [this] { replay(); });
-}
-
-void Replica::begin_replay() {
-    if (!std::exchange(replaying_, true)) {
-        world_.after(microseconds(10), *this, [this] { replay(); });
-    }
-}
-
-void Replica::hand_over(Handover item, bool wake) {
-    outbox_.push_back(std::move(item));
-    if (wake && !std::exchange(woken_, true)) {
-        world_.after(world_.handover(), *this, [this] { drain(); });
-    }
-}
-
-void Replica::drain() {
-    woken_ = false;
-    for (Handover& item : std::exchange(outbox_, {})) {
-        std::visit([this](auto& handed) { hand(handed); }, item);
-    }
-    core_->handed_over();
-}
-
-void Replica::hand(Snapshot& snapshot) {
-    if (core_->snapshot_taken(snapshot.guest.stop())) {
-        send(StateMessage{std::move(snapshot.guest)});
+void Replica::tell_gate() {
+    if (core_ && !core_->follows() && std::exchange(gate_told_open_, core_->gate_is_open()) != gate_told_open_) {
+        world_.note(Detail::messages, id_, "{} its gate", gate_told_open_ ? "opens" : "closes");
     }
 }
 
@@ -176,194 +93,51 @@ Time Replica::now() const {
 }
 
 void Replica::ask(std::uint64_t ticket, const arbiter::FormRequest& request) {
-    world_.ask_arbiter(*this, request,
-                       [this, ticket](const arbiter::Outcome& outcome) { core_->arbiter_answered(ticket, outcome); });
+    tell_gate();
+    world_.arbiter().ask(*this, request, answer_for(ticket));
 }
+
 void Replica::ask(std::uint64_t ticket, const arbiter::TestAndSetRequest& request) {
-    world_.ask_arbiter(*this, request,
-                       [this, ticket](const arbiter::Outcome& outcome) { core_->arbiter_answered(ticket, outcome); });
+    tell_gate();
+    world_.arbiter().ask(*this, request, answer_for(ticket));
 }
 
-void Replica::start_guest() {
-    lives_ = true;
-    step();
-}
-
-void Replica::end_log() {
-    if (mutated(Mutation::go_live_undrained)) {
-        log_.clear();
-    }
-    log_ended_ = true;
-    begin_replay();
-}
-
-void Replica::go_live() {
-    world_.took_over();
-    start_guest();
+std::function<void(const arbiter::Outcome&)> Replica::answer_for(std::uint64_t ticket) {
+    return [this, ticket](const arbiter::Outcome& outcome) { core_->arbiter_answered(ticket, outcome); };
 }
 
 void Replica::speak(SpeakerRank rank) {
-    world_.announced(*this, rank);
+    world_.note(Detail::messages, id_, "is the guest's voice, rank {}{}", rank.generation.value,
+                rank.won ? " (won)" : "");
+    world_.network().announced(*this, rank);
 }
 
 void Replica::release(const std::vector<Output>& outputs) {
+    tell_gate();
     for (const Output& output : outputs) {
-        world_.hear(*this, Guest::stop_of(output));
+        const StopNumber stop = Guest::stop_of(output);
+        world_.note(Detail::messages, id_, "releases what was said at stop {}", stop.value);
+        while (!said_.empty() && said_.front().first <= stop) {
+            said_.pop_front();
+        }
+        world_.network().hear(*this, stop);
     }
 }
 
-void Replica::begin_transfer(const ReplicaId& /*candidate*/, Generation generation) {
-    link_ = std::exchange(candidate_, nullptr);
-    queued_.clear();
-    report_ = {};
-    report_due_ = false;
-    wants_snapshot_ = true;
-    send(WelcomeMessage{generation});
-    heartbeat(link_);
-}
-
-void Replica::refuse(const ReplicaId& /*candidate*/, const std::string& /*why*/) {
-    const auto own = std::exchange(link_, std::exchange(candidate_, nullptr));
-    send(RefuseMessage{});
-    link_ = own;
-}
-
-Bytes Replica::send_record(const Record& record) {
-    queued_.emplace_back(RecordMessage{record});
-    return kRecordSize;
-}
-
-void Replica::report_released(StopNumber released) {
-    report_due_ = report_due_ || released != report_.released;
-    report_.released = released;
-}
-
-void Replica::report_progress(StopNumber received, StopNumber replayed) {
-    if (may_acknowledge_) {
-        report_due_ = true;
-        report_.received = received;
-        report_.replayed = replayed;
-    }
-}
-
-void Replica::flush() {
-    for (Message& message : std::exchange(queued_, {})) {
-        send(std::move(message));
-    }
-    if (std::exchange(report_due_, false)) {
-        send(report_);
-    }
-}
-
-void Replica::show_role(Role role, Generation generation, const std::string& reason) {
-    world_.show_role(*this, role, generation, reason);
+void Replica::show_role(Role role, Generation /*generation*/, const std::string& reason) {
+    tell_gate();
+    role_since_ = shown_role_ == role ? role_since_ : world_.now();
+    world_.show_role(*this, std::exchange(shown_role_, role), reason);
 }
 
 void Replica::terminate(const action::Terminate& end) {
     world_.terminated(*this, end);
-    close_end();
+    const bool guest_ended = end.reason == action::Terminate::Reason::guest_ended;
+    if (guest_ended) {
+        send(GoodbyeMessage{end.explanation});
+    }
+    close_end(guest_ended && link_ && world_.pace().dies_after_goodbye());
     ended_ = true;
-}
-
-// --- The channel ----------------------------------------------------------------------------------------------------
-
-void Replica::candidate_connected(const std::shared_ptr<Link>& link) {
-    candidate_ = link;
-    core_->candidate_connected(link->ends[1]->id());
-    if (candidate_) {
-        refuse(link->ends[1]->id(), "cannot take a backup now");
-    }
-}
-
-void Replica::send(Message message) {
-    if (link_) {
-        ++messages_sent_;
-        world_.send(link_, 1 - link_->end_of(*this), std::move(message));
-    }
-}
-
-void Replica::close_end(bool silently) {
-    const auto link = std::exchange(link_, nullptr);
-    if (!link) {
-        return;
-    }
-    const std::size_t end = link->end_of(*this);
-    link->open[end] = false;
-    if (silently) {
-        world_.lose_tail(link->towards[1 - end]);
-    } else {
-        world_.send(link, 1 - end, EndMessage{});
-    }
-}
-
-// A heartbeat is a report, news or not.
-void Replica::heartbeat(const std::shared_ptr<Link>& link) {
-    if (link_ == link) {
-        report_due_ = true;
-        flush();
-        world_.after(kHeartbeat, *this, [this, link] { heartbeat(link); });
-    }
-}
-
-void Replica::take(Message message) {
-    if (core_) {
-        core_->heard();
-    }
-    std::visit([this](auto& m) { arrived(m); }, message);
-}
-
-void Replica::arrived(const WelcomeMessage& welcome) {
-    core_.emplace(*this, RoleMachine::join({"vm", id_}, link_->ends[0]->id(), welcome.generation), limits());
-    core_->start();
-    tick();
-    if (link_) {
-        heartbeat(link_);
-    }
-}
-
-void Replica::arrived(StateMessage& state) {
-    guest_ = std::move(state.guest);
-    core_->state_received(guest_.stop(), world_.now());
-    report_progress(guest_.stop(), guest_.stop());
-    send(ReadyMessage{});
-    flush();
-}
-
-void Replica::arrived(RecordMessage& message) {
-    drain();
-    if (core_->record_received(message.record, kRecordSize)) {
-        log_.push_back(std::move(message.record));
-        begin_replay();
-        core_->records_received();
-    } else if (role() == Role::following) {
-        world_.violate(fmt::format("{} received what a sound primary does not send", id_));
-    }
-}
-
-void Replica::arrived(const ReportMessage& message) {
-    if (link_->end_of(*this) == 1) {
-        core_->peer_released(message.released);
-    } else if (message.received.value > 0) {
-        core_->peer_reported(message.received, message.replayed);
-    }
-}
-
-void Replica::arrived(const ReadyMessage& /*message*/) {
-    core_->peer_ready();
-}
-void Replica::arrived(const FormedMessage& /*message*/) {
-    core_->pair_formed();
-}
-void Replica::arrived(const RefuseMessage& /*message*/) {
-    link_ = nullptr;
-    ended_ = true;
-}
-void Replica::arrived(const EndMessage& /*message*/) {
-    if (core_) {
-        core_->peer_lost("closed");
-    } else {
-        ended_ = true;
-    }
 }
 
 }  // namespace understudy::replication::simulation

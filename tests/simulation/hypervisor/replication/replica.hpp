@@ -1,66 +1,39 @@
 // A simulated replica: the real core in a simulated world. What a real one does with threads, sockets and KVM
-// (hypervisor/replication/replica_driver.hpp) this one does with events in virtual time.
+// (hypervisor/replication/replica/) this one does with events in virtual time.
+//
+//   replica.cpp           the process, and what the core wants done
+//   replica_vcpu.cpp      the vCPU's thread
+//   replica_channel.cpp   its end of the logging channel
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include "hypervisor/replication/decision/replica_core.hpp"
 #include "tests/simulation/hypervisor/replication/guest.hpp"
+#include "tests/simulation/hypervisor/replication/link.hpp"
+#include "tests/simulation/hypervisor/replication/pace.hpp"
 
 namespace understudy::replication::simulation {
 
-using Time = std::chrono::nanoseconds;
+constexpr const char* kVm = "vm";
+constexpr Bytes kRecordSize{40};  // of every record, encoded
 
 class World;
-class Replica;
-
-// --- Messages of the channel ----------------------------------------------------------------------------------------
-struct WelcomeMessage {
-    Generation generation;
-};
-struct StateMessage {
-    Guest guest;
-};
-struct RecordMessage {
-    Record record;
-};
-struct ReportMessage {
-    StopNumber received, replayed, released;
-};
-struct ReadyMessage {};
-struct FormedMessage {};
-struct RefuseMessage {};
-struct EndMessage {};  // the peer's end was closed
-using Message = std::variant<WelcomeMessage, StateMessage, RecordMessage, ReportMessage, ReadyMessage, FormedMessage,
-                             RefuseMessage, EndMessage>;
-
-// One connection: a FIFO each way. Index 0 is the primary's end.
-struct Link {
-    std::array<Replica*, 2> ends{};
-    std::array<bool, 2> open{true, true};
-    struct Direction {
-        Time last{0};  // delivery of the newest message
-        bool cut = false;
-        std::deque<Message> stuck;        // arrived at the cut
-        std::uint64_t lost_from = ~0ULL;  // the host died: messages from here on never left
-        std::uint64_t sent = 0;
-    };
-    std::array<Direction, 2> towards;  // [i]: messages to ends[i]
-
-    [[nodiscard]] std::size_t end_of(const Replica& replica) const { return ends[0] == &replica ? 0 : 1; }
-};
 
 class Replica final : public ReplicaWorld {
   public:
     Replica(World& world, std::string id) : world_(world), id_(std::move(id)) {}
+    Replica(const Replica&) = delete;
+    Replica& operator=(const Replica&) = delete;
+    virtual ~Replica() = default;
 
     // A primary to be.
     void claim();
@@ -69,30 +42,46 @@ class Replica final : public ReplicaWorld {
     // At the primary.
     void candidate_connected(const std::shared_ptr<Link>& link);
     void take(Message message);
-    // Closes its end. What is under way from it still arrives, then the end; unless the whole host died.
-    void close_end(bool silently = false);
+    // It breaks under this replica; whether the peer hears of that is another matter.
+    void connection_breaks(bool peer_hears);
+    // Input for the guest, or a wish that it comes to a stop.
+    void wake_guest();
 
     // A process that is stopped does later what came meanwhile; one that is dead or has ended does nothing.
-    void execute(std::function<void()> what);
+    enum class Cause { timer, connection };
+    void execute(std::function<void()> what, Cause cause = Cause::timer);
     void kill(bool with_its_host);
-    void stop() { stopped_ = true; }
+    void stop();
     void resume();
 
     [[nodiscard]] const std::string& id() const { return id_; }
     [[nodiscard]] bool acts() const { return alive_ && !ended_; }
     [[nodiscard]] bool stopped() const { return stopped_; }
+    // For so long that it must notice.
+    [[nodiscard]] bool was_absent_at(Time time) const;
+    // The vCPU's thread stands still, the rest of the process does not.
+    void hang() { hangs_ = true; }
+    void go_on();
+    [[nodiscard]] bool hangs() const { return hangs_; }
     [[nodiscard]] bool welcomed() const { return core_.has_value(); }
     [[nodiscard]] Role role() const { return core_ ? core_->roles().role() : Role::joining; }
+    [[nodiscard]] Time role_since() const { return role_since_; }
     [[nodiscard]] Generation generation() const { return core_ ? core_->roles().generation() : Generation{}; }
+    // And nothing newer comes from it that could be waited for.
+    [[nodiscard]] bool guest_is_over() const { return exited_ && !lives_; }
     // Nothing that it says waits for anybody.
     [[nodiscard]] bool speaks_alone() const {
         return core_ && acts() && !core_->follows() && (role() == Role::solo || role() == Role::forming) &&
                core_->gate_is_open();
     }
+    // It replays, and has not gone live.
+    [[nodiscard]] bool follows() const { return !core_ || core_->follows(); }
+    // Since when something that its guest said waits to leave.
+    [[nodiscard]] std::optional<Time> holds_since() const {
+        return said_.empty() ? std::nullopt : std::optional(said_.front().second);
+    }
     [[nodiscard]] const std::vector<std::uint64_t>& life() const { return guest_.life; }
     [[nodiscard]] const std::shared_ptr<Link>& link() const { return link_; }
-    // Of this replica, by the network.
-    StopNumber last_heard;
 
   private:
     // What the vCPU's thread hands over.
@@ -118,8 +107,8 @@ class Replica final : public ReplicaWorld {
     void start_guest() override;
     void end_log() override;
     void go_live() override;
-    void hold_guest(bool held) override { held_ = held; }
-    void stop_guest_soon() override {}  // it never runs for long
+    void hold_guest(bool held) override;
+    void stop_guest_soon() override { wake_guest(); }
     void speak(SpeakerRank rank) override;
     void release(const std::vector<Output>& outputs) override;
     void begin_transfer(const ReplicaId& candidate, Generation generation) override;
@@ -130,35 +119,46 @@ class Replica final : public ReplicaWorld {
     void report_progress(StopNumber received, StopNumber replayed) override;
     void stop_acknowledging() override { may_acknowledge_ = false; }
     void flush() override;
-    [[nodiscard]] Bytes bytes_sent() const override { return {messages_sent_}; }
+    [[nodiscard]] Bytes bytes_sent() const override;
     void drop_peer() override { close_end(); }
     void show_role(Role role, Generation generation, const std::string& reason) override;
     void terminate(const action::Terminate& end) override;
 
+    // The process.
+    void begin(RoleMachine roles);
+    void tick();
+    void tell_gate();
+    [[nodiscard]] std::function<void(const arbiter::Outcome&)> answer_for(std::uint64_t ticket);
+
     // The vCPU.
+    void step_after(Time delay);
     void step();
-    void record(bool mark_only);
+    void stop_next();
+    void guest_ends();
+    void complete(Record record, std::vector<Output> outputs);
     void replay();
+    void replay_a_record();
     void begin_replay();
     void hand_over(Handover item, bool wake);
     void drain();
-    void hand(Recorded& recorded) {
-        core_->recorded(recorded.record, std::move(recorded.outputs), recorded.completes_mark);
-    }
-    void hand(Replayed& replayed) { core_->replayed(replayed.stop, replayed.clock, std::move(replayed.outputs)); }
+    void hand(Recorded& recorded);
+    void hand(Replayed& replayed);
     void hand(Snapshot& snapshot);
 
-    // Time, and the channel.
-    void tick();
+    // The channel.
     void heartbeat(const std::shared_ptr<Link>& link);
     void send(Message message);
+    void send_state(const std::shared_ptr<Link>& link, std::uint64_t parts_left);
+    // What is under way from it still arrives, then the end; unless the whole host died.
+    void close_end(bool silently = false);
     void arrived(const WelcomeMessage& welcome);
     void arrived(StateMessage& state);
-    void arrived(RecordMessage& message);
+    void arrived(RecordsMessage& message);
     void arrived(const ReportMessage& message);
     void arrived(const ReadyMessage& message);
     void arrived(const FormedMessage& message);
     void arrived(const RefuseMessage& message);
+    void arrived(const GoodbyeMessage& message);
     void arrived(const EndMessage& message);
 
     World& world_;
@@ -166,29 +166,44 @@ class Replica final : public ReplicaWorld {
     bool alive_ = true;   // the process exists
     bool ended_ = false;  // by its own decision
     bool stopped_ = false;
-    std::vector<std::function<void()>> missed_;  // while stopped
+    struct Missed {
+        std::function<void()> what;
+        Cause cause;
+    };
+    std::vector<Missed> missed_;                   // while stopped
+    std::vector<std::pair<Time, Time>> absences_;  // from, to
     std::optional<ReplicaCore> core_;
+    std::optional<Role> shown_role_;
+    Time role_since_{0};
+    bool gate_told_open_ = true;
 
     // The vCPU.
     Guest guest_;
     bool lives_ = false;
+    bool exited_ = false;
+    std::uint64_t turn_ = 0;  // of the newest step that is due
+    bool poked_ = false;      // will not wait at its next idle stop
     bool held_ = false;
+    bool waits_for_release_ = false;
+    bool hangs_ = false;
+    std::vector<void (Replica::*)()> hanging_;  // what it was about to do
     bool wants_snapshot_ = false;
     std::deque<Record> log_;  // received, not replayed
     bool log_ended_ = false;
     bool replaying_ = false;
-    std::vector<Output> said_at_mark_;  // replayed up to a mark
-    bool own_mark_ = false;             // the guest is at a mark that this replica recorded
+    std::vector<Output> said_at_mark_;              // replayed up to a mark
+    std::deque<std::pair<StopNumber, Time>> said_;  // by the living guest, not released
+    bool own_mark_ = false;                         // the guest is at a mark that this replica recorded
     std::vector<Handover> outbox_;
     bool woken_ = false;
 
     // The channel.
     std::shared_ptr<Link> link_;
     std::shared_ptr<Link> candidate_;  // asks just now
-    std::vector<Message> queued_;
+    std::vector<Record> queued_;
     ReportMessage report_;
     bool report_due_ = false;
-    std::uint64_t messages_sent_ = 0;
+    std::optional<Guest> state_;  // on its way; records queue behind it
     bool may_acknowledge_ = true;
 };
 

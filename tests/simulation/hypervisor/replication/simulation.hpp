@@ -1,14 +1,20 @@
 // A VM's whole life in one process and virtual time: replicas, the logging channel between them, the arbiter, the
-// network that hears what they say, and everything that can go wrong between these, all drawn from one seed.
+// network that hears what they say, and everything that can go wrong between these.
 //
-// The replicas' core (hypervisor/replication/replica_core.hpp) is the real one, with all that it consists of;
-// replica.cpp stands in for its driver. The guest is abstract: its state is a hash of all its inputs, and what it says
-// at a stop depends on that state.
+// The replicas' core (hypervisor/replication/decision/replica_core.hpp) is the real one, with all that it consists of,
+// and so is what the arbiter decides (arbiter/register/). The guest is abstract: its state is a hash of all its inputs,
+// and what it says at a stop depends on that state.
 //
 //   guest.hpp     the guest
-//   replica.*     a replica's process: its vCPU, its end of the channel
-//   world.*       time, chance, connections, the arbiter, the network that listens, and what must hold
-//   faults.cpp    what goes wrong
+//   replica*      a replica's process: its vCPU, its end of the channel
+//   link.*        what replicas say to each other, and the connection it goes over
+//   arbiter.*     the arbiter, as far away and as reachable as it may be
+//   network.*     who hears what the replicas say, and judges it
+//   world.*       time, all of these, and what can be done to them
+//   trace.hpp     what happened, a line an event
+//   pace.hpp      how long things take:
+//   chance.*        as a seed will have it
+//   schedule.*, faults.cpp   what befalls a VM by chance
 //
 // What is checked, at every step:
 //   - What the network hears belongs to one history: whoever releases an output has lived everything that was released
@@ -23,23 +29,18 @@
 #include <string>
 #include <vector>
 
+#include "tests/simulation/hypervisor/replication/trace.hpp"
+#include "tests/simulation/hypervisor/replication/world.hpp"
+
 namespace understudy::replication::simulation {
 
 struct Result {
     std::string violation;  // empty: none
-    // What happened, to see that the schedules reach what they should.
-    std::uint64_t generations = 0;
-    std::uint64_t kills = 0;
-    std::uint64_t takeovers = 0;        // by a backup
-    std::uint64_t survivals = 0;        // a primary that won after losing its backup
-    std::uint64_t depositions = 0;      // losers of a test-and-set
-    std::uint64_t unknowns = 0;         // answers of the arbiter that were lost
-    std::uint64_t undecided_forms = 0;  // backups lost while form was asked
-    std::uint64_t outputs = 0;
-    bool lost = false;               // the schedule killed the only replica
-    std::vector<std::string> story;  // when asked for
+    Tally tally;
+    std::vector<std::string> story;
 };
 
-[[nodiscard]] Result simulate(std::uint64_t seed, bool tell = false);
+// All of it follows from the seed.
+[[nodiscard]] Result simulate(std::uint64_t seed, Detail told = Detail::nothing);
 
 }  // namespace understudy::replication::simulation

@@ -1,53 +1,46 @@
 #include "tests/simulation/hypervisor/replication/world.hpp"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 
 namespace understudy::replication::simulation {
-namespace {
 
-using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-constexpr Time kArbiterTimeout = milliseconds(200);
+Setting::Setting() {
+    limits.transfer_suspicion = milliseconds(300);
+    limits.held_outputs = Bytes{2000};
+    limits.unreported = Bytes{10 * kRecordSize.value};
+    roles.retry_interval = milliseconds(50);
+    roles.claim_deadline = milliseconds(2000);
+    roles.unformed_deadline = milliseconds(1000);
+}
 
-}  // namespace
+RoleConfig Setting::roles_of(const ReplicaId& replica) const {
+    RoleConfig config = roles;
+    config.self = replica;
+    return config;
+}
 
-Result World::run() {
-    Replica& first = new_replica("P");
-    after(Time(0), first, [&first] { first.claim(); });
-    after(milliseconds(50), [this] { invite(); });
-    after(next_fault(), [this] { strike(); });
-    while (!events_.empty() && result_.violation.empty() && events_.top().time <= kEnd) {
-        now_ = events_.top().time;
-        const auto what = events_.top().what;
-        events_.pop();
-        what();
-        if (now_ >= kFaultsEnd && !healed_) {
-            heal();
-        }
+// --- Time -----------------------------------------------------------------------------------------------------------
+
+void World::run_until(Time end) {
+    while (!events_.empty() && violation_.empty() && events_.front().time <= end) {
+        std::pop_heap(events_.begin(), events_.end());
+        const auto next = std::move(events_.back());
+        events_.pop_back();
+        now_ = next.time;
+        next.what();
     }
-    if (result_.violation.empty()) {
-        check_end();
-    }
-    result_.generations = arbiter_.generation.value;
-    return std::move(result_);
+    now_ = std::max(now_, end);
+}
+
+void World::after(Time delay, std::function<void()> what) {
+    events_.push_back({now_ + delay, order_++, std::move(what)});
+    std::push_heap(events_.begin(), events_.end());
 }
 
 void World::after(Time delay, Replica& replica, std::function<void()> what) {
     after(delay, [&replica, what = std::move(what)]() mutable { replica.execute(std::move(what)); });
-}
-
-Time World::handover() {
-    return between(microseconds(2), one_in(30) ? Time(milliseconds(8)) : Time(microseconds(60)));
-}
-
-void World::violate(std::string what) {
-    if (result_.violation.empty()) {
-        tell("VIOLATION {}", what);
-        result_.violation = std::move(what);
-    }
 }
 
 // --- Replicas -------------------------------------------------------------------------------------------------------
@@ -57,214 +50,199 @@ Replica& World::new_replica(const char* kind) {
     return *replicas_.back();
 }
 
-void World::invite() {
-    const auto acting =
-        std::ranges::count_if(replicas_, [](const auto& r) { return r->acts() && r->role() != Role::deciding; });
-    if (acting < 2 || (acting == 2 && one_in(10))) {
-        std::vector<Replica*> hosts;
-        for (const auto& replica : replicas_) {
-            if (replica->acts() && replica->welcomed()) {
-                hosts.push_back(replica.get());
-            }
-        }
-        if (!hosts.empty()) {
-            connect(*hosts[below(hosts.size())]);
-        }
-    }
-    after(between(milliseconds(50), milliseconds(200)), [this] { invite(); });
+Replica& World::start_primary() {
+    Replica& primary = new_replica("P");
+    after(Time(0), primary, [&primary] { primary.claim(); });
+    return primary;
 }
 
-void World::connect(Replica& primary) {
+Replica& World::start_backup(Replica& primary) {
     Replica& backup = new_replica("B");
     auto link = std::make_shared<Link>();
     link->ends = {&primary, &backup};
     links_.push_back(link);
     backup.join(link);
-    // Nobody waits for a welcome for ever.
     after(milliseconds(500), backup, [&backup] {
         if (!backup.welcomed()) {
             backup.kill(false);
         }
     });
-    after(between(microseconds(50), milliseconds(2)), primary, [this, &primary, &backup, link] {
-        tell("{} asks {} ({})", backup.id(), primary.id(), name(primary.role()));
+    after(pace_.connecting(), primary, [this, &primary, &backup, link] {
+        note(Detail::course, backup.id(), "connects to {} ({})", primary.id(), name(primary.role()));
         primary.candidate_connected(link);
     });
+    return backup;
 }
 
-void World::show_role(const Replica& replica, Role role, Generation generation, const std::string& reason) {
-    const auto [shown, first] = roles_.try_emplace(replica.id(), role);
-    const Role before = std::exchange(shown->second, role);
-    tell("{}: {} -> {} in generation {} ({})", replica.id(), first ? "" : name(before), name(role), generation.value,
-         reason);
-    result_.undecided_forms += before == Role::forming && role == Role::deciding ? 1 : 0;
-    result_.survivals += before == Role::deciding && role == Role::solo ? 1 : 0;
+void World::kill(Replica& victim, bool with_its_host) {
+    ++tally_.kills;
+    note(Detail::course, victim.id(), "KILLED as {}, {}", name(victim.role()),
+         with_its_host ? "with its host" : "the process");
+    victim.kill(with_its_host);
+}
+
+void World::stop(Replica& victim) {
+    note(Detail::course, victim.id(), "STOPPED as {}", name(victim.role()));
+    victim.stop();
+}
+
+void World::resume(Replica& victim) {
+    if (victim.stopped()) {
+        note(Detail::course, victim.id(), "CONTINUES");
+        victim.resume();
+    }
+}
+
+void World::hang(Replica& victim) {
+    note(Detail::course, victim.id(), "HANGS as {}, but is heard", name(victim.role()));
+    victim.hang();
+}
+
+void World::go_on(Replica& victim) {
+    if (victim.hangs()) {
+        note(Detail::course, victim.id(), "HANGS NO MORE");
+        victim.go_on();
+    }
+}
+
+void World::show_role(Replica& replica, std::optional<Role> before, const std::string& reason) {
+    const Role role = replica.role();
+    note(Detail::course, replica.id(), "{}{}, generation {}{}",
+         before && *before != role ? fmt::format("{} -> ", name(*before)) : "", name(role), replica.generation().value,
+         reason.empty() ? "" : ": " + reason);
+    tally_.stalls += reason.find("no progress") != std::string::npos ? 1 : 0;
+    tally_.undecided_forms += before == Role::forming && role == Role::deciding ? 1 : 0;
+    tally_.survivals += before == Role::deciding && role == Role::solo ? 1 : 0;
+    tally_.takeovers += before == Role::going_live && role == Role::solo ? 1 : 0;
     if (role == Role::solo) {
         check_alone(replica);
     }
+    at_a_tender_moment(replica);
 }
 
 void World::terminated(const Replica& replica, const action::Terminate& end) {
-    tell("{} terminates: {}", replica.id(), end.explanation);
-    result_.depositions += end.reason == action::Terminate::Reason::deposed ? 1 : 0;
-}
-
-// --- The channel ----------------------------------------------------------------------------------------------------
-
-void World::send(const std::shared_ptr<Link>& link, std::size_t to, Message message) {
-    auto& way = link->towards[to];
-    Time delay = between(microseconds(30), one_in(20) ? Time(milliseconds(20)) : Time(microseconds(300)));
-    if (std::holds_alternative<StateMessage>(message)) {
-        delay = between(milliseconds(2), milliseconds(80));
-    }
-    const Time when = std::max(way.last, now_ + delay);
-    way.last = when;
-    after(when - now_, [this, link, to, message = std::move(message), number = way.sent++]() mutable {
-        arrive(link, to, std::move(message), number);
-    });
-}
-
-void World::lose_tail(Link::Direction& way) {
-    way.lost_from = way.sent - below(std::min<std::uint64_t>(way.sent + 1, 10));
-}
-
-void World::arrive(const std::shared_ptr<Link>& link, std::size_t to, Message message, std::uint64_t number) {
-    auto& way = link->towards[to];
-    if (number >= way.lost_from) {
-        return;
-    }
-    if (way.cut) {
-        way.stuck.push_back(std::move(message));
-        return;
-    }
-    Replica& receiver = *link->ends[to];
-    receiver.execute([link, to, &receiver, message = std::move(message)]() mutable {
-        if (link->open[to] && receiver.link() == link) {
-            receiver.take(std::move(message));
+    if (end.reason == action::Terminate::Reason::guest_ended) {
+        ++tally_.ends;
+        ended_at_ = ended_at_.value_or(now_);
+        if (!replica.follows()) {
+            network_.guest_ended(replica);
+        } else if (!network_.guest_has_ended()) {
+            violate("{} follows, and ends with its guest before any primary did", replica.id());
         }
-    });
-}
-
-// --- The arbiter ----------------------------------------------------------------------------------------------------
-
-arbiter::Outcome World::decide(const arbiter::FormRequest& request) {
-    auto& vm = arbiter_;
-    const bool repeated = vm.generation == request.next && vm.members == request.members;
-    const bool owner = vm.generation.value == 0 ||
-                       (vm.winner ? *vm.winner == request.proposer : vm.members == std::vector{request.proposer});
-    if (!repeated && vm.generation == request.expected && owner) {
-        vm = {request.next, request.members, std::nullopt};
-        tell("arbiter: generation {} is {}", request.next.value, fmt::join(request.members, ", "));
-        return {arbiter::Verdict::yes, vm, ""};
     }
-    return {repeated ? arbiter::Verdict::yes : arbiter::Verdict::no, vm, "not the owner"};
-}
-
-arbiter::Outcome World::decide(const arbiter::TestAndSetRequest& request) {
-    auto& vm = arbiter_;
-    const bool member = std::ranges::find(vm.members, request.candidate) != vm.members.end();
-    if (vm.generation == request.generation && member && !vm.winner) {
-        vm.winner = request.candidate;
-        tell("arbiter: {} wins generation {}", request.candidate, vm.generation.value);
-    }
-    const bool won = vm.generation == request.generation && vm.winner == request.candidate;
-    return {won ? arbiter::Verdict::yes : arbiter::Verdict::no, vm, "not the winner"};
-}
-
-void World::ask_arbiter(Replica& replica, ArbiterRequest request,
-                        std::function<void(const arbiter::Outcome&)> callback) {
-    const auto answered = std::make_shared<bool>(false);
-    const auto answer = [this, callback = std::move(callback), answered](const arbiter::Outcome& outcome) {
-        if (!std::exchange(*answered, true)) {
-            result_.unknowns += outcome.verdict == arbiter::Verdict::unknown ? 1 : 0;
-            callback(outcome);
-        }
-    };
-    after(kArbiterTimeout, replica, [answer] { answer({arbiter::Verdict::unknown, std::nullopt, "no answer"}); });
-    const bool calm = healed_;
-    if (arbiter_down_ || (!calm && one_in(8))) {
-        return;  // the question is lost
-    }
-    const int copies = !calm && one_in(8) ? 2 : 1;
-    for (int i = 0; i < copies; ++i) {
-        const Time way = !calm && one_in(6) ? between(milliseconds(1), milliseconds(800))
-                                            : between(microseconds(200), milliseconds(5));
-        after(way, [this, &replica, request, answer] {
-            const auto outcome = std::visit([this](const auto& r) { return decide(r); }, request);
-            if (healed_ || !(arbiter_down_ || one_in(8))) {  // else the answer is lost
-                after(between(microseconds(200), milliseconds(5)), replica, [answer, outcome] { answer(outcome); });
-            }
-        });
-    }
-}
-
-// --- The network, and what must hold
-// ----------------------------------------------------------------------------------
-
-void World::hear(Replica& replica, StopNumber stop) {
-    ++result_.outputs;
-    if (stop <= replica.last_heard) {
-        violate(fmt::format("{} says stop {} after stop {}", replica.id(), stop.value, replica.last_heard.value));
-    }
-    replica.last_heard = stop;
-    const auto& lived = replica.life();
-    const std::size_t index = Guest::index(stop);
-    const std::size_t common = std::min(index, life_.size() - 1);
-    if (lived[common] != life_[common]) {
-        violate(fmt::format("{} says stop {} of another history than the one heard up to stop {}", replica.id(),
-                            stop.value, life_.size() / 2));
-        return;
-    }
-    for (std::size_t i = life_.size(); i <= index; ++i) {
-        life_.push_back(lived[i]);
-    }
-    heard_.resize(std::max<std::size_t>(heard_.size(), stop.value + 1));
-    heard_[stop.value] = true;
-    last_heard_at_ = now_;
-}
-
-void World::announced(const Replica& replica, SpeakerRank rank) {
-    const auto [place, first] = ranks_.emplace(std::pair(rank.generation.value, rank.won), replica.id());
-    if (!first && place->second != replica.id()) {
-        violate(fmt::format("{} and {} announce the same rank", place->second, replica.id()));
-    }
+    tally_.refused_claims += end.reason == action::Terminate::Reason::claim_refused ? 1 : 0;
+    tally_.depositions += end.reason == action::Terminate::Reason::deposed ? 1 : 0;
 }
 
 void World::check_alone(const Replica& replica) {
     for (const auto& other : replicas_) {
         if (other.get() != &replica && other->speaks_alone()) {
-            violate(fmt::format("{} and {} both speak alone", other->id(), replica.id()));
+            violate("{} and {} both speak alone", other->id(), replica.id());
         }
     }
 }
 
-void World::check_end() {
-    const auto plays = [this](Role role) {
-        return std::ranges::any_of(replicas_, [&](const auto& r) { return r->acts() && r->role() == role; });
-    };
-    const bool speaks = plays(Role::solo) || plays(Role::forming) || plays(Role::leading);
-    if (!speaks && !careful_) {
-        result_.lost = true;
+void World::lose_arbiter() {
+    note(Detail::course, "arbiter", "NO MAJORITY");
+    arbiter_.lose_majority();
+}
+
+void World::regain_arbiter() {
+    if (!arbiter_.has_majority()) {
+        note(Detail::course, "arbiter", "HAS A MAJORITY AGAIN");
+        arbiter_.regain_majority();
+    }
+}
+
+// --- The logging channel --------------------------------------------------------------------------------------------
+
+std::vector<std::shared_ptr<Link>> World::links() const {
+    std::vector<std::shared_ptr<Link>> links;
+    for (const auto& weak : links_) {
+        if (auto link = weak.lock()) {
+            links.push_back(std::move(link));
+        }
+    }
+    return links;
+}
+
+void World::send(const std::shared_ptr<Link>& link, std::size_t to, Message message) {
+    auto& way = link->towards[to];
+    way.last = std::max(way.last, now_ + pace_.sending_a_message());
+    Parcel parcel{std::move(message), way.sent++, true};
+    if (const auto* report = std::get_if<ReportMessage>(&parcel.message)) {
+        const ReportMessage before = std::exchange(way.told, *report);
+        parcel.news = before.received != report->received || before.released != report->released;
+    }
+    note_parcel(*link, to, parcel, false);
+    after(way.last - now_,
+          [this, link, to, parcel = std::move(parcel)]() mutable { arrive(link, to, std::move(parcel)); });
+}
+
+void World::arrive(const std::shared_ptr<Link>& link, std::size_t to, Parcel parcel) {
+    auto& way = link->towards[to];
+    if (parcel.number >= way.lost_from) {
         return;
     }
-    if (!speaks) {
-        return violate("nobody speaks for the guest, though it was never without a second replica when one was killed");
+    if (way.cut) {
+        way.stuck.push_back(std::move(parcel));
+        return;
     }
-    if (now_ - last_heard_at_ > milliseconds(500)) {
-        return violate("the guest does not go on");
+    Replica& receiver = *link->ends[to];
+    receiver.execute(
+        [this, link, to, &receiver, parcel = std::move(parcel)]() mutable {
+            if (link->open[to] && receiver.link() == link) {
+                note_parcel(*link, to, parcel, true);
+                receiver.take(std::move(parcel.message));
+            }
+        },
+        Replica::Cause::connection);
+}
+
+void World::note_parcel(const Link& link, std::size_t to, const Parcel& parcel, bool received) {
+    const Detail detail = parcel.news ? Detail::messages : Detail::everything;
+    if (!trace_.keeps(detail)) {
+        return;
     }
-    if (!plays(Role::leading) || !plays(Role::following)) {
-        return violate("no pair has formed though nothing fails any more");
-    }
-    for (StopNumber stop{1}; Guest::index(stop) < life_.size(); stop = stop.next()) {
-        if (Guest::speaks(life_[Guest::index(stop)]) && !heard_[stop.value]) {
-            return violate(fmt::format("what the guest said at stop {} was never heard", stop.value));
-        }
+    const auto& sender = link.ends[1 - to]->id();
+    const auto& receiver = link.ends[to]->id();
+    if (received) {
+        note(detail, receiver, "<- {}: {}", sender, describe(parcel.message));
+    } else {
+        note(detail, sender, "-> {}: {}", receiver, describe(parcel.message));
     }
 }
 
-Result simulate(std::uint64_t seed, bool tell) {
-    return World(seed, tell).run();
+void World::lose_tail(Link::Direction& way) {
+    way.lost_from = way.sent - pace_.lost_with_the_host(way.sent);
+}
+
+void World::cut(const std::shared_ptr<Link>& link, std::size_t to) {
+    note(Detail::course, "channel", "CUT from {} to {}", link->ends[1 - to]->id(), link->ends[to]->id());
+    link->towards[to].cut = true;
+}
+
+void World::reset(const std::shared_ptr<Link>& link, std::size_t end, bool both) {
+    Replica& replica = *link->ends[end];
+    note(Detail::course, "channel", "BREAKS at {}{}", replica.id(), both ? " and at the other end" : "");
+    replica.execute(
+        [link, &replica, both] {
+            if (replica.link() == link) {
+                replica.connection_breaks(both);
+            }
+        },
+        Replica::Cause::connection);
+}
+
+void World::mend(const std::shared_ptr<Link>& link, std::size_t to) {
+    auto& way = link->towards[to];
+    if (!std::exchange(way.cut, false)) {
+        return;
+    }
+    note(Detail::course, "channel", "MENDED from {} to {}", link->ends[1 - to]->id(), link->ends[to]->id());
+    for (auto& parcel : std::exchange(way.stuck, {})) {
+        arrive(link, to, std::move(parcel));
+    }
 }
 
 }  // namespace understudy::replication::simulation

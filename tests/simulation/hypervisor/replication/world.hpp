@@ -1,61 +1,130 @@
-// The simulated world: virtual time, chance, the connections, the arbiter, the network that hears what replicas say,
-// and everything that goes wrong. All of it follows from the seed.
+// The simulated world: virtual time, the replicas, the connections between them, the arbiter, the network; and what can
+// be done to them. When it is done, the schedule (schedule.hpp) or the scenario (scenarios.hpp) says.
 #pragma once
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
-#include <queue>
-#include <random>
 #include <string>
+#include <string_view>
 #include <utility>
-#include <variant>
 #include <vector>
 
-#include "arbiter/client/client.hpp"
+#include "tests/simulation/hypervisor/replication/arbiter.hpp"
+#include "tests/simulation/hypervisor/replication/network.hpp"
+#include "tests/simulation/hypervisor/replication/pace.hpp"
 #include "tests/simulation/hypervisor/replication/replica.hpp"
-#include "tests/simulation/hypervisor/replication/simulation.hpp"
+#include "tests/simulation/hypervisor/replication/trace.hpp"
 
 namespace understudy::replication::simulation {
 
+// What is the same for a whole run.
+struct Setting {
+    ReplicaLimits limits;
+    RoleConfig roles{kVm, "", {}, {}, {}};  // of every replica
+    std::optional<StopNumber> guest_ends_at;
+    bool arbiter_is_orderly = true;
+    bool drops_old_voices = false;  // the network, as a gateway does
+
+    Setting();
+    [[nodiscard]] RoleConfig roles_of(const ReplicaId& replica) const;
+};
+
+// What happened, to see that the schedules reach what they should.
+struct Tally {
+    std::uint64_t generations = 0;
+    std::uint64_t kills = 0;
+    std::uint64_t takeovers = 0;        // by a backup
+    std::uint64_t survivals = 0;        // a primary that won after losing its backup
+    std::uint64_t depositions = 0;      // losers of a test-and-set
+    std::uint64_t unknown_answers = 0;  // of the arbiter
+    std::uint64_t stalls = 0;           // backups given up though they were heard
+    std::uint64_t undecided_forms = 0;  // backups lost while form was asked
+    std::uint64_t outputs = 0;
+    std::uint64_t ends = 0;               // replicas that ended because the guest did
+    std::uint64_t contradicted_ends = 0;  // VMs that ended, and then went on to another end
+    std::uint64_t refused_claims = 0;
+    std::uint64_t unclaimed = 0;  // VMs that never began: their primary gave up
+    std::uint64_t lost = 0;       // VMs whose only replica was killed
+
+    bool operator==(const Tally&) const = default;
+};
+
 class World {
   public:
-    World(std::uint64_t seed, bool tell)
-        : random_(seed), tell_(tell), careful_(seed % 4 != 0), agitation_(1 + seed % 5) {}
+    World(Pace& pace, const Setting& setting, Detail told) : pace_(pace), setting_(setting), trace_(told) {}
 
-    [[nodiscard]] Result run();
-
-    // --- Chance and time
-    [[nodiscard]] std::uint64_t draw() { return random_(); }
-    [[nodiscard]] std::uint64_t below(std::uint64_t limit) { return random_() % limit; }
-    [[nodiscard]] bool one_in(std::uint64_t n) { return below(n) == 0; }
-    [[nodiscard]] Time between(Time least, Time most) {
-        return least + Time(static_cast<std::int64_t>(below(static_cast<std::uint64_t>((most - least).count()) + 1)));
+    // `watch` hears of the moments at which a fault hurts most: a role begins, the
+    // arbiter has decided, the guest ends or falls asleep.
+    void watch(std::function<void(Replica&)> watch) { watch_ = std::move(watch); }
+    void at_a_tender_moment(Replica& replica) {
+        if (watch_) {
+            watch_(replica);
+        }
     }
-    // How long the I/O thread takes to see what the vCPU's thread hands over.
-    [[nodiscard]] Time handover();
+
+    // Until then, or until something is violated.
+    void run_until(Time end);
+
     [[nodiscard]] Time now() const { return now_; }
-    void after(Time delay, std::function<void()> what) { events_.push({now_ + delay, order_++, std::move(what)}); }
+    void after(Time delay, std::function<void()> what);
     // On the replica's own thread: not when it is dead, later when it is stopped.
     void after(Time delay, Replica& replica, std::function<void()> what);
+
+    [[nodiscard]] Pace& pace() { return pace_; }
+    [[nodiscard]] const Setting& setting() const { return setting_; }
+    [[nodiscard]] Arbiter& arbiter() { return arbiter_; }
+    [[nodiscard]] const Arbiter& arbiter() const { return arbiter_; }
+    [[nodiscard]] Network& network() { return network_; }
+    [[nodiscard]] Tally& tally() { return tally_; }
+    [[nodiscard]] Trace& trace() { return trace_; }
+    [[nodiscard]] const std::vector<std::unique_ptr<Replica>>& replicas() const { return replicas_; }
+    [[nodiscard]] std::vector<std::shared_ptr<Link>> links() const;
+
+    // --- What can be done
+    // A new primary claims the VM.
+    Replica& start_primary();
+    // A new backup asks `primary` for the state; it gives up when nobody welcomes it.
+    Replica& start_backup(Replica& primary);
+    void kill(Replica& victim, bool with_its_host);
+    void stop(Replica& victim);
+    void resume(Replica& victim);
+    // Its vCPU's thread alone.
+    void hang(Replica& victim);
+    void go_on(Replica& victim);
+    // What is sent towards ends[to] arrives only once it is mended.
+    void cut(const std::shared_ptr<Link>& link, std::size_t to);
+    void mend(const std::shared_ptr<Link>& link, std::size_t to);
+    // At one end or at both.
+    void reset(const std::shared_ptr<Link>& link, std::size_t end, bool both);
+    void lose_arbiter();
+    void regain_arbiter();
 
     // --- What replicas do
     void send(const std::shared_ptr<Link>& link, std::size_t to, Message message);
     // Of what is under way some never left: its host died.
     void lose_tail(Link::Direction& way);
-    using ArbiterRequest = std::variant<arbiter::FormRequest, arbiter::TestAndSetRequest>;
-    void ask_arbiter(Replica& replica, ArbiterRequest request, std::function<void(const arbiter::Outcome&)> answer);
-    void hear(Replica& replica, StopNumber stop);
-    void announced(const Replica& replica, SpeakerRank rank);
-    void took_over() { ++result_.takeovers; }
-    void show_role(const Replica& replica, Role role, Generation generation, const std::string& reason);
+    void show_role(Replica& replica, std::optional<Role> before, const std::string& reason);
     void terminated(const Replica& replica, const action::Terminate& end);
 
-    void violate(std::string what);
+    // --- What is told
+    template <typename... Args>
+    void note(Detail detail, std::string_view who, fmt::format_string<Args...> what, Args&&... args) {
+        trace_.note(detail, now_, who, what, std::forward<Args>(args)...);
+    }
+    template <typename... Args>
+    void violate(fmt::format_string<Args...> what, Args&&... args) {
+        if (violation_.empty()) {
+            violation_ = fmt::format(what, std::forward<Args>(args)...);
+            note(Detail::course, "", "VIOLATION: {}", violation_);
+        }
+    }
+    // When the guest was first said to have ended.
+    [[nodiscard]] const std::optional<Time>& ended_at() const { return ended_at_; }
+    // Empty: none.
+    [[nodiscard]] const std::string& violation() const { return violation_; }
 
   private:
     struct Scheduled {
@@ -67,62 +136,25 @@ class World {
         }
     };
 
-    template <typename... Args>
-    void tell(fmt::format_string<Args...> text, Args&&... args) {
-        if (tell_) {
-            result_.story.push_back(fmt::format("{:9.3f} ms  {}", static_cast<double>(now_.count()) / 1e6,
-                                                fmt::format(text, std::forward<Args>(args)...)));
-        }
-    }
-
     Replica& new_replica(const char* kind);
-    void invite();
-    void connect(Replica& primary);
-    void arrive(const std::shared_ptr<Link>& link, std::size_t to, Message message, std::uint64_t number);
-    [[nodiscard]] arbiter::Outcome decide(const arbiter::FormRequest& request);
-    [[nodiscard]] arbiter::Outcome decide(const arbiter::TestAndSetRequest& request);
+    void arrive(const std::shared_ptr<Link>& link, std::size_t to, Parcel parcel);
+    void note_parcel(const Link& link, std::size_t to, const Parcel& parcel, bool received);
     void check_alone(const Replica& replica);
-    void check_end();
 
-    // What goes wrong (faults.cpp).
-    [[nodiscard]] Time next_fault();
-    void strike();
-    [[nodiscard]] bool may_kill(const Replica& victim) const;
-    void kill(Replica& victim);
-    void stop(Replica& victim);
-    void resume(Replica& victim);
-    void stop_arbiter();
-    void cut();
-    void mend(const std::shared_ptr<Link>& link, std::size_t to);
-    void heal();
-
-    std::mt19937_64 random_;
-    bool tell_;
-    bool careful_;  // kills only where the VM must survive
-    std::uint64_t agitation_;
-    Result result_;
-
+    Pace& pace_;
+    const Setting setting_;
+    std::function<void(Replica&)> watch_;
+    Trace trace_;
+    Tally tally_;
+    std::string violation_;
+    std::optional<Time> ended_at_;
     Time now_{0};
     std::uint64_t order_ = 0;
-    std::priority_queue<Scheduled> events_;
-    bool healed_ = false;
-
+    std::vector<Scheduled> events_;  // a heap, the next one first
     std::vector<std::unique_ptr<Replica>> replicas_;
     std::vector<std::weak_ptr<Link>> links_;
-    std::map<ReplicaId, Role> roles_;  // as last shown
-
-    arbiter::VmState arbiter_;
-    bool arbiter_down_ = false;
-
-    // What the network heard: the one history, and which of its stops.
-    std::vector<std::uint64_t> life_{1};
-    std::vector<bool> heard_{false};
-    Time last_heard_at_{0};
-    std::map<std::pair<std::uint64_t, bool>, ReplicaId> ranks_;
+    Arbiter arbiter_{*this};
+    Network network_{*this};
 };
-
-// Faults come until here, then everything heals.
-constexpr Time kFaultsEnd = std::chrono::seconds(4);
-constexpr Time kEnd = std::chrono::seconds(8);
 
 }  // namespace understudy::replication::simulation

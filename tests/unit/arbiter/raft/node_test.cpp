@@ -1,7 +1,7 @@
 // The Raft node's rules one by one. Whole clusters are the simulation's matter.
-#include <gtest/gtest.h>
-
 #include "arbiter/raft/node.hpp"
+
+#include <gtest/gtest.h>
 
 namespace understudy::raft {
 namespace {
@@ -46,15 +46,28 @@ std::vector<Message> settle(Node& node) {
     }
 }
 
-// Elected by server 2 in a cluster of three; its no-op is not yet committed.
-void elect(Node& node) {
+// A candidate, encouraged by server 2 in a cluster of three.
+void stand(Node& node) {
     node.tick(milliseconds(500));
     static_cast<void>(settle(node));
     node.receive({2, 1, node.term(), VoteReply{node.term() + 1, true, true}});
     static_cast<void>(settle(node));
+    ASSERT_EQ(node.role(), Role::candidate);
+}
+
+// Elected by server 2; its no-op is not yet committed.
+void elect(Node& node) {
+    stand(node);
     node.receive({2, 1, node.term(), VoteReply{node.term(), false, true}});
     static_cast<void>(settle(node));
     ASSERT_EQ(node.role(), Role::leader);
+}
+
+// Elected, and the no-op, which is the log's first entry, is committed.
+void establish(Node& node) {
+    elect(node);
+    node.receive({2, 1, node.term(), AppendReply{true, 0, 1, 0, 0, 0}});
+    static_cast<void>(settle(node));
 }
 
 // A driver sleeps until then, and nothing may come late because it slept.
@@ -100,11 +113,7 @@ TEST(RaftNode, ALostLeaderBringsTheElectionForward) {
 // Both survivors stood at once, and each voted for itself.
 TEST(RaftNode, AfterASplitVoteItStandsAgainSoon) {
     Node node = make(3);
-    node.tick(milliseconds(500));
-    static_cast<void>(settle(node));
-    node.receive({2, 1, node.term(), VoteReply{node.term() + 1, true, true}});
-    static_cast<void>(settle(node));
-    ASSERT_EQ(node.role(), Role::candidate);
+    stand(node);
     node.receive({2, 1, node.term(), VoteReply{node.term(), false, false}});
     EXPECT_LE(node.next_due(), Time(milliseconds(500)) + Options{}.election_timeout / 2);
 }
@@ -224,9 +233,7 @@ TEST(RaftNode, NoMembershipChangeBeforeAnEntryOfItsTermIsCommitted) {
 
 TEST(RaftNode, AReadWaitsForARoundOfHeartbeats) {
     auto node = make(3);
-    elect(node);
-    node.receive({2, 1, node.term(), AppendReply{true, 0, 1, 0, 0, 0}});
-    static_cast<void>(settle(node));
+    establish(node);
     ASSERT_EQ(node.read(77), Refusal::none);
     auto effects = node.take_effects();
     EXPECT_TRUE(effects.reads.empty());
@@ -269,15 +276,13 @@ TEST(RaftNode, AServerAloneDecidesByItselfAndOnlyDurably) {
 
 TEST(RaftNode, TransferTellsTheTargetAndTakesNoProposalsMeanwhile) {
     auto node = make(3);
-    elect(node);
-    node.receive({2, 1, node.term(), AppendReply{true, 0, 1, 0, 0, 0}});
-    static_cast<void>(settle(node));
+    establish(node);
     ASSERT_EQ(node.transfer_leadership(2), Refusal::none);
     EXPECT_EQ(sent<TimeoutNow>(node.take_effects()).size(), 1U);
     EXPECT_EQ(node.propose("x").refusal, Refusal::busy);
     for (int i = 0; i < 12; ++i) {  // the target does not take over, but all go on answering
         node.tick(milliseconds(500 + 40 * i));
-        for (const NodeId peer : {2, 3}) {
+        for (const auto peer : {NodeId{2}, NodeId{3}}) {
             node.receive({peer, 1, node.term(), AppendReply{true, 1, 1, 0, 0, 0}});
         }
     }

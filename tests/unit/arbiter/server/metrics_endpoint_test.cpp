@@ -6,10 +6,13 @@
 #include <sys/resource.h>
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 #include <chrono>
 #include <string>
+
+#include "tests/unit/arbiter/event_loop.hpp"
 
 namespace understudy::arbiter {
 namespace {
@@ -21,8 +24,6 @@ using ::testing::HasSubstr;
 
 class MetricsPage : public ::testing::Test {
   protected:
-    MetricsPage() { endpoint_.serve(); }
-
     tcp::socket scraper() {
         tcp::socket socket(io_);
         socket.connect({boost::asio::ip::make_address("127.0.0.1"), endpoint_.port()});
@@ -35,11 +36,7 @@ class MetricsPage : public ::testing::Test {
         bool closed = false;
         boost::asio::async_read(socket, boost::asio::dynamic_buffer(text),
                                 [&](boost::system::error_code /*error*/, std::size_t /*size*/) { closed = true; });
-        const auto deadline = std::chrono::steady_clock::now() + 10s;
-        while (!closed && std::chrono::steady_clock::now() < deadline) {
-            io_.run_one_for(10ms);
-        }
-        EXPECT_TRUE(closed);
+        EXPECT_TRUE(testing::run_until(io_, [&] { return closed; }));
         return text;
     }
 
@@ -51,8 +48,7 @@ class MetricsPage : public ::testing::Test {
 
     boost::asio::io_context io_;
     int pages_ = 0;
-    MetricsEndpoint endpoint_{tcp::acceptor(io_, {boost::asio::ip::make_address("127.0.0.1"), 0}),
-                              [this] { return "page " + std::to_string(++pages_) + "\n"; }};
+    MetricsEndpoint endpoint_{io_, {"127.0.0.1", 0}, [this] { return "page " + std::to_string(++pages_) + "\n"; }};
 };
 
 TEST_F(MetricsPage, IsMadeAnewForEveryRequest) {

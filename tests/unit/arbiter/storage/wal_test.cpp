@@ -1,27 +1,15 @@
 #include "arbiter/storage/wal.hpp"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
-#include <filesystem>
-
-#include "arbiter/storage/storage.hpp"
 #include "common/error.hpp"
+#include "common/temporary_directory.hpp"
 
 namespace understudy::arbiter {
 namespace {
 
-namespace fs = std::filesystem;
-
 class WalTest : public testing::Test {
   protected:
-    WalTest() {
-        std::string name = (fs::temp_directory_path() / "understudy-wal-XXXXXX").string();
-        path_ = ::mkdtemp(name.data());
-        directory_ = open_directory(path_);
-    }
-    ~WalTest() override { fs::remove_all(path_); }
-
     static raft::Entry entry(raft::Index index, raft::Term term) {
         return {index, term, raft::EntryKind::command, "entry " + std::to_string(index)};
     }
@@ -45,8 +33,8 @@ class WalTest : public testing::Test {
         file->sync();
     }
 
-    std::string path_;
-    std::unique_ptr<Directory> directory_;
+    TemporaryDirectory temporary_;
+    std::unique_ptr<Directory> directory_ = open_directory(temporary_.path().string());
 };
 
 constexpr std::size_t kBig = 1 << 20;
@@ -57,10 +45,10 @@ TEST_F(WalTest, WhatWasAppendedIsReadAndReplacedEntriesAreGone) {
         append(wal, {entry(1, 1), entry(2, 1), entry(3, 1)}, raft::HardState{1, 7});
         append(wal, {entry(2, 2)}, raft::HardState{2, 0});
     }
-    const Wal wal(*directory_, kBig);
+    const auto contents = Wal(*directory_, kBig).take_contents();
     const std::vector<raft::Entry> expected{entry(1, 1), entry(2, 2)};
-    EXPECT_EQ(wal.contents().entries, expected);
-    EXPECT_EQ(wal.contents().hard_state, (raft::HardState{2, 0}));
+    EXPECT_EQ(contents.entries, expected);
+    EXPECT_EQ(contents.hard_state, (raft::HardState{2, 0}));
 }
 
 TEST_F(WalTest, ATornTailIsCutOffAtAnyLength) {
@@ -73,18 +61,17 @@ TEST_F(WalTest, ATornTailIsCutOffAtAnyLength) {
     const auto whole = directory_->read(segment).size();
     std::string torn;
     {
-        const auto second = fs::path(path_) / "copy";
-        const auto other = open_directory(second.string());
+        const TemporaryDirectory second;
+        const auto other = open_directory(second.path().string());
         Wal wal(*other, kBig);
         append(wal, {entry(1, 1)}, raft::HardState{1, 1});
         append(wal, {entry(2, 1)});
         torn = other->read(segment).substr(whole);
     }
-    fs::remove_all(fs::path(path_) / "copy");
     for (std::size_t size = 1; size < torn.size() - 8; size += 7) {
         overwrite(segment, whole, torn.substr(0, size));
-        const Wal wal(*directory_, kBig);
-        EXPECT_EQ(wal.contents().entries.size(), 1U);
+        Wal wal(*directory_, kBig);
+        EXPECT_EQ(wal.take_contents().entries.size(), 1U);
         EXPECT_EQ(wal.torn_bytes(), size);
         EXPECT_EQ(directory_->read(segment).size(), whole);
         directory_->remove(last_segment());  // so that the torn one is the last again
@@ -123,22 +110,10 @@ TEST_F(WalTest, SegmentsThatASnapshotCoversAreDropped) {
         wal.drop_before(40);
         EXPECT_LT(wal.bytes(), before / 2);
     }
-    const Wal wal(*directory_, 200);
-    EXPECT_LE(wal.contents().base_index, 40U);
-    EXPECT_GT(wal.contents().base_index, 30U);
-    EXPECT_EQ(wal.contents().entries.back(), entry(50, 1));
-}
-
-TEST_F(WalTest, ASecondServerOnTheSameDirectoryIsRefused) {
-    EXPECT_THROW(open_directory(path_), Error);
-}
-
-TEST_F(WalTest, ADamagedSnapshotIsRefused) {
-    raft::Configuration configuration;
-    configuration.members[1] = {"127.0.0.1:1", true};
-    { const Storage storage(*directory_, configuration, kBig); }
-    overwrite("snapshot-0000000000000000", 12, "X");
-    EXPECT_THROW(Storage(*directory_, configuration, kBig), Error);
+    const auto contents = Wal(*directory_, 200).take_contents();
+    EXPECT_LE(contents.base_index, 40U);
+    EXPECT_GT(contents.base_index, 30U);
+    EXPECT_EQ(contents.entries.back(), entry(50, 1));
 }
 
 }  // namespace

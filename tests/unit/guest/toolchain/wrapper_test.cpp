@@ -2,41 +2,35 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
 
-#include "tests/integration/guest/programs/server_process.hpp"
+#include "common/temporary_directory.hpp"
+#include "tools/process/run.hpp"
 
 namespace understudy::toolchain {
 namespace {
 
-using programs::Finished;
-using programs::run_to_end;
 using testing::HasSubstr;
+using tools::Finished;
+using tools::run_to_end;
 
 const std::string kCc = UNDERSTUDY_BINARY_DIR "/understudy-cc";
 const std::string kCxx = UNDERSTUDY_BINARY_DIR "/understudy-c++";
 
 class Wrapper : public testing::Test {
   protected:
-    Wrapper() {
-        std::string name = std::filesystem::temp_directory_path() / "understudy-wrapper-XXXXXX";
-        folder_ = mkdtemp(name.data());
-    }
-    ~Wrapper() override { std::filesystem::remove_all(folder_); }
-
     std::string file(const std::string& name, const std::string& text = "") {
-        const std::string path = folder_ / name;
+        std::string path = folder_.path() / name;
         if (!text.empty()) {
             std::ofstream(path) << text;
         }
         return path;
     }
 
-    std::filesystem::path folder_;
+    TemporaryDirectory folder_{"understudy-wrapper"};
 };
 
 TEST_F(Wrapper, ExplainsItself) {
@@ -47,14 +41,14 @@ TEST_F(Wrapper, ExplainsItself) {
     }
     const Finished nothing = run_to_end({kCc});
     EXPECT_EQ(nothing.exit_status, 1);
-    EXPECT_EQ(nothing.output, "understudy-cc: no input files; try 'understudy-cc --help'\n");
+    EXPECT_EQ(nothing.errors, "understudy-cc: no input files; try 'understudy-cc --help'\n");
 }
 
 TEST_F(Wrapper, RefusesWhatWouldNotRunCounted) {
     for (const std::string option : {"-flto", "-flto=thin", "-shared", "-m32", "-mred-zone", "-fno-integrated-as"}) {
         const Finished refused = run_to_end({kCc, option, "-c", file("a.c", "int a;")});
         EXPECT_EQ(refused.exit_status, 1);
-        EXPECT_THAT(refused.output, testing::StartsWith("understudy-cc: " + option + ": "));
+        EXPECT_THAT(refused.errors, testing::StartsWith("understudy-cc: " + option + ": "));
     }
 }
 
@@ -69,7 +63,7 @@ TEST_F(Wrapper, BuildsAStaticProgramOfSeveralLanguages) {
     const std::string program = file("program");
     const Finished built =
         run_to_end({kCc, "--uncounted", "-O2", "-Wall", "-Werror", main, other, assembly, "-o", program});
-    EXPECT_EQ(built.output, "");
+    EXPECT_EQ(built.output + built.errors, "");
     ASSERT_EQ(built.exit_status, 0);
     EXPECT_EQ(run_to_end({program}).exit_status, 42);
     EXPECT_THAT(run_to_end({"readelf", "-hl", program}).output,
@@ -81,7 +75,7 @@ TEST_F(Wrapper, CountsAtEveryLevelOfOptimization) {
         file("loop.cpp", "long loop(const long* p) { long s = 0; while (*p != 0) s += *p++; return s; }");
     for (const std::string level : {"-O0", "-O1", "-O2", "-O3", "-Os", "-Oz"}) {
         const std::string out = file("loop.s");
-        EXPECT_EQ(run_to_end({kCxx, level, "-Werror", "-S", source, "-o", out}).output, "");
+        EXPECT_EQ(run_to_end({kCxx, level, "-Werror", "-S", source, "-o", out}).errors, "");
         std::ifstream read(out);
         const std::string text(std::istreambuf_iterator<char>(read), {});
         EXPECT_THAT(text, HasSubstr(", 262144")) << level;
@@ -92,11 +86,11 @@ TEST_F(Wrapper, CountsAtEveryLevelOfOptimization) {
 TEST_F(Wrapper, StopsWhereItIsTold) {
     const std::string source = file("a.c", "#define ANSWER 42\nint answer(void) { return ANSWER; }\n");
     EXPECT_THAT(run_to_end({kCc, "-Werror", "-E", source}).output, HasSubstr("return 42;"));
-    EXPECT_EQ(run_to_end({kCc, "-Werror", "-fsyntax-only", source}).output, "");
-    EXPECT_EQ(run_to_end({kCc, "-Werror", "-c", source, "-MD", "-o", file("a.o")}).output, "");
-    EXPECT_TRUE(std::filesystem::exists(folder_ / "a.d"));
+    EXPECT_EQ(run_to_end({kCc, "-Werror", "-fsyntax-only", source}).errors, "");
+    EXPECT_EQ(run_to_end({kCc, "-Werror", "-c", source, "-MD", "-o", file("a.o")}).errors, "");
+    EXPECT_TRUE(std::filesystem::exists(folder_.path() / "a.d"));
     EXPECT_EQ(run_to_end({kCc, "--instead-of", "/usr/bin/gcc", "-c", source, "-o", file("b.o")}).exit_status, 0);
-    EXPECT_TRUE(std::filesystem::exists(folder_ / "b.o"));
+    EXPECT_TRUE(std::filesystem::exists(folder_.path() / "b.o"));
     EXPECT_NE(run_to_end({kCc, "-c", file("broken.c", "int broken("), "-o", file("c.o")}).exit_status, 0);
 }
 

@@ -8,6 +8,9 @@
 #include <fstream>
 #include <iterator>
 
+#include "common/error.hpp"
+#include "common/temporary_directory.hpp"
+
 namespace understudy::machine {
 namespace {
 
@@ -15,15 +18,8 @@ using testing::HasSubstr;
 
 class ElfImageTest : public testing::Test {
   protected:
-    void SetUp() override {
-        std::string pattern = (std::filesystem::temp_directory_path() / "elf-image-XXXXXX").string();
-        ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-        folder_ = pattern;
-    }
-    void TearDown() override { std::filesystem::remove_all(folder_); }
-
     std::string write(const std::string& name, const std::string& content) {
-        const auto path = folder_ / name;
+        const auto path = folder_.path() / name;
         std::ofstream(path, std::ios::binary) << content;
         return path.string();
     }
@@ -40,12 +36,12 @@ class ElfImageTest : public testing::Test {
         return "no error";
     }
 
-    std::filesystem::path folder_;
+    const TemporaryDirectory folder_;
 };
 
 TEST_F(ElfImageTest, SaysWhatAFileIsInstead) {
-    EXPECT_THAT(failure((folder_ / "missing").string()), HasSubstr("No such file"));
-    EXPECT_THAT(failure(folder_.string()), HasSubstr("not a regular file"));
+    EXPECT_THAT(failure((folder_.path() / "missing").string()), HasSubstr("No such file"));
+    EXPECT_THAT(failure(folder_.path().string()), HasSubstr("not a regular file"));
     EXPECT_THAT(failure(write("empty", "")), HasSubstr("too short"));
     EXPECT_THAT(failure(write("script", "#!/bin/sh\n" + std::string(100, '#'))), HasSubstr("not an ELF file"));
     EXPECT_THAT(failure("/proc/self/exe"), HasSubstr("dynamically linked; link it with -static"));

@@ -9,13 +9,13 @@
 namespace understudy::memory {
 namespace {
 
-TEST(GuestMemory, beginsAsZeros) {
+TEST(GuestMemory, BeginsAsZeros) {
     const GuestMemory memory({10 << 20});
     EXPECT_EQ(memory.size().value, 10U << 20);
     EXPECT_TRUE(std::ranges::all_of(memory.all(), [](std::byte b) { return b == std::byte{0}; }));
 }
 
-TEST(GuestMemory, moreThanTheHostHasIsRefusedInsteadOfTaken) {
+TEST(GuestMemory, MoreThanTheHostHasIsRefusedInsteadOfTaken) {
     std::string message;
     try {
         const GuestMemory memory({std::uint64_t{1} << 46});
@@ -26,7 +26,7 @@ TEST(GuestMemory, moreThanTheHostHasIsRefusedInsteadOfTaken) {
     EXPECT_THAT(message, testing::HasSubstr("--memory"));
 }
 
-TEST(GuestMemory, isPopulatedInTheBackgroundWithoutAChange) {
+TEST(GuestMemory, IsPopulatedInTheBackgroundWithoutAChange) {
     GuestMemory memory({32 << 20}, GuestMemory::Population::later);
     const auto value_at = [](std::size_t at) { return static_cast<std::byte>(at >> 10U); };
     memory.populate_in_background();
@@ -39,12 +39,12 @@ TEST(GuestMemory, isPopulatedInTheBackgroundWithoutAChange) {
 }
 
 // A replica that ends soon after it began.
-TEST(GuestMemory, needNotBePopulatedToEnd) {
+TEST(GuestMemory, NeedNotBePopulatedToEnd) {
     GuestMemory memory({std::uint64_t{1} << 30}, GuestMemory::Population::later);
     memory.populate_in_background();
 }
 
-TEST(GuestMemory, isZeroAgainAfterClearing) {
+TEST(GuestMemory, IsZeroAgainAfterClearing) {
     GuestMemory memory({8 << 20});
     std::ranges::fill(memory.all(), std::byte{7});
     memory.clear();

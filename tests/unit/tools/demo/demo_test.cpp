@@ -2,8 +2,6 @@
 // given away.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <array>
 #include <boost/asio/buffer.hpp>
@@ -11,140 +9,24 @@
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 #include <chrono>
-#include <csignal>
-#include <filesystem>
-#include <fstream>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "common/error.hpp"
+#include "common/address.hpp"
+#include "tests/unit/tools/error_of.hpp"
 #include "tools/demo/relay.hpp"
 #include "tools/demo/report.hpp"
 #include "tools/demo/stage.hpp"
-#include "tools/process/child.hpp"
 
 namespace understudy::tools {
 namespace {
 
 using namespace std::chrono_literals;
 using boost::asio::ip::tcp;
-using testing::ElementsAre;
-using testing::HasSubstr;
+using testing::error_of;
+using ::testing::HasSubstr;
 
-template <typename Act>
-std::string error_of(Act act) {
-    try {
-        act();
-    } catch (const Error& error) {
-        return error.what();
-    }
-    return "";
-}
-
-bool exists(pid_t pid) {
-    return ::kill(pid, 0) == 0;
-}
-
-TEST(TemporaryDirectory, goesWithAllThatIsInIt) {
-    std::filesystem::path path;
-    {
-        const TemporaryDirectory directory("understudy-test");
-        path = directory.path();
-        std::filesystem::create_directories(path / "a/b");
-        std::ofstream(path / "a/b/c") << "x";
-        ASSERT_TRUE(std::filesystem::exists(path / "a/b/c"));
-    }
-    EXPECT_FALSE(std::filesystem::exists(path));
-}
-
-TEST(Child, isReadLineByLineAndReaped) {
-    Stage stage;
-    std::vector<std::string> lines;
-    const auto child =
-        stage.start("echo", {"sh", "-c", "echo one; printf 'tw'; sleep 0.05; echo o; echo oops >&2; exit 3"},
-                    [&](std::string_view line) { lines.emplace_back(line); });
-    stage.until([&] { return !child->running(); }, 10s, "sh to end");
-    EXPECT_THAT(lines, ElementsAre("one", "two"));
-    EXPECT_EQ(child->exit_status(), 3);
-    EXPECT_EQ(child->last_words(), "oops");
-}
-
-TEST(Child, diesWithItsObject) {
-    pid_t pid = 0;
-    {
-        Stage stage;
-        const auto child = stage.start("sleep", {"sleep", "1000"}, [](std::string_view) {});
-        pid = child->pid();
-        ASSERT_TRUE(exists(pid));
-    }
-    EXPECT_FALSE(exists(pid));
-}
-
-TEST(Child, stoppedDiesWithItsObjectToo) {
-    pid_t pid = 0;
-    {
-        Stage stage;
-        const auto child = stage.start("sleep", {"sleep", "1000"}, [](std::string_view) {});
-        child->signal(SIGSTOP);
-        pid = child->pid();
-    }
-    EXPECT_FALSE(exists(pid));
-}
-
-// The kernel ends the grandchild when its parent is killed and has no chance to.
-TEST(Child, diesWithItsParentHoweverThatEnds) {
-    std::array<int, 2> ends{};
-    ASSERT_EQ(::pipe(ends.data()), 0);
-    const pid_t parent = ::fork();
-    if (parent == 0) {
-        Stage stage;
-        stage.directory().keep();  // its destructor does not run
-        std::filesystem::remove_all(stage.directory().path());
-        std::filesystem::create_directory(stage.directory().path());
-        const auto child = stage.start("sleep", {"sleep", "1000"}, [](std::string_view) {});
-        const pid_t pid = child->pid();
-        static_cast<void>(!::write(ends[1], &pid, sizeof pid));
-        static_cast<void>(
-            !::write(ends[1], stage.directory().path().c_str(), stage.directory().path().string().size()));
-        ::close(ends[1]);
-        ::pause();
-        ::_exit(0);
-    }
-    ::close(ends[1]);
-    pid_t pid = 0;
-    ASSERT_EQ(::read(ends[0], &pid, sizeof pid), static_cast<ssize_t>(sizeof pid));
-    std::string directory(4096, '\0');
-    const ssize_t size = ::read(ends[0], directory.data(), directory.size());
-    ASSERT_GT(size, 0);
-    directory.resize(static_cast<std::size_t>(size));
-    ::close(ends[0]);
-    ASSERT_TRUE(exists(pid));
-    ::kill(parent, SIGKILL);
-    ::waitpid(parent, nullptr, 0);
-    std::filesystem::remove_all(directory);
-    // It is init's to reap: wait for it to be gone or a zombie.
-    const auto gone = [&] {
-        std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
-        std::string number;
-        std::string name;
-        std::string state;
-        return !(stat >> number >> name >> state) || state == "Z" || state == "X";
-    };
-    const auto deadline = std::chrono::steady_clock::now() + 10s;
-    while (!gone() && std::chrono::steady_clock::now() < deadline) {
-        std::this_thread::yield();
-    }
-    EXPECT_TRUE(gone());
-}
-
-TEST(Child, thatCannotBeExecutedIsAnError) {
-    Stage stage;
-    EXPECT_THAT(error_of([&] { stage.start("x", {"/no/such/program"}, [](std::string_view) {}); }),
-                HasSubstr("cannot run /no/such/program: No such file"));
-}
-
-TEST(Stage, noticesAProcessThatShouldRunAndDoesNot) {
+TEST(Stage, NoticesAProcessThatShouldRunAndDoesNot) {
     Stage stage;
     const auto child = stage.start("server", {"sh", "-c", "echo 'no port' >&2; exit 1"}, [](std::string_view) {});
     stage.expect("server", child);
@@ -154,15 +36,8 @@ TEST(Stage, noticesAProcessThatShouldRunAndDoesNot) {
     EXPECT_EQ(error_of([&] { stage.until([] { return false; }, 10ms, "Godot"); }), "waited 0.0 s for Godot");
 }
 
-TEST(Stage, givesPortsThatDiffer) {
-    auto ports = free_ports(20);
-    std::ranges::sort(ports);
-    EXPECT_EQ(std::ranges::adjacent_find(ports), ports.end());
-    EXPECT_GT(ports.front(), 1023);
-}
-
 // A server that sends back what it gets, for one connection.
-class Relayed : public testing::Test {
+class Relayed : public ::testing::Test {
   protected:
     Relayed() : acceptor_(io_, tcp::endpoint(boost::asio::ip::address_v4::loopback(), 0)) {
         relay_.emplace("127.0.0.1:" + std::to_string(acceptor_.local_endpoint().port()));
@@ -170,9 +45,7 @@ class Relayed : public testing::Test {
             ASSERT_FALSE(error);
             echo();
         });
-        const std::string address = relay_->address();
-        const auto port = static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
-        client_.connect({boost::asio::ip::address_v4::loopback(), port});
+        client_.connect({boost::asio::ip::address_v4::loopback(), parse_address(relay_->address()).port});
     }
 
     void echo() {
@@ -218,13 +91,13 @@ class Relayed : public testing::Test {
     std::array<char, 256> bytes_{};
 };
 
-TEST_F(Relayed, bytesPassBothWays) {
+TEST_F(Relayed, BytesPassBothWays) {
     boost::asio::write(client_, boost::asio::buffer("hello", 5));
     EXPECT_EQ(receive(10s, 5), std::pair(std::string("hello"), true));
     EXPECT_EQ(relay_->bytes_forwarded(), 10U);
 }
 
-TEST_F(Relayed, nothingPassesWhenStalledAndTheConnectionStaysOpen) {
+TEST_F(Relayed, NothingPassesWhenStalledAndTheConnectionStaysOpen) {
     boost::asio::write(client_, boost::asio::buffer("hello", 5));
     ASSERT_EQ(receive(10s, 5).first, "hello");
     relay_->stall();
@@ -233,11 +106,16 @@ TEST_F(Relayed, nothingPassesWhenStalledAndTheConnectionStaysOpen) {
     EXPECT_EQ(relay_->bytes_forwarded(), 10U);
 }
 
-TEST_F(Relayed, theConnectionBreaksWhenCut) {
+TEST_F(Relayed, TheConnectionBreaksWhenCut) {
     boost::asio::write(client_, boost::asio::buffer("hello", 5));
     ASSERT_EQ(receive(10s, 5).first, "hello");
     relay_->cut();
     EXPECT_EQ(receive(10s, 1), std::pair(std::string(), false));
+}
+
+TEST(Relay, NeedsANumericAddressWithAPort) {
+    EXPECT_THAT(error_of([] { const Relay relay("127.0.0.1"); }), HasSubstr("no port"));
+    EXPECT_THAT(error_of([] { const Relay relay("example.org:80"); }), HasSubstr("no numeric address"));
 }
 
 Report good() {
@@ -262,7 +140,7 @@ Report good() {
     return report;
 }
 
-TEST(Report, hasTheDocumentedJsonForm) {
+TEST(Report, HasTheDocumentedJsonForm) {
     EXPECT_EQ(
         good().to_json(),
         R"({"rounds":[{"fault":"kill","gap_ms":120.5,"takeover_ms":21.2,"acked_writes":500,"lost_acked_writes":0,)"
@@ -273,7 +151,7 @@ TEST(Report, hasTheDocumentedJsonForm) {
     EXPECT_THAT(good().to_text(), HasSubstr("verdict: the guest survived"));
 }
 
-TEST(Report, isOkOnlyWhenEveryPromiseWasSeenToHold) {
+TEST(Report, IsOkOnlyWhenEveryPromiseWasSeenToHold) {
     const auto broken = [](auto change) {
         Report report = good();
         change(report);

@@ -4,18 +4,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <string>
-#include <vector>
 
 namespace understudy::tools {
 namespace {
 
 const Event::Time kTime{std::chrono::microseconds(1700000000000123)};
 
-TEST(Event, hasTheDocumentedJsonForm) {
+TEST(Event, HasTheDocumentedJsonForm) {
     const Event event("role", {{"role", "leading"}, {"generation", std::uint64_t{2}}, {"reason", "backup joined"}},
                       kTime);
     EXPECT_EQ(to_json(event),
@@ -24,14 +21,14 @@ TEST(Event, hasTheDocumentedJsonForm) {
               R"({"event":"lag","t":1700000000.000123,"ms":1.500000,"bad":null,"held":true})");
 }
 
-TEST(Event, readsForAPerson) {
+TEST(Event, ReadsForAPerson) {
     const Event event("role", {{"role", "leading"}, {"generation", std::uint64_t{2}}, {"reason", "backup joined"}},
                       kTime);
     EXPECT_THAT(to_text(event), testing::EndsWith(".000 role leading, generation 2: backup joined"));
     EXPECT_THAT(to_text(Event("console", {{"text", "ready\n"}}, kTime)), testing::EndsWith(" console: ready"));
 }
 
-TEST(Event, comesBackAsItWasWritten) {
+TEST(Event, ComesBackAsItWasWritten) {
     std::string all_bytes;
     for (int byte = 0; byte < 128; ++byte) {
         all_bytes += static_cast<char>(byte);
@@ -49,12 +46,7 @@ TEST(Event, comesBackAsItWasWritten) {
     EXPECT_EQ(back->real("real"), 0.25);
 }
 
-TEST(Event, bytesThatAreNoTextBecomeReplacementCharacters) {
-    EXPECT_EQ(json_string("a\xff\xc0\xaf\xed\xa0\x80z\xe2\x82"),
-              "\"a\ufffd\ufffd\ufffd\ufffd\ufffd\ufffdz\ufffd\ufffd\"");
-}
-
-TEST(Event, missingFieldsAndOtherTypesReadAsNothing) {
+TEST(Event, MissingFieldsAndOtherTypesReadAsNothing) {
     const Event event("x", {{"n", std::uint64_t{3}}, {"s", "t"}});
     EXPECT_EQ(event.text("n"), "");
     EXPECT_EQ(event.number("s"), 0U);
@@ -62,7 +54,7 @@ TEST(Event, missingFieldsAndOtherTypesReadAsNothing) {
     EXPECT_EQ(event.real("n"), 3.0);
 }
 
-TEST(Event, escapesAndBlanksOfOtherWritersAreRead) {
+TEST(Event, EscapesAndBlanksOfOtherWritersAreRead) {
     const auto event =
         parse_event(" { \"event\" : \"a\\/b\" , \"x\":\"\\ud83d\\ude00\\u00e9\\t\",\"v\":-1e2 ,\"z\":null} \r");
     ASSERT_TRUE(event);
@@ -72,60 +64,9 @@ TEST(Event, escapesAndBlanksOfOtherWritersAreRead) {
     EXPECT_EQ(event->fields().size(), 2U);
 }
 
-// What a writer of the given form leaves in a file after these events, a second apart.
-std::string written(EventWriter::Form form, const std::vector<Event>& events) {
-    std::FILE* const file = std::tmpfile();
-    {
-        EventWriter writer(file, form);
-        auto time = kTime;
-        for (const Event& event : events) {
-            writer.write(Event(event.kind(), event.fields(), time));
-            time += std::chrono::seconds(1);
-        }
-    }
-    std::string text(static_cast<std::size_t>(std::ftell(file)), '\0');
-    std::rewind(file);
-    EXPECT_EQ(std::fread(text.data(), 1, text.size(), file), text.size());
-    std::fclose(file);
-    return text;
-}
-
-Event transfer(std::uint64_t done) {
-    return {"transfer", {{"bytes_done", done}, {"bytes_total", std::uint64_t{1'000'000}}}};
-}
-Event lag(std::uint64_t records) {
-    return {"lag", {{"records", records}, {"ms", 0.5}}};
-}
-
-TEST(EventWriter, tellsEveryProgressToMachinesAndLittleOfItToFiles) {
-    std::vector<Event> events{transfer(0), transfer(500'000), transfer(1'000'000)};
-    for (std::uint64_t i = 0; i < 21; ++i) {
-        events.push_back(lag(i));
-    }
-    const std::string json = written(EventWriter::Form::json, events);
-    EXPECT_EQ(std::ranges::count(json, '\n'), 24);
-    const std::string text = written(EventWriter::Form::text, events);
-    EXPECT_EQ(std::ranges::count(text, '\n'), 4) << text;
-    EXPECT_THAT(text, testing::HasSubstr("transfer bytes_done 1000000, bytes_total 1000000\n"));
-    EXPECT_THAT(text, testing::HasSubstr("lag records 0,"));
-    EXPECT_THAT(text, testing::HasSubstr("lag records 10,"));
-    EXPECT_THAT(text, testing::HasSubstr("lag records 20,"));
-}
-
-TEST(EventWriter, writesProgressOverOnATerminal) {
-    const Event compared("compared", {{"stops", std::uint64_t{7}}});
-    const std::string text =
-        written(EventWriter::Form::terminal, {transfer(500'000), lag(3), compared, Event("live", {}), lag(0)});
-    EXPECT_THAT(text, testing::StartsWith("\r\x1b[Kstate [###############...............]  50 % of 1.0 MB\r\x1b[K"
-                                          "behind by 3 records, 0.5 ms\r\x1b[K"
-                                          "behind by 3 records, 0.5 ms; 7 stops compared\r\x1b[K"));
-    EXPECT_THAT(text, testing::HasSubstr(" live\n"));
-    EXPECT_THAT(text, testing::EndsWith("\r\x1b[K")) << "what is shown last is no lasting news";
-}
-
 class NoEvent : public testing::TestWithParam<const char*> {};
 
-TEST_P(NoEvent, isSaidToBeNone) {
+TEST_P(NoEvent, IsSaidToBeNone) {
     EXPECT_FALSE(parse_event(GetParam()));
 }
 

@@ -1,0 +1,59 @@
+// What can be asked of the register, and what it answers: the words that replicas, clients and servers share. Plain
+// values; the rules that decide are in vm_register.hpp.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "common/units.hpp"
+
+namespace understudy::arbiter {
+
+// What the register holds for one VM: its newest generation, that generation's members, and the member that won its
+// test-and-set, once one has asked.
+struct VmState {
+    Generation generation;
+    std::vector<ReplicaId> members;
+    std::optional<ReplicaId> winner;
+
+    bool operator==(const VmState&) const = default;
+};
+
+// Replaces generation `expected` by `next` with `members`. Granted when the VM's generation is `expected` (0: the VM is
+// not registered) and `proposer` owns it, that is, won it or is its only member. A claim registers the VM: expected =
+// 0, next = 1, members = {proposer}. A granted request that is repeated gets the same answer.
+struct FormRequest {
+    VmId vm;
+    Generation expected;
+    Generation next;
+    ReplicaId proposer;
+    std::vector<ReplicaId> members;
+};
+
+// The first member of `generation` to ask wins. The winner is answered yes each time it asks, everybody else no. A
+// generation that is not the newest is answered no, and so is a candidate that is not its member.
+struct TestAndSetRequest {
+    VmId vm;
+    Generation generation;
+    ReplicaId candidate;
+};
+
+// What changes the register.
+using VmOperation = std::variant<FormRequest, TestAndSetRequest>;
+
+[[nodiscard]] inline const VmId& vm_of(const VmOperation& operation) {
+    return std::visit([](const auto& request) -> const VmId& { return request.vm; }, operation);
+}
+
+// The three answers there are. `unknown`: no answer came in time. The operation may have happened, or may yet.
+enum class Verdict { yes, no, unknown };
+
+struct Outcome {
+    Verdict verdict = Verdict::unknown;
+    std::optional<VmState> current;  // the VM's state after the operation, where an answer arrived
+    std::string explanation;         // one line for the user when the verdict is not yes
+};
+
+}  // namespace understudy::arbiter

@@ -1,0 +1,193 @@
+// The command as its users meet it: what it answers to what it cannot do, and what its exit status says.
+#include <elf.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "common/temporary_directory.hpp"
+#include "tools/process/free_ports.hpp"
+#include "tools/process/run.hpp"
+
+namespace understudy {
+namespace {
+
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::StartsWith;
+using tools::Finished;
+using tools::run_to_end;
+
+const std::string kUnderstudy = UNDERSTUDY_BINARY_DIR "/understudy";
+
+class Command : public testing::Test {
+  protected:
+    // Runs `understudy <arguments>`, a line for the shell, in a directory of its own.
+    Finished run(const std::string& arguments) { return shell(kUnderstudy + " " + arguments); }
+    Finished shell(const std::string& line) {
+        return run_to_end({.command = {"sh", "-c", line}, .directory = directory_.path()});
+    }
+
+    TemporaryDirectory directory_{"understudy-command"};
+};
+
+std::vector<std::string> subcommands(const std::string& help) {
+    std::vector<std::string> names;
+    const auto list = help.substr(help.find("Subcommands:\n"));
+    for (std::size_t at = list.find("\n  "); at != std::string::npos && list.compare(at, 3, "\n  ") == 0;
+         at = list.find('\n', at + 1)) {
+        names.push_back(list.substr(at + 3, list.find(' ', at + 3) - at - 3));
+    }
+    return names;
+}
+
+TEST_F(Command, HelpNamesEverySubcommandAndEachHasAnExample) {
+    const Finished help = run("--help");
+    ASSERT_EQ(help.exit_status, 0);
+    const auto names = subcommands(help.output);
+    EXPECT_THAT(names, testing::IsSupersetOf({"doctor", "gateway", "run", "replay"}));
+    for (const std::string& name : names) {
+        const Finished one = run(name + " --help");
+        EXPECT_EQ(one.exit_status, 0) << name;
+        EXPECT_THAT(one.output, HasSubstr("Example")) << name;
+        EXPECT_THAT(one.output, HasSubstr("\n  understudy " + name)) << name;
+    }
+}
+
+TEST_F(Command, VersionIsOneLine) {
+    const Finished version = run("--version");
+    EXPECT_EQ(version.exit_status, 0);
+    EXPECT_THAT(version.output, testing::MatchesRegex("understudy [0-9]+\\.[0-9]+\\.[0-9]+\n"));
+}
+
+TEST_F(Command, OutputThatCannotBeWrittenIsNoSuccess) {
+    const Finished full = run("--help >/dev/full");
+    EXPECT_EQ(full.exit_status, 1);
+    EXPECT_EQ(full.errors, "understudy: cannot write to standard output\n");
+}
+
+struct Mistake {
+    std::string arguments;
+    int status;
+    std::string answer;
+};
+
+std::ostream& operator<<(std::ostream& stream, const Mistake& mistake) {
+    return stream << "understudy " << mistake.arguments;
+}
+
+// A static executable whose one segment wants 40 GiB.
+void write_huge_program(const std::filesystem::path& file) {
+    Elf64_Ehdr header{};
+    std::memcpy(header.e_ident, ELFMAG, SELFMAG);
+    header.e_ident[EI_CLASS] = ELFCLASS64;
+    header.e_ident[EI_DATA] = ELFDATA2LSB;
+    header.e_ident[EI_VERSION] = EV_CURRENT;
+    header.e_type = ET_EXEC;
+    header.e_machine = EM_X86_64;
+    header.e_version = EV_CURRENT;
+    header.e_entry = 0x400000;
+    header.e_phoff = sizeof header;
+    header.e_ehsize = sizeof header;
+    header.e_phentsize = sizeof(Elf64_Phdr);
+    header.e_phnum = 1;
+    Elf64_Phdr segment{};
+    segment.p_type = PT_LOAD;
+    segment.p_flags = PF_R | PF_W;
+    segment.p_vaddr = header.e_entry;
+    segment.p_filesz = sizeof header;
+    segment.p_memsz = std::uint64_t{40} << 30;
+    segment.p_align = 4096;
+    std::ofstream(file, std::ios::binary)
+        .write(reinterpret_cast<const char*>(&header), sizeof header)
+        .write(reinterpret_cast<const char*>(&segment), sizeof segment);
+}
+
+class Mistakes : public Command, public testing::WithParamInterface<Mistake> {};
+
+TEST_P(Mistakes, AreAnsweredInOneLineThatSaysWhatToDo) {
+    std::ofstream(directory_.path() / "two-vcpus.xml")
+        << "<domain type='kvm'>\n<name>kv</name>\n<memory>65536</memory>\n<vcpu>2</vcpu>\n"
+           "<os><type arch='x86_64'>hvm</type><kernel>/srv/kv</kernel></os>\n</domain>\n";
+    std::ofstream(directory_.path() / "text") << "no executable\n";
+    write_huge_program(directory_.path() / "huge");
+    const Finished outcome = run(GetParam().arguments);
+    EXPECT_EQ(outcome.exit_status, GetParam().status) << outcome.errors;
+    EXPECT_THAT(outcome.errors, StartsWith("understudy: "));
+    EXPECT_THAT(outcome.errors, HasSubstr(GetParam().answer));
+    EXPECT_EQ(std::ranges::count(outcome.errors, '\n'), 1) << outcome.errors;
+    EXPECT_THAT(outcome.errors, EndsWith("\n"));
+    EXPECT_EQ(outcome.output, "");
+}
+
+constexpr int kFailure = 1;
+constexpr int kUsage = 2;
+
+INSTANTIATE_TEST_SUITE_P(
+    All, Mistakes,
+    testing::Values(Mistake{"", kUsage, "see understudy --help"},
+                    Mistake{"frobnicate", kUsage, "there is no 'frobnicate' (see understudy --help)"},
+                    Mistake{"doctor --frobnicate", kUsage, "see understudy doctor --help"},
+                    Mistake{"doctor -- x", kUsage, "-- x"},
+                    Mistake{"run", kFailure, "which program is to run? Give --program FILE"},
+                    Mistake{"run --program nowhere", kFailure, "nowhere"},
+                    Mistake{"run --program text", kFailure, "text"},
+                    Mistake{"run --program /bin/sh", kFailure, "/bin/sh"},
+                    Mistake{"run --program text --memory 12Q", kFailure, "'12Q' is no size"},
+                    Mistake{"run --program huge", kFailure, "huge needs more memory than a guest can have"},
+                    Mistake{"run --program text --name 'a b'", kFailure, "is no name for a VM"},
+                    Mistake{"run --domain nowhere.xml", kFailure, "nowhere.xml: No such file"},
+                    Mistake{"run --domain text", kFailure, "text:1: not well-formed XML"},
+                    Mistake{"run --domain two-vcpus.xml", kFailure, "two-vcpus.xml:4: <vcpu> cannot be honoured"},
+                    Mistake{"run --program text --domain two-vcpus.xml", kUsage, "excludes"},
+                    Mistake{"backup --name kv --arbiter raft://127.0.0.1:1 --primary nowhere", kFailure,
+                            "'nowhere' is not an address (no port); write host:port"},
+                    Mistake{"backup --name kv --arbiter raft://127.0.0.1:1 --primary host:99999", kFailure,
+                            "'host:99999' is not an address (the port"},
+                    Mistake{"primary --program text --arbiter raft://127.0.0.1:1 --listen :7300", kFailure,
+                            "':7300' is not an address (no host)"},
+                    Mistake{"verify --server localhost", kFailure, "'localhost' is not an address (no port)"},
+                    Mistake{"replay nowhere.log", kFailure, "nowhere.log"}, Mistake{"replay text", kFailure, "text"}));
+
+TEST_F(Command, VerifyNamesAServerThatIsNotThere) {
+    const Finished verify = run("verify --seconds 1 --server 127.0.0.1:" + std::to_string(tools::free_port()));
+    EXPECT_THAT(verify.errors, HasSubstr("did not answer on all 50 connections"));
+    EXPECT_EQ(verify.exit_status, 1);
+}
+
+TEST_F(Command, DoctorSaysTheSameForPeopleAndMachines) {
+    const Finished text = run("doctor");
+    const Finished json = run("doctor --json");
+    EXPECT_EQ(text.exit_status, json.exit_status);
+    EXPECT_THAT(json.output, HasSubstr(text.exit_status == 0 ? "\"ok\":true}\n" : "\"ok\":false}\n"));
+    EXPECT_THAT(text.output, HasSubstr(text.exit_status == 0 ? "A guest can run here" : "No guest can run here"));
+    EXPECT_THAT(json.output, HasSubstr("\"name\":\"/dev/kvm\""));
+}
+
+TEST_F(Command, DoctorSaysWhatToPermitToAUserWhoMayNotUseKvm) {
+    if (::geteuid() != 0) {
+        GTEST_SKIP() << "needs root, to become a user without permissions";
+    }
+    if (!std::filesystem::exists("/dev/kvm")) {
+        GTEST_SKIP() << "needs /dev/kvm";
+    }
+    if ((std::filesystem::status("/dev/kvm").permissions() & std::filesystem::perms::others_write) !=
+        std::filesystem::perms::none) {
+        GTEST_SKIP() << "everyone may use /dev/kvm here";
+    }
+    std::filesystem::copy(UNDERSTUDY_BINARY_DIR "/understudy", directory_.path() / "understudy");
+    std::filesystem::permissions(directory_.path(), std::filesystem::perms(0755));
+    const Finished outcome = shell("setpriv --reuid 65534 --regid 65534 --clear-groups ./understudy doctor");
+    EXPECT_EQ(outcome.exit_status, 1) << outcome.errors;
+    EXPECT_THAT(outcome.output, HasSubstr("missing   /dev/kvm                no permission"));
+    EXPECT_THAT(outcome.output, HasSubstr("-> as root: setfacl"));
+}
+
+}  // namespace
+}  // namespace understudy

@@ -1,0 +1,99 @@
+// The demonstration under each fault, and how it ends when it is ended.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/types.h>
+
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tests/integration/tools/on_kvm.hpp"
+#include "tools/demo/stage.hpp"
+
+namespace understudy::tools {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::contents;
+using ::testing::HasSubstr;
+using testing::kExecutable;
+using testing::kPatience;
+using testing::kSuspicion;
+using testing::OnKvm;
+
+class Demonstration : public OnKvm {
+  protected:
+    // Runs `understudy demo`; its temporary directories are made in `directory`.
+    std::shared_ptr<Child> start(std::vector<std::string> arguments) {
+        std::filesystem::create_directories(temporary());
+        std::vector<std::string> command{
+            "env", "TMPDIR=" + temporary().string(), kExecutable.string(), "demo", "--suspicion", kSuspicion};
+        command.insert(command.end(), arguments.begin(), arguments.end());
+        return stage_.start("demo", std::move(command), [this](std::string_view line) {
+            output_ += line;
+            output_ += '\n';
+        });
+    }
+    std::filesystem::path temporary() { return stage_.directory().path() / "tmp"; }
+
+    // The demonstration and the processes it has started: they know its directory.
+    std::set<pid_t> processes() {
+        const std::string mark = "TMPDIR=" + temporary().string();
+        std::set<pid_t> found;
+        for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+            std::ifstream environment(entry.path() / "environ");
+            const std::string text(std::istreambuf_iterator<char>(environment), {});
+            if (text.find(mark) != std::string::npos) {
+                found.insert(static_cast<pid_t>(std::stol(entry.path().filename())));
+            }
+        }
+        return found;
+    }
+
+    Stage stage_;
+    std::string output_;
+};
+
+class Fault : public Demonstration, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(Fault, IsSurvivedWithoutALostWriteOrConnection) {
+    const auto report = stage_.directory().path() / "report.json";
+    const auto demo = start({"--rounds", "2", "--fault", GetParam(), "--json", report.string()});
+    stage_.until([&] { return !demo->running(); }, 240s, "the demonstration to end");
+    EXPECT_EQ(demo->exit_status(), 0) << output_ << demo->last_words();
+    EXPECT_THAT(contents(report), HasSubstr("\"ok\":true"));
+    EXPECT_THAT(contents(report), HasSubstr(fmt::format("{{\"rounds\":[{{\"fault\":\"{}\"", GetParam())));
+    EXPECT_THAT(output_, HasSubstr("acknowledged writes lost              0\n"));
+    EXPECT_TRUE(std::filesystem::is_empty(temporary())) << "it left files behind";
+    EXPECT_TRUE(processes().empty()) << "it left processes behind";
+}
+
+INSTANTIATE_TEST_SUITE_P(Demonstration, Fault, ::testing::Values("kill", "stop", "partition"));
+
+TEST_F(Demonstration, LeavesNoProcessBehindWhenItIsKilledItself) {
+    const auto demo = start({"--rounds", "1000"});
+    stage_.until([&] { return output_.find("is protected by") != std::string::npos; }, kPatience, "a protected guest");
+    EXPECT_GT(processes().size(), 5U);
+    demo->signal(SIGKILL);
+    stage_.until([&] { return !demo->running() && processes().empty(); }, kPatience, "every process to be gone");
+}
+
+TEST_F(Demonstration, EndsInOrderWhenItIsInterrupted) {
+    const auto demo = start({"--rounds", "1000"});
+    stage_.until([&] { return output_.find("is protected by") != std::string::npos; }, kPatience, "a protected guest");
+    demo->signal(SIGINT);
+    stage_.until([&] { return !demo->running(); }, kPatience, "the demonstration to end");
+    EXPECT_EQ(demo->exit_status(), 1);
+    EXPECT_THAT(output_, HasSubstr("BROKEN: interrupted"));
+    EXPECT_TRUE(std::filesystem::is_empty(temporary()));
+}
+
+}  // namespace
+}  // namespace understudy::tools

@@ -1,0 +1,119 @@
+// What a user can write about a VM on the command line: what it becomes, and what each mistake is answered with.
+#include "tools/command/vm_options.hpp"
+
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "tests/unit/tools/error_of.hpp"
+
+namespace understudy::tools {
+namespace {
+
+using ::testing::ElementsAre;
+using testing::error_of;
+using ::testing::HasSubstr;
+
+VmDescription from_options(const std::vector<std::string>& arguments,
+                           const std::vector<std::string>& program_arguments = {}) {
+    CLI::App app;
+    VmOptions options(app);
+    options.arguments() = program_arguments;
+    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+    return options.description();
+}
+
+TEST(VmOptions, DescribeTheVmWithAndWithoutDefaults) {
+    const VmDescription plain = from_options({"--program", "bin/kv"});
+    EXPECT_EQ(plain.name, "kv");
+    EXPECT_EQ(plain.memory, 64_MiB);
+    EXPECT_FALSE(plain.network.present());
+    EXPECT_FALSE(plain.root_archive);
+    EXPECT_TRUE(plain.kernel.is_absolute());
+
+    const VmDescription full = from_options({"--name",    "shop",        "--program", "kv",
+                                             "--memory",  "1G",          "--env",     "A=1",
+                                             "--env",     "B=x=y",       "--root",    "r.tar",
+                                             "--network", "tap:t0",      "--address", "192.168.7.9/20",
+                                             "--gateway", "192.168.1.1", "--mac",     "52:54:00:aB:cd:ef",
+                                             "--kernel",  "/k"},
+                                            {"--port", "6379", "-v", "[a,b]", ""});
+    EXPECT_EQ(full.name, "shop");
+    EXPECT_EQ(full.memory, 1024_MiB);
+    EXPECT_THAT(full.environment, ElementsAre("A=1", "B=x=y"));
+    EXPECT_THAT(full.arguments, ElementsAre("--port", "6379", "-v", "[a,b]", ""));
+    EXPECT_EQ(full.root_archive, "r.tar");
+    EXPECT_EQ(full.network.endpoint, "tap:t0");
+    EXPECT_EQ(full.network.ipv4_address, inet_addr("192.168.7.9"));
+    EXPECT_EQ(full.network.ipv4_netmask, inet_addr("255.255.240.0"));
+    EXPECT_EQ(full.network.ipv4_gateway, inet_addr("192.168.1.1"));
+    EXPECT_EQ(full.network.mac, (MacAddress{0x52, 0x54, 0x00, 0xab, 0xcd, 0xef}));
+    EXPECT_EQ(full.kernel, "/k");
+}
+
+TEST(VmOptions, AGatewayNeedsNoAddressAndTheMacFollowsFromTheName) {
+    const VmDescription one = from_options({"--program", "kv", "--network", "gateway:unix:g.sock"});
+    EXPECT_EQ(one.network.ipv4_address, inet_addr("10.0.2.15"));
+    EXPECT_EQ(one.network.ipv4_gateway, inet_addr("10.0.2.2"));
+    EXPECT_EQ(one.network.mac, mac_of("kv"));
+    EXPECT_NE(mac_of("kv"), mac_of("kw"));
+    EXPECT_EQ(mac_of("kv")[0] & 1, 0) << "a group address";
+}
+
+struct Mistake {
+    std::vector<std::string> arguments;
+    std::string answer;
+};
+
+class OptionMistakes : public ::testing::TestWithParam<Mistake> {};
+
+TEST_P(OptionMistakes, AreAnsweredInOneLineThatSaysWhatToDo) {
+    const std::string answer = error_of([] { static_cast<void>(from_options(GetParam().arguments)); });
+    EXPECT_THAT(answer, HasSubstr(GetParam().answer));
+    EXPECT_EQ(answer.find('\n'), std::string::npos);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, OptionMistakes,
+    ::testing::Values(
+        Mistake{{}, "Give --program FILE"}, Mistake{{"--program", "kv", "--domain", "x"}, "excludes"},
+        Mistake{{"--program", "kv", "--memory", "64X"}, "'64X' is no size"},
+        Mistake{{"--program", "kv", "--memory", "0"}, "'0' is no size"},
+        Mistake{{"--program", "kv", "--memory", "-1"}, "'-1' is no size"},
+        Mistake{{"--program", "kv", "--memory", "99999999999999999999"}, "is no size"},
+        Mistake{{"--program", "kv", "--memory", "18014398509481984G"}, "is no size"},
+        Mistake{{"--program", "kv", "--name", "a b"}, "'a b' is no name"},
+        Mistake{{"--program", "kv", "--name", std::string(64, 'x')}, "is no name"},
+        Mistake{{"--program", "kv", "--env", "A"}, "write --env NAME=VALUE"},
+        Mistake{{"--program", "kv", "--env", "=A"}, "write --env NAME=VALUE"},
+        Mistake{{"--program", "kv", "--network", "tap:t0"}, "add --address"},
+        Mistake{{"--program", "kv", "--network", "bogus"}, "'bogus' is no network: write gateway:"},
+        Mistake{{"--program", "kv", "--network", "tap:t0", "--address", "10.0.0.1"}, "no address with a prefix"},
+        Mistake{{"--program", "kv", "--network", "tap:t0", "--address", "10.0.0.1/33"}, "no address with a prefix"},
+        Mistake{{"--program", "kv", "--network", "tap:t0", "--address", "10.0.0/8"}, "no IPv4 address"},
+        Mistake{{"--program", "kv", "--network", "tap:t0", "--address", "10.0.0.1/24", "--gateway", "10.0.1.1"},
+                "gateway of VM kv is not in the network"},
+        Mistake{{"--program", "kv", "--mac", "52:54:00:12:34"}, "no MAC address"},
+        Mistake{{"--program", "kv", "--mac", "53:54:00:12:34:56"}, "no MAC address"},
+        Mistake{{"--program", "kv", "--mac", "52-54-00-12-34-56"}, "no MAC address"},
+        Mistake{{"--domain", "no/such/file.xml"}, "cannot read the domain no/such/file.xml: No such file"}));
+
+TEST(VmOptions, ADomainAnswersAllButTheEnvironment) {
+    const VmDescription vm =
+        from_options({"--domain", UNDERSTUDY_SOURCE_DIR "/tests/data/domains/kv.xml", "--env", "A=1"});
+    EXPECT_EQ(vm.name, "kv");
+    EXPECT_THAT(vm.arguments, ElementsAre("--port", "6379"));
+    EXPECT_THAT(vm.environment, ElementsAre("A=1"));
+    EXPECT_THAT(error_of([] {
+                    static_cast<void>(
+                        from_options({"--domain", UNDERSTUDY_SOURCE_DIR "/tests/data/domains/kv.xml"}, {"--port"}));
+                }),
+                HasSubstr("give none after '--'"));
+}
+
+}  // namespace
+}  // namespace understudy::tools

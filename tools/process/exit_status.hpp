@@ -1,0 +1,13 @@
+// What scripts may rely on when a command has ended; docs/operating.md lists the same values. Of `run`, `primary` and
+// `backup` any other status is that of the guest's program.
+#pragma once
+
+namespace understudy::tools {
+
+constexpr int kSuccess = 0;
+constexpr int kFailure = 1;
+constexpr int kUsageError = 2;
+constexpr int kDeposed = 3;  // the other replica goes on with the guest
+constexpr int kInterrupted = 130;
+
+}  // namespace understudy::tools
