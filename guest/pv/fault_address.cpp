@@ -109,18 +109,18 @@ bool add_named(const Instruction& i, const Context& context, Places& places) {
         return false;
     }
     u64 address = effective_address(i, context);
+    const bool writes = (context.frame->error_code & kFaultWrite) != 0;
     const bool pop = i.is(Map::one_byte, 0x8f) && i.extension() == 0;
-    if (pop) {
+    if (pop && !writes) {
         places.add(context.frame->rsp);
-        if ((i.modrm & 7) == 4 && (*i.behind_modrm & 7) == 4 && (i.rex & kRexB) == 0) {
-            address += i.operand_16 ? 2 : 8;  // its address counts with the stack pointer behind the pop
-        }
+        return true;
     }
-    places.add(address + segment_base(i, context));
+    if (pop && (i.modrm & 7) == 4 && (*i.behind_modrm & 7) == 4 && (i.rex & kRexB) == 0) {
+        address += i.operand_16 ? 2 : 8;  // its address counts with the stack pointer behind the pop
+    }
     const bool calls_or_pushes = i.is(Map::one_byte, 0xff) && (i.extension() == 2 || i.extension() == 6);
-    if (calls_or_pushes) {
-        places.add(context.frame->rsp - (i.operand_16 ? 2 : 8));
-    }
+    places.add(calls_or_pushes && writes ? context.frame->rsp - (i.operand_16 ? 2 : 8)
+                                         : address + segment_base(i, context));
     return true;
 }
 
@@ -148,8 +148,8 @@ FaultAddress first_justified(const Places& places, const PageTables& tables, u64
 
 bool justified(const PageTables& tables, u64 root, u64 address, u64 error_code) {
     const Translation now = tables.translate(root, address);
-    if (!now.present) {
-        return true;
+    if (!now.present || (error_code & kFaultProtection) == 0) {
+        return !now.present && (error_code & kFaultProtection) == 0;
     }
     if ((error_code & kFaultReserved) != 0) {
         return true;

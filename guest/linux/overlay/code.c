@@ -22,6 +22,7 @@
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 #include <asm/paravirt.h>
+#include <asm/trap_pf.h>
 #include <asm/tlbflush.h>
 #include "code.h"
 #include "understudy.h"
@@ -92,7 +93,7 @@ static pteval_t executable_entry(pteval_t value)
 		return (with_frame(value, page_to_pfn(copy->page)) | UNDERSTUDY_COPY) & ~_PAGE_RW;
 	if (!copy && is_judged(frame_of(value)))
 		return value & ~_PAGE_RW;
-	return value | _PAGE_NX;
+	return value | _PAGE_NX | UNDERSTUDY_UNJUDGED;
 }
 
 static pteval_t writable_entry(pteval_t value)
@@ -109,6 +110,7 @@ static pteval_t writable_entry(pteval_t value)
 
 pteval_t understudy_program_entry(pteval_t value)
 {
+	value &= ~UNDERSTUDY_UNJUDGED;
 	if (value & UNDERSTUDY_COPY)
 		value = understudy_original_entry(value);
 	if (!frames || frame_of(value) >= frames || PageReserved(pfn_to_page(frame_of(value))))
@@ -186,9 +188,9 @@ static struct page *page_at(struct vm_area_struct *vma, unsigned long address, b
 	return page;
 }
 
-static bool not_executable(pte_t entry)
+static bool unjudged(pte_t entry)
 {
-	return !pte_exec(entry);
+	return native_pte_val(entry) & UNDERSTUDY_UNJUDGED;
 }
 
 static bool not_writable(pte_t entry)
@@ -211,7 +213,7 @@ static void set_rights(struct vm_area_struct *vma, unsigned long address, struct
 			set_pte_at(vma->vm_mm, address, entry, pte_mkexec(*entry));
 		else
 			set_pte_at(vma->vm_mm, address, entry,
-				   pte_wrprotect(pte_set_flags(*entry, _PAGE_NX)));
+				   pte_wrprotect(pte_set_flags(*entry, _PAGE_NX | UNDERSTUDY_UNJUDGED)));
 		if (had_more)
 			flush_tlb_page(vma, address);
 	}
@@ -290,7 +292,7 @@ static int judge(struct vm_area_struct *vma, unsigned long address, struct page 
 
 static vm_fault_t make_executable(struct vm_area_struct *vma, unsigned long address)
 {
-	struct page *page = page_at(vma, address, not_executable);
+	struct page *page = page_at(vma, address, unjudged);
 	int error;
 
 	if (!page)
@@ -364,6 +366,43 @@ vm_fault_t __wrap_handle_mm_fault(struct vm_area_struct *vma, unsigned long addr
 	    !(result & (VM_FAULT_ERROR | VM_FAULT_RETRY | VM_FAULT_COMPLETED)))
 		result |= make_executable(vma, address & PAGE_MASK);
 	return result;
+}
+
+/* A program ran into a page that its entry forbids to execute. Only the kernel's own answer to that, no right, is final. */
+static bool awaits_judgement(unsigned long address)
+{
+	struct mm_struct *mm = current->mm;
+	pgd_t *pgd;
+	p4d_t *p4d;
+	pud_t *pud;
+	pmd_t *pmd;
+
+	if (!mm || address >= TASK_SIZE_MAX)
+		return false;
+	pgd = pgd_offset(mm, address);
+	if (pgd_none(*pgd) || pgd_bad(*pgd))
+		return false;
+	p4d = p4d_offset(pgd, address);
+	if (p4d_none(*p4d) || p4d_bad(*p4d))
+		return false;
+	pud = pud_offset(p4d, address);
+	if (pud_none(*pud) || pud_bad(*pud))
+		return false;
+	pmd = pmd_offset(pud, address);
+	return !pmd_none(*pmd) && !pmd_bad(*pmd) && unjudged(*pte_offset_kernel(pmd, address));
+}
+
+void __real_exc_page_fault(struct pt_regs *regs, unsigned long error_code);
+void __wrap_exc_page_fault(struct pt_regs *regs, unsigned long error_code);
+
+/* The kernel takes execution of a page that is there for a crime at once. Here it is a page that has to be fetched. */
+noinstr void __wrap_exc_page_fault(struct pt_regs *regs, unsigned long error_code)
+{
+	const unsigned long barred = X86_PF_PROT | X86_PF_USER | X86_PF_INSTR;
+
+	if ((error_code & barred) == barred && awaits_judgement(read_cr2()))
+		error_code &= ~X86_PF_PROT;
+	__real_exc_page_fault(regs, error_code);
 }
 
 /* Debuggers and their like: the kernel writes through its own mapping. */

@@ -3,6 +3,7 @@
 LDFLAGS_vmlinux += --wrap=xen_init_mmu_ops
 LDFLAGS_vmlinux += --wrap=ptep_test_and_clear_young
 LDFLAGS_vmlinux += --wrap=arch_setup_additional_pages
+LDFLAGS_vmlinux += --wrap=exc_page_fault
 LDFLAGS_vmlinux += --wrap=handle_mm_fault
 LDFLAGS_vmlinux += --wrap=get_user_pages_remote
 LDFLAGS_vmlinux += --wrap=pin_user_pages_remote

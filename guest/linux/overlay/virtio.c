@@ -208,13 +208,13 @@ static void release(struct device *device)
 }
 
 /* What devices reach: all memory. In a Xen guest virtio's rings are allocated by the DMA layer, for this parent. */
-static u64 dma_mask = DMA_BIT_MASK(64);
+static u64 dma_mask = ~0ULL;
 
 static struct device parent = {
 	.init_name = "understudy",
 	.release = release,
 	.dma_mask = &dma_mask,
-	.coherent_dma_mask = DMA_BIT_MASK(64),
+	.coherent_dma_mask = ~0ULL,
 };
 
 static int __init virtio_init(void)
