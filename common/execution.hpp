@@ -44,9 +44,10 @@ enum class RequestKind : std::uint8_t {
     entropy = 8,       // answered with `argument` random bytes
     syscall_site = 9,  // first execution of a SYSCALL: the site is rewritten, no recorded answer
     flush = 10,        // an output ring is full and wants to be emptied, no recorded answer
-    device = 12,       // a driver has changed device `argument`, no recorded answer
     scan_code = 11,    // new executable memory wants its nondeterministic instructions replaced, no recorded answer
+    device = 12,       // a driver has changed device `argument`, no recorded answer
 };
+constexpr RequestKind kLastRequestKind = RequestKind::device;
 
 struct Stop {
     StopNumber number;

@@ -64,7 +64,7 @@ std::vector<std::byte> to_bytes(const std::string& text) {
 bool kinds_are_known(const wire::LogRecord& message) {
     return message.kind() >= static_cast<std::uint32_t>(StopKind::idle) &&
            message.kind() <= static_cast<std::uint32_t>(StopKind::fault) &&
-           message.request() <= static_cast<std::uint32_t>(RequestKind::scan_code);
+           message.request() <= static_cast<std::uint32_t>(kLastRequestKind);
 }
 
 // base + delta, where that does not overflow.
@@ -79,7 +79,8 @@ std::optional<Record> from_message(const wire::LogRecord& message, const LogBase
     const auto before = advance(base.stop.value, message.stop_gap());
     const auto number = before ? advance(*before, 1) : std::nullopt;
     const auto count = advance(base.count.value, message.count_delta());
-    const bool early_input = message.mark() && (message.frames_size() > 0 || !message.answer().empty() || !message.typed().empty());
+    const bool has_input = message.frames_size() > 0 || !message.answer().empty() || !message.typed().empty();
+    const bool early_input = message.mark() && has_input;
     if (!number || !count || !kinds_are_known(message) || early_input) {
         return std::nullopt;
     }

@@ -1,20 +1,23 @@
 #!/usr/bin/env bash
 # The guest's kernel: Debian's linux-source-6.1, with the configuration and the overlay that lie beside this script, built
 # by clang with the counting pass. Built once for each content of these, and kept in $XDG_CACHE_HOME/understudy (default
-# ~/.cache/understudy).
+# ~/.cache/understudy). One build at a time, always in the same folder there, so that ccache knows again what did not change.
 #
 #   build.sh --plugin understudy_count.so --abi paravirtual.h --out FOLDER
 #        puts vmlinux, its configuration and its version into FOLDER, building them first if need be
 #   UNDERSTUDY_LINUX_SOURCE=linux-source-6.1.tar.xz ...
 #        uses that source instead of fetching Debian's package
+#   build.sh --kernel VMLINUX --out FOLDER
+#        puts that kernel into FOLDER and builds nothing
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 package=linux-source-6.1
 tarball=$package.tar.xz
-plugin= abi= out=
+plugin= abi= out= kernel=
 while [ $# -gt 0 ]; do
     case $1 in
+        --kernel) kernel=$2 ;;
         --plugin) plugin=$2 ;;
         --abi) abi=$2 ;;
         --out) out=$2 ;;
@@ -28,7 +31,21 @@ fail() {
     printf 'guest/linux/build.sh: %s\n' "$*" >&2
     exit 1
 }
-[ -r "$plugin" ] && [ -r "$abi" ] && [ -n "$out" ] || fail "--plugin, --abi and --out are needed"
+[ -n "$out" ] || fail "--out is needed"
+
+if [ -n "$kernel" ]; then
+    [ -r "$kernel" ] || fail "cannot read $kernel"
+    version=$(grep -a -o -m 1 'Linux version 6\.1\.[0-9][^ ]*' "$kernel" | head -n 1 | cut -d' ' -f3) || true
+    [ -n "$version" ] || fail "$kernel is no Linux 6.1; name the vmlinux of a guest's kernel"
+    mkdir -p "$out"
+    llvm-strip-14 --strip-debug -o "$out/vmlinux" "$kernel"
+    printf '%s (from %s)\n' "$version" "$kernel" >"$out/version"
+    # The configuration that it carries (CONFIG_IKCONFIG): gzip behind a mark.
+    mark=$(grep -a -b -o -m 1 IKCFG_ST "$kernel" | head -n 1 | cut -d: -f1) || true
+    { [ -z "$mark" ] || tail -c +$((mark + 9)) "$kernel" | gzip -dc 2>/dev/null; } >"$out/config" || true
+    exit 0
+fi
+[ -r "$plugin" ] && [ -r "$abi" ] || fail "--plugin and --abi are needed"
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/understudy
 mkdir -p "$cache" "$out"
@@ -60,8 +77,21 @@ if [ -f "$kept/complete" ]; then
     exit 0
 fi
 
+# Whoever was first builds for all.
+work=$cache/linux-build
+exec 9>"$cache/linux-build.lock"
+if ! flock -n 9; then
+    say "the guest's kernel: waiting for another build of it"
+    flock 9
+fi
+if [ -f "$kept/complete" ]; then
+    publish
+    exit 0
+fi
+
 begin=$SECONDS
-work=$(mktemp -d "$cache/linux-build.XXXXXX")
+rm -rf "$work"
+mkdir "$work"
 trap 'rm -rf "$work"' EXIT
 if [ -z "${UNDERSTUDY_LINUX_SOURCE-}" ]; then
     archive=$cache/${package}_${version//:/%3a}.deb
@@ -85,7 +115,11 @@ cp "$here"/overlay/* "$abi" "$overlay/"
 echo 'obj-y += understudy/' >>"$work/source/arch/x86/Kbuild"
 echo 'include $(srctree)/arch/x86/understudy/link.mk' >>"$work/source/arch/x86/Makefile"
 
-export CCACHE_BASEDIR=$work CCACHE_NOHASHDIR=1 CCACHE_EXTRAFILES=$plugin:$overlay/instructions.h:$overlay/hypercalls.h
+# The pass without what tells where it was built: the same bytes from every build folder, at the same path.
+llvm-objcopy-14 --strip-debug --remove-section=.note.gnu.build-id "$plugin" "$work/understudy_count.so"
+plugin=$work/understudy_count.so
+# ccache does not know that the pass is one of the compiler's inputs.
+export CCACHE_EXTRAFILES=$plugin
 export KBUILD_BUILD_USER=understudy KBUILD_BUILD_HOST=understudy KBUILD_BUILD_TIMESTAMP='1970-01-01'
 # What the kernel's build calls GCC_PLUGINS_CFLAGS it leaves out where plugins do not belong: the vDSO is not counted.
 build() {

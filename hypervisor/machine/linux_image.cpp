@@ -77,8 +77,8 @@ Layout lay_out(const LoadedLinux& linux, std::uint64_t ram) {
     constexpr std::uint64_t kUpperTables = 3;
     const std::uint64_t mapped_without = layout.page_tables + kUpperTables * kPage + kSlack;
     // The leaf tables map themselves, too.
-    layout.leaf_tables = align_up(mapped_without + mapped_without / x86::kEntriesPerTable + kPage, kMapped) /
-                         x86::kLargePageBytes;
+    layout.leaf_tables =
+        align_up(mapped_without + mapped_without / x86::kEntriesPerTable + kPage, kMapped) / x86::kLargePageBytes;
     layout.end = layout.page_tables + (kUpperTables + layout.leaf_tables) * kPage;
     return layout;
 }
@@ -96,7 +96,7 @@ std::vector<std::byte> read_whole(const std::string& path, const char* what) {
 void check_kernel(const ElfImage& kernel) {
     if (!kernel.find("startup_xen") || !kernel.find("understudy_control")) {
         throw Error::format(
-            "{} is no kernel for an Understudy guest: it was built without guest/linux; name build/guest-linux/vmlinux",
+            "{} is no kernel for an Understudy guest: it was built without guest/linux; name build/guest/linux/vmlinux",
             kernel.path);
     }
     if (kernel.lowest() < kKernelMap || physical_of(kernel.highest()) > kKernelMapBytes) {
@@ -110,7 +110,7 @@ const understudy_layer& head_of(const ElfImage& layer) {
     const auto* head = reinterpret_cast<const understudy_layer*>(first.bytes.data());
     if (first.address != UNDERSTUDY_LAYER_ADDRESS || first.bytes.size() < sizeof *head ||
         head->magic != UNDERSTUDY_LAYER_MAGIC || head->version != UNDERSTUDY_PV_VERSION) {
-        throw Error::format("{} is not this version's paravirtual layer; name build/guest-pv", layer.path);
+        throw Error::format("{} is not this version's paravirtual layer; name build/guest/linux/layer", layer.path);
     }
     return *head;
 }
@@ -260,8 +260,7 @@ class Writer {
             {0x40000001, 0, 1, 1, 4U << 16 | 17U, 0, 0, 0},
             {0x40000002, 0, 1, 1, 0, 0, 0, 0}};
         for (const CpuidRow& row : cpuid_table()) {
-            rows.push_back(
-                {row.leaf, 0, 1, 0, row.result.eax, row.result.ebx, row.result.ecx, row.result.edx});
+            rows.push_back({row.leaf, 0, 1, 0, row.result.eax, row.result.ebx, row.result.ecx, row.result.edx});
         }
         for (std::size_t i = 0; i < rows.size(); ++i) {
             memory_.at<understudy_cpuid>({ram_ + UNDERSTUDY_CPUID_OFFSET + i * sizeof(understudy_cpuid)}) = rows[i];
@@ -310,9 +309,10 @@ LoadedLinux load_linux(const LinuxConfig& config) {
     }
     const std::uint64_t least = align_up(lay_out(linux, config.memory.value).end + kMinFree, x86::kLargePageBytes);
     if (config.memory.value < least) {
-        throw Error::format("{} MiB of guest memory is too small for this kernel and its initial file system; give it "
-                            "--memory {}M or more",
-                            config.memory.value >> 20, least >> 20);
+        throw Error::format(
+            "{} MiB of guest memory is too small for this kernel and its initial file system; give it "
+            "--memory {}M or more",
+            config.memory.value >> 20, least >> 20);
     }
     if (config.command_line.size() >= sizeof(start_info_t::cmd_line)) {
         throw Error::format("the kernel's command line is longer than {} characters",

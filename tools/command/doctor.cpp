@@ -166,6 +166,17 @@ Check check_guest_kernel() {
     return {"guest kernel", State::missing, kernel.string() + " does not exist", "build it with ./run build"};
 }
 
+Check check_linux_guest() {
+    const LinuxFiles files = default_linux_files();
+    std::error_code ignored;
+    for (const auto& file : {files.kernel, files.layer, files.init}) {
+        if (!std::filesystem::exists(file, ignored)) {
+            return {"Linux guest", State::limited, file.string() + " does not exist", "build it with ./run build"};
+        }
+    }
+    return {"Linux guest", State::ok, fmt::format("Linux {}", linux_release(files).value_or("of no known version"))};
+}
+
 Check check_tun() {
     const int fd = ::open("/dev/net/tun", O_RDWR | O_CLOEXEC);
     const int error = errno;
@@ -219,6 +230,7 @@ std::vector<Check> diagnose() {
     std::vector<Check> checks{check_kernel(), check_user(), check_cpu(), check_cores(), check_memory(), check_joins()};
     check_kvm(checks);
     checks.push_back(check_guest_kernel());
+    checks.push_back(check_linux_guest());
     checks.push_back(check_tun());
     check_programs(checks);
     return checks;

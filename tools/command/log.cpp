@@ -48,7 +48,9 @@ constexpr std::array kRequests = {
     Name<RequestKind>{RequestKind::syscall_site, "syscall_site"},
     Name<RequestKind>{RequestKind::flush, "flush"},
     Name<RequestKind>{RequestKind::scan_code, "scan_code"},
+    Name<RequestKind>{RequestKind::device, "device"},
 };
+static_assert(kRequests.size() == static_cast<std::size_t>(kLastRequestKind), "a request has no name here");
 
 template <typename Enum, std::size_t kSize>
 std::string_view name_of(const std::array<Name<Enum>, kSize>& names, Enum value) {
@@ -93,6 +95,7 @@ struct Summary {
     std::uint64_t frames = 0;
     std::uint64_t frame_bytes = 0;
     std::uint64_t answer_bytes = 0;
+    std::uint64_t typed_bytes = 0;
     std::uint64_t memory_digests = 0;
     std::optional<Record> first;
     std::optional<Record> last;
@@ -103,6 +106,7 @@ struct Summary {
         frames += record.input.frames.size();
         frame_bytes += tools::frame_bytes(record.input);
         answer_bytes += record.input.answer.size();
+        typed_bytes += record.input.typed.size();
         memory_digests += record.digests.memory ? 1 : 0;
         if (!first) {
             first = record;
@@ -132,6 +136,9 @@ std::string record_text(const Record& record) {
     if (!record.input.answer.empty()) {
         text += fmt::format("  answer of {} bytes", record.input.answer.size());
     }
+    if (!record.input.typed.empty()) {
+        text += fmt::format("  {} bytes typed", record.input.typed.size());
+    }
     if (record.digests.memory) {
         text += fmt::format("  memory {:016x}", *record.digests.memory);
     }
@@ -142,11 +149,12 @@ std::string record_json(const Record& record) {
     const Stop& stop = record.stop;
     return fmt::format(
         R"({{"stop":{},"kind":"{}","request":"{}","count":{},"argument":{},"clock_ns":{},"frames":{},"frame_bytes":{},)"
-        R"("answer_bytes":{},"registers":"{:016x}","outputs":{},"memory":{}}})",
+        R"("answer_bytes":{},"typed_bytes":{},"registers":"{:016x}","outputs":{},"memory":{}}})",
         stop.number.value, name_of(kKinds, stop.kind),
         stop.kind == StopKind::request ? name_of(kRequests, stop.request) : "", stop.count.value, stop.argument,
         record.input.clock.count(), record.input.frames.size(), frame_bytes(record.input), record.input.answer.size(),
-        record.digests.registers, record.digests.outputs ? fmt::format("\"{:016x}\"", *record.digests.outputs) : "null",
+        record.input.typed.size(), record.digests.registers,
+        record.digests.outputs ? fmt::format("\"{:016x}\"", *record.digests.outputs) : "null",
         record.digests.memory ? fmt::format("\"{:016x}\"", *record.digests.memory) : "null");
 }
 
@@ -166,10 +174,12 @@ std::string summary_text(const Summary& summary, std::uint64_t log_bytes) {
     for (const auto& [kind, count] : summary.by_kind) {
         text += fmt::format("  {:<12}  {}\n", kind, count);
     }
-    return text + fmt::format(
-                      "input         {} frames of {} bytes, answers of {} bytes\nmemory        {} digests\n"
-                      "log           {} bytes of records\n",
-                      summary.frames, summary.frame_bytes, summary.answer_bytes, summary.memory_digests, log_bytes);
+    return text +
+           fmt::format(
+               "input         {} frames of {} bytes, answers of {} bytes, {} bytes typed\nmemory        {} digests\n"
+               "log           {} bytes of records\n",
+               summary.frames, summary.frame_bytes, summary.answer_bytes, summary.typed_bytes, summary.memory_digests,
+               log_bytes);
 }
 
 std::string summary_json(const Summary& summary, std::uint64_t log_bytes, const LogEnd& end) {
@@ -179,9 +189,9 @@ std::string summary_json(const Summary& summary, std::uint64_t log_bytes, const 
     }
     return fmt::format(
         R"({{"summary":{{"records":{},"kinds":{{{}}},"guest_seconds":{:.6f},"counted":{},"frames":{},"frame_bytes":{},)"
-        R"("answer_bytes":{},"memory_digests":{},"log_bytes":{},"complete":{}}}}})",
+        R"("answer_bytes":{},"typed_bytes":{},"memory_digests":{},"log_bytes":{},"complete":{}}}}})",
         summary.records, kinds, summary.seconds(), summary.counted(), summary.frames, summary.frame_bytes,
-        summary.answer_bytes, summary.memory_digests, log_bytes, end.how == LogEnd::How::finished);
+        summary.answer_bytes, summary.typed_bytes, summary.memory_digests, log_bytes, end.how == LogEnd::How::finished);
 }
 
 void check_kind(const std::string& kind) {

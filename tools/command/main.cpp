@@ -15,6 +15,7 @@
 #include "common/error.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/process/exit_status.hpp"
+#include "tools/vm/vm_description.hpp"
 
 namespace {
 
@@ -81,12 +82,18 @@ int run_chosen(const std::vector<Command>& commands, std::vector<std::string> pr
     return kUsageError;  // unreachable: the root requires a subcommand
 }
 
+std::string version() {
+    const auto release = understudy::tools::linux_release(understudy::tools::default_linux_files());
+    return fmt::format("understudy {} ({})", UNDERSTUDY_VERSION,
+                       release ? "guests' kernel: Linux " + *release : "no kernel for Linux guests");
+}
+
 int parse_and_run(int argc, char** argv) {
     CLI::App root{
         "Understudy: fault tolerance for virtual machines. A backup replays the primary's guest, instruction for\n"
         "instruction, and takes over within milliseconds when the primary fails.",
         "understudy"};
-    root.set_version_flag("--version", std::string("understudy ") + UNDERSTUDY_VERSION);
+    root.set_version_flag("--version", version);
     root.require_subcommand(1);
 
     std::vector<Command> commands;

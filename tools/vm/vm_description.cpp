@@ -7,6 +7,7 @@
 #include <bit>
 #include <charconv>
 #include <cstring>
+#include <fstream>
 #include <span>
 #include <system_error>
 
@@ -74,14 +75,32 @@ void complete_network(const VmId& vm, NetworkDescription& network) {
     }
 }
 
+// What is next to this executable in a build, or in lib/understudy/ where it is installed.
+std::filesystem::path built_with_this(const char* built_name, const char* installed_name) {
+    std::error_code ignored;
+    const auto folder = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
+    const auto installed = folder.parent_path() / "lib/understudy" / installed_name;
+    return std::filesystem::exists(installed, ignored) ? installed : folder / built_name;
+}
+
 }  // namespace
 
 std::filesystem::path default_kernel_path() {
-    std::error_code ignored;
-    const auto folder = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
-    const auto built = folder / "guest-kernel";
-    const auto installed = folder.parent_path() / "lib/understudy/guest-kernel";
-    return std::filesystem::exists(installed, ignored) ? installed : built;
+    return built_with_this("guest-kernel", "guest-kernel");
+}
+
+LinuxFiles default_linux_files() {
+    const auto folder = built_with_this("guest/linux", "linux");
+    return {folder / "vmlinux", folder / "layer", folder / "init", folder / "version"};
+}
+
+std::optional<std::string> linux_release(const LinuxFiles& files) {
+    std::ifstream in(files.version);
+    std::string release;
+    if (!(in >> release)) {
+        return std::nullopt;
+    }
+    return release;
 }
 
 Bytes parse_size(std::string_view text) {

@@ -38,6 +38,21 @@ struct VmDescription {
 // The guest kernel that was built with this executable: next to it, or where `cmake --install` puts it.
 [[nodiscard]] std::filesystem::path default_kernel_path();
 
+// What a Linux guest starts from, besides its image.
+struct LinuxFiles {
+    std::filesystem::path kernel;   // vmlinux of guest/linux
+    std::filesystem::path layer;    // guest/pv
+    std::filesystem::path init;     // guest/init
+    std::filesystem::path version;  // a line: the kernel's release, and what it was built from
+};
+
+// Those that were built with this executable: in guest/linux/ next to it, or where `cmake --install` puts them. None is
+// known to exist.
+[[nodiscard]] LinuxFiles default_linux_files();
+
+// The release of that kernel ("6.1.192-understudy"); nothing when there is none.
+[[nodiscard]] std::optional<std::string> linux_release(const LinuxFiles& files);
+
 // "64M", "1G", "65536K", "67108864": a positive number with a binary suffix. Throws understudy::Error.
 [[nodiscard]] Bytes parse_size(std::string_view text);
 

@@ -87,8 +87,9 @@ std::vector<Include> read_includes(const fs::path& root) {
             continue;
         }
         for (const auto& entry : fs::recursive_directory_iterator(top)) {
-            if (is_code(entry.path())) {
-                read_file(entry.path(), fs::relative(entry.path(), root), includes);
+            const std::string file = fs::relative(entry.path(), root);
+            if (is_code(entry.path()) && !file.starts_with("guest/linux/overlay/")) {
+                read_file(entry.path(), file, includes);
             }
         }
     }

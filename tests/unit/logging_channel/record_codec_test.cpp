@@ -59,6 +59,30 @@ TEST(RecordCodec, GoldenBytes) {
               "510100000000000000"                  // digests: registers, outputs, memory
               "590200000000000000"
               "610300000000000000");
+
+    Record typed;
+    typed.stop = {{3}, StopKind::request, RequestKind::device, {1001}, 2};
+    typed.input.clock = GuestTime(2500);
+    typed.input.typed = testing::bytes_of("ls\n");
+    bytes.clear();
+    encoder.encode(typed, bytes);
+    EXPECT_EQ(testing::hex(bytes),
+              "14"
+              "????????"
+              "1003"                // kind
+              "180c"                // request
+              "2802"                // argument: the device
+              "510000000000000000"  // registers
+              "72036c730a");        // typed
+}
+
+TEST(RecordCodec, AnUnknownRequestIsRefused) {
+    Record record = idle_record();
+    record.stop.kind = StopKind::request;
+    record.stop.request = RequestKind(static_cast<unsigned>(kLastRequestKind) + 1);
+    std::vector<std::byte> bytes;
+    RecordEncoder().encode(record, bytes);
+    EXPECT_EQ(std::get<RecordFault>(decode_fresh(bytes)), RecordFault::bad_value);
 }
 
 TEST(RecordCodec, EveryRecordComesBack) {
@@ -241,13 +265,18 @@ TEST(RecordCodec, AnImpossibleClockIsRefused) {
 }
 
 TEST(RecordCodec, AMarkWithInputIsRefused) {
-    Record record = idle_record();
-    record.mark = true;
-    record.input = {};
-    record.input.answer = testing::bytes_of("too early");
-    std::vector<std::byte> bytes;
-    RecordEncoder().encode(record, bytes);
-    EXPECT_EQ(std::get<RecordFault>(decode_fresh(bytes)), RecordFault::bad_value);
+    Input answered;
+    answered.answer = testing::bytes_of("too early");
+    Input typed;
+    typed.typed = testing::bytes_of("too early");
+    for (const Input& input : {answered, typed}) {
+        Record record = idle_record();
+        record.mark = true;
+        record.input = input;
+        std::vector<std::byte> bytes;
+        RecordEncoder().encode(record, bytes);
+        EXPECT_EQ(std::get<RecordFault>(decode_fresh(bytes)), RecordFault::bad_value);
+    }
 }
 
 }  // namespace

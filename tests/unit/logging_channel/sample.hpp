@@ -53,7 +53,11 @@ class Sampler {
         count_ += below(3) == 0 ? 0 : below(1ULL << below(40));
         clock_ += static_cast<std::int64_t>(below(1'000'000)) - (below(20) == 0 ? 500'000 : 0);
         clock_ = std::max<std::int64_t>(clock_, 0);
-        record.stop = {{stop_}, StopKind(1 + below(5)), RequestKind(below(12)), {count_}, random_()};
+        record.stop = {{stop_},
+                       StopKind(1 + below(5)),
+                       RequestKind(below(1 + static_cast<std::uint64_t>(kLastRequestKind))),
+                       {count_},
+                       random_()};
         if (record.stop.kind == StopKind::idle && below(2) == 0) {
             record.stop.argument = below(2) == 0 ? std::numeric_limits<std::uint64_t>::max()
                                                  : static_cast<std::uint64_t>(clock_) + below(1'000'000'000);
@@ -63,6 +67,7 @@ class Sampler {
             record.input.frames.push_back(noise(kMinFrameBytes + below(longest_frame - kMinFrameBytes + 1)));
         }
         record.input.answer = noise(below(3) == 0 ? below(257) : 0);
+        record.input.typed = noise(below(10) == 0 ? below(100) : 0);
         record.digests.registers = random_();
         if (below(2) == 0) {
             record.digests.outputs = random_();
