@@ -49,12 +49,16 @@ enum class RequestKind : std::uint8_t {
 };
 constexpr RequestKind kLastRequestKind = RequestKind::device;
 
+// A guest that ended because it wants to be started again.
+constexpr std::uint64_t kExitReboot = 256;
+
 struct Stop {
     StopNumber number;
     StopKind kind = StopKind::idle;
     RequestKind request = RequestKind::none;
     InstructionCount count;
-    // idle: the deadline as GuestTime nanoseconds (UINT64_MAX: none). exit: the status. entropy: bytes wanted.
+    // idle: the deadline as GuestTime nanoseconds (UINT64_MAX: none). exit: the status, or kExitReboot. entropy: bytes
+    // wanted.
     // fault: the exception vector. Otherwise 0.
     std::uint64_t argument = 0;
 

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "common/execution.hpp"
+#include "common/guest_shape.hpp"
 #include "common/units.hpp"
 #include "logging_channel/record_codec.hpp"
 #include "logging_channel/state_codec.hpp"
@@ -41,7 +42,7 @@ struct Hello {
 struct Welcome {
     ReplicaId replica;      // the primary's
     Generation generation;  // of the pair to be
-    Bytes memory_size;
+    GuestShape guest;
 };
 
 // Acknowledgement, progress and heartbeat. The backup fills the first two, the primary the last.
@@ -115,7 +116,7 @@ class Connection {
     void send_formed();
 
     // --- At the backup ----------------------------------------------------------------------------------------------
-    // Where the state goes: zero, Welcome::memory_size bytes, valid until on_state or close. Call before start().
+    // Where the state goes: zero, Welcome::guest.memory bytes, valid until on_state or close. Call before start().
     void receive_state(std::span<std::byte> memory);
     // The state is in place; acknowledges its stop, too.
     void send_ready();

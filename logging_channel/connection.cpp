@@ -4,6 +4,7 @@
 #include "common/require.hpp"
 #include "logging_channel/channel.hpp"
 #include "logging_channel/connection_impl.hpp"
+#include "logging_channel/guest_shape_codec.hpp"
 
 namespace understudy::channel {
 
@@ -194,7 +195,7 @@ void Connection::welcome(const Welcome& welcome) {
     wire::Message message;
     message.mutable_welcome()->set_replica(welcome.replica);
     message.mutable_welcome()->set_generation(welcome.generation.value);
-    message.mutable_welcome()->set_memory_size(welcome.memory_size.value);
+    write_guest_shape(welcome.guest, *message.mutable_welcome()->mutable_guest());
     impl_->send(message);
     impl_->flush();
 }

@@ -8,6 +8,7 @@
 
 #include "logging_channel/channel.hpp"
 #include "logging_channel/connection_impl.hpp"
+#include "logging_channel/guest_shape_codec.hpp"
 
 namespace understudy::channel {
 
@@ -27,8 +28,12 @@ wire::Message to_message(const Hello& hello) {
     return message;
 }
 
-Welcome from_message(const wire::Welcome& message) {
-    return {message.replica(), {message.generation()}, {message.memory_size()}};
+std::optional<Welcome> from_message(const wire::Welcome& message) {
+    auto guest = read_guest_shape(message.guest());
+    if (!guest || message.generation() == 0 || message.replica().empty()) {
+        return std::nullopt;
+    }
+    return Welcome{message.replica(), {message.generation()}, std::move(*guest)};
 }
 
 // One attempt to join: resolve, connect, greet, each within the one deadline.
@@ -101,15 +106,13 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
         if (!message.has_welcome()) {
             return fail("it answered something else than a welcome");
         }
-        Welcome welcome = from_message(message.welcome());
-        const std::uint64_t size = welcome.memory_size.value;
-        if (welcome.generation.value == 0 || welcome.replica.empty() || size == 0 || size % kPageBytes != 0 ||
-            size > kMaxMemoryBytes) {
+        std::optional<Welcome> welcome = from_message(message.welcome());
+        if (!welcome) {
             return fail("its welcome makes no sense");
         }
         Joined joined;
         joined.connection = std::make_unique<Connection>(std::move(connection_));
-        joined.welcome = std::move(welcome);
+        joined.welcome = std::move(*welcome);
         finish(std::move(joined));
     }
 

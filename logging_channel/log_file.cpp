@@ -12,6 +12,7 @@
 #include "common/bytes.hpp"
 #include "common/digest.hpp"
 #include "common/error.hpp"
+#include "logging_channel/guest_shape_codec.hpp"
 #include "logging_channel/record.pb.h"
 
 namespace understudy::channel {
@@ -38,7 +39,8 @@ wire::LogFileHeader to_message(const LogHeader& header) {
     message.set_vm(header.vm);
     message.set_engine(header.engine);
     message.set_cpu_table_digest(header.cpu_table_digest);
-    message.set_memory_size(header.memory_size.value);
+    write_guest_shape(header.guest, *message.mutable_guest());
+    message.set_image(header.image);
     message.set_quantum(header.quantum);
     message.set_start_time(header.start_time.count());
     message.set_command_line(header.command_line);
@@ -49,12 +51,17 @@ wire::LogFileHeader to_message(const LogHeader& header) {
     return message;
 }
 
-LogHeader from_message(const wire::LogFileHeader& message) {
+std::optional<LogHeader> from_message(const wire::LogFileHeader& message) {
+    auto guest = read_guest_shape(message.guest());
+    if (!guest) {
+        return std::nullopt;
+    }
     LogHeader header;
     header.vm = message.vm();
     header.engine = message.engine();
     header.cpu_table_digest = message.cpu_table_digest();
-    header.memory_size = {message.memory_size()};
+    header.guest = std::move(*guest);
+    header.image = message.image();
     header.quantum = message.quantum();
     header.start_time = std::chrono::nanoseconds(message.start_time());
     header.command_line = message.command_line();
@@ -220,13 +227,14 @@ void LogReader::read_header() {
     const auto length = read_little_endian<std::uint32_t>(ahead().subspan(kMagic.size() + sizeof(version)));
     const std::size_t whole = kPreambleBytes + length;
     wire::LogFileHeader message;
+    std::optional<LogHeader> header;
     if (length > kMaxHeaderBytes || !ensure(whole + sizeof(std::uint32_t)) ||
         checksum(ahead().first(whole)) != read_little_endian<std::uint32_t>(ahead().subspan(whole)) ||
         !message.ParseFromArray(ahead().data() + kPreambleBytes, static_cast<int>(length)) ||
-        message.memory_size() > kMaxMemoryBytes || message.memory_size() % kPageBytes != 0) {
+        !(header = from_message(message))) {
         throw Error::format("the header of {} is damaged: nothing in it can be replayed", path_);
     }
-    header_ = from_message(message);
+    header_ = std::move(*header);
     decoder_ = RecordDecoder(header_.base);
     consume(whole + sizeof(std::uint32_t));
 }
@@ -256,8 +264,8 @@ std::vector<std::byte> LogReader::read_chunk() {
 }
 
 std::vector<std::byte> LogReader::read_state(std::span<std::byte> memory) {
-    if (memory.size() != header_.memory_size.value) {
-        throw Error::format("{} needs a guest of {} bytes of memory", path_, header_.memory_size.value);
+    if (memory.size() != header_.guest.memory.value) {
+        throw Error::format("{} needs a guest of {} bytes of memory", path_, header_.guest.memory.value);
     }
     StateDecoder state(memory);
     while (!state.complete()) {

@@ -30,19 +30,21 @@
 #include <vector>
 
 #include "common/execution.hpp"
+#include "common/guest_shape.hpp"
 #include "logging_channel/record_codec.hpp"
 #include "logging_channel/state_codec.hpp"
 
 namespace understudy::channel {
 
-constexpr std::uint32_t kLogFormatVersion = 1;
+constexpr std::uint32_t kLogFormatVersion = 2;
 
 // Which guest, on what, from where on.
 struct LogHeader {
     VmId vm;
     std::string engine;
     std::uint64_t cpu_table_digest = 0;
-    Bytes memory_size;
+    GuestShape guest;
+    std::string image;  // the guest's disk, on the recording host; empty: none
     std::uint64_t quantum = 0;               // counts
     std::chrono::nanoseconds start_time{0};  // since 1970, on the recording host
     std::string command_line;
@@ -115,7 +117,7 @@ class LogReader {
 
     [[nodiscard]] const LogHeader& header() const { return header_; }
 
-    // Fills `memory` (header().memory_size bytes, zero) with the initial state and returns the vCPU's. Once, before
+    // Fills `memory` (header().guest.memory bytes, zero) with the initial state and returns the vCPU's. Once, before
     // next().
     [[nodiscard]] std::vector<std::byte> read_state(std::span<std::byte> memory);
     // Passes over the initial state instead, checking its checksums.

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 
 #include "hypervisor/engine/x86.hpp"
 #include "hypervisor/machine/cpuid_table.hpp"
+#include "hypervisor/machine/initrd.hpp"
+#include "hypervisor/machine/read_file.hpp"
 
 // Xen's public interface (libxen-dev): what a PV guest finds when it starts.
 #define __XEN_INTERFACE_VERSION__ 0x00040d00  // NOLINT: the header asks for it
@@ -83,16 +83,6 @@ Layout lay_out(const LoadedLinux& linux, std::uint64_t ram) {
     return layout;
 }
 
-std::vector<std::byte> read_whole(const std::string& path, const char* what) {
-    std::ifstream in(path, std::ios::binary);
-    if (!in) {
-        throw Error::format("cannot read the {} {}", what, path);
-    }
-    const std::vector<char> bytes{std::istreambuf_iterator<char>(in), {}};
-    const auto view = std::as_bytes(std::span(bytes));
-    return {view.begin(), view.end()};
-}
-
 void check_kernel(const ElfImage& kernel) {
     if (!kernel.find("startup_xen") || !kernel.find("understudy_control")) {
         throw Error::format(
@@ -113,6 +103,11 @@ const understudy_layer& head_of(const ElfImage& layer) {
         throw Error::format("{} is not this version's paravirtual layer; name build/guest/linux/layer", layer.path);
     }
     return *head;
+}
+
+// What the kernel has to say goes to the console; of what it merely tells, nothing. What the user says comes last and wins.
+std::string command_line(const LinuxConfig& config) {
+    return "console=hvc0 quiet " + config.command_line;
 }
 
 class Writer {
@@ -175,7 +170,7 @@ class Writer {
             info.mod_len = linux_.initrd.size();
         }
         auto* const line = reinterpret_cast<char*>(info.cmd_line);
-        linux_.config.command_line.copy(line, sizeof info.cmd_line - 1);
+        command_line(linux_.config).copy(line, sizeof info.cmd_line - 1);
     }
 
     std::uint64_t& entry(std::uint64_t table, std::uint64_t index) {
@@ -299,9 +294,7 @@ LinuxPlaces places_of(const LoadedLinux& linux) {
 
 LoadedLinux load_linux(const LinuxConfig& config) {
     LoadedLinux linux{config, read_elf(config.kernel), read_elf(config.layer), {}};
-    if (!config.initrd.empty()) {
-        linux.initrd = read_whole(config.initrd, "initial file system");
-    }
+    linux.initrd = config.initrd.empty() ? make_initrd(config) : read_file(config.initrd, "initial file system");
     check_kernel(linux.kernel);
     static_cast<void>(head_of(linux.layer));
     if (config.memory.value % x86::kLargePageBytes != 0 || config.memory.value > kMaxRam) {
@@ -314,7 +307,7 @@ LoadedLinux load_linux(const LinuxConfig& config) {
             "--memory {}M or more",
             config.memory.value >> 20, least >> 20);
     }
-    if (config.command_line.size() >= sizeof(start_info_t::cmd_line)) {
+    if (command_line(config).size() >= sizeof(start_info_t::cmd_line)) {
         throw Error::format("the kernel's command line is longer than {} characters",
                             sizeof(start_info_t::cmd_line) - 1);
     }

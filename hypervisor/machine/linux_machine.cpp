@@ -8,6 +8,7 @@
 #include "hypervisor/device/console_device.hpp"
 #include "hypervisor/device/entropy_device.hpp"
 #include "hypervisor/device/net_device.hpp"
+#include "hypervisor/machine/read_file.hpp"
 #include "hypervisor/machine/stops.hpp"
 
 namespace understudy::machine {
@@ -51,18 +52,20 @@ LinuxMachine::LinuxMachine(const LoadedLinux& linux, const EngineFactory& make_e
       places_(places_of(linux)),
       linux_(linux),
       image_(linux.config.image),
+      image_digest_(image_.empty() ? std::string() : image_digest(image_)),
       engine_(make_engine(memory_.all(), write_linux_image(linux, memory_))),
       bus_(memory_, [this](std::size_t number) -> understudy_device& { return device_page(number); }) {
     if (linux.config.has_network) {
-        mac_ = linux.config.mac;
+        mac_ = linux.config.network.mac;
     }
     add_devices();
     bus_.boot();
 }
 
-LinuxMachine::LinuxMachine(Bytes memory, std::string image, const EngineFactory& make_engine)
-    : memory_(memory, GuestMemory::Population::later),
+LinuxMachine::LinuxMachine(const GuestShape& shape, std::string image, const EngineFactory& make_engine)
+    : memory_(shape.memory, GuestMemory::Population::later),
       image_(std::move(image)),
+      image_digest_(shape.image_digest),
       engine_(make_engine(memory_.all(), linux_boot_state({}))),
       bus_(memory_, [this](std::size_t number) -> understudy_device& { return device_page(number); }) {}
 
@@ -190,12 +193,8 @@ Stop LinuxMachine::stopped_at(engine::PortOut exit) {
             collect(stop);
             return stop;
         }
-        case UNDERSTUDY_PORT_EXIT: {
-            Stop stop = next_stop(StopKind::exit);
-            stop.argument = exit.value & 0xffff;
-            collect(stop);
-            return stop;
-        }
+        case UNDERSTUDY_PORT_EXIT:
+            return ended(exit.value);
         case UNDERSTUDY_PORT_DEVICE: {
             Stop stop = next_stop(StopKind::request);
             stop.request = RequestKind::device;
@@ -220,6 +219,17 @@ Stop LinuxMachine::stopped_at(engine::PortOut exit) {
         default:
             return broken(fmt::format("it did OUT to port {:#x}", exit.port));
     }
+}
+
+Stop LinuxMachine::ended(std::uint32_t value) {
+    const std::uint32_t reason = value >> 8U & 0xffU;
+    if (reason == UNDERSTUDY_EXIT_CRASH) {
+        return broken("its kernel panicked");
+    }
+    Stop stop = next_stop(StopKind::exit);
+    stop.argument = reason == UNDERSTUDY_EXIT_REBOOT ? kExitReboot : value & 0xffU;
+    collect(stop);
+    return stop;
 }
 
 // Everything that the guest has put out up to here.
@@ -362,6 +372,10 @@ std::uint64_t LinuxMachine::registers_digest() const {
 
 std::uint64_t LinuxMachine::memory_digest() {
     return digest(memory_.all(), engine_->extended_state_digest());
+}
+
+GuestShape LinuxMachine::shape() const {
+    return {GuestKind::linux_guest, memory_.size(), image_digest_};
 }
 
 std::span<std::byte> LinuxMachine::blank_memory() {

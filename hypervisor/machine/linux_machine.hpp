@@ -19,9 +19,9 @@ class LinuxMachine final : public Machine {
   public:
     // A machine before its first instruction. Throws understudy::Error (memory, engine, image).
     LinuxMachine(const LoadedLinux& linux, const EngineFactory& make_engine);
-    // A machine whose state arrives from elsewhere: fill memory(), then restore_vcpu(). `memory` is all of it; `image` is
-    // this host's copy of the guest's disk, or empty.
-    LinuxMachine(Bytes memory, std::string image, const EngineFactory& make_engine);
+    // A machine whose state arrives from elsewhere: fill memory(), then restore_vcpu(). `image` is this host's
+    // copy of the guest's disk, or empty.
+    LinuxMachine(const GuestShape& shape, std::string image, const EngineFactory& make_engine);
     ~LinuxMachine() override;
 
     std::optional<Stop> run(Budget budget) override;
@@ -34,6 +34,7 @@ class LinuxMachine final : public Machine {
     [[nodiscard]] std::uint64_t memory_digest() override;
     [[nodiscard]] const FaultReport& fault_report() const override { return fault_; }
     [[nodiscard]] std::string engine_name() const override { return engine_->name(); }
+    [[nodiscard]] GuestShape shape() const override;
     [[nodiscard]] GuestMemory& memory() override { return memory_; }
     [[nodiscard]] std::span<std::byte> blank_memory() override;
     [[nodiscard]] std::vector<std::byte> save_vcpu() override;
@@ -60,6 +61,7 @@ class LinuxMachine final : public Machine {
     [[nodiscard]] bool serve(engine::PortOut exit);
     Stop next_stop(StopKind kind);
     Stop stopped_at(engine::PortOut exit);
+    Stop ended(std::uint32_t value);
     Stop broken(std::string reason);
     void report_fault(std::uint32_t why);
     [[nodiscard]] std::optional<std::string> symbol_at(std::uint64_t address) const;
@@ -70,6 +72,7 @@ class LinuxMachine final : public Machine {
     LinuxPlaces places_;
     std::optional<LoadedLinux> linux_;  // its symbols, where this machine booted
     std::string image_;                 // the guest's disk; empty: none
+    std::string image_digest_;
     std::optional<MacAddress> mac_;     // of the guest's NIC, where it has one
     std::unique_ptr<engine::Engine> engine_;
     device::DeviceBus bus_;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/execution.hpp"
+#include "common/guest_shape.hpp"
 #include "hypervisor/engine/engine.hpp"
 #include "hypervisor/memory/guest_memory.hpp"
 
@@ -71,6 +72,8 @@ class Machine {
     [[nodiscard]] virtual const FaultReport& fault_report() const = 0;
     [[nodiscard]] virtual std::string engine_name() const = 0;
 
+    // What a host must have to take over this guest's state.
+    [[nodiscard]] virtual GuestShape shape() const = 0;
     // State transfer, at a stop after apply().
     [[nodiscard]] virtual GuestMemory& memory() = 0;
     // All of it, zeroed: what a state that leaves zero pages out is written into.

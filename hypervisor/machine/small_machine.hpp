@@ -29,6 +29,7 @@ class SmallMachine final : public Machine {
     [[nodiscard]] std::uint64_t memory_digest() override;
     [[nodiscard]] const FaultReport& fault_report() const override { return fault_; }
     [[nodiscard]] std::string engine_name() const override { return engine_->name(); }
+    [[nodiscard]] GuestShape shape() const override { return {GuestKind::small, memory_.size(), {}}; }
     [[nodiscard]] GuestMemory& memory() override { return memory_; }
     [[nodiscard]] std::span<std::byte> blank_memory() override;
     [[nodiscard]] std::vector<std::byte> save_vcpu() override;

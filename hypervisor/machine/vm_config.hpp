@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "common/units.hpp"
@@ -34,17 +35,23 @@ struct VmConfig {
 
 // A Linux guest.
 struct LinuxConfig {
-    std::string name = "guest";
-    Bytes memory = 512_MiB;    // the kernel's RAM, a multiple of 2 MiB
-    std::string kernel;        // vmlinux, built by guest/linux
-    std::string layer;         // the paravirtual layer's ELF file
-    std::string initrd;        // a cpio archive, or empty
-    std::string command_line;  // the kernel's
-    std::string image;         // a file that the guest reads as its first disk, or empty
+    std::string name = "guest";            // its host name, too
+    Bytes memory = 512_MiB;                // the kernel's RAM, a multiple of 2 MiB
+    std::string kernel;                    // vmlinux, built by guest/linux
+    std::string layer;                     // the paravirtual layer's ELF file
+    std::string init;                      // guest/init
+    std::string initrd;                    // a cpio archive that takes the place of init; empty: none
+    std::string command_line;              // the kernel's, behind what the monitor says itself
+    std::string image;                     // a file that the guest reads as its first disk, or empty
+    std::vector<std::string> arguments;    // the command to run; empty: the image's own /sbin/init
+    std::vector<std::string> environment;  // of the command, "NAME=value"
     bool has_network = false;
-    std::array<std::uint8_t, 6> mac{};
+    NetworkConfig network;
+    std::vector<std::string> nameservers;
     // CLOCK_REALTIME at guest time 0.
     std::chrono::nanoseconds realtime_offset{0};
 };
+
+using GuestConfig = std::variant<VmConfig, LinuxConfig>;
 
 }  // namespace understudy::machine

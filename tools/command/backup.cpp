@@ -14,6 +14,7 @@ struct Options {
     explicit Options(CLI::App& app) : replica(app) {}
     std::string name;
     std::string primary;
+    std::string image;
     std::string network = "none";
     ReplicaOptions replica;
 };
@@ -25,6 +26,7 @@ Command add_backup(CLI::App& root) {
     auto options = std::make_shared<Options>(*app);
     app->add_option("--name", options->name, "The VM's name, as at its primary")->required();
     app->add_option("--primary", options->primary, "HOST:PORT where the primary listens")->required();
+    app->add_option("--image", options->image, "This host's copy of the guest's disk, if it has one");
     app->add_option(
            "--network", options->network,
            "The guest's network from this host: gateway:unix:PATH, gateway:HOST:PORT, tap:NAME[,bridge=BR] or none")
@@ -42,6 +44,7 @@ Command add_backup(CLI::App& root) {
                 config.vm = options->name;
                 config.primary_host = primary.host;
                 config.primary_port = primary.port;
+                config.image = options->image;
                 return exit_status_of(replication::run_backup(config));
             }};
 }

@@ -163,7 +163,7 @@ std::string header_text(const channel::LogHeader& header) {
     return fmt::format(
         "VM            {}\nprogram       {}\nmemory        {} MiB\nengine        {}\n"
         "recorded      {:%Y-%m-%d %H:%M:%S} UTC{}{}\nstarts at     stop {}\n",
-        header.vm, header.command_line, header.memory_size.value >> 20U, header.engine,
+        header.vm, header.command_line, header.guest.memory.value >> 20U, header.engine,
         fmt::gmtime(static_cast<std::time_t>(start)), header.recorder.empty() ? "" : " by ", header.recorder,
         header.base.stop.value);
 }

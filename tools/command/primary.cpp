@@ -24,15 +24,14 @@ Command add_primary(CLI::App& root) {
     auto options = std::make_shared<Options>(*app);
     app->footer(
         "The VM is claimed at the arbiter before its guest starts: a second primary of the same name is refused.\n\n"
-        "Example:\n  understudy primary --name shop --program build/programs/kv --memory 64M --listen 127.0.0.1:7300 "
-        "\\\n"
-        "    --arbiter raft://127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003 --network gateway:127.0.0.1:7200 -- --port "
-        "6379");
+        "Example:\n  understudy primary --name shop --image redis.img --listen 127.0.0.1:7300 \\\n"
+        "    --arbiter raft://127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003 --network gateway:127.0.0.1:7200 \\\n"
+        "    -- redis-server --protected-mode no");
     Command command{app, [options] {
                         const VmDescription vm = options->vm.description();
                         replication::ReplicaConfig config = options->replica.config();
                         config.link = link_config(vm);
-                        return exit_status_of(replication::run_primary(machine_config(vm), config));
+                        return exit_status_of(replication::run_primary(guest_config(vm), config));
                     }};
     command.program_arguments = &options->vm.arguments();
     return command;

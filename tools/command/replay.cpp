@@ -12,6 +12,7 @@ namespace {
 
 struct Options {
     std::string log;
+    std::string image;
     bool quiet = false;
     bool json = false;
 };
@@ -47,13 +48,14 @@ Command add_replay(CLI::App& root) {
     CLI::App* app = root.add_subcommand("replay", "Replay a recorded log and check it record by record");
     auto options = std::make_shared<Options>();
     app->add_option("log", options->log, "The file that `understudy run --record` wrote")->required();
+    app->add_option("--image", options->image, "The guest's disk [where the recording host had it]");
     app->add_flag("--quiet", options->quiet, "Leave out what the guest prints");
     app->add_flag("--json", options->json, "Print one JSON object instead of what the guest prints");
     app->footer(
         "The exit status is 0 only if the whole log was replayed and every record agreed. Where one does not, the "
         "first is\n"
         "named, and what differs.\n\nExample:\n  understudy replay spin.log");
-    return {app, [options] { return report(replication::replay_log(options->log), *options); }};
+    return {app, [options] { return report(replication::replay_log(options->log, options->image), *options); }};
 }
 
 }  // namespace understudy::tools

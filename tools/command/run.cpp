@@ -22,7 +22,15 @@ struct Options {
     bool json = false;
 };
 
-// The exit status of `understudy run` is the program's own.
+std::string command_line_of(const VmDescription& vm) {
+    std::string words = (vm.is_linux() ? vm.image : vm.program).string();
+    for (const std::string& argument : vm.arguments) {
+        words += " " + argument;
+    }
+    return words;
+}
+
+// The exit status of `understudy run` is the command's own.
 int report(const replication::LoneGuestResult& result, const Options& options) {
     using replication::Ending;
     if (options.json) {
@@ -40,7 +48,14 @@ int report(const replication::LoneGuestResult& result, const Options& options) {
     if (!options.record.empty() && !options.json) {
         fmt::print(stderr, "recorded {} stops in {} KiB: {}\n", result.stops, result.log_bytes >> 10, options.record);
     }
-    return result.loop.ending == Ending::exit ? static_cast<int>(result.loop.last.stop.argument) : kInterrupted;
+    if (result.loop.ending != Ending::exit) {
+        return kInterrupted;
+    }
+    if (result.loop.last.stop.argument == kExitReboot) {
+        fmt::print(stderr, "the guest asked for a reboot\n");
+        return 0;
+    }
+    return static_cast<int>(result.loop.last.stop.argument);
 }
 
 }  // namespace
@@ -55,18 +70,18 @@ Command add_run(CLI::App& root) {
     app->add_option("--digest-interval", options->digest_interval_ms,
                     "Milliseconds of guest time between digests of guest memory in the log; 0: none");
     app->add_flag("--json", options->json, "End with one JSON object");
-    app->footer("Example:\n  understudy run --program build/programs/spin --memory 64M -- --rounds 3");
+    app->footer("Example:\n  understudy run --image redis.img -- redis-server --version");
     Command command{app, [options] {
                         replication::LoneGuestConfig config;
                         const VmDescription vm = options->vm.description();
-                        config.vm = machine_config(vm);
+                        config.guest = guest_config(vm);
                         config.link = link_config(vm);
                         config.recorder.quantum = {options->quantum};
                         config.recorder.memory_digest_interval = std::chrono::milliseconds(options->digest_interval_ms);
                         if (!options->record.empty()) {
                             config.log = options->record;
                         }
-                        config.command_line = vm.program.string();
+                        config.command_line = command_line_of(vm);
                         return report(replication::run_lone_guest(config), *options);
                     }};
     command.program_arguments = &options->vm.arguments();

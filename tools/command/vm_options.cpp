@@ -29,10 +29,20 @@ void set_address(std::string_view text, NetworkDescription& network) {
 
 VmOptions::VmOptions(CLI::App& app) {
     CLI::Option* domain = app.add_option("--domain", domain_, "The VM as a libvirt domain (XML file)");
-    app.add_option("--name", name_, "The VM's name [the program's file name]")->excludes(domain);
-    app.add_option("--program", program_, "The program to run: a static x86-64 Linux executable")->excludes(domain);
-    app.add_option("--memory", memory_, "The guest's memory")->capture_default_str()->excludes(domain);
-    app.add_option("--root", root_archive_, "A tar archive: the guest's read-only root")->excludes(domain);
+    app.add_option("--name", name_, "The VM's name, and its host name [that of the image or program]")->excludes(domain);
+    CLI::Option* program =
+        app.add_option("--program", program_,
+                       "Instead of Linux, a small kernel with this one program: a static x86-64 Linux executable")
+            ->excludes(domain);
+    app.add_option("--image", image_, "The guest's disk, as `understudy image` makes them; the guest writes to memory")
+        ->excludes(domain)
+        ->excludes(program);
+    app.add_option("--initrd", initrd_, "An initial file system (cpio) to start from instead of the image's")
+        ->excludes(domain)
+        ->excludes(program);
+    app.add_option("--cmdline", command_line_, "The Linux kernel's command line")->excludes(domain)->excludes(program);
+    app.add_option("--memory", memory_, "The guest's memory [512M; 64M with --program]")->excludes(domain);
+    app.add_option("--root", root_archive_, "With --program: a tar archive, the guest's read-only root")->needs(program);
     app.add_option("--env", environment_, "NAME=VALUE for the program's environment; may be repeated")
         ->allow_extra_args(false);
     app.add_option("--network", network_,
@@ -40,23 +50,34 @@ VmOptions::VmOptions(CLI::App& app) {
     app.add_option("--address", address_, "The guest's address, as 10.0.2.15/24")->excludes(domain);
     app.add_option("--gateway", gateway_, "The guest's default route, as 10.0.2.2")->excludes(domain);
     app.add_option("--mac", mac_, "The guest's MAC address [derived from the name]")->excludes(domain);
-    app.add_option("--kernel", kernel_, "The guest kernel's image [the one built with this command]");
+    app.add_option("--kernel", kernel_, "The guest kernel [the one built with this command]");
+}
+
+std::string VmOptions::default_name() const {
+    if (!program_.empty()) {
+        return std::filesystem::path(program_).filename().string();
+    }
+    return std::filesystem::path(image_.empty() ? initrd_ : image_).stem().string();
 }
 
 VmDescription VmOptions::description() const {
     VmDescription result;
     if (!domain_.empty()) {
         if (!arguments_.empty()) {
-            throw Error("a domain names the program's arguments itself, in <cmdline>: give none after '--'");
+            throw Error("a domain names the command itself, in <cmdline>: give none after '--'");
         }
         result = read_domain_file(domain_, network_);
     } else {
-        if (program_.empty()) {
-            throw Error("which program is to run? Give --program FILE, or --domain FILE for a libvirt domain");
+        if (image_.empty() && initrd_.empty() && program_.empty()) {
+            throw Error(
+                "what is to run? Give --image FILE (`understudy image` makes one), or --domain FILE for a libvirt domain");
         }
+        result.image = image_;
+        result.initrd = initrd_;
+        result.command_line = command_line_;
         result.program = program_;
-        result.name = name_.empty() ? result.program.filename().string() : name_;
-        result.memory = parse_size(memory_);
+        result.name = name_.empty() ? default_name() : name_;
+        result.memory = parse_size(memory_.empty() ? (program_.empty() ? "512M" : "64M") : memory_);
         result.arguments = arguments_;
         if (!root_archive_.empty()) {
             result.root_archive = root_archive_;
@@ -75,7 +96,9 @@ VmDescription VmOptions::description() const {
         }
     }
     result.environment.insert(result.environment.end(), environment_.begin(), environment_.end());
-    result.kernel = kernel_.empty() ? default_kernel_path() : std::filesystem::path(kernel_);
+    if (!kernel_.empty()) {
+        result.kernel = kernel_;
+    }
     complete(result);
     return result;
 }

@@ -27,9 +27,14 @@ class VmOptions {
     [[nodiscard]] VmDescription description() const;
 
   private:
+    [[nodiscard]] std::string default_name() const;
+
     std::string domain_;  // file of a libvirt domain; excludes the options that it already answers
     std::string name_;
-    std::string memory_ = "64M";
+    std::string memory_;
+    std::string image_;
+    std::string initrd_;
+    std::string command_line_;
     std::string program_;
     std::vector<std::string> arguments_;
     std::vector<std::string> environment_;

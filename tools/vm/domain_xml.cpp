@@ -78,44 +78,6 @@ void for_each_child(const xmlNode* element, Visit visit) {
     }
 }
 
-// Splits like a shell does: words between blanks; '...' and "..." and a backslash keep blanks in a word.
-std::optional<std::vector<std::string>> split_words(std::string_view line) {
-    std::vector<std::string> words;
-    std::string word;
-    bool in_word = false;
-    char quote = 0;
-    for (std::size_t i = 0; i < line.size(); ++i) {
-        const char c = line[i];
-        const bool blank = c == ' ' || c == '\t' || c == '\n' || c == '\r';
-        if (c == '\\' && quote != '\'' && i + 1 < line.size()) {
-            word += line[++i];
-            in_word = true;
-        } else if (quote != 0) {
-            if (c == quote) {
-                quote = 0;
-            } else {
-                word += c;
-            }
-        } else if (c == '\'' || c == '"') {
-            quote = c;
-            in_word = true;
-        } else if (!blank) {
-            word += c;
-            in_word = true;
-        } else if (in_word) {
-            words.push_back(std::exchange(word, {}));
-            in_word = false;
-        }
-    }
-    if (quote != 0) {
-        return std::nullopt;
-    }
-    if (in_word) {
-        words.push_back(std::move(word));
-    }
-    return words;
-}
-
 // libvirt's units; a domain's sizes are KiB where none is given.
 std::optional<Bytes> size_of(std::string_view number, std::string_view unit) {
     struct Unit {
@@ -147,9 +109,6 @@ class DomainReader {
             refuse(root, "Understudy runs domains of type='kvm'");
         }
         visit_children(root, "");
-        if (result_.program.empty()) {
-            throw Error::format("{}: <os> has no <kernel>: name the program to run there", file_);
-        }
         if (current_memory_ && *current_memory_ != result_.memory) {
             throw Error::format("{}: <currentMemory> differs from <memory>: a guest's memory is fixed, make them equal",
                                 file_);
@@ -218,15 +177,9 @@ class DomainReader {
             refuse(element, "write <type arch='x86_64'>hvm</type>");
         }
     }
-    void read_kernel(const xmlNode* element) { result_.program = text_of(element); }
-    void read_initrd(const xmlNode* element) { result_.root_archive = text_of(element); }
-    void read_cmdline(const xmlNode* element) {
-        auto words = split_words(text_of(element));
-        if (!words) {
-            refuse(element, "a quote in it is not closed");
-        }
-        result_.arguments = std::move(*words);
-    }
+    void read_kernel(const xmlNode* element) { result_.kernel = text_of(element); }
+    void read_initrd(const xmlNode* element) { result_.initrd = text_of(element); }
+    void read_cmdline(const xmlNode* element) { result_.command_line = text_of(element); }
 
     // The guest's CPU comes from a fixed table, so that every host can be its backup.
     void read_cpu(const xmlNode* element) {

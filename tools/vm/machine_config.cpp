@@ -3,20 +3,53 @@
 #include <chrono>
 
 namespace understudy::tools {
+namespace {
 
-machine::VmConfig machine_config(const VmDescription& vm) {
+machine::NetworkConfig network_config(const NetworkDescription& network) {
+    return {network.mac, network.ipv4_address, network.ipv4_netmask, network.ipv4_gateway};
+}
+
+machine::LinuxConfig linux_config(const VmDescription& vm) {
+    const LinuxFiles files = default_linux_files();
+    machine::LinuxConfig config;
+    config.name = vm.name;
+    config.memory = vm.memory;
+    config.kernel = (vm.kernel.empty() ? files.kernel : vm.kernel).string();
+    config.layer = files.layer.string();
+    config.init = files.init.string();
+    config.initrd = vm.initrd.string();
+    config.command_line = vm.command_line;
+    config.image = vm.image.string();
+    config.arguments = vm.arguments;
+    config.environment = vm.environment;
+    config.has_network = vm.network.present();
+    config.network = network_config(vm.network);
+    config.realtime_offset = std::chrono::system_clock::now().time_since_epoch();
+    return config;
+}
+
+machine::VmConfig small_config(const VmDescription& vm) {
     machine::VmConfig config;
     config.name = vm.name;
     config.memory = vm.memory;
-    config.kernel = vm.kernel.string();
+    config.kernel = (vm.kernel.empty() ? default_kernel_path() : vm.kernel).string();
     config.program = vm.program.string();
     config.arguments = vm.arguments;
     config.environment = vm.environment;
     config.root_archive = vm.root_archive ? vm.root_archive->string() : "";
     config.has_network = vm.network.present();
-    config.network = {vm.network.mac, vm.network.ipv4_address, vm.network.ipv4_netmask, vm.network.ipv4_gateway};
+    config.network = network_config(vm.network);
     config.realtime_offset = std::chrono::system_clock::now().time_since_epoch();
     return config;
+}
+
+}  // namespace
+
+machine::GuestConfig guest_config(const VmDescription& vm) {
+    if (vm.is_linux()) {
+        return linux_config(vm);
+    }
+    return small_config(vm);
 }
 
 network::LinkConfig link_config(const VmDescription& vm) {

@@ -7,7 +7,7 @@
 
 namespace understudy::tools {
 
-[[nodiscard]] machine::VmConfig machine_config(const VmDescription& vm);
+[[nodiscard]] machine::GuestConfig guest_config(const VmDescription& vm);
 [[nodiscard]] network::LinkConfig link_config(const VmDescription& vm);
 
 }  // namespace understudy::tools

@@ -27,12 +27,22 @@ struct NetworkDescription {
 struct VmDescription {
     VmId name;
     Bytes memory;
-    std::filesystem::path program;
-    std::vector<std::string> arguments;                 // argv[1] and what follows; argv[0] is the program's file name
-    std::vector<std::string> environment;               // "KEY=VALUE"
-    std::optional<std::filesystem::path> root_archive;  // a tar file, the guest's read-only root
+    std::vector<std::string> environment;  // "KEY=VALUE"
     NetworkDescription network;
-    std::filesystem::path kernel;  // the guest kernel's image
+    std::filesystem::path kernel;  // the guest kernel's; empty: the one built with this executable
+
+    // A Linux guest: an image, an initial file system, or both.
+    std::filesystem::path image;   // the guest's disk, read-only
+    std::filesystem::path initrd;  // in place of ours
+    std::string command_line;      // the kernel's
+    // The command to run, its name first; of an image alone: none, its own init runs. For `program`: argv[1] and what follows.
+    std::vector<std::string> arguments;
+
+    // A guest of the small kernel: a static program.
+    std::filesystem::path program;
+    std::optional<std::filesystem::path> root_archive;  // a tar file, the guest's read-only root
+
+    [[nodiscard]] bool is_linux() const { return program.empty(); }
 };
 
 // The guest kernel that was built with this executable: next to it, or where `cmake --install` puts it.

@@ -13,7 +13,7 @@
 #include "common/digest.hpp"
 #include "hypervisor/engine/kvm/kvm_engine.hpp"
 #include "hypervisor/machine/cpuid_table.hpp"
-#include "hypervisor/machine/small_machine.hpp"
+#include "hypervisor/machine/guest.hpp"
 #include "hypervisor/replication/loop/live_io.hpp"
 #include "hypervisor/replication/loop/periodic.hpp"
 #include "hypervisor/replication/loop/replayer.hpp"
@@ -25,10 +25,11 @@ namespace {
 
 channel::LogHeader header_of(const LoneGuestConfig& config, const machine::Machine& machine) {
     channel::LogHeader header;
-    header.vm = config.vm.name;
+    header.vm = machine::name_of(config.guest);
     header.engine = machine.engine_name();
     header.cpu_table_digest = machine::cpuid_table_digest();
-    header.memory_size = config.vm.memory;
+    header.guest = machine.shape();
+    header.image = machine::image_of(config.guest);
     header.quantum = config.recorder.quantum.value;
     header.start_time = std::chrono::system_clock::now().time_since_epoch();
     header.command_line = config.command_line;
@@ -106,12 +107,11 @@ class ReplaySink final : public Sink {
 }  // namespace
 
 LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
-    const machine::LoadedVm vm = machine::load_vm(config.vm);
     boost::asio::io_context io(1);
     auto work = boost::asio::make_work_guard(io);
     // What was released before the end is posted before this.
     const auto ended = [&] { boost::asio::post(io, [&] { io.stop(); }); };
-    VcpuThread vcpu(std::make_unique<machine::SmallMachine>(vm, engine::make_kvm_engine), config.recorder, {[] {}, ended});
+    VcpuThread vcpu(machine::boot(config.guest, engine::make_kvm_engine), config.recorder, {[] {}, ended});
     machine::Machine& machine = vcpu.machine();
     std::optional<channel::LogWriter> log;
     if (config.log) {
@@ -155,34 +155,35 @@ LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
     return result;
 }
 
-ReplayResult replay_log(const std::filesystem::path& path) {
+ReplayResult replay_log(const std::filesystem::path& path, const std::string& image) {
     channel::LogReader reader(path);
     const channel::LogHeader& header = reader.header();
     if (header.cpu_table_digest != machine::cpuid_table_digest()) {
         throw Error::format("{} was recorded with another CPU table; replay it with the version that recorded it",
                             path.string());
     }
-    machine::SmallMachine machine(header.memory_size, engine::make_kvm_engine);
-    if (header.engine != machine.engine_name()) {
+    const std::unique_ptr<machine::Machine> machine =
+        machine::blank(header.guest, image.empty() ? header.image : image, engine::make_kvm_engine);
+    if (header.engine != machine->engine_name()) {
         throw Error::format("{} was recorded on engine {}, this host has {}", path.string(), header.engine,
-                            machine.engine_name());
+                            machine->engine_name());
     }
-    machine.restore_vcpu(reader.read_state(machine.blank_memory()));
+    machine->restore_vcpu(reader.read_state(machine->blank_memory()));
 
     FileFeed feed(reader);
     Replayer replayer(feed);
     ReplaySink sink;
     ReplayResult result;
     try {
-        result.loop = run_loop(machine, {&replayer, &sink}, [] { return Voice{}; });
+        result.loop = run_loop(*machine, {&replayer, &sink}, [] { return Voice{}; });
     } catch (const Divergence& divergence) {
         result.divergence = divergence.what();
     }
     result.records = replayer.compared();
-    result.memory_digest = machine.memory_digest();
+    result.memory_digest = machine->memory_digest();
     result.console = sink.console();
     if (result.loop.ending == Ending::fault) {
-        result.fault_report = machine.fault_report().text();
+        result.fault_report = machine->fault_report().text();
     }
     // The loop may end before the file does (the program's end is the last record): look at what follows.
     if (result.divergence.empty()) {

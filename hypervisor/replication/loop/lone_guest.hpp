@@ -14,7 +14,7 @@
 namespace understudy::replication {
 
 struct LoneGuestConfig {
-    machine::VmConfig vm;
+    machine::GuestConfig guest;
     network::LinkConfig link;
     RecorderConfig recorder;
     std::optional<std::filesystem::path> log;  // where to record
@@ -45,6 +45,7 @@ struct ReplayResult {
     std::string console;              // what the guest printed
 };
 // Throws understudy::Error when the file holds no log, or one of another engine or CPU table.
-[[nodiscard]] ReplayResult replay_log(const std::filesystem::path& log);
+// `image`: this host's copy of the guest's disk; empty: where the recording host had it.
+[[nodiscard]] ReplayResult replay_log(const std::filesystem::path& log, const std::string& image = {});
 
 }  // namespace understudy::replication

@@ -10,7 +10,7 @@
 
 #include "hypervisor/engine/kvm/kvm_engine.hpp"
 #include "hypervisor/machine/cpuid_table.hpp"
-#include "hypervisor/machine/small_machine.hpp"
+#include "hypervisor/machine/guest.hpp"
 #include "hypervisor/replication/replica/replica_driver.hpp"
 
 namespace understudy::replication {
@@ -53,7 +53,8 @@ channel::Joined join_primary(boost::asio::io_context& io, const BackupConfig& co
 }
 
 // Much memory takes seconds to get, and its primary wants to hear from the backup meanwhile.
-std::unique_ptr<machine::Machine> make_machine(boost::asio::io_context& io, channel::Joined& joined) {
+std::unique_ptr<machine::Machine> make_machine(boost::asio::io_context& io, channel::Joined& joined,
+                                               const std::string& image) {
     joined.connection->keep_alive();
     std::exception_ptr failure;
     std::unique_ptr<machine::Machine> machine;
@@ -61,7 +62,7 @@ std::unique_ptr<machine::Machine> make_machine(boost::asio::io_context& io, chan
     io.restart();
     const std::jthread maker([&] {
         try {
-            machine = std::make_unique<machine::SmallMachine>(joined.welcome.memory_size, engine::make_kvm_engine);
+            machine = machine::blank(joined.welcome.guest, image, engine::make_kvm_engine);
         } catch (...) {
             failure = std::current_exception();
         }
@@ -76,14 +77,14 @@ std::unique_ptr<machine::Machine> make_machine(boost::asio::io_context& io, chan
 
 }  // namespace
 
-ReplicaResult run_primary(const machine::VmConfig& vm, const ReplicaConfig& config) {
-    const machine::LoadedVm loaded = machine::load_vm(vm);
-    auto machine = std::make_unique<machine::SmallMachine>(loaded, engine::make_kvm_engine);
+ReplicaResult run_primary(const machine::GuestConfig& guest, const ReplicaConfig& config) {
+    auto machine = machine::boot(guest, engine::make_kvm_engine);
+    const VmId& vm = machine::name_of(guest);
     boost::asio::io_context io(1);
     RoleConfig role;
-    role.vm = vm.name;
+    role.vm = vm;
     role.self = config.id;
-    ReplicaDriver replica(config, vm.name, std::move(machine), RoleMachine::claim(role), io);
+    ReplicaDriver replica(config, vm, std::move(machine), RoleMachine::claim(role), io);
     replica.lead();
     return replica.run();
 }
@@ -97,7 +98,7 @@ ReplicaResult run_backup(const BackupConfig& config) {
     hello.cpu_table_digest = machine::cpuid_table_digest();
     hello.version = UNDERSTUDY_VERSION;
     channel::Joined joined = join_primary(io, config, hello);
-    std::unique_ptr<machine::Machine> machine = make_machine(io, joined);
+    std::unique_ptr<machine::Machine> machine = make_machine(io, joined, config.image);
     RoleConfig role;
     role.vm = config.vm;
     role.self = config.replica.id;

@@ -50,6 +50,7 @@ struct BackupConfig {
     VmId vm;
     std::string primary_host;
     std::uint16_t primary_port = 0;
+    std::string image;  // this host's copy of the guest's disk; empty: none
     std::chrono::milliseconds join_timeout{10'000};
 };
 
@@ -64,7 +65,7 @@ struct ReplicaResult {
 
 // Claims the VM, runs it, and protects it with whatever backup joins. Returns when its life ends. Throws
 // understudy::Error for what prevents it from starting, or breaks it on the way.
-[[nodiscard]] ReplicaResult run_primary(const machine::VmConfig& vm, const ReplicaConfig& config);
+[[nodiscard]] ReplicaResult run_primary(const machine::GuestConfig& guest, const ReplicaConfig& config);
 
 // Joins a primary, follows it, takes over when it is lost; from then on like run_primary. Throws understudy::Error when
 // it cannot join, or when its guest disagrees with the log.

@@ -32,7 +32,7 @@ void ReplicaDriver::go_live() {
 void ReplicaDriver::begin_transfer(const ReplicaId& candidate, Generation generation) {
     peer_ = std::move(candidates_.at(candidate));
     candidates_.erase(candidate);
-    peer_->welcome({config_.id, generation, vcpu_.machine().memory().size()});
+    peer_->welcome({config_.id, generation, vcpu_.machine().shape()});
     attend_backup();
     live_sink_.request_snapshot();
     vcpu_.stop_soon();

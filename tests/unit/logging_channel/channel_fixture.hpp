@@ -27,7 +27,7 @@ class Channel : public ::testing::Test {
     static constexpr std::size_t kMemory = 600 * kPageBytes;
 
     static Hello hello() { return {"web", "B", "kvm", 0x77, "test"}; }
-    static Welcome greeting() { return {"P", {2}, {kMemory}}; }
+    static Welcome greeting() { return {"P", {2}, {GuestKind::small, {kMemory}, {}}}; }
 
     void listen(ChannelOptions options = {}) {
         ListenerConfig config;

@@ -17,8 +17,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     try {
         channel::LogReader reader(fmt::format("/proc/self/fd/{}", file));
-        if (reader.header().memory_size <= Bytes{1U << 20}) {
-            std::vector<std::byte> memory(reader.header().memory_size.value);
+        if (reader.header().guest.memory <= Bytes{1U << 20}) {
+            std::vector<std::byte> memory(reader.header().guest.memory.value);
             static_cast<void>(reader.read_state(memory));
         } else {
             reader.skip_state();

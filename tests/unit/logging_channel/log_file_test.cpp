@@ -18,7 +18,7 @@ LogHeader sample_header() {
     header.vm = "web";
     header.engine = "kvm";
     header.cpu_table_digest = 0x1234;
-    header.memory_size = {16 * kPageBytes};
+    header.guest.memory = {16 * kPageBytes};
     header.quantum = 1000;
     header.start_time = std::chrono::nanoseconds(5);
     header.command_line = "kv --port 6379";
@@ -54,7 +54,7 @@ void write_log(const TemporaryFile& file, std::span<const Record> records, bool 
 // Replays the file: the records that are whole, and how it ends.
 std::pair<std::vector<Record>, LogEnd> read_log(const TemporaryFile& file) {
     LogReader reader(file.path());
-    std::vector<std::byte> memory(reader.header().memory_size.value);
+    std::vector<std::byte> memory(reader.header().guest.memory.value);
     EXPECT_EQ(reader.read_state(memory), testing::bytes_of("vcpu"));
     EXPECT_EQ(memory, sample_memory());
     std::vector<Record> records;
@@ -84,7 +84,7 @@ TEST(LogFile, GoldenBytes) {
     const TemporaryFile file("golden");
     LogHeader header;
     header.vm = "v";
-    header.memory_size = {kPageBytes};
+    header.guest.memory = {kPageBytes};
     Record record;
     record.stop = {{1}, StopKind::exit, RequestKind::none, {2}, 3};
     {

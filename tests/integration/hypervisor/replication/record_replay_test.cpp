@@ -70,7 +70,7 @@ class RecordReplay : public testing::Test {
         const fs::path changed = folder_.path() / "changed";
         {
             channel::LogReader reader(log());
-            std::vector<std::byte> memory(reader.header().memory_size.value);
+            std::vector<std::byte> memory(reader.header().guest.memory.value);
             auto vcpu = reader.read_state(memory);
             channel::LogWriter writer(changed, reader.header(), memory, std::move(vcpu));
             for (auto entry = reader.next(); std::holds_alternative<Record>(entry); entry = reader.next()) {

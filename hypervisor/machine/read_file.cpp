@@ -1,0 +1,78 @@
+#include "hypervisor/machine/read_file.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <cerrno>
+#include <memory>
+#include <new>
+#include <span>
+
+#include "common/error.hpp"
+#include "common/file_descriptor.hpp"
+
+namespace understudy::machine {
+namespace {
+
+FileDescriptor open_regular(const std::filesystem::path& path, std::string_view what) {
+    FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    struct stat status {};
+    if (!file || ::fstat(file.get(), &status) != 0) {
+        throw Error::from_errno(fmt::format("cannot open the {} {}", what, path.string()), errno);
+    }
+    if (!S_ISREG(status.st_mode)) {
+        throw Error::format("the {} {} is no regular file", what, path.string());
+    }
+    return file;
+}
+
+// Bytes read; 0 at the end.
+std::size_t read_some(const FileDescriptor& file, std::span<std::byte> into, const std::filesystem::path& path) {
+    for (;;) {
+        const ssize_t got = ::read(file.get(), into.data(), into.size());
+        if (got >= 0) {
+            return static_cast<std::size_t>(got);
+        }
+        if (errno != EINTR) {
+            throw Error::from_errno(fmt::format("cannot read {}", path.string()), errno);
+        }
+    }
+}
+
+constexpr std::size_t kPiece = 1U << 20;
+
+}  // namespace
+
+std::vector<std::byte> read_file(const std::filesystem::path& path, std::string_view what) {
+    const FileDescriptor file = open_regular(path, what);
+    std::vector<std::byte> content;
+    for (;;) {
+        const std::size_t had = content.size();
+        content.resize(had + kPiece);
+        const std::size_t got = read_some(file, std::span(content).subspan(had), path);
+        content.resize(had + got);
+        if (got == 0) {
+            return content;
+        }
+    }
+}
+
+std::string image_digest(const std::filesystem::path& image) {
+    const FileDescriptor file = open_regular(image, "image");
+    const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), &XXH3_freeState);
+    if (!state) {
+        throw std::bad_alloc();
+    }
+    XXH3_128bits_reset(state.get());
+    std::vector<std::byte> piece(kPiece);
+    while (const std::size_t got = read_some(file, piece, image)) {
+        XXH3_128bits_update(state.get(), piece.data(), got);
+    }
+    const XXH128_hash_t hash = XXH3_128bits_digest(state.get());
+    return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+}
+
+}  // namespace understudy::machine
