@@ -147,6 +147,10 @@ long stop_request(u64 port, u64 argument) {
         case UNDERSTUDY_PORT_FLUSH:
             out<UNDERSTUDY_PORT_FLUSH>();
             return 0;
+        case UNDERSTUDY_PORT_EXIT:
+            for (;;) {
+                out<UNDERSTUDY_PORT_EXIT>(static_cast<u32>(argument));
+            }
         case UNDERSTUDY_PORT_FLUSH_TLB:
             flush_tlb();
             return 0;
