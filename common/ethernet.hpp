@@ -21,6 +21,9 @@ constexpr std::size_t kMaxWireFrameBytes = 1514;
 constexpr std::size_t kOffloadHeaderBytes = 12;
 constexpr std::size_t kMaxFrameBytes = kOffloadHeaderBytes + kMinFrameBytes + 4 + 65535;
 
+// Which of the two a guest's NIC speaks.
+enum class FrameFormat : std::uint8_t { plain, with_offload_header };
+
 [[nodiscard]] constexpr bool is_frame_size(std::size_t bytes) {
     return bytes >= kMinFrameBytes && bytes <= kMaxFrameBytes;
 }

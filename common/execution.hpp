@@ -68,6 +68,9 @@ struct Stop {
 // The most random bytes that a guest gets at one stop.
 constexpr std::size_t kMaxEntropy = 256;
 
+// The most bytes of frames that a guest gets at one stop: a record holds them.
+constexpr std::size_t kMaxInputFrameBytes = std::size_t{2} << 20;
+
 // What the monitor feeds the guest at one stop: all the nondeterminism of one interval.
 struct Input {
     GuestTime clock{0};             // the guest's clock from here on; never less than the guest has already read

@@ -17,6 +17,8 @@ namespace {
 constexpr std::uint32_t kQueueSize = 128;
 constexpr std::uint64_t kSector = 512;
 constexpr std::uint32_t kMaxSegments = 126;
+constexpr std::uint32_t kMaxSegmentBytes = 64U << 10;
+constexpr std::size_t kMaxRequestBytes = std::size_t{kMaxSegments} * kMaxSegmentBytes;
 
 }  // namespace
 
@@ -38,13 +40,15 @@ std::uint32_t BlockDevice::id() const {
 }
 
 std::uint64_t BlockDevice::features() const {
-    return std::uint64_t{1} << VIRTIO_BLK_F_RO | std::uint64_t{1} << VIRTIO_BLK_F_SEG_MAX;
+    return std::uint64_t{1} << VIRTIO_BLK_F_RO | std::uint64_t{1} << VIRTIO_BLK_F_SEG_MAX |
+           std::uint64_t{1} << VIRTIO_BLK_F_SIZE_MAX;
 }
 
 std::vector<std::byte> BlockDevice::config() const {
     virtio_blk_config config{};
     config.capacity = bytes_ / kSector;
     config.seg_max = kMaxSegments;
+    config.size_max = kMaxSegmentBytes;
     const auto bytes = std::as_bytes(std::span(&config, 1));
     return {bytes.begin(), bytes.end()};
 }
@@ -54,9 +58,7 @@ std::vector<std::uint32_t> BlockDevice::queue_sizes() const {
 }
 
 void BlockDevice::collect(std::span<Virtqueue> queues, std::vector<Output>& /*outputs*/) {
-    while (const auto chain = queues[0].take()) {
-        queues[0].give_back(chain->head, serve(*chain));
-    }
+    queues[0].take_all([this](const Chain& chain) { return serve(chain); });
 }
 
 // A request: its header, the data, one byte of status. Returns how much of the chain was written.
@@ -71,7 +73,9 @@ std::uint32_t BlockDevice::serve(const Chain& chain) const {
     std::byte& status = data.back().back();
     data.back() = data.back().first(data.back().size() - 1);
     std::uint32_t written = 0;
-    status = static_cast<std::byte>(carry_out(header.type, header.sector, data, written));
+    status = chain.writable_bytes() <= kMaxRequestBytes + 1
+                 ? static_cast<std::byte>(carry_out(header.type, header.sector, data, written))
+                 : std::byte{VIRTIO_BLK_S_IOERR};
     return written + 1;
 }
 

@@ -12,6 +12,8 @@ namespace {
 constexpr std::size_t kReceive = 0;
 constexpr std::size_t kTransmit = 1;
 constexpr std::uint32_t kQueueSize = 64;
+// Of one buffer. Drivers write a few hundred bytes at a time; what a buffer holds beyond this is dropped.
+constexpr std::size_t kMaxText = std::size_t{64} << 10;
 
 }  // namespace
 
@@ -29,13 +31,15 @@ std::vector<std::uint32_t> ConsoleDevice::queue_sizes() const {
 
 void ConsoleDevice::collect(std::span<Virtqueue> queues, std::vector<Output>& outputs) {
     Output text{Output::Kind::console, {}};
-    Virtqueue& transmit = queues[kTransmit];
-    while (const auto chain = transmit.take()) {
-        for (const auto part : chain->readable) {
-            text.bytes.insert(text.bytes.end(), part.begin(), part.end());
+    queues[kTransmit].take_all([&](const Chain& chain) {
+        std::size_t room = kMaxText;
+        for (const auto part : chain.readable) {
+            const auto taken = part.first(std::min(part.size(), room));
+            text.bytes.insert(text.bytes.end(), taken.begin(), taken.end());
+            room -= taken.size();
         }
-        transmit.give_back(chain->head, 0);
-    }
+        return 0U;
+    });
     if (!text.bytes.empty()) {
         outputs.push_back(std::move(text));
     }
@@ -48,7 +52,7 @@ std::size_t ConsoleDevice::room(std::span<Virtqueue> queues) {
 
 void ConsoleDevice::receive(std::span<Virtqueue> queues, std::span<const std::byte> text) {
     Virtqueue& queue = queues[kReceive];
-    while (!text.empty()) {
+    for (std::uint16_t left = queue.waiting(); left > 0 && !text.empty(); --left) {
         const auto chain = queue.take();
         if (!chain) {
             return;

@@ -56,6 +56,7 @@ void DeviceBus::boot() {
 void DeviceBus::reset(Slot& slot) {
     std::ranges::for_each(slot.queues, &Virtqueue::reset);
     slot.running = false;
+    slot.needs_reset = false;
     slot.features = 0;
 }
 
@@ -79,9 +80,12 @@ void DeviceBus::changed(std::uint32_t number) {
         return;
     }
     const bool event_index = (page.driver_features & bit(VIRTIO_RING_F_EVENT_IDX)) != 0;
+    const auto sizes = slot.device->queue_sizes();
     for (std::size_t q = 0; q < slot.queues.size(); ++q) {
         if (page.queue[q].ready != 0 && !slot.queues[q].ready()) {
-            slot.queues[q].configure(page.queue[q], event_index);
+            if (page.queue[q].size <= sizes[q]) {
+                slot.queues[q].configure(page.queue[q], event_index);
+            }
         } else if (page.queue[q].ready == 0) {
             slot.queues[q].reset();
         }
@@ -94,9 +98,22 @@ void DeviceBus::changed(std::uint32_t number) {
 void DeviceBus::collect(std::vector<Output>& outputs) {
     for (Slot& slot : slots_) {
         if (slot.running) {
+            std::ranges::for_each(slot.queues, &Virtqueue::inspect);
             slot.device->collect(slot.queues, outputs);
         }
     }
+}
+
+// A device with a queue that its driver has broken says so, once, until it is reset (virtio 1.2, section 2.1.2). True: it
+// just did.
+bool DeviceBus::notice_damage(Slot& slot, understudy_device& page) {
+    if (!slot.running || slot.needs_reset || std::ranges::none_of(slot.queues, &Virtqueue::broken)) {
+        return false;
+    }
+    slot.needs_reset = true;
+    page.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+    ++page.config_generation;
+    return true;
 }
 
 std::span<Virtqueue> DeviceBus::queues(std::size_t number) {
@@ -106,6 +123,9 @@ std::span<Virtqueue> DeviceBus::queues(std::size_t number) {
 std::uint64_t DeviceBus::take_events() {
     std::uint64_t events = 0;
     for (std::size_t i = 0; i < slots_.size(); ++i) {
+        if (notice_damage(slots_[i], page_(i))) {
+            events |= std::uint64_t{1} << i;
+        }
         for (Virtqueue& queue : slots_[i].queues) {
             if (queue.wants_event()) {
                 events |= std::uint64_t{1} << i;
@@ -119,7 +139,7 @@ std::uint64_t DeviceBus::take_events() {
 void DeviceBus::save(Encoder& encoder) const {
     encoder.u32(static_cast<std::uint32_t>(slots_.size()));
     for (const Slot& slot : slots_) {
-        encoder.u32(slot.device->id()).flag(slot.running).u64(slot.features);
+        encoder.u32(slot.device->id()).flag(slot.running).flag(slot.needs_reset).u64(slot.features);
         for (const Virtqueue& queue : slot.queues) {
             queue.save(encoder);
         }
@@ -135,7 +155,11 @@ bool DeviceBus::restore(Decoder& decoder) {
             return false;
         }
         slot.running = decoder.flag();
+        slot.needs_reset = decoder.flag();
         slot.features = decoder.u64();
+        if ((slot.features & ~offered(*slot.device)) != 0) {
+            return false;
+        }
         for (Virtqueue& queue : slot.queues) {
             if (!queue.restore(decoder)) {
                 return false;

@@ -26,7 +26,7 @@ class DeviceBus {
     // Every device takes what its driver has put out.
     void collect(std::vector<Output>& outputs);
 
-    [[nodiscard]] Device& device(std::size_t number) { return *slots_[number].device; }
+    [[nodiscard]] const Device& device(std::size_t number) const { return *slots_[number].device; }
     // The queues of device `number`; empty unless its driver runs it.
     [[nodiscard]] std::span<Virtqueue> queues(std::size_t number);
     // Bit i: device i has something to tell its driver. Asked once a stop, after everything was done there.
@@ -41,10 +41,12 @@ class DeviceBus {
         std::unique_ptr<Device> device;
         std::vector<Virtqueue> queues;
         bool running = false;
+        bool needs_reset = false;    // its driver broke the rules, and was told
         std::uint64_t features = 0;  // what the driver chose
     };
     void reset(Slot& slot);
     void start(Slot& slot, const understudy_device& page);
+    [[nodiscard]] static bool notice_damage(Slot& slot, understudy_device& page);
     [[nodiscard]] static std::uint64_t offered(const Device& device);
 
     GuestMemory& memory_;

@@ -27,7 +27,6 @@ struct NetConfig {
     MacAddress mac;
     std::uint8_t status[2];  // bit 0: the link is up
 };
-constexpr std::size_t kBufferCountOffset = 10;
 
 // The driver's bytes as one run.
 std::vector<std::byte> gather(const Chain& chain) {
@@ -48,6 +47,19 @@ std::size_t scatter(const Chain& chain, std::span<const std::byte> bytes) {
         done += size;
     }
     return done;
+}
+
+// Puts a frame into the next `buffers` buffers, which offer enough.
+void fill(Virtqueue& queue, std::uint16_t buffers, std::span<const std::byte> frame) {
+    for (; buffers > 0; --buffers) {
+        const auto chain = queue.take();
+        if (!chain) {
+            return;
+        }
+        const std::size_t written = scatter(*chain, frame);
+        frame = frame.subspan(written);
+        queue.give_back(chain->head, static_cast<std::uint32_t>(written));
+    }
 }
 
 }  // namespace
@@ -73,50 +85,92 @@ std::vector<std::uint32_t> NetDevice::queue_sizes() const {
 
 void NetDevice::collect(std::span<Virtqueue> queues, std::vector<Output>& outputs) {
     Virtqueue& transmit = queues[kTransmit];
-    while (const auto chain = transmit.take()) {
-        if (is_frame_size(chain->readable_bytes())) {
-            outputs.push_back({Output::Kind::frame, gather(*chain)});
+    transmit.take_all([&](const Chain& chain) {
+        if (is_frame_size(chain.readable_bytes())) {
+            outputs.push_back({Output::Kind::frame, gather(chain)});
         }
-        transmit.give_back(chain->head, 0);
-    }
+        return 0U;
+    });
 }
 
 std::size_t NetDevice::receive_buffers(std::span<Virtqueue> queues) {
     return queues[kReceive].waiting();
 }
 
+std::size_t NetDevice::room_for(std::span<Virtqueue> queues, std::span<const Frame> frames) const {
+    std::uint16_t used = 0;
+    const auto fits = [&](const Frame& frame) {
+        const std::uint16_t buffers = buffers_for(queues[kReceive], used, frame.size());
+        used = static_cast<std::uint16_t>(used + buffers);
+        return buffers != 0;
+    };
+    std::size_t count = 0;
+    for (const Frame& frame : frames) {
+        const auto header = network::check_offload(frame);
+        const bool all_fit = header && !understands(*header) ? std::ranges::all_of(completed(frame), fits)
+                                                             : !header || fits(frame);
+        if (!all_fit) {
+            break;
+        }
+        ++count;
+    }
+    return count;
+}
+
 void NetDevice::receive(std::span<Virtqueue> queues, std::span<const Frame> frames) const {
     for (const Frame& frame : frames) {
-        if (!is_frame_size(frame.size()) || !put(queues[kReceive], frame)) {
-            continue;
+        const auto header = network::check_offload(frame);
+        if (header && understands(*header)) {
+            put(queues[kReceive], frame, *header);
+        } else if (header) {
+            for (const Frame& part : completed(frame)) {
+                put(queues[kReceive], part, {});
+            }
         }
     }
 }
 
-// A frame goes into as many buffers as it needs where the driver merges them; the header of the first says how many.
-bool NetDevice::put(Virtqueue& queue, const Frame& frame) const {
-    const bool merges = (driver_features_ & kMergeableBuffers) != 0;
-    std::vector<Chain> chains;
+void NetDevice::put(Virtqueue& queue, Frame frame, network::OffloadHeader header) const {
+    header.buffers = buffers_for(queue, 0, frame.size());
+    if (!has(kGuestChecksum)) {
+        header.flags = 0;
+    }
+    network::write_offload_header(frame, header);
+    fill(queue, header.buffers, frame);
+}
+
+bool NetDevice::understands(const network::OffloadHeader& header) const {
+    return ((header.flags & network::kNeedsChecksum) == 0 || has(kGuestChecksum)) &&
+           (header.gso != network::GsoType::tcp_ipv4 || has(kGuestTso4)) &&
+           (header.gso != network::GsoType::tcp_ipv6 || has(kGuestTso6));
+}
+
+// What a driver hears instead of a frame that it does not understand.
+std::vector<Frame> NetDevice::completed(const Frame& frame) {
+    std::vector<Frame> parts;
+    network::complete_offload(frame, parts, kMaxFrameBytes - kOffloadHeaderBytes);
+    for (Frame& part : parts) {
+        part = network::with_offload_header(part);
+    }
+    return parts;
+}
+
+// How many buffers, behind `used` others, a frame of so many bytes fills: as many as it needs where the driver merges them.
+// 0: what there is does not suffice.
+std::uint16_t NetDevice::buffers_for(const Virtqueue& queue, std::uint16_t used, std::size_t bytes) const {
+    const std::uint16_t waiting = queue.waiting();
     std::size_t room = 0;
-    while (room < frame.size()) {
-        auto chain = queue.take();
-        if (!chain || (!merges && !chains.empty())) {
+    for (std::uint16_t at = used; at < waiting; ++at) {
+        const auto chain = queue.peek(at);
+        room += chain ? chain->writable_bytes() : 0;
+        if (room >= bytes) {
+            return static_cast<std::uint16_t>(at - used + 1);
+        }
+        if (!chain || !has(kMergeableBuffers)) {
             break;
         }
-        room += chain->writable_bytes();
-        chains.push_back(std::move(*chain));
     }
-    const bool fits = room >= frame.size();
-    Frame bytes = frame;
-    write_little_endian(bytes.data() + kBufferCountOffset, static_cast<std::uint16_t>(chains.size()));
-    std::span<const std::byte> rest = bytes;
-    for (const Chain& chain : chains) {
-        // Buffers that do not suffice go back empty: the driver drops what it finds there.
-        const std::size_t written = fits ? scatter(chain, rest) : 0;
-        rest = rest.subspan(written);
-        queue.give_back(chain.head, static_cast<std::uint32_t>(written));
-    }
-    return fits;
+    return 0;
 }
 
 }  // namespace understudy::device

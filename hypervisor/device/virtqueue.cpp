@@ -69,19 +69,31 @@ void Virtqueue::write16(std::uint64_t address, std::uint16_t value) {
     }
 }
 
+// How far the driver's index is ahead.
+std::uint16_t Virtqueue::moved() const {
+    return static_cast<std::uint16_t>(read16(available_ + kIndexOffset) - next_available_);
+}
+
 std::uint16_t Virtqueue::waiting() const {
     if (!ready() || broken_) {
         return 0;
     }
-    const auto count = static_cast<std::uint16_t>(read16(available_ + kIndexOffset) - next_available_);
+    const std::uint16_t count = moved();
     return count <= size_ ? count : std::uint16_t{0};
 }
 
-std::optional<Chain> Virtqueue::peek() const {
-    if (waiting() == 0) {
+void Virtqueue::inspect() {
+    if (ready() && !broken_) {
+        broken_ = moved() > size_ || (waiting() > 0 && !peek());
+    }
+}
+
+std::optional<Chain> Virtqueue::peek(std::uint16_t ahead) const {
+    if (waiting() <= ahead) {
         return std::nullopt;
     }
-    return chain_at(read16(available_ + kRingOffset + 2 * std::uint64_t{next_available_ % size_}));
+    const auto at = static_cast<std::uint16_t>(next_available_ + ahead);
+    return chain_at(read16(available_ + kRingOffset + 2 * std::uint64_t{at % size_}));
 }
 
 std::optional<Chain> Virtqueue::take() {

@@ -42,16 +42,30 @@ class Virtqueue {
     [[nodiscard]] std::uint16_t waiting() const;
     // Takes the next chain. Nothing: none waits, or the queue is broken.
     [[nodiscard]] std::optional<Chain> take();
-    // Looks at the next chain and leaves it.
-    [[nodiscard]] std::optional<Chain> peek() const;
+    // Looks at the chain that comes after `ahead` others, and leaves it.
+    [[nodiscard]] std::optional<Chain> peek(std::uint16_t ahead = 0) const;
     // Gives a chain back, `written` bytes of its writable part filled.
     void give_back(std::uint16_t head, std::uint32_t written);
+    // Takes every chain that waits at the time of the call, and gives it back with as many bytes written as `serve` returns.
+    // It ends, whatever the device writes over the queue meanwhile.
+    template <typename Serve>
+    void take_all(Serve serve) {
+        for (std::uint16_t left = waiting(); left > 0; --left) {
+            const auto chain = take();
+            if (!chain) {
+                return;
+            }
+            give_back(chain->head, serve(*chain));
+        }
+    }
     // Whether the driver wants to be told of what was given back since it was told last. Asked once for each such batch.
     [[nodiscard]] bool wants_event();
     // Has the driver notify with the next chain.
     void watch();
 
-    // The guest broke the rules: nothing is done for this queue until it is reset.
+    // Looks whether the guest keeps to the rules: the index it moved, the chain that comes next. To be asked at each stop.
+    void inspect();
+    // It does not: nothing is done for this queue until it is reset.
     [[nodiscard]] bool broken() const { return broken_; }
 
     void save(Encoder& encoder) const;
@@ -70,6 +84,7 @@ class Virtqueue {
     };
 
     [[nodiscard]] bool lies_in_memory() const;
+    [[nodiscard]] std::uint16_t moved() const;
     [[nodiscard]] std::uint16_t read16(std::uint64_t address) const;
     void write16(std::uint64_t address, std::uint16_t value);
     [[nodiscard]] std::optional<Chain> chain_at(std::uint16_t head) const;

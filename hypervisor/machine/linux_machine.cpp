@@ -7,7 +7,6 @@
 #include "hypervisor/device/block_device.hpp"
 #include "hypervisor/device/console_device.hpp"
 #include "hypervisor/device/entropy_device.hpp"
-#include "hypervisor/device/net_device.hpp"
 #include "hypervisor/machine/read_file.hpp"
 #include "hypervisor/machine/stops.hpp"
 
@@ -290,12 +289,24 @@ Wants LinuxMachine::wants() {
     return wants;
 }
 
+const device::NetDevice& LinuxMachine::nic() const {
+    return static_cast<const device::NetDevice&>(bus_.device(*devices_.net));
+}
+
+std::size_t LinuxMachine::room_for(std::span<const Frame> frames) {
+    if (!devices_.net) {
+        return 0;
+    }
+    const auto queues = bus_.queues(*devices_.net);
+    return queues.empty() ? 0 : nic().room_for(queues, frames);
+}
+
 void LinuxMachine::apply(const Stop& /*stop*/, const Input& input) {
     control().clock_ns = static_cast<std::uint64_t>(input.clock.count());
     clock_at_stop_ = input.clock;
     if (devices_.net) {
         if (const auto queues = bus_.queues(*devices_.net); !queues.empty()) {
-            static_cast<const device::NetDevice&>(bus_.device(*devices_.net)).receive(queues, input.frames);
+            nic().receive(queues, input.frames);
         }
     }
     if (const auto queues = bus_.queues(devices_.console); !queues.empty()) {

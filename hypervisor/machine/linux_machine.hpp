@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "hypervisor/device/device_bus.hpp"
+#include "hypervisor/device/net_device.hpp"
 #include "hypervisor/machine/linux_image.hpp"
 #include "hypervisor/machine/machine.hpp"
 
@@ -27,6 +28,8 @@ class LinuxMachine final : public Machine {
     std::optional<Stop> run(Budget budget) override;
     [[nodiscard]] std::vector<Output> take_outputs() override { return std::exchange(outputs_, {}); }
     [[nodiscard]] Wants wants() override;
+    [[nodiscard]] std::size_t room_for(std::span<const Frame> frames) override;
+    [[nodiscard]] FrameFormat frame_format() const override { return FrameFormat::with_offload_header; }
     void apply(const Stop& stop, const Input& input) override;
     [[nodiscard]] GuestTime clock() const override { return clock_at_stop_; }
     [[nodiscard]] InstructionCount count() const override { return count_; }
@@ -54,6 +57,7 @@ class LinuxMachine final : public Machine {
     [[nodiscard]] understudy_control& control() { return memory_.at<understudy_control>({places_.control}); }
     [[nodiscard]] understudy_device& device_page(std::size_t number);
     void add_devices();
+    [[nodiscard]] const device::NetDevice& nic() const;
 
     void arm(InstructionCount until);
     void stop_at_next_count();

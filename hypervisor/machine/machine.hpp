@@ -28,7 +28,7 @@ struct Budget {
 
 // What a guest wants at a stop, before it goes on.
 struct Wants {
-    std::size_t frames = 0;         // that apply() has room for
+    std::size_t frames = 0;         // that apply() has room for, if they are small; see Machine::room_for()
     std::size_t console_bytes = 0;  // typed in, that apply() has room for
     std::size_t random_bytes = 0;   // that apply() must bring
     bool to_run = false;            // it has something to do, whatever arrives
@@ -61,6 +61,10 @@ class Machine {
     [[nodiscard]] virtual std::vector<Output> take_outputs() = 0;
     // At a stop, its outputs taken.
     [[nodiscard]] virtual Wants wants() = 0;
+    // How many of `frames`, from the first on, apply() has room for. What is given beyond that is lost, as at a NIC.
+    [[nodiscard]] virtual std::size_t room_for(std::span<const Frame> frames) = 0;
+    // Of the frames that the guest says and hears.
+    [[nodiscard]] virtual FrameFormat frame_format() const = 0;
     // Feeds the guest at `stop`, the one that run() just returned.
     virtual void apply(const Stop& stop, const Input& input) = 0;
 

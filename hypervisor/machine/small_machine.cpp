@@ -222,6 +222,10 @@ Wants SmallMachine::wants() {
     return wants;
 }
 
+std::size_t SmallMachine::room_for(std::span<const Frame> frames) {
+    return std::min(frames.size(), receive_capacity(memory_));
+}
+
 void SmallMachine::apply(const Stop& stop, const Input& input) {
     control(memory_).clock_ns = static_cast<std::uint64_t>(input.clock.count());
     clock_at_stop_ = input.clock;

@@ -22,6 +22,8 @@ class SmallMachine final : public Machine {
     std::optional<Stop> run(Budget budget) override;
     [[nodiscard]] std::vector<Output> take_outputs() override { return std::exchange(outputs_, {}); }
     [[nodiscard]] Wants wants() override;
+    [[nodiscard]] std::size_t room_for(std::span<const Frame> frames) override;
+    [[nodiscard]] FrameFormat frame_format() const override { return FrameFormat::plain; }
     void apply(const Stop& stop, const Input& input) override;
     [[nodiscard]] GuestTime clock() const override { return clock_at_stop_; }
     [[nodiscard]] InstructionCount count() const override { return count_; }

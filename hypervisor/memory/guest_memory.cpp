@@ -15,7 +15,7 @@ namespace {
 
 // A write that changes nothing, whoever else writes there at the same time: the guest, or what is received for it. (x86
 // orders a locked instruction with plain stores of other processors; the thread sanitizer knows of none of these.)
-[[gnu::no_sanitize("thread")]] void touch(std::byte& at) {
+[[gnu::no_sanitize_thread]] void touch(std::byte& at) {
     __asm__ volatile("lock orb $0, %0" : "+m"(at) : : "memory");
 }
 

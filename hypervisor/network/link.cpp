@@ -1,7 +1,10 @@
 #include "hypervisor/network/link.hpp"
 
+#include <utility>
+
 #include "common/error.hpp"
 #include "hypervisor/network/links.hpp"
+#include "hypervisor/network/offload.hpp"
 
 namespace understudy::network {
 namespace {
@@ -13,6 +16,39 @@ class NoLink final : public Link {
     void pause_receive(bool /*paused*/) override {}
 };
 
+// A guest whose NIC offloads, on a link that does not: what it left to be done is done here.
+class CompletingLink final : public Link {
+  public:
+    explicit CompletingLink(std::unique_ptr<Link> plain) : plain_(std::move(plain)) {}
+
+    void speak(SpeakerRank rank) override { plain_->speak(rank); }
+    void send(std::span<const Frame> frames) override {
+        for (const Frame& frame : frames) {
+            completed_.clear();
+            complete_offload(frame, completed_);
+            plain_->send(completed_);
+        }
+    }
+    void pause_receive(bool paused) override { plain_->pause_receive(paused); }
+
+    static FrameHandler wrap(FrameHandler on_frame) {
+        return [on_frame = std::move(on_frame)](const Frame& frame) { on_frame(with_offload_header(frame)); };
+    }
+
+  private:
+    std::unique_ptr<Link> plain_;
+    std::vector<Frame> completed_;  // of one frame; kept for its room
+};
+
+std::unique_ptr<Link> make_completed_gateway_link(boost::asio::io_context& io, std::string_view endpoint,
+                                                  const LinkConfig& config, Link::FrameHandler on_frame) {
+    if (config.format == FrameFormat::plain) {
+        return make_gateway_link(io, endpoint, config, std::move(on_frame));
+    }
+    return std::make_unique<CompletingLink>(
+        make_gateway_link(io, endpoint, config, CompletingLink::wrap(std::move(on_frame))));
+}
+
 }  // namespace
 
 std::unique_ptr<Link> make_link(boost::asio::io_context& io, const LinkConfig& config, Link::FrameHandler on_frame) {
@@ -23,7 +59,7 @@ std::unique_ptr<Link> make_link(boost::asio::io_context& io, const LinkConfig& c
         return std::make_unique<NoLink>();
     }
     if (endpoint.starts_with(kGateway)) {
-        return make_gateway_link(io, endpoint.substr(kGateway.size()), config, std::move(on_frame));
+        return make_completed_gateway_link(io, endpoint.substr(kGateway.size()), config, std::move(on_frame));
     }
     if (endpoint.starts_with(kTap)) {
         return make_tap_link(io, endpoint.substr(kTap.size()), config, std::move(on_frame));

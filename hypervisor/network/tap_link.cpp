@@ -1,4 +1,5 @@
-// A tap of the host, optionally on a bridge.
+// A tap of the host, optionally on a bridge. For a guest whose NIC offloads, the host's network stack does what the frames'
+// headers ask for, or passes it on to the next: TCP travels in pieces of up to 64 KiB.
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
@@ -6,6 +7,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include <array>
 #include <boost/asio/io_context.hpp>
@@ -22,6 +24,7 @@
 #include "hypervisor/gateway/packet.hpp"
 #include "hypervisor/gateway/protocol.hpp"
 #include "hypervisor/network/links.hpp"
+#include "hypervisor/network/offload.hpp"
 
 namespace understudy::network {
 namespace {
@@ -29,7 +32,7 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr int kMaxFramesPerWakeup = 64;
-constexpr std::size_t kReadBuffer = 65536;  // longer than any frame, so that an oversized one is seen as such
+constexpr std::size_t kReadBuffer = kMaxFrameBytes + 1;  // so that an oversized one is seen as such
 
 struct TapName {
     std::string device;
@@ -59,13 +62,25 @@ ifreq request_for(const std::string& device) {
     return request;
 }
 
-FileDescriptor open_tap(const std::string& device) {
+// What the host may leave to the guest's NIC. A tap that outlives its processes keeps what it was told last, so it is told
+// every time.
+void set_offload(int tap, const std::string& device, FrameFormat format) {
+    int header = kOffloadHeaderBytes;
+    const bool offloads = format == FrameFormat::with_offload_header;
+    const unsigned features = offloads ? TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 : 0;
+    if ((offloads && ::ioctl(tap, TUNSETVNETHDRSZ, &header) != 0) || ::ioctl(tap, TUNSETOFFLOAD, features) != 0) {
+        throw Error::from_errno("cannot set the offloads of the tap " + device, errno);
+    }
+}
+
+FileDescriptor open_tap(const std::string& device, FrameFormat format) {
     FileDescriptor fd(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
     if (!fd) {
         throw Error::from_errno("cannot open /dev/net/tun", errno);
     }
     ifreq request = request_for(device);
-    request.ifr_flags = IFF_TAP | IFF_NO_PI;
+    request.ifr_flags =
+        format == FrameFormat::with_offload_header ? IFF_TAP | IFF_NO_PI | IFF_VNET_HDR : IFF_TAP | IFF_NO_PI;
     if (::ioctl(fd.get(), TUNSETIFF, &request) != 0) {
         const int reason = errno;
         const char* advice = reason == EPERM   ? " (needs root, or a tap that 'ip tuntap add' made for this user)"
@@ -73,6 +88,7 @@ FileDescriptor open_tap(const std::string& device) {
                                                : "";
         throw Error::from_errno("cannot make the tap " + device + advice, reason);
     }
+    set_offload(fd.get(), device, format);
     return fd;
 }
 
@@ -108,9 +124,10 @@ class TapDevice : public std::enable_shared_from_this<TapDevice> {
           name_(std::move(name)),
           mac_(config.mac),
           ipv4_address_(config.ipv4_address),
+          format_(config.format),
           on_frame_(std::move(on_frame)),
           control_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)),
-          device_(io, open_tap(name_.device).release()),
+          device_(io, open_tap(name_.device, format_).release()),
           buffer_(kReadBuffer) {
         // The device comes up now, because the kernel takes its time to let frames through. The replica is silent all
         // the same: it writes nothing, so that no bridge learns this port, and what arrives is thrown away.
@@ -127,8 +144,8 @@ class TapDevice : public std::enable_shared_from_this<TapDevice> {
             wait_readable();
         }
         if (ipv4_address_ != 0) {
-            write(gratuitous_arp(ArpForm::request, mac_, ipv4_address_));
-            write(gratuitous_arp(ArpForm::reply, mac_, ipv4_address_));
+            announce(ArpForm::request);
+            announce(ArpForm::reply);
         }
     }
 
@@ -137,9 +154,7 @@ class TapDevice : public std::enable_shared_from_this<TapDevice> {
             return;
         }
         for (const Frame& frame : frames) {
-            if (is_wire_frame_size(frame.size())) {
-                write(frame);
-            }
+            write(frame);
         }
     }
 
@@ -157,9 +172,35 @@ class TapDevice : public std::enable_shared_from_this<TapDevice> {
     }
 
   private:
-    // The kernel takes a frame or, out of memory, refuses it: then it is lost, as on a wire.
-    void write(const Frame& frame) {
-        [[maybe_unused]] const ssize_t written = ::write(device_.native_handle(), frame.data(), frame.size());
+    void announce(ArpForm form) {
+        const Frame arp = gratuitous_arp(form, mac_, ipv4_address_);
+        write(format_ == FrameFormat::plain ? arp : with_offload_header(arp));
+    }
+
+    // A header is written anew from what was understood of the guest's. The kernel takes a frame or, out of memory,
+    // refuses it: then it is lost, as on a wire.
+    void write(std::span<const std::byte> frame) {
+        std::array<std::byte, kOffloadHeaderBytes> header{};
+        std::array<iovec, 2> parts{};
+        if (format_ == FrameFormat::with_offload_header) {
+            const auto checked = check_offload(frame);
+            if (!checked) {
+                return;
+            }
+            write_offload_header(header, *checked);
+            parts[0] = {.iov_base = header.data(), .iov_len = header.size()};
+            frame = frame.subspan(kOffloadHeaderBytes);
+        } else if (!is_wire_frame_size(frame.size())) {
+            return;
+        }
+        // iovec has no const; writev does not write.
+        parts[1] = {.iov_base = const_cast<std::byte*>(frame.data()), .iov_len = frame.size()};
+        [[maybe_unused]] const ssize_t written = ::writev(device_.native_handle(), parts.data(), parts.size());
+    }
+
+    [[nodiscard]] bool is_receivable(std::size_t bytes) const {
+        return format_ == FrameFormat::plain ? is_wire_frame_size(bytes)
+                                             : is_frame_size(bytes) && is_frame_size(bytes - kOffloadHeaderBytes);
     }
 
     // What was flooded to this port while another replica spoke. The kernel's queue is short, so this ends.
@@ -193,7 +234,7 @@ class TapDevice : public std::enable_shared_from_this<TapDevice> {
             if (got < 0) {
                 break;
             }
-            if (is_wire_frame_size(static_cast<std::size_t>(got))) {
+            if (is_receivable(static_cast<std::size_t>(got))) {
                 on_frame_(Frame(buffer_.begin(), buffer_.begin() + got));
             }
         }
@@ -204,6 +245,7 @@ class TapDevice : public std::enable_shared_from_this<TapDevice> {
     TapName name_;
     MacAddress mac_;
     std::uint32_t ipv4_address_;
+    FrameFormat format_;
     Link::FrameHandler on_frame_;
     FileDescriptor control_;
     asio::posix::stream_descriptor device_;

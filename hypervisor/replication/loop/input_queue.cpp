@@ -7,9 +7,10 @@ namespace understudy::replication {
 
 bool InputQueue::push(Frame frame) {
     const std::lock_guard lock(mutex_);
-    if (frames_.size() >= capacity_) {
+    if (frames_.size() >= limits_.frames || frame.size() > limits_.bytes - std::min(bytes_, limits_.bytes)) {
         return false;
     }
+    bytes_ += frame.size();
     frames_.push_back(std::move(frame));
     wake_.notify_one();
     return true;
@@ -21,13 +22,24 @@ void InputQueue::poke() {
     wake_.notify_one();
 }
 
-std::vector<Frame> InputQueue::take(std::size_t limit) {
+std::vector<Frame> InputQueue::take(std::size_t frames, std::size_t bytes) {
     const std::lock_guard lock(mutex_);
-    const auto count = static_cast<std::ptrdiff_t>(std::min(limit, frames_.size()));
-    std::vector<Frame> taken(std::make_move_iterator(frames_.begin()),
-                             std::make_move_iterator(frames_.begin() + count));
-    frames_.erase(frames_.begin(), frames_.begin() + count);
+    std::vector<Frame> taken;
+    while (taken.size() < frames && !frames_.empty() && frames_.front().size() <= bytes) {
+        bytes -= frames_.front().size();
+        bytes_ -= frames_.front().size();
+        taken.push_back(std::move(frames_.front()));
+        frames_.pop_front();
+    }
     return taken;
+}
+
+void InputQueue::put_back(std::vector<Frame> frames) {
+    const std::lock_guard lock(mutex_);
+    for (const Frame& frame : frames) {
+        bytes_ += frame.size();
+    }
+    frames_.insert(frames_.begin(), std::make_move_iterator(frames.begin()), std::make_move_iterator(frames.end()));
 }
 
 void InputQueue::wait_until(Clock::time_point deadline) {
@@ -49,7 +61,7 @@ bool InputQueue::empty() const {
 
 bool InputQueue::crowded() const {
     const std::lock_guard lock(mutex_);
-    return frames_.size() > capacity_ / 2;
+    return frames_.size() > limits_.frames / 2 || bytes_ > limits_.bytes / 2;
 }
 
 bool InputQueue::wants_stop() const {

@@ -13,19 +13,26 @@
 
 namespace understudy::replication {
 
-// Thread-safe. Bounded: a frame that finds it full is dropped, as a NIC would.
+// Thread-safe. Bounded in frames and in bytes: a frame that finds it full is dropped, as a NIC would.
 class InputQueue {
   public:
     using Clock = std::chrono::steady_clock;
+    struct Limits {
+        std::size_t frames = 2048;
+        std::size_t bytes = std::size_t{8} << 20;
+    };
 
-    explicit InputQueue(std::size_t capacity) : capacity_(capacity) {}
+    InputQueue() : InputQueue(Limits{}) {}
+    explicit InputQueue(Limits limits) : limits_(limits) {}
 
     // False when the frame was dropped.
     bool push(Frame frame);
     // Ends a wait without a frame: something else than input wants the guest to stop.
     void poke();
-    // Up to `limit` frames, in order.
-    [[nodiscard]] std::vector<Frame> take(std::size_t limit);
+    // Up to `frames` frames, of `bytes` in all, in order.
+    [[nodiscard]] std::vector<Frame> take(std::size_t frames, std::size_t bytes);
+    // Puts frames that were taken last in front again, whatever the limits.
+    void put_back(std::vector<Frame> frames);
     // Until there is a frame, a poke or the deadline. A poke is used up by it.
     void wait_until(Clock::time_point deadline);
 
@@ -36,10 +43,11 @@ class InputQueue {
     [[nodiscard]] bool wants_stop() const;
 
   private:
-    const std::size_t capacity_;
+    const Limits limits_;
     mutable std::mutex mutex_;
     std::condition_variable wake_;
     std::deque<Frame> frames_;
+    std::size_t bytes_ = 0;  // of frames_
     bool poked_ = false;
 };
 

@@ -122,7 +122,9 @@ LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
         std::fwrite(text.data(), 1, text.size(), stdout);
         std::fflush(stdout);
     };
-    LiveIo live(io, vcpu.input(), config.link, {[&] { vcpu.kick_if_running(); }, print});
+    network::LinkConfig link = config.link;
+    link.format = machine.frame_format();
+    LiveIo live(io, vcpu.input(), link, {[&] { vcpu.kick_if_running(); }, print});
     LoneSink sink(io, live, log ? &*log : nullptr);
     boost::asio::signal_set signals(io, SIGINT, SIGTERM);
     signals.async_wait([&](const boost::system::error_code& error, int /*signal*/) {

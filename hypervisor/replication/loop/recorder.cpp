@@ -4,11 +4,15 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <limits>
 #include <utility>
 
 namespace understudy::replication {
 namespace {
+
+// At once, where the guest has no receive buffers at all.
+constexpr std::size_t kMaxFramesDropped = 1024;
 
 std::vector<std::byte> entropy(std::size_t size) {
     std::vector<std::byte> bytes(size);
@@ -70,14 +74,33 @@ bool Recorder::must_wait(const Stop& stop, machine::Machine& machine) {
 
 std::optional<Input> Recorder::input(const Record& reached, machine::Machine& machine) {
     const machine::Wants wants = machine.wants();
-    if (reached.stop.kind == StopKind::idle && !wants.to_run && wants.random_bytes == 0) {
+    const bool idle = reached.stop.kind == StopKind::idle && !wants.to_run && wants.random_bytes == 0;
+    if (idle) {
         queue_.wait_until(host_time(reached.stop.argument));
     }
     Input input;
     input.clock = std::max(machine.clock(), now());
-    input.frames = queue_.take(wants.frames);
+    input.frames = received(machine, wants, idle);
     input.answer = entropy(wants.random_bytes);
     return input;
+}
+
+// What finds no room waits for a later stop, when the guest will have handled what it has. A guest that idles has, and
+// offers no more than this: what finds no room then never will, and would keep the guest from idling.
+std::vector<Frame> Recorder::received(machine::Machine& machine, const machine::Wants& wants, bool idle) {
+    std::vector<Frame> frames = queue_.take(wants.frames, kMaxInputFrameBytes);
+    auto fit = static_cast<std::ptrdiff_t>(machine.room_for(frames));
+    if (idle && fit == 0) {
+        if (wants.frames == 0) {
+            (void)queue_.take(kMaxFramesDropped, kMaxInputFrameBytes);
+        } else if (!frames.empty()) {
+            frames.erase(frames.begin());
+            fit = static_cast<std::ptrdiff_t>(machine.room_for(frames));
+        }
+    }
+    queue_.put_back({std::make_move_iterator(frames.begin() + fit), std::make_move_iterator(frames.end())});
+    frames.resize(static_cast<std::size_t>(fit));
+    return frames;
 }
 
 }  // namespace understudy::replication

@@ -36,6 +36,7 @@ class Recorder final : public Source {
   private:
     using Clock = InputQueue::Clock;
     [[nodiscard]] GuestTime now() const;
+    [[nodiscard]] std::vector<Frame> received(machine::Machine& machine, const machine::Wants& wants, bool idle);
     [[nodiscard]] Clock::time_point host_time(std::uint64_t guest_deadline) const;
 
     InputQueue& queue_;

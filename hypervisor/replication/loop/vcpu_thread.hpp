@@ -64,15 +64,13 @@ class VcpuThread {
     [[nodiscard]] const LoopResult& result() const { return result_; }
 
   private:
-    static constexpr std::size_t kQueuedFrames = 2048;
-
     void start(Voice voice);
     Voice next_voice();
 
     std::unique_ptr<machine::Machine> machine_;
     const RecorderConfig recorder_config_;
     const Handlers handlers_;
-    InputQueue input_{kQueuedFrames};
+    InputQueue input_;
     std::unique_ptr<Recorder> recorder_;
     std::unique_ptr<Replayer> replayer_;
     std::atomic<Recorder*> live_recorder_{nullptr};  // for kicks

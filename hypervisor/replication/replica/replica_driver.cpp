@@ -133,6 +133,7 @@ void ReplicaDriver::report_progress_to_user() {
 
 void ReplicaDriver::make_live_io(network::LinkConfig link) {
     link.vm = vm_;
+    link.format = vcpu_.machine().frame_format();
     const auto kick = [this] { vcpu_.kick_if_running(); };
     const auto print = [this](std::string_view text) {
         if (config_.observer.on_console) {

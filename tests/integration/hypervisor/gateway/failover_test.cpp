@@ -41,9 +41,9 @@ constexpr std::uint16_t kUdpPort = 77;
 // The guest: a store of the Redis protocol, a TCP and a UDP echo, in a namespace of its own.
 class Guest {
   public:
-    Guest() {
+    explicit Guest(FrameFormat format) : format_(format) {
         testing::in_new_network_namespace([this] {
-            tap_ = testing::make_guest_tap(kMac);
+            tap_ = testing::make_guest_tap(kMac, format_);
             store_acceptor_.emplace(io_, tcp::endpoint(tcp::v4(), kStorePort));
             echo_acceptor_.emplace(io_, tcp::endpoint(tcp::v4(), kEchoPort));
             udp_.emplace(io_, udp::endpoint(udp::v4(), kUdpPort));
@@ -61,6 +61,7 @@ class Guest {
     Guest& operator=(const Guest&) = delete;
 
     [[nodiscard]] int tap() const { return tap_.get(); }
+    [[nodiscard]] FrameFormat format() const { return format_; }
 
   private:
     struct Session : std::enable_shared_from_this<Session> {
@@ -122,6 +123,7 @@ class Guest {
         });
     }
 
+    const FrameFormat format_;
     asio::io_context io_;
     FileDescriptor tap_;
     FakeStore store_;
@@ -139,7 +141,7 @@ class ReplicaHost {
   public:
     ReplicaHost(const Guest& guest, const std::string& endpoint, SpeakerRank rank)
         : tap_(io_, ::dup(guest.tap())),
-          link_(make_link(io_, {.endpoint = "gateway:" + endpoint, .vm = "kv", .mac = kMac},
+          link_(make_link(io_, {.endpoint = "gateway:" + endpoint, .vm = "kv", .mac = kMac, .format = guest.format()},
                           [this](const Frame& frame) { to_guest(frame); })) {
         link_->speak(rank);
         wait_for_guest();
@@ -183,7 +185,7 @@ class ReplicaHost {
                 return;
             }
             std::vector<Frame> frames;
-            std::array<std::byte, 2048> buffer;
+            Frame buffer(kMaxFrameBytes);
             while (frames.size() < 64) {
                 const auto got = ::read(tap_.native_handle(), buffer.data(), buffer.size());
                 if (got <= 0) {
@@ -205,13 +207,14 @@ class ReplicaHost {
     std::thread thread_;
 };
 
-class FailoverTest : public ::testing::Test {
+// With a guest whose NIC speaks plain frames, and one whose NIC offloads.
+class FailoverTest : public ::testing::TestWithParam<FrameFormat> {
   protected:
     void SetUp() override {
         if (const auto reason = testing::reason_to_skip(); !reason.empty()) {
             GTEST_SKIP() << reason;
         }
-        guest_ = std::make_unique<Guest>();
+        guest_ = std::make_unique<Guest>(GetParam());
         gateway_ = std::make_unique<RunningGateway>(UserNetworkConfig{
             .forwards = {{.host_port = store_port_, .guest_port = kStorePort},
                          {.host_port = echo_port_, .guest_port = kEchoPort},
@@ -231,7 +234,7 @@ class FailoverTest : public ::testing::Test {
     std::unique_ptr<RunningGateway> gateway_;
 };
 
-TEST_F(FailoverTest, BulkDataComesThroughUnharmed) {
+TEST_P(FailoverTest, BulkDataComesThroughUnharmed) {
     const auto replica = host(1);
     asio::io_context io;
     tcp::socket client(io);
@@ -247,7 +250,7 @@ TEST_F(FailoverTest, BulkDataComesThroughUnharmed) {
     EXPECT_TRUE(sent == received);
 }
 
-TEST_F(FailoverTest, DatagramsAreForwarded) {
+TEST_P(FailoverTest, DatagramsAreForwarded) {
     const auto replica = host(1);
     asio::io_context io;
     udp::socket client(io, udp::endpoint(udp::v4(), 0));
@@ -265,7 +268,7 @@ TEST_F(FailoverTest, DatagramsAreForwarded) {
 
 // Kills the primary under load again and again. Before each death the primary takes frames that it never records;
 // libslirp's own retransmission of them would take a second and more.
-TEST_F(FailoverTest, ConnectionsSurviveTheDeathOfEveryPrimary) {
+TEST_P(FailoverTest, ConnectionsSurviveTheDeathOfEveryPrimary) {
     auto primary = host(1);
     tools::Verifier verifier({.server = "127.0.0.1:" + std::to_string(store_port_), .connections = 50, .rate = 2000});
     verifier.start();
@@ -303,7 +306,7 @@ TEST_F(FailoverTest, ConnectionsSurviveTheDeathOfEveryPrimary) {
 }
 
 // The old primary is alive and holds its connection, as after SIGSTOP: the new one takes over all the same.
-TEST_F(FailoverTest, AStoppedPrimaryIsDeposed) {
+TEST_P(FailoverTest, AStoppedPrimaryIsDeposed) {
     auto primary = host(1);
     tools::Verifier verifier({.server = "127.0.0.1:" + std::to_string(store_port_), .connections = 20, .rate = 2000});
     verifier.start();
@@ -318,7 +321,7 @@ TEST_F(FailoverTest, AStoppedPrimaryIsDeposed) {
 }
 
 // Connections that are made while nobody is there for the guest are made in the end.
-TEST_F(FailoverTest, ANewConnectionDuringAFailoverWaitsForTheNewPrimary) {
+TEST_P(FailoverTest, ANewConnectionDuringAFailoverWaitsForTheNewPrimary) {
     host(1).reset();
     gateway_->wait_for_detached(1);
     asio::io_context io;
@@ -330,6 +333,11 @@ TEST_F(FailoverTest, ANewConnectionDuringAFailoverWaitsForTheNewPrimary) {
     asio::read(client, asio::buffer(answer));
     EXPECT_EQ(std::string_view(answer.data(), answer.size()), "hello");
 }
+
+INSTANTIATE_TEST_SUITE_P(EachNic, FailoverTest, ::testing::Values(FrameFormat::plain, FrameFormat::with_offload_header),
+                         [](const auto& nic) {
+                             return nic.param == FrameFormat::plain ? "Plain" : "Offloading";
+                         });
 
 }  // namespace
 }  // namespace understudy::network

@@ -13,11 +13,14 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <functional>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "common/error.hpp"
 #include "common/file_descriptor.hpp"
@@ -76,14 +79,21 @@ inline void configure(const std::string& device, const char* address, const char
     must(::ioctl(control.get(), SIOCSIFFLAGS, &request), "SIOCSIFFLAGS");
 }
 
-// A tap in the current namespace: 10.0.2.15/24 with the given MAC address, the default route through 10.0.2.2.
-inline FileDescriptor make_guest_tap(const MacAddress& mac) {
+// A tap in the current namespace: 10.0.2.15/24 with the given MAC address, the default route through 10.0.2.2. Its stack
+// leaves to the tap what the format lets it.
+inline FileDescriptor make_guest_tap(const MacAddress& mac, FrameFormat format = FrameFormat::plain) {
     std::ofstream("/proc/sys/net/ipv6/conf/default/disable_ipv6") << "1\n";
     FileDescriptor tap(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
     ifreq request{};
     std::strcpy(static_cast<char*>(request.ifr_name), "guest0");
-    request.ifr_flags = IFF_TAP | IFF_NO_PI;
+    const bool offloads = format == FrameFormat::with_offload_header;
+    request.ifr_flags = offloads ? IFF_TAP | IFF_NO_PI | IFF_VNET_HDR : IFF_TAP | IFF_NO_PI;
     must(::ioctl(tap.get(), TUNSETIFF, &request), "TUNSETIFF");
+    if (offloads) {
+        int header = kOffloadHeaderBytes;
+        must(::ioctl(tap.get(), TUNSETVNETHDRSZ, &header), "TUNSETVNETHDRSZ");
+        must(::ioctl(tap.get(), TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6), "TUNSETOFFLOAD");
+    }
     const FileDescriptor control(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     request.ifr_hwaddr.sa_family = ARPHRD_ETHER;
     std::memcpy(static_cast<void*>(request.ifr_hwaddr.sa_data), mac.data(), mac.size());
@@ -98,5 +108,36 @@ inline FileDescriptor make_guest_tap(const MacAddress& mac) {
     must(::ioctl(control.get(), SIOCADDRT, &route), "SIOCADDRT");
     return tap;
 }
+
+// What a replica with a NIC does between its guest, which `tap` plays, and its link.
+class GuestRelay {
+  public:
+    GuestRelay(FileDescriptor tap, Link& link) : tap_(std::move(tap)), link_(link) {}
+
+    void to_guest(const Frame& frame) {
+        longest_received_ = std::max(longest_received_, frame.size());
+        [[maybe_unused]] const auto written = ::write(tap_.get(), frame.data(), frame.size());
+    }
+    // Sends what the guest has said; true if there was anything.
+    bool from_guest() {
+        std::vector<Frame> frames;
+        Frame buffer(kMaxFrameBytes);
+        for (ssize_t got = 0; (got = ::read(tap_.get(), buffer.data(), buffer.size())) > 0;) {
+            frames.emplace_back(buffer.begin(), buffer.begin() + got);
+            longest_sent_ = std::max(longest_sent_, frames.back().size());
+        }
+        link_.send(frames);
+        return !frames.empty();
+    }
+    [[nodiscard]] int fd() const { return tap_.get(); }
+    [[nodiscard]] std::size_t longest_sent() const { return longest_sent_; }
+    [[nodiscard]] std::size_t longest_received() const { return longest_received_; }
+
+  private:
+    FileDescriptor tap_;
+    Link& link_;
+    std::size_t longest_sent_ = 0;
+    std::size_t longest_received_ = 0;
+};
 
 }  // namespace understudy::network::testing

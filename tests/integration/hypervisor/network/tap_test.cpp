@@ -6,13 +6,18 @@
 #include <net/if.h>
 #include <poll.h>
 
+#include <algorithm>
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <functional>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "common/error.hpp"
 #include "hypervisor/gateway/packet.hpp"
 #include "hypervisor/network/link.hpp"
+#include "hypervisor/network/offload.hpp"
 #include "tests/integration/hypervisor/network/namespace_guest.hpp"
 
 namespace understudy::network {
@@ -222,6 +227,182 @@ TEST_F(TapTest, PausedItReadsNothing) {
             EXPECT_EQ(received, expected);
             link->pause_receive(false);
         }
+    });
+}
+
+sockaddr_in peer_address() {
+    sockaddr_in address{};
+    const sockaddr generic = testing::ipv4("10.0.2.2");
+    std::memcpy(&address, &generic, sizeof generic);
+    address.sin_port = htons(7000);
+    return address;
+}
+
+// A test that fails is to end: nobody waits longer than this for a peer.
+void give_up_in_time(const FileDescriptor& socket) {
+    const timeval limit{.tv_sec = 20, .tv_usec = 0};
+    testing::must(::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit), "SO_RCVTIMEO");
+    testing::must(::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit), "SO_SNDTIMEO");
+}
+
+// Takes one connection and sends back all that it brings.
+void echo(const FileDescriptor& listener) {
+    const FileDescriptor connection(::accept(listener.get(), nullptr, nullptr));
+    if (!connection) {
+        return;
+    }
+    give_up_in_time(connection);
+    std::vector<std::byte> buffer(1U << 20);
+    for (ssize_t got = 0; (got = ::recv(connection.get(), buffer.data(), buffer.size(), 0)) > 0;) {
+        for (ssize_t sent = 0; sent < got;) {
+            const ssize_t n = ::send(connection.get(), buffer.data() + sent, static_cast<std::size_t>(got - sent), 0);
+            if (n <= 0) {
+                return;
+            }
+            sent += n;
+        }
+    }
+}
+
+// Says `bytes` bytes and hears them again; returns how many of them came back right.
+std::size_t talk(const FileDescriptor& socket, std::size_t bytes) {
+    const sockaddr_in address = peer_address();
+    give_up_in_time(socket);
+    if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+        return 0;
+    }
+    const auto value = [](std::size_t at) { return static_cast<std::byte>(at * 31 + at / 65521); };
+    std::thread speaker([&] {
+        std::vector<std::byte> piece(256U << 10);
+        for (std::size_t done = 0; done < bytes; done += piece.size()) {
+            for (std::size_t i = 0; i < piece.size(); ++i) {
+                piece[i] = value(done + i);
+            }
+            if (::send(socket.get(), piece.data(), piece.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(piece.size())) {
+                return;
+            }
+        }
+    });
+    std::vector<std::byte> buffer(1U << 20);
+    std::size_t heard = 0;
+    bool right = true;
+    while (heard < bytes && right) {
+        const ssize_t got = ::recv(socket.get(), buffer.data(), buffer.size(), 0);
+        if (got <= 0) {
+            break;
+        }
+        for (std::size_t i = 0; i < static_cast<std::size_t>(got); ++i) {
+            right = right && buffer[i] == value(heard + i);
+        }
+        heard += static_cast<std::size_t>(got);
+    }
+    ::shutdown(socket.get(), SHUT_RDWR);
+    speaker.join();
+    return right ? heard : 0;
+}
+
+struct Conversation {
+    std::size_t heard = 0;  // bytes that came back right
+    std::size_t longest_sent = 0;
+    std::size_t longest_received = 0;
+};
+
+// A guest of Linux's TCP at a tap on the bridge talks to a server on the bridge.
+Conversation converse(FrameFormat format, std::size_t bytes) {
+    testing::configure(kBridge, "10.0.2.2", "255.255.255.0");
+    const FileDescriptor listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const sockaddr_in address = peer_address();
+    testing::must(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), "bind");
+    testing::must(::listen(listener.get(), 1), "listen");
+    give_up_in_time(listener);
+    FileDescriptor tap;
+    FileDescriptor socket;
+    testing::in_new_network_namespace([&] {
+        tap = testing::make_guest_tap(kMac, format);
+        socket = FileDescriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    });
+
+    asio::io_context io;
+    LinkConfig link_config = config("tap:tap-a,bridge=br-test");
+    link_config.format = format;
+    testing::GuestRelay* guest = nullptr;
+    const auto link = make_link(io, link_config, [&](const Frame& frame) { guest->to_guest(frame); });
+    testing::GuestRelay relay(std::move(tap), *link);
+    guest = &relay;
+    link->speak({.generation = {1}});
+
+    Conversation result;
+    std::atomic<bool> over = false;
+    std::thread server([&] { echo(listener); });
+    std::thread client([&] {
+        result.heard = talk(socket, bytes);
+        over = true;
+    });
+    while (!over) {
+        io.restart();
+        const bool busy = io.poll() > 0;
+        if (!relay.from_guest() && !busy) {
+            pollfd entry{.fd = relay.fd(), .events = POLLIN, .revents = 0};
+            ::poll(&entry, 1, 1);
+        }
+    }
+    client.join();
+    // The server hears of the end, though nobody relays it any more.
+    ::shutdown(listener.get(), SHUT_RDWR);
+    while (relay.from_guest() || io.poll() > 0) {
+        io.restart();
+    }
+    server.join();
+    result.longest_sent = relay.longest_sent();
+    result.longest_received = relay.longest_received();
+    return result;
+}
+
+// Each way TCP travels in pieces larger than the wire's, and the stream is the same.
+TEST_F(TapTest, AnOffloadingGuestSpeaksTcpInLargePieces) {
+    on_a_bridge([] {
+        constexpr std::size_t kBytes = 16U << 20;
+        const Conversation conversation = converse(FrameFormat::with_offload_header, kBytes);
+        EXPECT_EQ(conversation.heard, kBytes);
+        EXPECT_GT(conversation.longest_sent, 20'000U);
+        EXPECT_GT(conversation.longest_received, 20'000U);
+    });
+}
+
+TEST_F(TapTest, APlainGuestSpeaksTcpInPiecesOfTheWire) {
+    on_a_bridge([] {
+        constexpr std::size_t kBytes = 2U << 20;
+        const Conversation conversation = converse(FrameFormat::plain, kBytes);
+        EXPECT_EQ(conversation.heard, kBytes);
+        EXPECT_LE(conversation.longest_sent, kMaxWireFrameBytes);
+        EXPECT_LE(conversation.longest_received, kMaxWireFrameBytes);
+    });
+}
+
+TEST_F(TapTest, OfAnOffloadingGuestOnlySoundFramesAreTaken) {
+    on_a_bridge([] {
+        asio::io_context io;
+        LinkConfig link_config = config("tap:tap-a,bridge=br-test");
+        link_config.format = FrameFormat::with_offload_header;
+        std::vector<Frame> received;
+        const auto link = make_link(io, link_config, [&](Frame frame) { received.push_back(std::move(frame)); });
+        Station station;
+        link->speak({.generation = {1}});
+        EXPECT_TRUE(is_arp(station.receive(io)));
+        EXPECT_TRUE(is_arp(station.receive(io)));
+
+        Frame unknown = with_offload_header(frame_from_guest(std::byte{1}));
+        unknown[1] = std::byte{3};
+        Frame beyond = with_offload_header(frame_from_guest(std::byte{2}));
+        write_offload_header(beyond, {kNeedsChecksum, GsoType::none, 0, 0, 59, 0, 0});
+        link->send(std::vector<Frame>{unknown, beyond, Frame(20), with_offload_header(frame_from_guest(std::byte{3}))});
+        EXPECT_EQ(station.receive(io), frame_from_guest(std::byte{3}));
+
+        const auto is_the_frame = [](const Frame& frame) {
+            return frame == with_offload_header(frame_to_guest(std::byte{5}));
+        };
+        station.send_until(io, frame_to_guest(std::byte{5}),
+                           [&] { return std::ranges::any_of(received, is_the_frame); });
     });
 }
 

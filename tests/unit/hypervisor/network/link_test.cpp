@@ -14,8 +14,10 @@
 #include <optional>
 
 #include "common/error.hpp"
+#include "common/temporary_directory.hpp"
 #include "hypervisor/gateway/endpoint.hpp"
 #include "hypervisor/gateway/protocol.hpp"
+#include "tests/unit/hypervisor/network/packets.hpp"
 
 namespace understudy::network {
 namespace {
@@ -250,6 +252,55 @@ TEST_F(GatewayLinkTest, MayBeDestroyedWithEverythingUnderWay) {
     link_.reset();
     io_.restart();
     io_.run();
+}
+
+// A guest whose NIC offloads, at a gateway that knows plain frames alone.
+TEST(OffloadingGuestAtAGateway, SaysFramesThatAreDoneAndHearsThemUnderAHeader) {
+    using namespace testing;
+    const TemporaryDirectory directory;
+    const auto path = directory.path() / "gateway";
+    asio::io_context io;
+    const ListeningSocket listener(parse_endpoint("unix:" + path.string()));
+    std::vector<Frame> received;
+    const auto link = make_link(io,
+                                {.endpoint = "gateway:unix:" + path.string(),
+                                 .vm = "kv",
+                                 .mac = {2, 0, 0, 0, 0, 1},
+                                 .ipv4_address = 0,
+                                 .format = FrameFormat::with_offload_header},
+                                [&](Frame frame) { received.push_back(std::move(frame)); });
+    link->speak({.generation = {1}});
+    FileDescriptor fd;
+    while (!(fd = listener.accept())) {
+        io.restart();
+        io.run_for(1ms);
+    }
+    Peer peer(std::move(fd));
+    EXPECT_EQ(peer.next(io)->first, MessageKind::hello);
+
+    const PacketShape shape{};
+    const Octets payload = counting_bytes(40'000);
+    Frame malformed = under(segment_header(shape, 1448), unfinished_frame(shape, payload));
+    malformed[4] = malformed[5] = std::byte{0};
+    link->send(std::vector<Frame>{malformed, under(segment_header(shape, 1448), unfinished_frame(shape, payload)),
+                                  with_offload_header(counting_bytes(60))});
+    Octets stream;
+    while (stream.size() < payload.size()) {
+        const auto message = peer.next(io);
+        ASSERT_TRUE(message && message->first == MessageKind::frame);
+        ASSERT_TRUE(checksums_hold(message->second, shape));
+        stream.insert(stream.end(), message->second.begin() + static_cast<std::ptrdiff_t>(shape.payload()),
+                      message->second.end());
+    }
+    EXPECT_EQ(stream, payload);
+    EXPECT_EQ(peer.next(io)->second, counting_bytes(60));
+
+    peer.frame(std::byte{7});
+    while (received.empty()) {
+        io.restart();
+        io.run_for(1ms);
+    }
+    EXPECT_EQ(received, std::vector<Frame>{with_offload_header(Frame(60, std::byte{7}))});
 }
 
 TEST(MakeLink, EndpointsThatAreNoneAreRefused) {

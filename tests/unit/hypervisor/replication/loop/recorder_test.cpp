@@ -1,0 +1,126 @@
+#include "hypervisor/replication/loop/recorder.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <limits>
+
+namespace understudy::replication {
+namespace {
+
+// A machine of which a recorder sees what it wants, and how many bytes its receive buffers have room for.
+class Wanting final : public machine::Machine {
+  public:
+    machine::Wants wanted{.frames = 256, .console_bytes = 0, .random_bytes = 0, .to_run = true};
+    std::size_t room = std::numeric_limits<std::size_t>::max();
+
+    std::optional<Stop> run(machine::Budget /*budget*/) override { return std::nullopt; }
+    std::vector<Output> take_outputs() override { return {}; }
+    machine::Wants wants() override { return wanted; }
+    std::size_t room_for(std::span<const Frame> frames) override {
+        std::size_t left = room;
+        const auto full = std::ranges::find_if(frames, [&](const Frame& frame) {
+            const bool fits = frame.size() <= left;
+            left -= fits ? frame.size() : 0;
+            return !fits;
+        });
+        return static_cast<std::size_t>(full - frames.begin());
+    }
+    [[nodiscard]] FrameFormat frame_format() const override { return FrameFormat::with_offload_header; }
+    void apply(const Stop& /*stop*/, const Input& /*input*/) override {}
+    [[nodiscard]] GuestTime clock() const override { return GuestTime{0}; }
+    [[nodiscard]] InstructionCount count() const override { return {}; }
+    [[nodiscard]] std::uint64_t registers_digest() const override { return 0; }
+    std::uint64_t memory_digest() override { return 0; }
+    [[nodiscard]] const machine::FaultReport& fault_report() const override { return report_; }
+    [[nodiscard]] std::string engine_name() const override { return "none"; }
+    machine::GuestMemory& memory() override { return memory_; }
+    std::span<std::byte> blank_memory() override { return memory_.all(); }
+    std::vector<std::byte> save_vcpu() override { return {}; }
+    void restore_vcpu(std::span<const std::byte> /*state*/) override {}
+    void kick() override {}
+    void abandon() override {}
+
+  private:
+    machine::GuestMemory memory_{Bytes{4096}};
+    machine::FaultReport report_;
+};
+
+class RecorderTest : public ::testing::Test {
+  protected:
+    // The sizes of the frames that the guest is given at its next stop.
+    std::vector<std::size_t> given(StopKind kind) {
+        Record reached;
+        reached.stop.kind = kind;
+        reached.stop.argument = 0;  // a deadline that has passed
+        const auto input = recorder_.input(reached, machine_);
+        std::vector<std::size_t> sizes;
+        for (const Frame& frame : input->frames) {
+            sizes.push_back(frame.size());
+        }
+        return sizes;
+    }
+    void arrive(std::size_t bytes, std::size_t count = 1) {
+        for (; count > 0; --count) {
+            ASSERT_TRUE(queue_.push(Frame(bytes)));
+        }
+    }
+    using Sizes = std::vector<std::size_t>;
+
+    InputQueue queue_;
+    Recorder recorder_{queue_, {}, GuestTime{0}};
+    Wanting machine_;
+};
+
+TEST_F(RecorderTest, WhatFindsNoRoomWaits) {
+    machine_.room = 1000;
+    arrive(600);
+    arrive(500);
+    arrive(100);
+    EXPECT_EQ(given(StopKind::budget), Sizes{600});
+    EXPECT_EQ(given(StopKind::budget), (Sizes{500, 100}));
+    arrive(1001);
+    EXPECT_EQ(given(StopKind::budget), Sizes{});
+    machine_.room = 1001;
+    EXPECT_EQ(given(StopKind::budget), Sizes{1001});
+}
+
+TEST_F(RecorderTest, AStopBringsNoMoreThanARecordHolds) {
+    arrive(kMaxFrameBytes, 40);
+    EXPECT_EQ(given(StopKind::budget).size(), kMaxInputFrameBytes / kMaxFrameBytes);
+    EXPECT_EQ(given(StopKind::budget).size(), 40 - kMaxInputFrameBytes / kMaxFrameBytes);
+}
+
+// A frame that its buffers will never hold would wake an idle guest again and again.
+TEST_F(RecorderTest, AnIdleGuestIsNotWokenByWhatItHasNoRoomFor) {
+    machine_.wanted.to_run = false;
+    machine_.room = 1000;
+    arrive(1001);
+    arrive(100);
+    EXPECT_EQ(given(StopKind::idle), Sizes{100});
+    EXPECT_TRUE(queue_.empty());
+    // What only finds no room behind others will find it.
+    arrive(600, 2);
+    EXPECT_EQ(given(StopKind::idle), Sizes{600});
+    EXPECT_EQ(given(StopKind::idle), Sizes{600});
+}
+
+TEST_F(RecorderTest, WhatArrivesBeforeTheGuestHasBuffersIsLost) {
+    machine_.wanted = {};
+    machine_.room = 0;
+    arrive(100, 300);
+    EXPECT_EQ(given(StopKind::budget), Sizes{});
+    EXPECT_FALSE(queue_.empty()) << "a busy guest may be about to bring some";
+    EXPECT_EQ(given(StopKind::idle), Sizes{});
+    EXPECT_TRUE(queue_.empty());
+}
+
+TEST_F(RecorderTest, AGuestThatHasSomethingToDoWillMakeRoom) {
+    machine_.room = 0;
+    arrive(100);
+    EXPECT_EQ(given(StopKind::idle), Sizes{});
+    EXPECT_FALSE(queue_.empty());
+}
+
+}  // namespace
+}  // namespace understudy::replication
