@@ -55,7 +55,7 @@ LinuxMachine::LinuxMachine(const LoadedLinux& linux, const EngineFactory& make_e
       engine_(make_engine(memory_.all(), write_linux_image(linux, memory_))),
       bus_(memory_, [this](std::size_t number) -> understudy_device& { return device_page(number); }) {
     if (linux.config.has_network) {
-        mac_ = linux.config.network.mac;
+        nic_ = {linux.config.network.mac, linux.config.network.address};
     }
     add_devices();
     bus_.boot();
@@ -73,8 +73,8 @@ LinuxMachine::~LinuxMachine() = default;
 void LinuxMachine::add_devices() {
     devices_.console = bus_.add(std::make_unique<device::ConsoleDevice>());
     devices_.entropy = bus_.add(std::make_unique<device::EntropyDevice>());
-    if (mac_) {
-        devices_.net = bus_.add(std::make_unique<device::NetDevice>(*mac_));
+    if (nic_) {
+        devices_.net = bus_.add(std::make_unique<device::NetDevice>(nic_->mac));
     }
     if (!image_.empty()) {
         bus_.add(std::make_unique<device::BlockDevice>(image_));
@@ -399,10 +399,12 @@ std::vector<std::byte> LinuxMachine::save_vcpu() {
     std::string out;
     Encoder encoder(out);
     encoder.u32(kStateVersion).u64(places_.ram).u64(places_.control).u64(count_.value).u64(stop_number_);
-    encoder.flag(mac_.has_value());
-    for (const std::uint8_t byte : mac_.value_or(MacAddress{})) {
+    const NicAddresses nic = nic_.value_or(NicAddresses{});
+    encoder.flag(nic_.has_value());
+    for (const std::uint8_t byte : nic.mac) {
         encoder.u8(byte);
     }
+    encoder.u32(nic.ipv4);
     bus_.save(encoder);
     encoder.bytes(as_text(engine_->save()));
     const auto bytes = as_bytes(out);
@@ -422,11 +424,12 @@ void LinuxMachine::restore_vcpu(std::span<const std::byte> state) {
     count_ = {decoder.u64()};
     stop_number_ = decoder.u64();
     const bool has_network = decoder.flag();
-    MacAddress mac{};
-    for (std::uint8_t& byte : mac) {
+    NicAddresses nic;
+    for (std::uint8_t& byte : nic.mac) {
         byte = decoder.u8();
     }
-    mac_ = has_network ? std::optional(mac) : std::nullopt;
+    nic.ipv4 = decoder.u32();
+    nic_ = has_network ? std::optional(nic) : std::nullopt;
     add_devices();
     if (!bus_.restore(decoder)) {
         throw Error("the received state is of a guest with other devices: give this host the same image and network");

@@ -37,6 +37,7 @@ class LinuxMachine final : public Machine {
     [[nodiscard]] std::uint64_t memory_digest() override;
     [[nodiscard]] const FaultReport& fault_report() const override { return fault_; }
     [[nodiscard]] std::string engine_name() const override { return engine_->name(); }
+    [[nodiscard]] NicAddresses nic_addresses() override { return nic_.value_or(NicAddresses{}); }
     [[nodiscard]] GuestShape shape() const override;
     [[nodiscard]] GuestMemory& memory() override { return memory_; }
     [[nodiscard]] std::span<std::byte> blank_memory() override;
@@ -77,7 +78,7 @@ class LinuxMachine final : public Machine {
     std::optional<LoadedLinux> linux_;  // its symbols, where this machine booted
     std::string image_;                 // the guest's disk; empty: none
     std::string image_digest_;
-    std::optional<MacAddress> mac_;     // of the guest's NIC, where it has one
+    std::optional<NicAddresses> nic_;
     std::unique_ptr<engine::Engine> engine_;
     device::DeviceBus bus_;
     DeviceNumbers devices_;

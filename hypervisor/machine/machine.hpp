@@ -34,6 +34,12 @@ struct Wants {
     bool to_run = false;            // it has something to do, whatever arrives
 };
 
+// The addresses that a guest's NIC starts with: all zero where it has none.
+struct NicAddresses {
+    MacAddress mac{};
+    std::uint32_t ipv4 = 0;  // network byte order
+};
+
 // Why a guest broke, for people.
 struct FaultReport {
     std::string reason;  // "page fault", "it overwrote its output rings"
@@ -76,6 +82,7 @@ class Machine {
     [[nodiscard]] virtual const FaultReport& fault_report() const = 0;
     [[nodiscard]] virtual std::string engine_name() const = 0;
 
+    [[nodiscard]] virtual NicAddresses nic_addresses() = 0;
     // What a host must have to take over this guest's state.
     [[nodiscard]] virtual GuestShape shape() const = 0;
     // State transfer, at a stop after apply().

@@ -323,6 +323,16 @@ std::uint64_t SmallMachine::memory_digest() {
     return digest(memory_.all(), engine_->extended_state_digest());
 }
 
+NicAddresses SmallMachine::nic_addresses() {
+    const auto boot = memory_.read<abi::Boot>({abi::kBootBase});
+    NicAddresses nic;
+    if (boot) {
+        std::copy(std::begin(boot->mac), std::end(boot->mac), nic.mac.begin());
+        nic.ipv4 = boot->ipv4_address;
+    }
+    return nic;
+}
+
 std::span<std::byte> SmallMachine::blank_memory() {
     memory_.clear();
     memory_.populate_in_background();

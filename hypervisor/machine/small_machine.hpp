@@ -31,6 +31,7 @@ class SmallMachine final : public Machine {
     [[nodiscard]] std::uint64_t memory_digest() override;
     [[nodiscard]] const FaultReport& fault_report() const override { return fault_; }
     [[nodiscard]] std::string engine_name() const override { return engine_->name(); }
+    [[nodiscard]] NicAddresses nic_addresses() override;
     [[nodiscard]] GuestShape shape() const override { return {GuestKind::small, memory_.size(), {}}; }
     [[nodiscard]] GuestMemory& memory() override { return memory_; }
     [[nodiscard]] std::span<std::byte> blank_memory() override;

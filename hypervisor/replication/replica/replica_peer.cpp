@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <iterator>
 
-#include "guest/abi/abi.hpp"
 #include "hypervisor/replication/replica/replica_driver.hpp"
 
 namespace understudy::replication {
@@ -93,10 +92,10 @@ void ReplicaDriver::attend_primary() {
 
 void ReplicaDriver::state_from_primary(channel::LogBase base, const std::vector<std::byte>& vcpu_state) {
     vcpu_.machine().restore_vcpu(vcpu_state);
-    const auto boot = vcpu_.machine().memory().at<abi::Boot>({abi::kBootBase});
+    const machine::NicAddresses nic = vcpu_.machine().nic_addresses();
     network::LinkConfig link = config_.link;
-    std::copy(std::begin(boot.mac), std::end(boot.mac), link.mac.begin());
-    link.ipv4_address = boot.ipv4_address;
+    link.mac = nic.mac;
+    link.ipv4_address = nic.ipv4;
     make_live_io(std::move(link));
     core_.state_received(base.stop, base.clock);
     vcpu_.follow(feed_, following_sink_);
