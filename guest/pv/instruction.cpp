@@ -120,7 +120,7 @@ bool decode_opcode(Instruction& result, const u8*& at) {
         result.map = *at++ == 0x38 ? Map::three_byte_38 : Map::three_byte_3a;
         result.opcode = *at++;
         result.has_modrm = true;
-        return true;
+        return !result.is(Map::three_byte_38, 0xf8);  // MOVDIR64B reads here and writes there
     }
     result.map = Map::two_byte;
     result.opcode = *at++;
