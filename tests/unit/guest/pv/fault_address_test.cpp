@@ -62,7 +62,8 @@ bool may_be_unknown(const Case& made, const Outcome& outcome) {
                                                    "call", "ret", "jmp"};
     // At a page's start, where an operand may have come from the page before.
     const bool evex = made.decoded.instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX;
-    return evex || left_out.contains(made.decoded.name()) || outcome.address % kPageBytes == 0 || names_state(made.decoded);
+    return evex || left_out.contains(made.decoded.name()) || outcome.address % kPageBytes == 0 ||
+           names_state(made.decoded);
 }
 
 class FaultAddressTest : public testing::Test {
