@@ -197,6 +197,8 @@ static bool probably_begins(struct text *text, int offset)
 			leads[back] = leads[back - insn.length];
 		agree += back >= nearest && leads[back];
 	}
+	if (farthest < 2 * MAX_INSN_SIZE)
+		return leads[farthest]; /* too little to ask: an instruction begins where memory does */
 	return 2 * agree > farthest - nearest + 1;
 }
 
