@@ -1,5 +1,5 @@
-// Instructions that are executed in the guest's stead: those that ring 3 may not, where Linux's PV code uses them all the
-// same, and those whose answer must not come from the host's processor.
+// Instructions that are executed in the guest's stead: those that ring 3 may not, where Linux's PV code uses them all
+// the same, and those whose answer must not come from the host's processor.
 #include "guest/pv/instruction.hpp"
 #include "guest/pv/layer.hpp"
 

@@ -3,142 +3,163 @@
 namespace understudy::pv {
 namespace {
 
-// No memory operand of a decoded instruction is longer, but for the state of FXSAVE and its kin.
-constexpr u64 kLongestOperand = 64;
-constexpr u64 kLongestState = 4096;
+// A place that an instruction touches. Which bytes beyond the first may be known, or not.
+struct Place {
+    u64 address = 0;
+    u64 bytes = 0;  // 0: some
+};
 
-// The places that an instruction touches, in the order in which they are looked at.
+// In the order in which they are looked at.
 class Places {
   public:
-    void add(u64 address) { places_[count_++] = address; }
-    [[nodiscard]] const u64* begin() const { return places_; }
-    [[nodiscard]] const u64* end() const { return places_ + count_; }
+    void add(u64 address, u64 bytes) { places_[count_++] = {address, bytes}; }
+    [[nodiscard]] const Place* begin() const { return places_; }
+    [[nodiscard]] const Place* end() const { return places_ + count_; }
 
   private:
-    u64 places_[3] = {};
+    Place places_[2] = {};
     unsigned count_ = 0;
 };
 
-// Instructions whose operands are implied: stack, strings, tables.
-bool add_implied(const Instruction& i, const Context& context, Places& places) {
+// Those that read one operand and write the other fault as what they did there.
+bool add_string(const Instruction& i, const Context& context, Places& places) {
     const understudy_frame& frame = *context.frame;
     const u64 mask = i.address_32 ? 0xffffffff : ~u64{0};
     const u64 source = (frame.rsi & mask) + segment_base(i, context);
     const u64 destination = frame.rdi & mask;
-    if (i.map == Map::two_byte) {
-        if (i.opcode == 0xa0 || i.opcode == 0xa8) {
-            places.add(frame.rsp - 8);
+    const u64 bytes = memory_bytes(i);
+    const bool writes = (frame.error_code & kFaultWrite) != 0;
+    switch (i.opcode & 0xfe) {
+        case 0xa4:  // MOVS
+            places.add(writes ? destination : source, bytes);
             return true;
-        }
-        if (i.opcode == 0xa1 || i.opcode == 0xa9) {
-            places.add(frame.rsp);
+        case 0xa6:  // CMPS
+            places.add(source, bytes);
+            places.add(destination, bytes);
             return true;
-        }
+        case 0xaa:  // STOS, SCAS
+        case 0xae:
+            places.add(destination, bytes);
+            return true;
+        case 0xac:  // LODS
+            places.add(source, bytes);
+            return true;
+        default:
+            return false;
+    }
+}
+
+// PUSH and POP, CALL and RET. A near branch with an operand of 16 bits is one thing to one maker's processors and
+// another to the other's.
+bool add_stack(const Instruction& i, const Context& context, Places& places) {
+    const understudy_frame& frame = *context.frame;
+    const u64 bytes = i.narrow() ? 2 : 8;
+    const bool two_byte = i.map == Map::two_byte;
+    const u8 code = i.opcode;
+    const bool branches = code == 0xe8 || code == 0xc2 || code == 0xc3;
+    if (!two_byte && branches && i.narrow()) {
         return false;
+    }
+    const bool pushes =
+        two_byte ? code == 0xa0 || code == 0xa8
+                 : (code >= 0x50 && code <= 0x57) || code == 0x68 || code == 0x6a || code == 0x9c || code == 0xe8;
+    const bool pops = two_byte ? code == 0xa1 || code == 0xa9
+                               : (code >= 0x58 && code <= 0x5f) || code == 0x9d || code == 0xc2 || code == 0xc3;
+    if (pushes) {
+        places.add(frame.rsp - bytes, bytes);
+    } else if (pops) {
+        places.add(frame.rsp, bytes);
+    } else if (!two_byte && code == 0xc9) {  // LEAVE
+        places.add(frame.rbp, bytes);
+    }
+    return places.begin() != places.end();
+}
+
+// Instructions whose operands are implied: stack, strings, tables.
+bool add_implied(const Instruction& i, const Context& context, Places& places) {
+    if (i.map != Map::one_byte && i.map != Map::two_byte) {
+        return false;
+    }
+    if (i.vex || add_stack(i, context, places)) {
+        return !i.vex;
     }
     if (i.map != Map::one_byte) {
         return false;
     }
-    const u64 below = frame.rsp - (i.operand_16 ? 2 : 8);
-    switch (i.opcode) {
-        case 0x68:
-        case 0x6a:
-        case 0x9c:
-        case 0xe8:
-            places.add(below);
-            return true;
-        case 0x9d:
-        case 0xc2:
-        case 0xc3:
-            places.add(frame.rsp);
-            return true;
-        case 0xc9:
-            places.add(frame.rbp);
-            return true;
-        case 0xa4:
-        case 0xa5:
-            if ((frame.error_code & kFaultWrite) == 0) {
-                places.add(source);
-            }
-            places.add(destination);
-            return true;
-        case 0xa6:
-        case 0xa7:
-            places.add(source);
-            places.add(destination);
-            return true;
-        case 0xaa:
-        case 0xab:
-        case 0xae:
-        case 0xaf:
-            places.add(destination);
-            return true;
-        case 0xac:
-        case 0xad:
-            places.add(source);
-            return true;
-        case 0xd7:
-            places.add(((frame.rbx + (frame.rax & 0xff)) & mask) + segment_base(i, context));
-            return true;
-        case 0xa0:
-        case 0xa1:
-        case 0xa2:
-        case 0xa3:
-            places.add(little_endian(i.behind_modrm, i.address_32 ? 4 : 8) + segment_base(i, context));
-            return true;
-        default:
-            break;
-    }
-    if (i.opcode >= 0x50 && i.opcode <= 0x57) {
-        places.add(below);
+    const understudy_frame& frame = *context.frame;
+    const u64 mask = i.address_32 ? 0xffffffff : ~u64{0};
+    if (i.opcode == 0xd7) {  // XLAT
+        places.add(((frame.rbx + (frame.rax & 0xff)) & mask) + segment_base(i, context), 1);
         return true;
     }
-    if (i.opcode >= 0x58 && i.opcode <= 0x5f) {
-        places.add(frame.rsp);
+    if (i.opcode >= 0xa0 && i.opcode <= 0xa3) {
+        places.add(little_endian(i.behind_modrm, i.address_32 ? 4 : 8) + segment_base(i, context), memory_bytes(i));
         return true;
     }
-    return false;
+    return add_string(i, context, places);
 }
 
-// MOV, arithmetic, vectors: whatever names memory by ModRM, and what it does with the stack besides.
-bool add_named(const Instruction& i, const Context& context, Places& places) {
-    if (!i.has_modrm || i.modrm >> 6 == 3) {
+// PUSH, POP and CALL with an operand of their own beside the stack: what was read is not what was written.
+enum class Stack : u8 { no, pushes, pops };
+Stack stack_use(const Instruction& i) {
+    if (i.vex || i.map != Map::one_byte) {
+        return Stack::no;
+    }
+    if (i.opcode == 0xff && (i.extension() == 2 || i.extension() == 6)) {
+        return Stack::pushes;
+    }
+    return i.opcode == 0x8f && i.extension() == 0 ? Stack::pops : Stack::no;
+}
+
+bool add_beside_stack(const Instruction& i, const Context& context, Stack stack, Places& places) {
+    const understudy_frame& frame = *context.frame;
+    const u64 bytes = i.narrow() ? 2 : 8;
+    if (i.opcode == 0xff && i.extension() == 2 && i.narrow()) {
         return false;
     }
-    if (i.is(Map::two_byte, 0xf7) || i.is(Map::one_byte, 0x8d)) {  // MASKMOVQ names RDI by itself; LEA touches nothing
-        return false;
-    }
-    u64 address = effective_address(i, context);
-    const bool writes = (context.frame->error_code & kFaultWrite) != 0;
-    const bool pop = i.is(Map::one_byte, 0x8f) && i.extension() == 0;
-    if (pop && !writes) {
-        places.add(context.frame->rsp);
+    const bool writes = (frame.error_code & kFaultWrite) != 0;
+    if ((stack == Stack::pushes) == writes) {
+        places.add(writes ? frame.rsp - bytes : frame.rsp, bytes);
         return true;
     }
-    if (pop && (i.modrm & 7) == 4 && (*i.behind_modrm & 7) == 4 && (i.rex & kRexB) == 0) {
-        address += i.operand_16 ? 2 : 8;  // its address counts with the stack pointer behind the pop
+    if (i.modrm >> 6 == 3) {
+        return false;
     }
-    const bool calls_or_pushes = i.is(Map::one_byte, 0xff) && (i.extension() == 2 || i.extension() == 6);
-    places.add(calls_or_pushes && writes ? context.frame->rsp - (i.operand_16 ? 2 : 8)
-                                         : address + segment_base(i, context));
+    u64 address = effective_address(i, context) + segment_base(i, context);
+    if (stack == Stack::pops && (i.modrm & 7) == 4 && (*i.behind_modrm & 7) == 4 && (i.rex & kRexB) == 0) {
+        address += bytes;  // counts with the stack pointer behind the pop
+    }
+    places.add(address, bytes);
     return true;
 }
 
-// FXSAVE, XSAVE and their like.
-bool names_state(const Instruction& i) {
-    return i.map == Map::two_byte && (i.opcode == 0xae || i.opcode == 0xc7);
+// MOV, arithmetic, vectors: whatever names memory by ModRM.
+bool add_named(const Instruction& i, const Context& context, Places& places) {
+    if (!i.has_modrm) {
+        return false;
+    }
+    if (const Stack stack = stack_use(i); stack != Stack::no) {
+        return add_beside_stack(i, context, stack, places);
+    }
+    const bool touches_nothing = i.modrm >> 6 == 3 || (i.is(Map::one_byte, 0x8d) && !i.vex);  // LEA
+    if (touches_nothing || i.is(Map::two_byte, 0xf7)) {  // MASKMOVQ: RDI, by itself
+        return false;
+    }
+    places.add(effective_address(i, context) + segment_base(i, context), memory_bytes(i));
+    return true;
 }
 
-FaultAddress first_justified(const Places& places, const PageTables& tables, u64 root, u64 error_code, u64 longest) {
-    for (const u64 place : places) {
-        if (justified(tables, root, place, error_code)) {
-            return {true, place};
+FaultAddress first_justified(const Places& places, const PageTables& tables, u64 root, u64 error_code) {
+    for (const Place& place : places) {
+        if (justified(tables, root, place.address, error_code)) {
+            return {true, place.address};
         }
-    }
-    for (const u64 place : places) {
-        const u64 next_page = (place | (kPageBytes - 1)) + 1;
-        if (next_page - place < longest && justified(tables, root, next_page, error_code)) {
-            return {true, next_page};
+        const u64 next_page = (place.address | (kPageBytes - 1)) + 1;
+        constexpr u64 kLongestOperand = 4096;  // the state of FXSAVE and its kin
+        const u64 most = place.bytes != 0 ? place.bytes : kLongestOperand;
+        if (next_page - place.address < most && justified(tables, root, next_page, error_code)) {
+            // Perhaps it ends before, and a stale translation of the first page was what it met.
+            return {place.bytes != 0, next_page};
         }
     }
     return {};
@@ -162,15 +183,14 @@ FaultAddress fault_address(const Context& context, const PageTables& tables, u64
     const u64 error_code = frame.error_code;
     Places places;
     if ((error_code & kFaultFetch) != 0) {
-        places.add(frame.rip);
-        constexpr u64 kLongestInstruction = 15;
-        return first_justified(places, tables, root, error_code, kLongestInstruction);
+        places.add(frame.rip, 0);
+        return first_justified(places, tables, root, error_code);
     }
     const Instruction i = decode(reinterpret_cast<const u8*>(frame.rip));
     if (!i.known || (!add_implied(i, context, places) && !add_named(i, context, places))) {
         return {};
     }
-    return first_justified(places, tables, root, error_code, names_state(i) ? kLongestState : kLongestOperand);
+    return first_justified(places, tables, root, error_code);
 }
 
 bool reads_and_writes(const u8* instruction) {

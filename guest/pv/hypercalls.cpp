@@ -124,7 +124,8 @@ long vcpu_op(u64 command, const void* argument) {
         case VCPUOP_register_vcpu_info: {
             const auto& place = *static_cast<const vcpu_register_vcpu_info_t*>(argument);
             const u64 address = place.mfn * kPageBytes + place.offset;
-            if (address + sizeof(vcpu_info_t) > layer.memory_bytes) {
+            if (place.mfn >= layer.memory_bytes / kPageBytes || address % alignof(vcpu_info_t) != 0 ||
+                address > layer.memory_bytes - sizeof(vcpu_info_t)) {
                 return -XEN_EINVAL;
             }
             move_vcpu_info(address);

@@ -19,6 +19,12 @@ Instruction decode_prefixes(const u8* at) {
     constexpr unsigned kMostPrefixes = 14;
     unsigned prefixes = 0;
     for (bool prefix = true; prefix && prefixes < kMostPrefixes; at += prefix ? 1 : 0, ++prefixes) {
+        if ((*at & 0xf0) == 0x40) {
+            result.rex = *at & 0xf;
+            continue;
+        }
+        const u8 rex = result.rex;
+        result.rex = 0;  // it counts right before the opcode alone
         switch (*at) {
             case 0x66:
                 result.operand_16 = true;
@@ -35,10 +41,13 @@ Instruction decode_prefixes(const u8* at) {
             case 0x36:
             case 0x3e:
             case 0xf0:
+                break;
             case 0xf2:
             case 0xf3:
+                result.repeat = *at;
                 break;
             default:
+                result.rex = rex;
                 prefix = false;
                 break;
         }
@@ -47,30 +56,40 @@ Instruction decode_prefixes(const u8* at) {
     return result;
 }
 
+// `at` stands at the prefix. False: it names memory in ways that this decoder does not follow.
+bool decode_vex(Instruction& result, const u8*& at) {
+    result.vex = true;
+    const bool three = *at++ == 0xc4;
+    result.rex = static_cast<u8>((at[0] & 0x80) == 0 ? 4 : 0);
+    u8 map = 1;
+    if (three) {
+        result.rex |= static_cast<u8>((~at[0] >> 5) & 3);
+        map = at[0] & 0x1f;
+        result.rex |= static_cast<u8>(at[1] >> 4 & 8);
+        ++at;
+    }
+    result.vex_256 = (*at & 4) != 0;
+    static constexpr u8 kPrefixes[4] = {0, 0x66, 0xf3, 0xf2};
+    const u8 prefix = kPrefixes[*at++ & 3];
+    result.operand_16 = prefix == 0x66;
+    result.repeat = result.operand_16 ? u8{0} : prefix;
+    result.opcode = *at++;
+    if (map < 1 || map > 3) {
+        return false;
+    }
+    result.map = static_cast<Map>(map);
+    result.has_modrm = true;
+    // Gathers name their addresses in a vector register; masked moves touch only what their mask names.
+    const bool gathers = result.between(Map::three_byte_38, 0x90, 0x93);
+    const bool masked = result.between(Map::three_byte_38, 0x2c, 0x2f) || result.is(Map::three_byte_38, 0x8c) ||
+                        result.is(Map::three_byte_38, 0x8e);
+    return !gathers && !masked;
+}
+
 // The opcode's map and the opcode; `at` stands behind the prefixes, and behind the opcode afterwards.
 bool decode_opcode(Instruction& result, const u8*& at) {
-    if ((*at & 0xf0) == 0x40) {
-        result.rex = *at++ & 0xf;
-    }
-    if (*at == 0xc5 || *at == 0xc4) {  // VEX
-        const bool three = *at++ == 0xc4;
-        result.rex = static_cast<u8>((at[0] & 0x80) == 0 ? 4 : 0);
-        u8 map = 1;
-        if (three) {
-            result.rex |= static_cast<u8>((~at[0] >> 5) & 3);
-            map = at[0] & 0x1f;
-            result.rex |= static_cast<u8>(at[1] >> 4 & 8);
-            ++at;
-        }
-        ++at;
-        result.opcode = *at++;
-        // Gathers name their addresses in a vector register.
-        if (map < 1 || map > 3 || (map == 2 && result.opcode >= 0x90 && result.opcode <= 0x93)) {
-            return false;
-        }
-        result.map = static_cast<Map>(map);
-        result.has_modrm = true;
-        return true;
+    if (*at == 0xc5 || *at == 0xc4) {
+        return decode_vex(result, at);
     }
     result.replaced = true;
     switch (*at) {
@@ -101,7 +120,7 @@ bool decode_opcode(Instruction& result, const u8*& at) {
         result.map = *at++ == 0x38 ? Map::three_byte_38 : Map::three_byte_3a;
         result.opcode = *at++;
         result.has_modrm = true;
-        return true;
+        return !result.is(Map::three_byte_38, 0xf8);  // MOVDIR64B reads here and writes there
     }
     result.map = Map::two_byte;
     result.opcode = *at++;
@@ -119,7 +138,7 @@ u64 displacement_32(const u8* at) {
 
 // Bytes of immediate operands: a RIP-relative address counts from behind them.
 unsigned immediate_bytes(const Instruction& i) {
-    const unsigned word = i.operand_16 ? 2 : 4;
+    const unsigned word = i.narrow() ? 2 : 4;
     switch (i.map) {
         case Map::one_byte:
             if (i.is(Map::one_byte, 0x80) || i.is(Map::one_byte, 0x83) || i.between(Map::one_byte, 0xc0, 0xc1) ||
@@ -157,6 +176,94 @@ Instruction decode(const u8* code) {
     result.behind_modrm = at;
     result.known = true;
     return result;
+}
+
+namespace {
+
+// Of the general instructions behind no escape.
+unsigned one_byte_operand(const Instruction& i) {
+    const u8 code = i.opcode;
+    if (code == 0x63) {
+        return 4;
+    }
+    if (code == 0x69 || code == 0x6b) {
+        return i.word_bytes();
+    }
+    const bool arithmetic = code < 0x40 && (code & 7) < 4;
+    const bool general = (code >= 0x80 && code <= 0x8b) || code == 0xc0 || code == 0xc1 || code == 0xc6 ||
+                         code == 0xc7 || (code >= 0xd0 && code <= 0xd3) || code == 0xf6 || code == 0xf7 ||
+                         code == 0xfe || (code == 0xff && i.extension() < 2);
+    const bool string = (code >= 0xa0 && code <= 0xa7) || (code >= 0xaa && code <= 0xaf);
+    if (arithmetic || general || string) {
+        return (code & 1) != 0 ? i.word_bytes() : 1;
+    }
+    return 0;
+}
+
+// Loads and stores of vector registers.
+unsigned vector_move(const Instruction& i) {
+    const unsigned whole = i.vex_256 ? 32 : 16;
+    switch (i.opcode) {
+        case 0x10:
+        case 0x11:
+            return i.repeat == 0xf3 ? 4 : i.repeat == 0xf2 ? 8 : whole;
+        case 0x28:
+        case 0x29:
+        case 0x2b:
+            return i.repeat != 0 ? 0 : whole;
+        case 0x6f:
+        case 0x7f:
+        case 0xe7:
+            return i.operand_16 || i.repeat == 0xf3 || i.vex ? whole : 8;
+        case 0xf0:
+            return whole;
+        case 0x12:
+        case 0x13:
+        case 0x16:
+        case 0x17:
+            return i.repeat != 0 ? 0 : 8;
+        case 0x6e:
+            return i.wide() ? 8 : 4;
+        case 0x7e:
+            return i.repeat == 0xf3 || i.wide() ? 8 : 4;
+        case 0xd6:
+            return i.operand_16 ? 8 : 0;
+        default:
+            return 0;
+    }
+}
+
+unsigned two_byte_operand(const Instruction& i) {
+    const u8 code = i.opcode;
+    if (code >= 0x90 && code <= 0x9f) {
+        return 1;
+    }
+    if (!i.vex && ((code >= 0x40 && code <= 0x4f) || code == 0xaf)) {
+        return i.word_bytes();
+    }
+    switch (i.vex ? 0 : code) {
+        case 0xb0:
+        case 0xb6:
+        case 0xbe:
+        case 0xc0:
+            return 1;
+        case 0xb7:
+        case 0xbf:
+            return 2;
+        case 0xb1:
+        case 0xc1:
+            return i.word_bytes();
+        case 0xc3:
+            return i.wide() ? 8 : 4;
+        default:
+            return vector_move(i);
+    }
+}
+
+}  // namespace
+
+unsigned memory_bytes(const Instruction& i) {
+    return i.map == Map::one_byte && !i.vex ? one_byte_operand(i) : i.map == Map::two_byte ? two_byte_operand(i) : 0;
 }
 
 u64& register_of(understudy_frame& frame, unsigned number) {

@@ -26,8 +26,11 @@ struct Instruction {
     bool has_modrm = false;
     bool operand_16 = false;
     bool address_32 = false;
-    u8 rex = 0;        // W, R, X, B in the low bits; of VEX too
-    u8 segment = 0;    // 0x64, 0x65 or none
+    u8 rex = 0;      // W, R, X, B in the low bits; of VEX too
+    u8 segment = 0;  // 0x64, 0x65 or none
+    u8 repeat = 0;   // 0xf2, 0xf3 or none; of VEX too
+    bool vex = false;
+    bool vex_256 = false;
     const u8* behind_modrm = nullptr;
 
     [[nodiscard]] bool is(Map in, u8 code) const { return map == in && opcode == code; }
@@ -36,12 +39,17 @@ struct Instruction {
     }
     [[nodiscard]] u8 extension() const { return modrm >> 3 & 7; }
     [[nodiscard]] bool wide() const { return (rex & 8) != 0; }
+    [[nodiscard]] bool narrow() const { return operand_16 && !wide(); }
+    // Bytes of a general operand of more than one.
+    [[nodiscard]] unsigned word_bytes() const { return wide() ? 8 : operand_16 ? 2 : 4; }
 };
 
 constexpr u8 kRexB = 1;
 
 [[nodiscard]] Instruction decode(const u8* code);
-// How many bytes the memory operand takes up behind ModRM.
+// How many bytes of memory the operand is; 0: not one that this decoder knows. Of the frequent ones it does.
+[[nodiscard]] unsigned memory_bytes(const Instruction& i);
+// How many bytes the memory operand's name takes up behind ModRM.
 [[nodiscard]] unsigned operand_bytes(const Instruction& i);
 // The operand that ModRM names, without its segment's base, and that base.
 [[nodiscard]] u64 effective_address(const Instruction& i, const Context& context);

@@ -23,15 +23,14 @@ constexpr u64 kFrameMask = 0x000ffffffffff000;
     if ((entry & kPresent) == 0) {
         return entry;
     }
-    return entry | kAccessed | kUser | ((entry & kWritable) != 0 ? kDirty : 0);
+    return entry | kAccessed | kUser | ((entry & kWritable) != 0 ? u64{kDirty} : 0);
 }
 
 // Does replacing `before` by `after` take something away that a translation held somewhere may still grant?
 [[nodiscard]] constexpr bool takes_back(u64 before, u64 after) {
     constexpr u64 kSame = kFrameMask | kPresent;
-    return (before & kPresent) != 0 &&
-           ((before & kSame) != (after & kSame) || (before & ~after & kWritable) != 0 ||
-            (~before & after & kNoExecute) != 0);
+    return (before & kPresent) != 0 && ((before & kSame) != (after & kSame) || (before & ~after & kWritable) != 0 ||
+                                        (~before & after & kNoExecute) != 0);
 }
 
 // What the tables say of one address.

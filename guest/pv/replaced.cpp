@@ -24,6 +24,7 @@ void clear(u64 from, u64 to) {
 
 // FIP, FDP, FCS, FDS and FOP are those of the last x87 instruction, or nothing after a context switch of the host.
 void store_fxsave(bool wide) {
+    clear(0, sizeof state);  // processors leave out what is reserved
     if (wide) {
         __asm__ volatile("fxsave64 %0" : "=m"(state));
     } else {
@@ -90,8 +91,12 @@ Emulated store_x87(understudy_frame& frame, const Instruction& i, u64 address) {
 }
 
 Emulated execute(understudy_frame& frame, const Instruction& i, u64 address) {
+    const bool names_memory = i.has_modrm && i.modrm >> 6 != 3;
     if (i.map == Map::one_byte) {
-        return store_x87(frame, i, address);
+        return i.extension() == 6 && names_memory ? store_x87(frame, i, address) : Emulated::no;
+    }
+    if (i.map != Map::two_byte) {
+        return Emulated::no;
     }
     switch (i.opcode) {
         case 0xa2:
@@ -107,7 +112,7 @@ Emulated execute(understudy_frame& frame, const Instruction& i, u64 address) {
             frame.rflags &= ~kZeroFlag;
             return Emulated::done;
         case 0xae:
-            if (i.extension() != 0 || i.modrm >> 6 == 3) {
+            if (i.extension() != 0 || !names_memory) {
                 return Emulated::no;
             }
             if (address % kFxsaveAlignment != 0) {

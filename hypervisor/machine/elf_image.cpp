@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <iterator>
+#include <span>
+
+#include "common/error.hpp"
+#include "common/file_descriptor.hpp"
 
 namespace understudy::machine {
 namespace {
@@ -18,54 +20,73 @@ constexpr std::uint64_t kMaxFile = std::uint64_t{1} << 30;
 constexpr std::uint64_t kMaxSymbols = 1u << 20;
 constexpr std::uint64_t kMaxMemoryImage = std::uint64_t{1} << 36;
 
-// The file's bytes with checked access: a header that points outside is a truncated or corrupt file.
+// The file's bytes with checked access: a header that points outside is a truncated or corrupt file. Only what is asked
+// for is read: a kernel's file is large.
 class File {
   public:
-    explicit File(const std::string& path) : path_(path) {
-        std::ifstream in(path, std::ios::binary | std::ios::ate);
+    explicit File(const std::string& path)
+        : path_(path), file_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
         struct stat status {};
-        if (::stat(path.c_str(), &status) != 0) {
+        if (file_.get() < 0 || ::fstat(file_.get(), &status) != 0) {
             throw Error::from_errno(fmt::format("cannot read program {}", path), errno);
         }
         if (!S_ISREG(status.st_mode)) {
             throw Error::format("{} is not a regular file; name a static x86-64 ELF executable", path);
         }
-        if (!in) {
-            throw Error::format("cannot read program {}; check its permissions", path);
-        }
-        if (static_cast<std::uint64_t>(status.st_size) > kMaxFile) {
+        size_ = static_cast<std::uint64_t>(status.st_size);
+        if (size_ > kMaxFile) {
             throw Error::format("{} is larger than 1 GiB", path);
         }
-        bytes_.resize(static_cast<std::size_t>(status.st_size));
-        in.seekg(0);
-        in.read(reinterpret_cast<char*>(bytes_.data()), static_cast<std::streamsize>(bytes_.size()));
     }
 
-    [[nodiscard]] std::span<const std::byte> range(std::uint64_t offset, std::uint64_t size) const {
-        if (offset > bytes_.size() || size > bytes_.size() - offset) {
-            throw Error::format("{} is truncated or damaged: it refers to byte {} of {}", path_, offset + size,
-                                bytes_.size());
+    void read(std::uint64_t offset, std::span<std::byte> into) const {
+        std::size_t got = 0;
+        while (offset <= size_ && into.size() <= size_ - offset && got < into.size()) {
+            const ssize_t more =
+                ::pread(file_.get(), into.data() + got, into.size() - got, static_cast<off_t>(offset + got));
+            if (more < 0 && errno == EINTR) {
+                continue;
+            }
+            if (more < 0) {
+                throw Error::from_errno(fmt::format("cannot read program {}", path_), errno);
+            }
+            if (more == 0) {
+                break;  // it shrinks under our hands
+            }
+            got += static_cast<std::size_t>(more);
         }
-        return std::span(bytes_).subspan(offset, size);
+        if (got < into.size()) {
+            throw Error::format("{} is truncated or damaged: it refers to byte {} of {}", path_, offset + into.size(),
+                                size_);
+        }
+    }
+    // As many as there are in `bytes` bytes, which the file must have. T is what the file holds, byte for byte.
+    template <typename T>
+    [[nodiscard]] std::vector<T> read_all(std::uint64_t offset, std::uint64_t bytes) const {
+        check_size(offset, bytes);
+        std::vector<T> values(bytes / sizeof(T));
+        read(offset, std::as_writable_bytes(std::span(values)));
+        return values;
     }
     template <typename T>
     [[nodiscard]] T read(std::uint64_t offset) const {
         T value;
-        std::memcpy(&value, range(offset, sizeof(T)).data(), sizeof value);
+        read(offset, std::as_writable_bytes(std::span(&value, 1)));
         return value;
     }
-    [[nodiscard]] std::string_view text(std::uint64_t offset, std::uint64_t limit) const {
-        if (offset >= limit || limit > bytes_.size()) {
-            return {};
-        }
-        const auto* start = reinterpret_cast<const char*>(bytes_.data()) + offset;
-        return {start, ::strnlen(start, limit - offset)};
-    }
-    [[nodiscard]] std::uint64_t size() const { return bytes_.size(); }
+    [[nodiscard]] std::uint64_t size() const { return size_; }
 
   private:
+    // Before memory for it is asked for.
+    void check_size(std::uint64_t offset, std::uint64_t bytes) const {
+        if (offset > size_ || bytes > size_ - offset) {
+            throw Error::format("{} is truncated or damaged: it refers to byte {} of {}", path_, offset + bytes, size_);
+        }
+    }
+
     std::string path_;
-    std::vector<std::byte> bytes_;
+    FileDescriptor file_;
+    std::uint64_t size_ = 0;
 };
 
 Elf64_Ehdr check_header(const File& file, const std::string& path) {
@@ -106,9 +127,9 @@ void read_segments(const File& file, const Elf64_Ehdr& header, ElfImage& image) 
             program.p_vaddr + program.p_memsz < program.p_vaddr) {
             throw Error::format("{} is damaged: program header {} has impossible sizes or addresses", image.path, i);
         }
-        const auto bytes = file.range(program.p_offset, program.p_filesz);
-        image.segments.push_back(
-            {program.p_vaddr, program.p_memsz, {bytes.begin(), bytes.end()}, (program.p_flags & PF_X) != 0});
+        image.segments.push_back({program.p_vaddr, program.p_memsz,
+                                  file.read_all<std::byte>(program.p_offset, program.p_filesz),
+                                  (program.p_flags & PF_X) != 0});
         if (header.e_phoff >= program.p_offset && header.e_phoff < program.p_offset + program.p_filesz) {
             image.program_headers = program.p_vaddr + header.e_phoff - program.p_offset;
         }
@@ -131,34 +152,36 @@ SymbolKind kind_of(unsigned type) {
                                                      : SymbolKind::untyped;
 }
 
+void add_symbols(const File& file, const Elf64_Shdr& section, const Elf64_Shdr& strings, ElfImage& image) {
+    const std::uint64_t before = image.symbol_names.size();
+    const auto names = file.read_all<char>(strings.sh_offset, strings.sh_size);
+    image.symbol_names.append(names.data(), names.size());
+    image.symbol_names.push_back(0);
+    const auto symbols =
+        file.read_all<Elf64_Sym>(section.sh_offset, std::min(section.sh_size, kMaxSymbols * sizeof(Elf64_Sym)) /
+                                                        sizeof(Elf64_Sym) * sizeof(Elf64_Sym));
+    for (const Elf64_Sym& symbol : symbols) {
+        const auto type = ELF64_ST_TYPE(symbol.st_info);
+        const bool wanted = type == STT_FUNC || type == STT_OBJECT || type == STT_NOTYPE || type == STT_GNU_IFUNC;
+        if (wanted && symbol.st_shndx != SHN_UNDEF && symbol.st_name < names.size() && names[symbol.st_name] != 0) {
+            image.symbols.push_back(
+                {symbol.st_value, symbol.st_size, static_cast<std::uint32_t>(before + symbol.st_name), kind_of(type)});
+        }
+    }
+}
+
 // Symbols and sections serve reports and the search for code, which does without: a file whose tables are damaged loses
 // them, no more.
-void read_symbols(const File& file, const Elf64_Ehdr& header, ElfImage& image) try {
-    for (unsigned i = 0; i < header.e_shnum; ++i) {
-        const auto section = file.read<Elf64_Shdr>(header.e_shoff + i * sizeof(Elf64_Shdr));
+void read_sections(const File& file, const Elf64_Ehdr& header, ElfImage& image) try {
+    const auto sections = file.read_all<Elf64_Shdr>(header.e_shoff, header.e_shnum * sizeof(Elf64_Shdr));
+    for (const Elf64_Shdr& section : sections) {
         if ((section.sh_flags & SHF_EXECINSTR) != 0 && section.sh_type == SHT_PROGBITS) {
             image.code_sections.push_back({section.sh_addr, section.sh_size});
         }
-        if (section.sh_type != SHT_SYMTAB || section.sh_link >= header.e_shnum) {
-            continue;
-        }
-        const auto strings = file.read<Elf64_Shdr>(header.e_shoff + section.sh_link * sizeof(Elf64_Shdr));
-        const std::uint64_t count = std::min(section.sh_size / sizeof(Elf64_Sym), kMaxSymbols);
-        for (std::uint64_t s = 0; s < count; ++s) {
-            const auto symbol = file.read<Elf64_Sym>(section.sh_offset + s * sizeof(Elf64_Sym));
-            const auto type = ELF64_ST_TYPE(symbol.st_info);
-            if (symbol.st_shndx == SHN_UNDEF ||
-                (type != STT_FUNC && type != STT_OBJECT && type != STT_NOTYPE && type != STT_GNU_IFUNC)) {
-                continue;
-            }
-            const auto name = file.text(strings.sh_offset + symbol.st_name, strings.sh_offset + strings.sh_size);
-            if (!name.empty()) {
-                image.symbols.push_back({symbol.st_value, symbol.st_size, std::string(name), kind_of(type)});
-            }
+        if (section.sh_type == SHT_SYMTAB && section.sh_link < sections.size() && image.symbols.empty()) {
+            add_symbols(file, section, sections[section.sh_link], image);
         }
     }
-    std::stable_sort(image.symbols.begin(), image.symbols.end(),
-                     [](const Symbol& a, const Symbol& b) { return a.address < b.address; });
 } catch (const Error&) {
     image.symbols.clear();
     image.code_sections.clear();
@@ -166,9 +189,14 @@ void read_symbols(const File& file, const Elf64_Ehdr& header, ElfImage& image) t
 
 }  // namespace
 
-std::optional<std::uint64_t> ElfImage::find(const std::string& symbol) const {
+std::string_view ElfImage::name_of(const Symbol& symbol) const {
+    return symbol.name < symbol_names.size() ? std::string_view(symbol_names.c_str() + symbol.name)
+                                             : std::string_view();
+}
+
+std::optional<std::uint64_t> ElfImage::find(std::string_view symbol) const {
     const auto found =
-        std::find_if(symbols.begin(), symbols.end(), [&](const Symbol& candidate) { return candidate.name == symbol; });
+        std::ranges::find_if(symbols, [&](const Symbol& candidate) { return name_of(candidate) == symbol; });
     return found == symbols.end() ? std::nullopt : std::optional(found->address);
 }
 
@@ -177,15 +205,19 @@ std::optional<std::string> ElfImage::describe(std::uint64_t address) const {
         return address >= segment.address && address - segment.address < segment.memory_size;
     };
     const auto segment = std::ranges::find_if(segments, covers);
-    const auto after =
-        std::upper_bound(symbols.begin(), symbols.end(), address,
-                         [](std::uint64_t value, const Symbol& symbol) { return value < symbol.address; });
-    // Symbols below every segment are no places but numbers that the linker was told.
-    if (segment == segments.end() || after == symbols.begin() || std::prev(after)->address < segment->address) {
+    if (segment == segments.end()) {
         return std::nullopt;
     }
-    const Symbol& symbol = *std::prev(after);
-    return fmt::format("{}+{:#x}", symbol.name, address - symbol.address);
+    // Symbols below every segment are no places but numbers that the linker was told.
+    const Symbol* nearest = nullptr;
+    for (const Symbol& symbol : symbols) {
+        if (symbol.address >= segment->address && symbol.address <= address &&
+            (nearest == nullptr || symbol.address >= nearest->address)) {
+            nearest = &symbol;
+        }
+    }
+    return nearest == nullptr ? std::nullopt
+                              : std::optional(fmt::format("{}+{:#x}", name_of(*nearest), address - nearest->address));
 }
 
 ElfImage read_elf(const std::string& path) {
@@ -197,7 +229,7 @@ ElfImage read_elf(const std::string& path) {
     image.entry = header.e_entry;
     image.program_header_count = header.e_phnum;
     read_segments(file, header, image);
-    read_symbols(file, header, image);
+    read_sections(file, header, image);
     return image;
 }
 

@@ -93,19 +93,26 @@ void check_kernel(const ElfImage& kernel) {
         throw Error::format("{} is no kernel for an Understudy guest: it is linked at {:#x}", kernel.path,
                             kernel.lowest());
     }
+    for (const auto& [symbol, bytes] : {std::pair("startup_xen", 1UL), std::pair("understudy_control", kPage)}) {
+        const std::uint64_t address = kernel.find(symbol).value();
+        if (address < kernel.lowest() || address + bytes > kernel.highest() || address % bytes != 0) {
+            throw Error::format("{} is damaged: its {} is at {:#x}", kernel.path, symbol, address);
+        }
+    }
 }
 
-const understudy_layer& head_of(const ElfImage& layer) {
+void check_layer(const ElfImage& layer) {
     const Segment& first = layer.segments.front();
     const auto* head = reinterpret_cast<const understudy_layer*>(first.bytes.data());
-    if (first.address != UNDERSTUDY_LAYER_ADDRESS || first.bytes.size() < sizeof *head ||
+    if (first.address != UNDERSTUDY_LAYER_ADDRESS ||
+        layer.highest() > UNDERSTUDY_LAYER_ADDRESS + UNDERSTUDY_TABLES_OFFSET || first.bytes.size() < sizeof *head ||
         head->magic != UNDERSTUDY_LAYER_MAGIC || head->version != UNDERSTUDY_PV_VERSION) {
         throw Error::format("{} is not this version's paravirtual layer; name build/guest/linux/layer", layer.path);
     }
-    return *head;
 }
 
-// What the kernel has to say goes to the console; of what it merely tells, nothing. What the user says comes last and wins.
+// What the kernel has to say goes to the console; of what it merely tells, nothing. What the user says comes last and
+// wins.
 std::string command_line(const LinuxConfig& config) {
     return "console=hvc0 quiet " + config.command_line;
 }
@@ -296,11 +303,17 @@ LoadedLinux load_linux(const LinuxConfig& config) {
     LoadedLinux linux{config, read_elf(config.kernel), read_elf(config.layer), {}};
     linux.initrd = config.initrd.empty() ? make_initrd(config) : read_file(config.initrd, "initial file system");
     check_kernel(linux.kernel);
-    static_cast<void>(head_of(linux.layer));
+    check_layer(linux.layer);
     if (config.memory.value % x86::kLargePageBytes != 0 || config.memory.value > kMaxRam) {
         throw Error::format("guest memory must be a multiple of 2 MiB and at most {} GiB", kMaxRam >> 30);
     }
-    const std::uint64_t least = align_up(lay_out(linux, config.memory.value).end + kMinFree, x86::kLargePageBytes);
+    const std::uint64_t end = lay_out(linux, config.memory.value).end;
+    if (end > kKernelMapBytes) {
+        throw Error::format("the initial file system of {} MiB is {} MiB too large: Linux starts within {} MiB",
+                            linux.initrd.size() >> 20, (end - kKernelMapBytes + (1U << 20) - 1) >> 20,
+                            kKernelMapBytes >> 20);
+    }
+    const std::uint64_t least = align_up(end + kMinFree, x86::kLargePageBytes);
     if (config.memory.value < least) {
         throw Error::format(
             "{} MiB of guest memory is too small for this kernel and its initial file system; give it "

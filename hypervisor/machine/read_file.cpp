@@ -50,7 +50,12 @@ std::vector<std::byte> read_file(const std::filesystem::path& path, std::string_
     const FileDescriptor file = open_regular(path, what);
     std::vector<std::byte> content;
     for (;;) {
+        struct stat status {};
         const std::size_t had = content.size();
+        if (had > kMaxFileBytes ||
+            (::fstat(file.get(), &status) == 0 && static_cast<std::uint64_t>(status.st_size) > kMaxFileBytes)) {
+            throw Error::format("the {} {} is larger than {} MiB", what, path.string(), kMaxFileBytes >> 20);
+        }
         content.resize(had + kPiece);
         const std::size_t got = read_some(file, std::span(content).subspan(had), path);
         content.resize(had + got);

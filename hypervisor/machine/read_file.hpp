@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -9,11 +10,13 @@
 
 namespace understudy::machine {
 
-// The whole file. Throws understudy::Error that says that the `what` cannot be read.
+// No file that a guest starts from is larger: Linux has to start within that much (the disk's image excepted).
+constexpr std::uint64_t kMaxFileBytes = std::uint64_t{512} << 20;
+// The whole file. Throws understudy::Error that says that the `what` cannot be read, or is larger than kMaxFileBytes.
 [[nodiscard]] std::vector<std::byte> read_file(const std::filesystem::path& path, std::string_view what);
 
-// XXH3-128 of the file's content, in hexadecimal: what hosts compare their images by. Reads all of it (about a second for
-// each 2 GiB that are in the page cache). Throws understudy::Error when the file cannot be read.
+// XXH3-128 of the file's content, in hexadecimal: what hosts compare their images by. Reads all of it (about a second
+// for each 2 GiB that are in the page cache). Throws understudy::Error when the file cannot be read.
 [[nodiscard]] std::string image_digest(const std::filesystem::path& image);
 
 }  // namespace understudy::machine

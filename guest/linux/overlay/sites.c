@@ -17,7 +17,7 @@
 
 /* How far behind a page its last instruction may reach, and how far before it decoding starts where no function is known. */
 #define BEHIND MAX_INSN_SIZE
-#define BEFORE 128
+#define BEFORE 512
 
 enum {
 	ESCAPE = 0x0f,
@@ -106,6 +106,22 @@ static unsigned int opcode_at(const struct insn *insn)
 	return insn->prefixes.nbytes + insn->rex_prefix.nbytes;
 }
 
+/* Is a decoded instruction a site? MFENCE is UMONITOR, UMWAIT or TPAUSE without a prefix. */
+static bool decoded_site(const u8 *code, const struct insn *insn)
+{
+	const u8 *opcode = code + opcode_at(insn);
+	int i;
+
+	if (!is_site(opcode))
+		return false;
+	if (opcode[0] != ESCAPE || opcode[1] != 0xae || !is_register(opcode[2]))
+		return true;
+	for (i = 0; i < insn->prefixes.nbytes; i++)
+		if (code[i] == 0x66 || code[i] == 0xf2 || code[i] == 0xf3)
+			return true;
+	return false;
+}
+
 /* --- The page and what lies around it ------------------------------------------------------------------------------ */
 
 struct text {
@@ -158,31 +174,32 @@ static void read_around(struct vm_area_struct *vma, unsigned long address, const
 
 /* --- Where nothing is known ------------------------------------------------------------------------------------------ */
 
-/* Does decoding from `start` come to an instruction whose opcode is at `offset`? */
-static bool leads_to(struct text *text, int start, int offset)
-{
-	struct insn insn;
-
-	while (start <= offset) {
-		if (insn_decode(&insn, byte_at(text, start), text->to - start, INSN_MODE_64) < 0)
-			return false;
-		if (start + (int)opcode_at(&insn) == offset)
-			return true;
-		start += insn.length;
-	}
-	return false;
-}
-
+/*
+ * Does decoding from most places come to an instruction whose opcode is at `offset`? Two ways to read the same bytes can
+ * go on side by side for some dozen instructions, so that the places nearby say nothing. The caller's lock guards `leads`.
+ */
 static bool probably_begins(struct text *text, int offset)
 {
-	const int farthest = 96, nearest = 16;
-	int start, agree = 0, tried = 0;
+	static bool leads[BEFORE + 1]; /* does decoding from so many bytes before? */
+	int farthest = min(offset - text->from, BEFORE), nearest = farthest / 2;
+	int back, agree = 0;
+	struct insn insn;
 
-	for (start = max(offset - farthest, text->from); start <= offset - nearest; start++, tried++)
-		agree += leads_to(text, start, offset);
-	if (!tried)
-		return leads_to(text, text->from, offset);
-	return 2 * agree > tried;
+	for (back = 0; back <= farthest; back++) {
+		const u8 *code = byte_at(text, offset - back);
+
+		leads[back] = false;
+		if (insn_decode(&insn, code, text->to - (offset - back), INSN_MODE_64) < 0)
+			continue;
+		if (opcode_at(&insn) == back)
+			leads[back] = decoded_site(code, &insn);
+		else if (insn.length <= back)
+			leads[back] = leads[back - insn.length];
+		agree += back >= nearest && leads[back];
+	}
+	if (farthest < 2 * MAX_INSN_SIZE)
+		return leads[farthest]; /* too little to ask: an instruction begins where memory does */
+	return 2 * agree > farthest - nearest + 1;
 }
 
 /* --- Functions ------------------------------------------------------------------------------------------------------- */
@@ -320,7 +337,7 @@ static bool search_function(struct functions *f, struct text *text, struct under
 		}
 		if (insn_decode(&insn, code, left, INSN_MODE_64) < 0)
 			return false;
-		if (at + opcode_at(&insn) >= 0 && at + opcode_at(&insn) < PAGE_SIZE && is_site(code + opcode_at(&insn)))
+		if (at + opcode_at(&insn) >= 0 && at + opcode_at(&insn) < PAGE_SIZE && decoded_site(code, &insn))
 			__set_bit(at + opcode_at(&insn), sites->at);
 		at += insn.length;
 	}

@@ -67,7 +67,9 @@ CodeHints code_hints(const ElfImage& image, std::uint64_t bias) {
     for (const Section& section : image.code_sections) {
         hints.sections.push_back({section.address + bias, section.size});
     }
-    for (const Symbol& symbol : image.symbols) {
+    std::vector<Symbol> symbols = image.symbols;
+    std::ranges::stable_sort(symbols, {}, &Symbol::address);
+    for (const Symbol& symbol : symbols) {
         if (!executable(image, symbol.address)) {
             continue;
         }

@@ -67,13 +67,12 @@ TEST(RecordCodec, GoldenBytes) {
     bytes.clear();
     encoder.encode(typed, bytes);
     EXPECT_EQ(testing::hex(bytes),
-              "14"
-              "????????"
-              "1003"                // kind
-              "180c"                // request
-              "2802"                // argument: the device
-              "510000000000000000"  // registers
-              "72036c730a");        // typed
+              "0b"
+              "35bcc7d2"
+              "1003"          // kind
+              "180c"          // request
+              "2802"          // argument: the device
+              "72036c730a");  // typed
 }
 
 TEST(RecordCodec, AnUnknownRequestIsRefused) {

@@ -30,11 +30,13 @@ class RecordReplay : public testing::Test {
 
     LoneGuestResult record(const std::string& program, std::vector<std::string> arguments, std::uint64_t quantum,
                            GuestTime digest_interval) {
+        machine::VmConfig vm;
+        vm.kernel = std::string(UNDERSTUDY_BINARY_DIR) + "/guest-kernel";
+        vm.program = program;
+        vm.arguments = std::move(arguments);
+        vm.memory = 32_MiB;
         LoneGuestConfig config;
-        config.vm.kernel = std::string(UNDERSTUDY_BINARY_DIR) + "/guest-kernel";
-        config.vm.program = program;
-        config.vm.arguments = std::move(arguments);
-        config.vm.memory = 32_MiB;
+        config.guest = std::move(vm);
         config.link.endpoint = "none";
         config.recorder.quantum = {quantum};
         config.recorder.memory_digest_interval = digest_interval;

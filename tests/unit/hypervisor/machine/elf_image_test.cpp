@@ -50,7 +50,8 @@ TEST_F(ElfImageTest, SaysWhatAFileIsInstead) {
 TEST(ElfImage, DescribesAddressesOfItsSegmentsOnly) {
     ElfImage image;
     image.segments = {{0x1000, 0x100, {}, true}, {0x3000, 0x100, {}, false}};
-    image.symbols = {{0, 0, "an_absolute_number"}, {0x1010, 0x20, "function"}, {0x3000, 8, "object"}};
+    image.symbol_names = std::string("an_absolute_number\0function\0object\0", 35);
+    image.symbols = {{0x3000, 8, 28}, {0, 0, 0}, {0x1010, 0x20, 19}};
     EXPECT_EQ(image.describe(0x1010), "function+0x0");
     EXPECT_EQ(image.describe(0x10ff), "function+0xef");
     EXPECT_EQ(image.describe(0x3004), "object+0x4");

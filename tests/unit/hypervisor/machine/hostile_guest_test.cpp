@@ -6,7 +6,7 @@
 #include <functional>
 #include <limits>
 
-#include "hypervisor/machine/machine.hpp"
+#include "hypervisor/machine/small_machine.hpp"
 #include "tests/unit/hypervisor/machine/idle_engine.hpp"
 
 namespace understudy::machine {
@@ -39,11 +39,11 @@ class HostileGuest : public testing::Test {
 
     ScriptedEngine::Script script_;
     engine::Engine* engine_ = nullptr;
-    Machine machine_{kMemory, [this](std::span<std::byte>, const engine::BootState&) {
-                         auto engine = std::make_unique<ScriptedEngine>(script_);
-                         engine_ = engine.get();
-                         return engine;
-                     }};
+    SmallMachine machine_{kMemory, [this](std::span<std::byte>, const engine::BootState&) {
+                              auto engine = std::make_unique<ScriptedEngine>(script_);
+                              engine_ = engine.get();
+                              return engine;
+                          }};
 };
 
 TEST_F(HostileGuest, MayPutAnythingIntoItsCounterCell) {

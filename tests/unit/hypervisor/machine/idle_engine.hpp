@@ -14,6 +14,8 @@ class IdleEngine : public engine::Engine {
     [[nodiscard]] const engine::Registers& registers() const override { return registers_; }
     void set_registers(const engine::Registers& registers) override { registers_ = registers; }
     void enter_ring3(const engine::Registers& registers) override { registers_ = registers; }
+    void set_page_table(std::uint64_t /*address*/) override {}
+    void flush_tlb() override {}
     [[nodiscard]] std::uint64_t fault_address() override { return 0; }
     [[nodiscard]] std::vector<std::byte> save() override { return {}; }
     void restore(std::span<const std::byte> /*state*/) override {}

@@ -1,7 +1,7 @@
 // A state that came from elsewhere is not trusted: what the monitor would trip over is refused before the guest runs.
 #include <gtest/gtest.h>
 
-#include "hypervisor/machine/machine.hpp"
+#include "hypervisor/machine/small_machine.hpp"
 #include "tests/unit/hypervisor/machine/idle_engine.hpp"
 
 namespace understudy::machine {
@@ -16,8 +16,8 @@ class Restore : public testing::Test {
     }
     MonitorState& state() { return monitor_state(machine_.memory()); }
 
-    Machine machine_{8_MiB,
-                     [](std::span<std::byte>, const engine::BootState&) { return std::make_unique<IdleEngine>(); }};
+    SmallMachine machine_{
+        8_MiB, [](std::span<std::byte>, const engine::BootState&) { return std::make_unique<IdleEngine>(); }};
 };
 
 TEST_F(Restore, TakesAGuestWhoseRingsMakeSense) {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <thread>
 
+#include "hypervisor/machine/small_machine.hpp"
 #include "hypervisor/replication/loop/recorder.hpp"
 #include "hypervisor/replication/replica/handover.hpp"
 #include "tests/unit/hypervisor/machine/idle_engine.hpp"
@@ -122,8 +123,8 @@ TEST(Threads, TheRecorderIsWatchedWhileItWorks) {
       public:
         engine::Exit run() override { return engine::PortOut{abi::kPortBudget, 0}; }
     };
-    machine::SmallMachine machine(8_MiB,
-                             [](std::span<std::byte>, const engine::BootState&) { return std::make_unique<Engine>(); });
+    machine::SmallMachine machine(
+        8_MiB, [](std::span<std::byte>, const engine::BootState&) { return std::make_unique<Engine>(); });
     InputQueue queue(64);
     Recorder recorder(queue, {}, GuestTime{0});
     std::atomic<bool> over = false;

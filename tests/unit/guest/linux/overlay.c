@@ -1,0 +1,24 @@
+/* The overlay's file, and its function as the test wants it. */
+#include "guest/linux/overlay/sites.c"
+#include "tests/unit/guest/linux/sites_interface.h"
+
+void find_sites_of_page(const uint8_t *bytes, size_t file_size, const uint8_t *page, size_t offset, uint64_t *bits)
+{
+	static const unsigned long start = 0x7f0000000000;
+	struct file file = { bytes, file_size };
+	struct vm_area_struct vma = {
+		.vm_start = start,
+		.vm_end = start + (bytes ? file_size : PAGE_SIZE) + PAGE_SIZE,
+		.vm_pgoff = 0,
+		.vm_file = bytes ? &file : NULL,
+	};
+	struct understudy_sites sites;
+
+	understudy_find_sites(&vma, start + offset, page, &sites);
+	memcpy(bits, sites.at, sizeof(sites.at));
+}
+
+void replace_site_byte(uint8_t *site)
+{
+	understudy_replace_site(site);
+}

@@ -1,0 +1,21 @@
+// The finder of guest/linux/overlay/sites.c, for files on the host.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace understudy::linux_guest {
+
+using Bytes = std::span<const std::uint8_t>;
+
+// The sites in the page at `offset` of a file that is mapped whole: offsets in the page. With `file` empty, memory of
+// no file that holds `page` alone.
+[[nodiscard]] std::vector<std::size_t> find_sites(Bytes file, std::size_t offset);
+[[nodiscard]] std::vector<std::size_t> find_sites_in_memory(Bytes page);
+
+// The byte that takes a site's first one's place.
+[[nodiscard]] std::uint8_t replaced(std::uint8_t first);
+
+}  // namespace understudy::linux_guest

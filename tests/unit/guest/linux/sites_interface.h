@@ -1,0 +1,17 @@
+/* Between sites.cpp and the overlay's file, which is C. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Writes a bit for each byte of the page: 64 words. `file`: null for memory of no file. */
+void find_sites_of_page(const uint8_t *file, size_t file_size, const uint8_t *page, size_t offset, uint64_t *bits);
+void replace_site_byte(uint8_t *site);
+
+#ifdef __cplusplus
+}
+#endif
