@@ -2,12 +2,13 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
-#include <map>
 #include <optional>
+#include <sstream>
 #include <string_view>
 #include <system_error>
 #include <thread>
@@ -198,7 +199,7 @@ std::string describe(const Addition& addition) {
         } else if (fs::is_symlink(status)) {
             what = fs::read_symlink(file);
         }
-        return fmt::format("{} {} {:o} {}", fs::relative(file, addition.host).string(), static_cast<int>(status.type()),
+        return fmt::format("{} {} {:o} {}", file.lexically_relative(addition.host).string(), static_cast<int>(status.type()),
                            static_cast<unsigned>(status.permissions()), what);
     };
     const auto top = fs::status(addition.host);
@@ -210,6 +211,25 @@ std::string describe(const Addition& addition) {
     }
     std::ranges::sort(lines);
     return fmt::format("add {}\n{}\n", addition.guest, fmt::join(lines, "\n"));
+}
+
+// apt takes a second or more for it.
+std::vector<std::string> plan_once(const ImageRequest& request, const ImageCache& cache) {
+    if (!request.tar.empty()) {
+        return {};
+    }
+    const std::string key = plan_key(request);
+    if (const auto note = cache.find_note(key)) {
+        std::vector<std::string> plan;
+        std::istringstream lines(*note);
+        for (std::string line; std::getline(lines, line);) {
+            plan.push_back(line);
+        }
+        return plan;
+    }
+    auto plan = plan_packages(request);
+    cache.store_note(key, fmt::format("{}", fmt::join(plan, "\n")));
+    return plan;
 }
 
 }  // namespace
@@ -274,7 +294,7 @@ BuiltImage build_image(const ImageRequest& request, const fs::path& output, cons
     check(request);
     PendingFile pending(output);
     const ImageCache cache(ImageCache::default_directory(), remove_directory);
-    const auto plan = request.tar.empty() ? plan_packages(request) : std::vector<std::string>();
+    const auto plan = plan_once(request, cache);
     const std::string key = content_key(request, plan);
     if (const auto image = options.use_cache ? cache.find(key) : std::nullopt) {
         BuiltImage built = deliver(*image, pending, output);

@@ -15,7 +15,7 @@ namespace understudy::tools {
 struct BuildOptions {
     bool use_cache = true;  // take what was built before
     int stop = -1;          // readable when the user wants an end; negative: none
-    LineHandler on_line;    // what the commands of a build say; "I: ..." is progress
+    LineHandler on_line{};  // what the commands of a build say; "I: ..." is progress
 };
 
 struct BuiltImage {

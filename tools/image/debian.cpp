@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "common/error.hpp"
+#include "tools/image/image_cache.hpp"
 #include "tools/process/run.hpp"
 
 namespace understudy::tools {
@@ -43,6 +44,22 @@ std::vector<std::string> errors_in(const std::string& text) {
             "{} (apt-cache search WORD finds names; as root, apt-get update brings apt's lists up to date)", said);
     }
     throw Error::format("apt cannot install that: {}", said.empty() ? apt.errors.substr(0, 500) : said);
+}
+
+// Names, lengths and times of the files below a directory.
+std::string state_of(const fs::path& directory) {
+    std::vector<std::string> lines;
+    std::error_code ignored;
+    constexpr auto kOptions = fs::directory_options::skip_permission_denied;
+    for (auto it = fs::recursive_directory_iterator(directory, kOptions, ignored);
+         it != fs::recursive_directory_iterator(); it.increment(ignored)) {
+        if (it->is_regular_file(ignored)) {
+            lines.push_back(fmt::format("{} {} {}", it->path().string(), it->file_size(ignored),
+                                        it->last_write_time(ignored).time_since_epoch().count()));
+        }
+    }
+    std::ranges::sort(lines);
+    return fmt::format("{}\n", fmt::join(lines, "\n"));
 }
 
 }  // namespace
@@ -113,6 +130,11 @@ std::vector<std::string> plan_packages(const ImageRequest& request) {
         refuse(apt);
     }
     return parse_simulation(apt.output);
+}
+
+std::string plan_key(const ImageRequest& request) {
+    return key_of(fmt::format("plan\nsuite {}\n{}\n{}{}", request.suite, fmt::join(named_packages(request), " "),
+                              state_of("/etc/apt"), state_of("/var/lib/apt/lists")));
 }
 
 std::vector<std::string> bootstrap_command(const ImageRequest& request, const fs::path& tar) {

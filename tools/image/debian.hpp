@@ -24,6 +24,9 @@ namespace understudy::tools {
 // does not exist for one.
 [[nodiscard]] std::vector<std::string> plan_packages(const ImageRequest& request);
 
+// Changes whenever plan_packages() could answer something else: the request's packages, and apt's lists and settings.
+[[nodiscard]] std::string plan_key(const ImageRequest& request);
+
 // The command that writes the packages' root to a tar. To be run as root, real or of a user namespace; fetches from the
 // network.
 [[nodiscard]] std::vector<std::string> bootstrap_command(const ImageRequest& request, const std::filesystem::path& tar);

@@ -9,6 +9,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <iterator>
 #include <span>
 #include <system_error>
 #include <utility>
@@ -16,6 +19,7 @@
 
 #include "common/digest.hpp"
 #include "common/error.hpp"
+#include "tools/image/pending_file.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -23,7 +27,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kWorkPrefix = "work-";
-constexpr std::string_view kSuffix = ".img";
+constexpr std::string_view kImage = ".img";
+constexpr std::string_view kNote = ".txt";
 
 // None: somebody has it.
 FileDescriptor lock(const fs::path& path, int operation) {
@@ -77,12 +82,12 @@ ImageCache::ImageCache(fs::path directory, WorkDirectory::Remover remove)
     }
 }
 
-fs::path ImageCache::file_of(const std::string& key) const {
-    return directory_ / fmt::format("{}{}", key, kSuffix);
+fs::path ImageCache::file_of(const std::string& key, std::string_view ending) const {
+    return directory_ / fmt::format("{}{}", key, ending);
 }
 
 std::optional<FileDescriptor> ImageCache::find(const std::string& key) const {
-    FileDescriptor file(::open(file_of(key).c_str(), O_RDONLY | O_CLOEXEC));
+    FileDescriptor file(::open(file_of(key, kImage).c_str(), O_RDONLY | O_CLOEXEC));
     if (!file) {
         return std::nullopt;
     }
@@ -92,25 +97,40 @@ std::optional<FileDescriptor> ImageCache::find(const std::string& key) const {
 
 void ImageCache::store(const std::string& key, const fs::path& image) const {
     const FileDescriptor file(::open(image.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!file || ::fsync(file.get()) != 0 || ::rename(image.c_str(), file_of(key).c_str()) != 0) {
+    if (!file || ::fsync(file.get()) != 0 || ::rename(image.c_str(), file_of(key, kImage).c_str()) != 0) {
         throw Error::from_errno("cannot store an image in " + directory_.string(), errno);
     }
-    drop_old();
+    drop_old(kImage);
 }
 
-void ImageCache::drop_old() const {
+std::optional<std::string> ImageCache::find_note(const std::string& key) const {
+    std::ifstream file(file_of(key, kNote), std::ios::binary);
+    if (!file) {
+        return std::nullopt;
+    }
+    return std::string{std::istreambuf_iterator<char>(file), {}};
+}
+
+void ImageCache::store_note(const std::string& key, std::string_view text) const {
+    PendingFile file(file_of(key, kNote));
+    file.write(text);
+    file.commit();
+    drop_old(kNote);
+}
+
+void ImageCache::drop_old(std::string_view ending) const {
     using Entry = std::pair<fs::file_time_type, fs::path>;
-    std::vector<Entry> images;
+    std::vector<Entry> files;
     for (const auto& entry : fs::directory_iterator(directory_)) {
         std::error_code gone;
-        if (const auto time = entry.last_write_time(gone); entry.path().extension() == kSuffix && !gone) {
-            images.emplace_back(time, entry.path());
+        if (const auto time = entry.last_write_time(gone); entry.path().extension() == ending && !gone) {
+            files.emplace_back(time, entry.path());
         }
     }
-    std::ranges::sort(images, std::ranges::greater());
-    for (const Entry& image : std::span(images).subspan(std::min(kMaxImages, images.size()))) {
+    std::ranges::sort(files, std::ranges::greater());
+    for (const Entry& file : std::span(files).subspan(std::min(kMaxImages, files.size()))) {
         std::error_code ignored;
-        fs::remove(image.second, ignored);
+        fs::remove(file.second, ignored);
     }
 }
 

@@ -46,14 +46,18 @@ class ImageCache {
     // The image that was stored under the key, open; it is the last that will be dropped.
     [[nodiscard]] std::optional<FileDescriptor> find(const std::string& key) const;
     // Moves a complete image, which lies in a work directory, into the cache; the images that were used longest ago are
-    // dropped when there are more than kMaxImages. Throws understudy::Error.
+    // dropped when there are more than kMaxImages, and notes likewise. Throws understudy::Error.
     void store(const std::string& key, const std::filesystem::path& image) const;
+    // A short text under a key, for what takes longer to find out than to read; nothing when there is none.
+    [[nodiscard]] std::optional<std::string> find_note(const std::string& key) const;
+    // Throws understudy::Error.
+    void store_note(const std::string& key, std::string_view text) const;
     // Removes those that killed builds left. Throws understudy::Error.
     [[nodiscard]] WorkDirectory make_work_directory() const;
 
   private:
-    [[nodiscard]] std::filesystem::path file_of(const std::string& key) const;
-    void drop_old() const;
+    [[nodiscard]] std::filesystem::path file_of(const std::string& key, std::string_view ending) const;
+    void drop_old(std::string_view ending) const;
     void remove_abandoned() const;
 
     std::filesystem::path directory_;

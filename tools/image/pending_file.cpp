@@ -5,12 +5,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "common/error.hpp"
 
@@ -62,12 +64,42 @@ void PendingFile::copy(const FileDescriptor& from) {
     while (offset < status.st_size) {
         const auto left = static_cast<std::size_t>(status.st_size - offset);
         const ssize_t count = ::copy_file_range(from.get(), &offset, file_.get(), nullptr, left, 0);
+        if (count < 0 && (errno == EXDEV || errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS)) {
+            return copy_through_memory(from, offset);  // another file system
+        }
         if (count < 0 && errno != EINTR) {
             throw Error::from_errno("cannot write " + target_.string(), errno);
         }
         if (count == 0) {
-            throw Error("what becomes " + target_.string() + " is shorter than it was");
+            return;
         }
+    }
+}
+
+void PendingFile::copy_through_memory(const FileDescriptor& from, off_t offset) {
+    std::vector<char> buffer(std::size_t{1} << 20U);
+    for (;;) {
+        const ssize_t count = ::pread(from.get(), buffer.data(), buffer.size(), offset);
+        if (count == 0) {
+            return;
+        }
+        if (count < 0 && errno != EINTR) {
+            throw Error::from_errno("cannot read what becomes " + target_.string(), errno);
+        }
+        if (count > 0) {
+            write({buffer.data(), static_cast<std::size_t>(count)});
+            offset += count;
+        }
+    }
+}
+
+void PendingFile::write(std::string_view text) {
+    while (!text.empty()) {
+        const ssize_t count = ::write(file_.get(), text.data(), text.size());
+        if (count < 0 && errno != EINTR) {
+            throw Error::from_errno("cannot write " + target_.string(), errno);
+        }
+        text.remove_prefix(static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
     }
 }
 

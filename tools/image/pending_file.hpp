@@ -1,7 +1,10 @@
 // A file that is there whole or not at all.
 #pragma once
 
+#include <sys/types.h>
+
 #include <filesystem>
+#include <string_view>
 
 #include "common/file_descriptor.hpp"
 
@@ -19,10 +22,13 @@ class PendingFile {
 
     // The content of another file, from its beginning. Throws understudy::Error; a full disk is one.
     void copy(const FileDescriptor& from);
+    // Added at the end. Throws understudy::Error.
+    void write(std::string_view text);
     // On the disk and in its place when this returns, readable by everybody. Throws understudy::Error.
     void commit();
 
   private:
+    void copy_through_memory(const FileDescriptor& from, off_t offset);
     [[nodiscard]] std::filesystem::path temporary_name() const;
 
     std::filesystem::path target_;

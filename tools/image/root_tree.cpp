@@ -258,7 +258,7 @@ void RootTree::add(const fs::path& host, const std::string& path) {
     add_one(host, status, path);
     if (fs::is_directory(status)) {
         for (const auto& entry : fs::recursive_directory_iterator(host)) {
-            add_one(entry.path(), entry.symlink_status(), path + '/' + fs::relative(entry.path(), host).string());
+            add_one(entry.path(), entry.symlink_status(), path + '/' + entry.path().lexically_relative(host).string());
         }
     }
 }

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -123,18 +124,18 @@ StepResult run_step(const ProcessConfig& config, int stop, const LineHandler& on
 }
 
 std::string complaint_of(const StepResult& result) {
+    // apt and mmdebstrap mark their errors; of other commands the first lines say more than the last.
+    constexpr std::size_t kFirstLines = 3;
     const auto is_error = [](const std::string& line) { return line.starts_with("E: "); };
+    const bool marked = std::ranges::any_of(result.last_lines, is_error);
     std::string complaint;
+    std::size_t lines = 0;
     for (const std::string& line : result.last_lines) {
-        if (is_error(line)) {
-            complaint += (complaint.empty() ? "" : "; ") + line.substr(3);
+        if (marked ? is_error(line) : lines < kFirstLines) {
+            complaint += (lines++ == 0 ? "" : "; ") + line.substr(marked ? 3 : 0);
         }
     }
-    if (complaint.empty()) {
-        complaint =
-            result.last_lines.empty() ? fmt::format("exit status {}", result.exit_status) : result.last_lines.back();
-    }
-    return complaint.substr(0, kMaxComplaint);
+    return lines == 0 ? fmt::format("exit status {}", result.exit_status) : complaint.substr(0, kMaxComplaint);
 }
 
 }  // namespace understudy::tools

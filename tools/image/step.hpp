@@ -34,7 +34,7 @@ struct StepResult {
 // executed.
 [[nodiscard]] StepResult run_step(const ProcessConfig& config, int stop, const LineHandler& on_line);
 
-// The lines that say what went wrong ("E: ...", or else the last one), in one.
+// The lines that say what went wrong ("E: ...", or else the first ones), in one.
 [[nodiscard]] std::string complaint_of(const StepResult& result);
 
 }  // namespace understudy::tools
