@@ -199,8 +199,8 @@ std::string describe(const Addition& addition) {
         } else if (fs::is_symlink(status)) {
             what = fs::read_symlink(file);
         }
-        return fmt::format("{} {} {:o} {}", file.lexically_relative(addition.host).string(), static_cast<int>(status.type()),
-                           static_cast<unsigned>(status.permissions()), what);
+        return fmt::format("{} {} {:o} {}", file.lexically_relative(addition.host).string(),
+                           static_cast<int>(status.type()), static_cast<unsigned>(status.permissions()), what);
     };
     const auto top = fs::status(addition.host);
     std::vector<std::string> lines = {line(addition.host, top)};

@@ -94,8 +94,7 @@ std::vector<std::string> named_packages(const ImageRequest& request) {
         packages.insert(packages.end(), kSystemdPackages.begin(), kSystemdPackages.end());
     }
     std::ranges::sort(packages);
-    const auto repeated = std::ranges::unique(packages);
-    packages.erase(repeated.begin(), repeated.end());
+    packages.erase(std::unique(packages.begin(), packages.end()), packages.end());
     return packages;
 }
 

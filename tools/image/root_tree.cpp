@@ -217,12 +217,13 @@ void RootTree::remove_files(const std::string& directory, std::string_view prefi
     }
     std::vector<std::string> names;
     for (const auto& entry : fs::directory_iterator(here(in))) {
-        if (entry.path().filename().string().starts_with(prefix)) {
-            names.push_back(entry.path().filename());
+        if (const std::string name = entry.path().filename(); name.starts_with(prefix)) {
+            names.push_back(name);
         }
     }
+    const KeptTime kept(in);
     for (const std::string& name : names) {
-        remove(directory + '/' + name);
+        remove_in(in, name, name);
     }
 }
 
