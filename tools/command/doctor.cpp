@@ -218,6 +218,8 @@ void check_programs(std::vector<Check>& checks) {
         Program{"etcd", "etcd-server", "the tests of the etcd arbiter"},
         Program{"ip", "iproute2", "bridges and taps"},
         Program{"nft", "nftables", "the tests with partitions"},
+        Program{"mmdebstrap", "mmdebstrap", "images from packages"},
+        Program{"mkfs.erofs", "erofs-utils", "images"},
     };
     for (const Program& program : kPrograms) {
         const bool found = in_path(program.name);
