@@ -18,7 +18,7 @@ constexpr GuestKind kLastGuestKind = GuestKind::linux_guest;
 struct GuestShape {
     GuestKind kind = GuestKind::small;
     Bytes memory;              // all of it, the monitor's part too
-    std::string image_digest;  // of the disk image, as image_digest() gives it; empty: no image
+    std::string image_digest;  // of the disk image, as FileDigest::text() gives it; empty: no image
 
     bool operator==(const GuestShape&) const = default;
 };

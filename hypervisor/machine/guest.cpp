@@ -4,8 +4,8 @@
 #include <variant>
 
 #include "common/error.hpp"
+#include "common/file_digest.hpp"
 #include "hypervisor/machine/linux_machine.hpp"
-#include "hypervisor/machine/read_file.hpp"
 #include "hypervisor/machine/small_machine.hpp"
 
 namespace understudy::machine {
@@ -13,15 +13,17 @@ namespace {
 
 void check_image(const GuestShape& shape, const std::string& image) {
     if (image.empty() != shape.image_digest.empty()) {
-        throw image.empty() ? Error::format("the guest reads an image (digest {}): name this host's copy of it with "
-                                            "--image FILE",
-                                            shape.image_digest)
-                            : Error::format("the guest has no image, and {} would not be read: leave --image out", image);
+        throw image.empty()
+            ? Error::format(
+                  "the guest reads an image (digest {}): name this host's copy of it with "
+                  "--image FILE",
+                  shape.image_digest)
+            : Error::format("the guest has no image, and {} would not be read: leave --image out", image);
     }
     if (image.empty()) {
         return;
     }
-    if (const std::string here = image_digest(image); here != shape.image_digest) {
+    if (const std::string here = digest_file(image).text(); here != shape.image_digest) {
         throw Error::format(
             "{} is not the guest's image: its digest is {}, that of the guest's {}; copy the primary's image to this "
             "host",

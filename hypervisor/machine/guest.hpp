@@ -18,8 +18,8 @@ namespace understudy::machine {
 // no engine.
 [[nodiscard]] std::unique_ptr<Machine> boot(const GuestConfig& config, const EngineFactory& make_engine);
 
-// A machine whose state arrives from elsewhere: fill blank_memory(), then restore_vcpu(). `image` is this host's copy of
-// the guest's disk, or empty. Throws understudy::Error: as above, and when the image is not the guest's.
+// A machine whose state arrives from elsewhere: fill blank_memory(), then restore_vcpu(). `image` is this host's copy
+// of the guest's disk, or empty. Throws understudy::Error: as above, and when the image is not the guest's.
 [[nodiscard]] std::unique_ptr<Machine> blank(const GuestShape& shape, const std::string& image,
                                              const EngineFactory& make_engine);
 

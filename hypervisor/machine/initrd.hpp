@@ -13,7 +13,8 @@
 
 namespace understudy::machine {
 
-// Appends entries in order; folders before what is in them. Times and owners are zero, so that one content has one form.
+// Appends entries in order; folders before what is in them. Times and owners are zero, so that one content has one
+// form.
 class CpioArchive {
   public:
     void add_folder(std::string_view path);

@@ -4,10 +4,10 @@
 #include <limits>
 
 #include "common/digest.hpp"
+#include "common/file_digest.hpp"
 #include "hypervisor/device/block_device.hpp"
 #include "hypervisor/device/console_device.hpp"
 #include "hypervisor/device/entropy_device.hpp"
-#include "hypervisor/machine/read_file.hpp"
 #include "hypervisor/machine/stops.hpp"
 
 namespace understudy::machine {
@@ -51,7 +51,7 @@ LinuxMachine::LinuxMachine(const LoadedLinux& linux, const EngineFactory& make_e
       places_(places_of(linux)),
       linux_(linux),
       image_(linux.config.image),
-      image_digest_(image_.empty() ? std::string() : image_digest(image_)),
+      image_digest_(image_.empty() ? std::string() : digest_file(image_).text()),
       engine_(make_engine(memory_.all(), write_linux_image(linux, memory_))),
       bus_(memory_, [this](std::size_t number) -> understudy_device& { return device_page(number); }) {
     if (linux.config.has_network) {
@@ -94,7 +94,8 @@ void LinuxMachine::abandon() {
     engine_->kick();
 }
 
-// --- The counter ------------------------------------------------------------------------------------------------------
+// --- The counter
+// ------------------------------------------------------------------------------------------------------
 
 // The cell turns negative at the count `until`: see understudy_control.
 void LinuxMachine::arm(InstructionCount until) {
@@ -127,7 +128,8 @@ void LinuxMachine::read_counter() {
     page.cell = 0;
 }
 
-// --- From stop to stop --------------------------------------------------------------------------------------------------
+// --- From stop to stop
+// --------------------------------------------------------------------------------------------------
 
 std::optional<Stop> LinuxMachine::run(Budget budget) {
     arm(budget.until);
@@ -319,7 +321,8 @@ void LinuxMachine::apply(const Stop& /*stop*/, const Input& input) {
     layer().events |= std::exchange(events_, 0);
 }
 
-// --- Faults -----------------------------------------------------------------------------------------------------------
+// --- Faults
+// -----------------------------------------------------------------------------------------------------------
 
 std::optional<std::string> LinuxMachine::symbol_at(std::uint64_t address) const {
     if (!linux_) {
@@ -367,14 +370,16 @@ void LinuxMachine::report_fault(std::uint32_t why) {
     fault_.reason += fmt::format(" ({})", exception_name(fault_.vector));
 }
 
-// --- What is compared, and what travels ----------------------------------------------------------------------------------
+// --- What is compared, and what travels
+// ----------------------------------------------------------------------------------
 
 std::uint64_t LinuxMachine::registers_digest() const {
     engine::Registers registers = engine_->registers();
     registers.rflags &= kComparedFlags;
     // While an OUT is pending some engines report RIP before it, some behind. Stops are in the layer alone.
     const std::uint64_t offset = registers.rip - UNDERSTUDY_LAYER_ADDRESS;
-    const auto code = offset < UNDERSTUDY_LAYER_BYTES ? memory_.range({places_.ram + offset}, kOutLength) : std::nullopt;
+    const auto code =
+        offset < UNDERSTUDY_LAYER_BYTES ? memory_.range({places_.ram + offset}, kOutLength) : std::nullopt;
     if (code && (*code)[0] == kOutOpcode && (*code)[1] == std::byte{port_}) {
         registers.rip += kOutLength;
     }

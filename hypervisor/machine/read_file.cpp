@@ -4,11 +4,8 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include <cerrno>
-#include <memory>
-#include <new>
 #include <span>
 
 #include "common/error.hpp"
@@ -63,21 +60,6 @@ std::vector<std::byte> read_file(const std::filesystem::path& path, std::string_
             return content;
         }
     }
-}
-
-std::string image_digest(const std::filesystem::path& image) {
-    const FileDescriptor file = open_regular(image, "image");
-    const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), &XXH3_freeState);
-    if (!state) {
-        throw std::bad_alloc();
-    }
-    XXH3_128bits_reset(state.get());
-    std::vector<std::byte> piece(kPiece);
-    while (const std::size_t got = read_some(file, piece, image)) {
-        XXH3_128bits_update(state.get(), piece.data(), got);
-    }
-    const XXH128_hash_t hash = XXH3_128bits_digest(state.get());
-    return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
 }
 
 }  // namespace understudy::machine

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -14,9 +13,5 @@ namespace understudy::machine {
 constexpr std::uint64_t kMaxFileBytes = std::uint64_t{512} << 20;
 // The whole file. Throws understudy::Error that says that the `what` cannot be read, or is larger than kMaxFileBytes.
 [[nodiscard]] std::vector<std::byte> read_file(const std::filesystem::path& path, std::string_view what);
-
-// XXH3-128 of the file's content, in hexadecimal: what hosts compare their images by. Reads all of it (about a second
-// for each 2 GiB that are in the page cache). Throws understudy::Error when the file cannot be read.
-[[nodiscard]] std::string image_digest(const std::filesystem::path& image);
 
 }  // namespace understudy::machine

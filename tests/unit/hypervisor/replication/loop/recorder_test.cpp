@@ -34,6 +34,8 @@ class Wanting final : public machine::Machine {
     std::uint64_t memory_digest() override { return 0; }
     [[nodiscard]] const machine::FaultReport& fault_report() const override { return report_; }
     [[nodiscard]] std::string engine_name() const override { return "none"; }
+    [[nodiscard]] machine::NicAddresses nic_addresses() override { return {}; }
+    [[nodiscard]] GuestShape shape() const override { return {}; }
     machine::GuestMemory& memory() override { return memory_; }
     std::span<std::byte> blank_memory() override { return memory_.all(); }
     std::vector<std::byte> save_vcpu() override { return {}; }

@@ -78,7 +78,7 @@ TEST(Threads, AnAbandonedFeedEndsAWait) {
 }
 
 TEST(Threads, TheInputQueueWakesAWaitForFramesAndForPokes) {
-    InputQueue queue(64);
+    InputQueue queue({.frames = 64});
     std::atomic<bool> all_pushed = false;
     std::uint64_t accepted = 0;
     std::jthread io([&] {
@@ -95,7 +95,7 @@ TEST(Threads, TheInputQueueWakesAWaitForFramesAndForPokes) {
     for (bool last = false; !last;) {
         queue.wait_until(InputQueue::Clock::time_point::max());
         last = all_pushed;
-        taken += queue.take(64).size();
+        taken += queue.take(64, 1U << 20).size();
     }
     io.join();
     EXPECT_EQ(taken, accepted);
@@ -125,7 +125,7 @@ TEST(Threads, TheRecorderIsWatchedWhileItWorks) {
     };
     machine::SmallMachine machine(
         8_MiB, [](std::span<std::byte>, const engine::BootState&) { return std::make_unique<Engine>(); });
-    InputQueue queue(64);
+    InputQueue queue({.frames = 64});
     Recorder recorder(queue, {}, GuestTime{0});
     std::atomic<bool> over = false;
     std::uint64_t overdue = 0;
