@@ -104,8 +104,8 @@ void DeviceBus::collect(std::vector<Output>& outputs) {
     }
 }
 
-// A device with a queue that its driver has broken says so, once, until it is reset (virtio 1.2, section 2.1.2). True: it
-// just did.
+// A device with a queue that its driver has broken says so, once, until it is reset (virtio 1.2, section 2.1.2). True:
+// it just did.
 bool DeviceBus::notice_damage(Slot& slot, understudy_device& page) {
     if (!slot.running || slot.needs_reset || std::ranges::none_of(slot.queues, &Virtqueue::broken)) {
         return false;
