@@ -5,7 +5,7 @@
 #include <linux/virtio_ring.h>
 
 #include <algorithm>
-#include <cstring>
+#include <span>
 
 #include "common/require.hpp"
 
@@ -49,7 +49,8 @@ void DeviceBus::boot() {
             page.queue[q].size_max = sizes[q];
         }
         const auto config = device.config();
-        std::memcpy(page.config, config.data(), std::min(config.size(), sizeof page.config));
+        require(config.size() <= sizeof page.config, "a device's configuration fits its page");
+        std::ranges::copy(std::as_bytes(std::span(config)), std::as_writable_bytes(std::span(page.config)).begin());
     }
 }
 
