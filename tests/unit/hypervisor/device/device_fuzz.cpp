@@ -44,7 +44,7 @@ void require(bool holds) {
 const std::filesystem::path& image() {
     static const TemporaryDirectory directory;
     static const std::filesystem::path path = [] {
-        const auto file = directory.path() / "image";
+        auto file = directory.path() / "image";
         std::ofstream(file, std::ios::binary) << std::string(4096, 'i');
         return file;
     }();

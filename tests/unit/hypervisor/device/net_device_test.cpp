@@ -15,7 +15,6 @@ namespace {
 using network::OffloadHeader;
 using network::testing::counting_bytes;
 using network::testing::PacketShape;
-using testing::Buffer;
 using testing::Driver;
 
 constexpr std::uint32_t kSize = 256;
