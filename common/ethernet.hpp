@@ -16,8 +16,9 @@ constexpr std::size_t kMinFrameBytes = 14;
 // What a wire carries: the MTU is 1500.
 constexpr std::size_t kMaxWireFrameBytes = 1514;
 
-// A guest whose NIC offloads checksums and segmentation says and hears frames with a header in front (virtio_net_hdr_v1;
-// virtio 1.2, section 5.1.6) that tells what is still to be done to them, and of up to 64 KiB of payload.
+// A guest whose NIC offloads checksums and segmentation says and hears frames with a header in front
+// (virtio_net_hdr_v1; virtio 1.2, section 5.1.6) that tells what is still to be done to them, and of up to 64 KiB of
+// payload.
 constexpr std::size_t kOffloadHeaderBytes = 12;
 constexpr std::size_t kMaxFrameBytes = kOffloadHeaderBytes + kMinFrameBytes + 4 + 65535;
 

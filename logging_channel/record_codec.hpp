@@ -27,8 +27,8 @@ class LogRecord;
 
 namespace understudy::channel {
 
-// No record is larger. Above what a stop gathers (kMaxInputFrameBytes of frames, of at least kMinFrameBytes each and with a
-// few bytes around it), far below what would hurt to allocate.
+// No record is larger. Above what a stop gathers (kMaxInputFrameBytes of frames, of at least kMinFrameBytes each and
+// with a few bytes around it), far below what would hurt to allocate.
 constexpr std::size_t kMaxRecordBytes = 4U << 20;
 static_assert(kMaxInputFrameBytes + kMaxInputFrameBytes / kMinFrameBytes * 4 + (64U << 10) <= kMaxRecordBytes);
 

@@ -30,8 +30,9 @@ BlockDevice::BlockDevice(const std::filesystem::path& image)
     }
     bytes_ = static_cast<std::uint64_t>(status.st_size);
     if (!S_ISREG(status.st_mode) || bytes_ == 0 || bytes_ % kSector != 0) {
-        throw Error::format("{} is no image: it has to be a file of whole 512-byte sectors; 'understudy image' makes one",
-                            path_.string());
+        throw Error::format(
+            "{} is no image: it has to be a file of whole 512-byte sectors; 'understudy image' makes one",
+            path_.string());
     }
 }
 

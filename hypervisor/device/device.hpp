@@ -1,6 +1,6 @@
-// A virtio device as its transport sees it (device_bus.hpp): what it offers, and what it does when its queues are looked
-// at. Devices touch guest memory at stops only, on the vCPU's thread, and do there what follows from guest memory and
-// the stop's input alone, so that every replica's do the same.
+// A virtio device as its transport sees it (device_bus.hpp): what it offers, and what it does when its queues are
+// looked at. Devices touch guest memory at stops only, on the vCPU's thread, and do there what follows from guest
+// memory and the stop's input alone, so that every replica's do the same.
 #pragma once
 
 #include <cstdint>

@@ -5,7 +5,7 @@
 #include <linux/virtio_ring.h>
 
 #include <algorithm>
-#include <cstring>
+#include <span>
 
 #include "common/require.hpp"
 
@@ -49,7 +49,8 @@ void DeviceBus::boot() {
             page.queue[q].size_max = sizes[q];
         }
         const auto config = device.config();
-        std::memcpy(page.config, config.data(), std::min(config.size(), sizeof page.config));
+        require(config.size() <= sizeof page.config, "a device's configuration fits its page");
+        std::ranges::copy(std::as_bytes(std::span(config)), std::as_writable_bytes(std::span(page.config)).begin());
     }
 }
 
@@ -104,8 +105,8 @@ void DeviceBus::collect(std::vector<Output>& outputs) {
     }
 }
 
-// A device with a queue that its driver has broken says so, once, until it is reset (virtio 1.2, section 2.1.2). True: it
-// just did.
+// A device with a queue that its driver has broken says so, once, until it is reset (virtio 1.2, section 2.1.2). True:
+// it just did.
 bool DeviceBus::notice_damage(Slot& slot, understudy_device& page) {
     if (!slot.running || slot.needs_reset || std::ranges::none_of(slot.queues, &Virtqueue::broken)) {
         return false;

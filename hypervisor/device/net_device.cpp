@@ -107,8 +107,8 @@ std::size_t NetDevice::room_for(std::span<Virtqueue> queues, std::span<const Fra
     std::size_t count = 0;
     for (const Frame& frame : frames) {
         const auto header = network::check_offload(frame);
-        const bool all_fit = header && !understands(*header) ? std::ranges::all_of(completed(frame), fits)
-                                                             : !header || fits(frame);
+        const bool all_fit =
+            header && !understands(*header) ? std::ranges::all_of(completed(frame), fits) : !header || fits(frame);
         if (!all_fit) {
             break;
         }
@@ -155,8 +155,8 @@ std::vector<Frame> NetDevice::completed(const Frame& frame) {
     return parts;
 }
 
-// How many buffers, behind `used` others, a frame of so many bytes fills: as many as it needs where the driver merges them.
-// 0: what there is does not suffice.
+// How many buffers, behind `used` others, a frame of so many bytes fills: as many as it needs where the driver merges
+// them. 0: what there is does not suffice.
 std::uint16_t NetDevice::buffers_for(const Virtqueue& queue, std::uint16_t used, std::size_t bytes) const {
     const std::uint16_t waiting = queue.waiting();
     std::size_t room = 0;

@@ -22,8 +22,8 @@ class NetDevice final : public Device {
 
     // How many receive buffers the driver has put out.
     [[nodiscard]] static std::size_t receive_buffers(std::span<Virtqueue> queues);
-    // How many of `frames`, from the first on, receive() will find room for. Changes nothing, so that it need not be asked
-    // where a log says what arrived.
+    // How many of `frames`, from the first on, receive() will find room for. Changes nothing, so that it need not be
+    // asked where a log says what arrived.
     [[nodiscard]] std::size_t room_for(std::span<Virtqueue> queues, std::span<const Frame> frames) const;
     // Puts `frames` into receive buffers; what finds no room is dropped, as a NIC would. What a frame asks for that the
     // driver cannot do is done here.

@@ -46,8 +46,8 @@ class Virtqueue {
     [[nodiscard]] std::optional<Chain> peek(std::uint16_t ahead = 0) const;
     // Gives a chain back, `written` bytes of its writable part filled.
     void give_back(std::uint16_t head, std::uint32_t written);
-    // Takes every chain that waits at the time of the call, and gives it back with as many bytes written as `serve` returns.
-    // It ends, whatever the device writes over the queue meanwhile.
+    // Takes every chain that waits at the time of the call, and gives it back with as many bytes written as `serve`
+    // returns. It ends, whatever the device writes over the queue meanwhile.
     template <typename Serve>
     void take_all(Serve serve) {
         for (std::uint16_t left = waiting(); left > 0; --left) {
@@ -58,12 +58,14 @@ class Virtqueue {
             give_back(chain->head, serve(*chain));
         }
     }
-    // Whether the driver wants to be told of what was given back since it was told last. Asked once for each such batch.
+    // Whether the driver wants to be told of what was given back since it was told last. Asked once for each such
+    // batch.
     [[nodiscard]] bool wants_event();
     // Has the driver notify with the next chain.
     void watch();
 
-    // Looks whether the guest keeps to the rules: the index it moved, the chain that comes next. To be asked at each stop.
+    // Looks whether the guest keeps to the rules: the index it moved, the chain that comes next. To be asked at each
+    // stop.
     void inspect();
     // It does not: nothing is done for this queue until it is reset.
     [[nodiscard]] bool broken() const { return broken_; }

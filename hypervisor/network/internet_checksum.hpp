@@ -32,8 +32,8 @@ class InternetChecksum {
         return add(bytes);
     }
 
-    // Writes the checksum over the two bytes at `at`. `never_zero`: as 0xffff where it is 0, which in UDP says that there is
-    // none, and in TCP the same number.
+    // Writes the checksum over the two bytes at `at`. `never_zero`: as 0xffff where it is 0, which in UDP says that
+    // there is none, and in TCP the same number.
     void store(std::byte* at, bool never_zero) const {
         std::uint64_t sum = sum_;
         while (sum > 0xffff) {

@@ -24,8 +24,8 @@ struct LinkConfig {
     VmId vm;
     MacAddress mac{};
     std::uint32_t ipv4_address = 0;  // network byte order; for the gratuitous ARP
-    // Of the frames that the guest says and hears, and so of all that pass the link on the guest's side. What the network
-    // behind it does not understand is done in software.
+    // Of the frames that the guest says and hears, and so of all that pass the link on the guest's side. What the
+    // network behind it does not understand is done in software.
     FrameFormat format = FrameFormat::plain;
 };
 
@@ -42,7 +42,8 @@ class Link {
     // sends a gratuitous ARP so that bridges learn the guest's new port.
     virtual void speak(SpeakerRank rank) = 0;
 
-    // Queues the frames of one release, written by the guest and checked here; bounded, the oldest are dropped when the peer does not drain (as a NIC would).
+    // Queues the frames of one release, written by the guest and checked here; bounded, the oldest are dropped when the
+    // peer does not drain (as a NIC would).
     virtual void send(std::span<const Frame> frames) = 0;
 
     // While true, no frame is read from the device: the guest's receive queue is full.

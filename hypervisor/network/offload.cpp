@@ -167,9 +167,8 @@ std::optional<Plan> make_plan(const OffloadHeader& header, Bytes frame) {
         return std::nullopt;
     }
     plan.tcp = find_tcp(frame, header.gso);
-    const bool sound = plan.tcp && header.segment_bytes >= kMinSegmentBytes &&
-                       (header.flags & kNeedsChecksum) != 0 && header.checksum_start == plan.tcp->tcp &&
-                       header.checksum_offset == kTcpChecksum;
+    const bool sound = plan.tcp && header.segment_bytes >= kMinSegmentBytes && (header.flags & kNeedsChecksum) != 0 &&
+                       header.checksum_start == plan.tcp->tcp && header.checksum_offset == kTcpChecksum;
     if (!sound) {
         return std::nullopt;
     }
@@ -205,8 +204,8 @@ void fix_ip(std::span<std::byte> ip, bool ipv6, std::size_t number) {
 }
 
 void fix_tcp_checksum(std::span<std::byte> frame, const TcpLayout& layout) {
-    const auto addresses = layout.ipv6 ? frame.subspan(layout.ip + kIpv6Addresses, 32)
-                                       : frame.subspan(layout.ip + kIpv4Addresses, 8);
+    const auto addresses =
+        layout.ipv6 ? frame.subspan(layout.ip + kIpv6Addresses, 32) : frame.subspan(layout.ip + kIpv4Addresses, 8);
     const auto tcp = frame.subspan(layout.tcp);
     put16(tcp, kTcpChecksum, 0);
     InternetChecksum()

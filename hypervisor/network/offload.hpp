@@ -53,12 +53,13 @@ constexpr std::size_t kMaxSegments = 65536 / kMinSegmentBytes;
 void write_offload_header(std::span<std::byte> frame, const OffloadHeader& header);
 
 // The frame's header in the one form that says what it says, if that is sound: flags that mean nothing here cleared,
-// header_bytes measured. Nothing where the frame does not hold what its header speaks of, or asks for what was not offered.
+// header_bytes measured. Nothing where the frame does not hold what its header speaks of, or asks for what was not
+// offered.
 [[nodiscard]] std::optional<OffloadHeader> check_offload(std::span<const std::byte> frame);
 
 // Does what is to be done: appends the frames for the wire, without headers, to `out`. A TCP frame that is to be cut is
-// cut to the size that its header asks for, or to `max_frame_bytes` where that is less. Appends nothing for a frame that
-// is not sound, or does not fit; at most kMaxSegments.
+// cut to the size that its header asks for, or to `max_frame_bytes` where that is less. Appends nothing for a frame
+// that is not sound, or does not fit; at most kMaxSegments.
 void complete_offload(std::span<const std::byte> frame, std::vector<Frame>& out,
                       std::size_t max_frame_bytes = kMaxWireFrameBytes);
 

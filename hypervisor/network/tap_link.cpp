@@ -1,5 +1,5 @@
-// A tap of the host, optionally on a bridge. For a guest whose NIC offloads, the host's network stack does what the frames'
-// headers ask for, or passes it on to the next: TCP travels in pieces of up to 64 KiB.
+// A tap of the host, optionally on a bridge. For a guest whose NIC offloads, the host's network stack does what the
+// frames' headers ask for, or passes it on to the next: TCP travels in pieces of up to 64 KiB.
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
@@ -62,8 +62,8 @@ ifreq request_for(const std::string& device) {
     return request;
 }
 
-// What the host may leave to the guest's NIC. A tap that outlives its processes keeps what it was told last, so it is told
-// every time.
+// What the host may leave to the guest's NIC. A tap that outlives its processes keeps what it was told last, so it is
+// told every time.
 void set_offload(int tap, const std::string& device, FrameFormat format) {
     int header = kOffloadHeaderBytes;
     const bool offloads = format == FrameFormat::with_offload_header;

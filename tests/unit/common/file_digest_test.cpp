@@ -18,7 +18,7 @@ namespace {
 class DigestOfAFile : public testing::Test {
   protected:
     std::filesystem::path file_with(const std::string& content, const std::string& name = "file") {
-        const auto path = directory_.path() / name;
+        auto path = directory_.path() / name;
         std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
         return path;
     }

@@ -335,9 +335,7 @@ TEST_P(FailoverTest, ANewConnectionDuringAFailoverWaitsForTheNewPrimary) {
 }
 
 INSTANTIATE_TEST_SUITE_P(EachNic, FailoverTest, ::testing::Values(FrameFormat::plain, FrameFormat::with_offload_header),
-                         [](const auto& nic) {
-                             return nic.param == FrameFormat::plain ? "Plain" : "Offloading";
-                         });
+                         [](const auto& nic) { return nic.param == FrameFormat::plain ? "Plain" : "Offloading"; });
 
 }  // namespace
 }  // namespace understudy::network

@@ -79,13 +79,13 @@ inline void configure(const std::string& device, const char* address, const char
     must(::ioctl(control.get(), SIOCSIFFLAGS, &request), "SIOCSIFFLAGS");
 }
 
-// A tap in the current namespace: 10.0.2.15/24 with the given MAC address, the default route through 10.0.2.2. Its stack
-// leaves to the tap what the format lets it.
+// A tap in the current namespace: 10.0.2.15/24 with the given MAC address, the default route through 10.0.2.2. Its
+// stack leaves to the tap what the format lets it.
 inline FileDescriptor make_guest_tap(const MacAddress& mac, FrameFormat format = FrameFormat::plain) {
     std::ofstream("/proc/sys/net/ipv6/conf/default/disable_ipv6") << "1\n";
     FileDescriptor tap(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
     ifreq request{};
-    std::strcpy(static_cast<char*>(request.ifr_name), "guest0");
+    std::string("guest0").copy(static_cast<char*>(request.ifr_name), IFNAMSIZ - 1);
     const bool offloads = format == FrameFormat::with_offload_header;
     request.ifr_flags = offloads ? IFF_TAP | IFF_NO_PI | IFF_VNET_HDR : IFF_TAP | IFF_NO_PI;
     must(::ioctl(tap.get(), TUNSETIFF, &request), "TUNSETIFF");

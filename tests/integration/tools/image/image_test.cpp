@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -57,7 +58,7 @@ class Image : public testing::Test {
     [[nodiscard]] Finished image(const std::string& arguments) const { return run_to_end(config(arguments), 10min); }
     // The image's files, below the directory that is returned.
     [[nodiscard]] fs::path unpacked(const std::string& file) const {
-        const fs::path to = path_ / (file + ".files");
+        fs::path to = path_ / (file + ".files");
         const Finished fsck = run_to_end({"fsck.erofs", "--extract=" + to.string(), path_ / file});
         EXPECT_EQ(fsck.exit_status, 0) << fsck.output << fsck.errors;
         return to;

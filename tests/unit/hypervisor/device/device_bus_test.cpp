@@ -16,8 +16,8 @@ constexpr std::uint64_t kPages = 0x100000;
 constexpr std::uint64_t kData = 0x180000;
 constexpr std::size_t kConsole = 0;
 constexpr std::size_t kNet = 1;
-constexpr std::uint32_t kReady = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
-                                 VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK;
+constexpr std::uint32_t kReady =
+    VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK;
 
 struct Guest {
     Guest() : bus(memory, [this](std::size_t number) -> understudy_device& { return page(number); }) {

@@ -44,7 +44,7 @@ class Driver {
     }
     void describe_in(std::uint64_t table, std::uint16_t at, const Buffer& buffer, std::uint16_t flags,
                      std::uint16_t next) {
-        std::byte* to = memory_.range({table + at * 16U}, 16)->data();
+        std::byte* to = memory_.range({table + std::uint64_t{at} * 16}, 16)->data();
         write_little_endian(to, buffer.address);
         write_little_endian(to + 8, buffer.bytes);
         write_little_endian(to + 12, static_cast<std::uint16_t>(flags | (buffer.writable ? kWrite : 0)));
@@ -86,7 +86,9 @@ class Driver {
     void write16(std::uint64_t at, std::uint16_t value) { write_little_endian(memory_.range({at}, 2)->data(), value); }
     // Asks for an event when the device has given back chain number `index`.
     void want_event_at(std::uint16_t index) { write16(available() + 4 + 2 * std::uint64_t{size_}, index); }
-    [[nodiscard]] std::uint16_t watched() const { return *memory_.read<std::uint16_t>({used() + 4 + 8 * size_}); }
+    [[nodiscard]] std::uint16_t watched() const {
+        return *memory_.read<std::uint16_t>({used() + 4 + std::uint64_t{8} * size_});
+    }
 
     void store(std::uint64_t at, std::span<const std::byte> bytes) {
         std::ranges::copy(bytes, memory_.range({at}, bytes.size())->begin());

@@ -15,7 +15,6 @@ namespace {
 using network::OffloadHeader;
 using network::testing::counting_bytes;
 using network::testing::PacketShape;
-using testing::Buffer;
 using testing::Driver;
 
 constexpr std::uint32_t kSize = 256;
@@ -71,9 +70,7 @@ class NetDeviceTest : public ::testing::Test {
                                        network::testing::unfinished_frame(shape, counting_bytes(payload)));
     }
     static Frame wire_frame(std::size_t size) { return network::with_offload_header(counting_bytes(size)); }
-    static Frame without_header(const Frame& frame) {
-        return {frame.begin() + kOffloadHeaderBytes, frame.end()};
-    }
+    static Frame without_header(const Frame& frame) { return {frame.begin() + kOffloadHeaderBytes, frame.end()}; }
     // `frames` are given as a recorder does it: those that there is room for.
     std::size_t give(const std::vector<Frame>& frames) {
         const std::size_t room = net_.room_for(queues_, frames);
@@ -105,8 +102,8 @@ TEST_F(NetDeviceTest, SendsWhatTheDriverPutOutInOrder) {
     transmit_.store(kData, small);
     transmit_.store(kData + 0x1000, large);
     const auto first = transmit_.put({{kData, 12}, {kData + 12, 60}});
-    const auto second = transmit_.put({{kData + 0x1000, 30'000}, {kData + 0x1000 + 30'000,
-                                        static_cast<std::uint32_t>(large.size() - 30'000)}});
+    const auto second = transmit_.put(
+        {{kData + 0x1000, 30'000}, {kData + 0x1000 + 30'000, static_cast<std::uint32_t>(large.size() - 30'000)}});
     EXPECT_EQ(sent(), (std::vector<Frame>{small, large}));
     EXPECT_EQ(transmit_.take_used(), (std::vector<Driver::Used>{{first, 0}, {second, 0}}));
     EXPECT_TRUE(sent().empty());
@@ -190,8 +187,8 @@ TEST_F(NetDeviceTest, ADriverWithoutChecksumsGetsThemAndIsToldNothing) {
     net_.started(kMergeable);
     offer(2, 1526);
     const PacketShape shape{};
-    const Frame unfinished = network::testing::under(
-        network::testing::checksum_header(shape), network::testing::unfinished_frame(shape, counting_bytes(100)));
+    const Frame unfinished = network::testing::under(network::testing::checksum_header(shape),
+                                                     network::testing::unfinished_frame(shape, counting_bytes(100)));
     Frame valid = wire_frame(100);
     valid[0] = std::byte{network::kChecksumValid};
     EXPECT_EQ(give({unfinished, valid}), 2U);

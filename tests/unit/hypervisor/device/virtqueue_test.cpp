@@ -12,7 +12,6 @@ namespace {
 using testing::Driver;
 using testing::kIndirect;
 using testing::kNext;
-using testing::kWrite;
 
 constexpr std::uint32_t kSize = 16;
 constexpr std::uint64_t kData = 0x40000;

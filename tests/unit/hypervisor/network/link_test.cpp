@@ -307,9 +307,9 @@ TEST(MakeLink, EndpointsThatAreNoneAreRefused) {
     asio::io_context io;
     for (const char* text : {"", "gateway", "gateway:", "gateway:unix:", "tap:", "tap:x,vlan=3",
                              "tap:x,bridge=", "tap:a-name-that-is-much-too-long", "vde:x"}) {
-        EXPECT_THROW((void)make_link(io, {.endpoint = text, .vm = "kv"}, [](Frame) {}), Error) << text;
+        EXPECT_THROW((void)make_link(io, {.endpoint = text, .vm = "kv"}, [](const Frame&) {}), Error) << text;
     }
-    const auto none = make_link(io, {.endpoint = "none", .vm = "kv"}, [](Frame) {});
+    const auto none = make_link(io, {.endpoint = "none", .vm = "kv"}, [](const Frame&) {});
     none->speak({});
     none->send(std::vector<Frame>{Frame(60)});
     none->pause_receive(true);

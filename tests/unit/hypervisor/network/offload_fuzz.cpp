@@ -28,7 +28,8 @@ void check_segments(const OffloadHeader& header, std::span<const std::byte> whol
                                                                                           : 22;
         const auto addresses = ipv6 ? all.subspan(network + 8, 32) : all.subspan(network + 12, 8);
         const auto tcp = all.subspan(header.checksum_start);
-        require(testing::naive_sum(tcp, testing::naive_sum(addresses) + 6 + static_cast<unsigned>(tcp.size())) == 0xffff);
+        require(testing::naive_sum(tcp, testing::naive_sum(addresses) + 6 + static_cast<unsigned>(tcp.size())) ==
+                0xffff);
         stream.insert(stream.end(), frame.begin() + header.header_bytes, frame.end());
     }
     const auto payload = whole.subspan(kOffloadHeaderBytes + header.header_bytes);

@@ -174,44 +174,49 @@ void expect_refused(const PacketShape& shape, const std::vector<Damage>& damages
 
 TEST(Offload, MalformedHeadersAreRefused) {
     expect_refused({}, {
-        {"no checksum", [](OffloadHeader& h, Octets&) { h.flags = 0; }},
-        {"segments of nothing", [](OffloadHeader& h, Octets&) { h.segment_bytes = 0; }},
-        {"tiny segments", [](OffloadHeader& h, Octets&) { h.segment_bytes = kMinSegmentBytes - 1; }},
-        {"another checksum's start", [](OffloadHeader& h, Octets&) { ++h.checksum_start; }},
-        {"a start beyond the frame", [](OffloadHeader& h, Octets&) { h.checksum_start = 65535; }},
-        {"another checksum's place", [](OffloadHeader& h, Octets&) { h.checksum_offset = 6; }},
-        {"a place beyond the frame", [](OffloadHeader& h, Octets&) { h.checksum_offset = 65535; }},
-        {"UDP fragmentation", [](OffloadHeader& h, Octets&) { h.gso = GsoType{3}; }},
-        {"UDP segmentation", [](OffloadHeader& h, Octets&) { h.gso = GsoType{5}; }},
-        {"ECN, which is not offered", [](OffloadHeader& h, Octets&) { h.gso = GsoType{0x81}; }},
-        {"the other IP", [](OffloadHeader& h, Octets&) { h.gso = GsoType::tcp_ipv6; }},
-    });
+                           {"no checksum", [](OffloadHeader& h, Octets&) { h.flags = 0; }},
+                           {"segments of nothing", [](OffloadHeader& h, Octets&) { h.segment_bytes = 0; }},
+                           {"tiny segments", [](OffloadHeader& h, Octets&) { h.segment_bytes = kMinSegmentBytes - 1; }},
+                           {"another checksum's start", [](OffloadHeader& h, Octets&) { ++h.checksum_start; }},
+                           {"a start beyond the frame", [](OffloadHeader& h, Octets&) { h.checksum_start = 65535; }},
+                           {"another checksum's place", [](OffloadHeader& h, Octets&) { h.checksum_offset = 6; }},
+                           {"a place beyond the frame", [](OffloadHeader& h, Octets&) { h.checksum_offset = 65535; }},
+                           {"UDP fragmentation", [](OffloadHeader& h, Octets&) { h.gso = GsoType{3}; }},
+                           {"UDP segmentation", [](OffloadHeader& h, Octets&) { h.gso = GsoType{5}; }},
+                           {"ECN, which is not offered", [](OffloadHeader& h, Octets&) { h.gso = GsoType{0x81}; }},
+                           {"the other IP", [](OffloadHeader& h, Octets&) { h.gso = GsoType::tcp_ipv6; }},
+                       });
 }
 
 TEST(Offload, MalformedIpv4AndTcpAreRefused) {
     const std::size_t ip = PacketShape{}.network();
     const std::size_t tcp = PacketShape{}.transport();
     expect_refused({}, {
-        {"cut in IP", [=](OffloadHeader&, Octets& f) { f.resize(ip + 19); }},
-        {"cut in TCP", [=](OffloadHeader&, Octets& f) { f.resize(tcp + 19); testing::put16(f, ip + 2, 39); }},
-        {"not IP", [=](OffloadHeader&, Octets& f) { testing::put16(f, ip - 2, 0x0806); }},
-        {"three VLAN tags", [](OffloadHeader&, Octets& f) {
-             for (const std::size_t at : {12U, 16U, 20U}) {
-                 testing::put16(f, at, 0x8100);
-             }
-         }},
-        {"IP version", [=](OffloadHeader&, Octets& f) { f[ip] = std::byte{0x65}; }},
-        {"short IP header", [=](OffloadHeader&, Octets& f) { f[ip] = std::byte{0x44}; }},
-        {"longer IP header", [=](OffloadHeader&, Octets& f) { f[ip] = std::byte{0x4f}; }},
-        {"IP length too long", [=](OffloadHeader&, Octets& f) { testing::put16(f, ip + 2, 3041); }},
-        {"IP length too short", [=](OffloadHeader&, Octets& f) { testing::put16(f, ip + 2, 3039); }},
-        {"a fragment", [=](OffloadHeader&, Octets& f) { testing::put16(f, ip + 6, 0x2000); }},
-        {"a later fragment", [=](OffloadHeader&, Octets& f) { testing::put16(f, ip + 6, 1); }},
-        {"UDP", [=](OffloadHeader&, Octets& f) { f[ip + 9] = std::byte{17}; }},
-        {"short TCP header", [=](OffloadHeader&, Octets& f) { f[tcp + 12] = std::byte{0x40}; }},
-        {"SYN", [=](OffloadHeader&, Octets& f) { f[tcp + 13] = std::byte{0x02}; }},
-        {"RST", [=](OffloadHeader&, Octets& f) { f[tcp + 13] = std::byte{0x14}; }},
-    });
+                           {"cut in IP", [=](OffloadHeader&, Octets& f) { f.resize(ip + 19); }},
+                           {"cut in TCP",
+                            [=](OffloadHeader&, Octets& f) {
+                                f.resize(tcp + 19);
+                                testing::put16(f, ip + 2, 39);
+                            }},
+                           {"not IP", [=](OffloadHeader&, Octets& f) { testing::put16(f, ip - 2, 0x0806); }},
+                           {"three VLAN tags",
+                            [](OffloadHeader&, Octets& f) {
+                                for (const std::size_t at : {12U, 16U, 20U}) {
+                                    testing::put16(f, at, 0x8100);
+                                }
+                            }},
+                           {"IP version", [=](OffloadHeader&, Octets& f) { f[ip] = std::byte{0x65}; }},
+                           {"short IP header", [=](OffloadHeader&, Octets& f) { f[ip] = std::byte{0x44}; }},
+                           {"longer IP header", [=](OffloadHeader&, Octets& f) { f[ip] = std::byte{0x4f}; }},
+                           {"IP length too long", [=](OffloadHeader&, Octets& f) { testing::put16(f, ip + 2, 3041); }},
+                           {"IP length too short", [=](OffloadHeader&, Octets& f) { testing::put16(f, ip + 2, 3039); }},
+                           {"a fragment", [=](OffloadHeader&, Octets& f) { testing::put16(f, ip + 6, 0x2000); }},
+                           {"a later fragment", [=](OffloadHeader&, Octets& f) { testing::put16(f, ip + 6, 1); }},
+                           {"UDP", [=](OffloadHeader&, Octets& f) { f[ip + 9] = std::byte{17}; }},
+                           {"short TCP header", [=](OffloadHeader&, Octets& f) { f[tcp + 12] = std::byte{0x40}; }},
+                           {"SYN", [=](OffloadHeader&, Octets& f) { f[tcp + 13] = std::byte{0x02}; }},
+                           {"RST", [=](OffloadHeader&, Octets& f) { f[tcp + 13] = std::byte{0x14}; }},
+                       });
     // A TCP header longer than the frame.
     Octets frame = unfinished_frame({}, counting_bytes(10));
     frame[tcp + 12] = std::byte{0xf0};
@@ -222,19 +227,21 @@ TEST(Offload, ExtensionHeadersThatHideOrChangeWhatIsSummedAreRefused) {
     const PacketShape shape{.ipv6 = true, .ip_options = 8};
     const std::size_t ip = shape.network();
     expect_refused(shape, {
-        {"routing", [=](OffloadHeader&, Octets& f) { f[ip + 6] = std::byte{43}; }},
-        {"fragment", [=](OffloadHeader&, Octets& f) { f[ip + 6] = std::byte{44}; }},
-        {"encrypted", [=](OffloadHeader&, Octets& f) { f[ip + 6] = std::byte{50}; }},
-        {"nothing behind", [=](OffloadHeader&, Octets& f) { f[ip + 40] = std::byte{59}; }},
-        {"an extension beyond the frame", [=](OffloadHeader&, Octets& f) {
-             f[ip + 40] = std::byte{0};
-             std::ranges::fill(f.begin() + static_cast<std::ptrdiff_t>(ip) + 48, f.end(), std::byte{0});
-             f.resize(ip + 60);
-             testing::put16(f, ip + 4, 20);
-         }},
-        {"IP length", [=](OffloadHeader&, Octets& f) { testing::put16(f, ip + 4, 3027); }},
-        {"IP version", [=](OffloadHeader&, Octets& f) { f[ip] = std::byte{0x40}; }},
-    });
+                              {"routing", [=](OffloadHeader&, Octets& f) { f[ip + 6] = std::byte{43}; }},
+                              {"fragment", [=](OffloadHeader&, Octets& f) { f[ip + 6] = std::byte{44}; }},
+                              {"encrypted", [=](OffloadHeader&, Octets& f) { f[ip + 6] = std::byte{50}; }},
+                              {"nothing behind", [=](OffloadHeader&, Octets& f) { f[ip + 40] = std::byte{59}; }},
+                              {"an extension beyond the frame",
+                               [=](OffloadHeader&, Octets& f) {
+                                   f[ip + 40] = std::byte{0};
+                                   std::ranges::fill(f.begin() + static_cast<std::ptrdiff_t>(ip) + 48, f.end(),
+                                                     std::byte{0});
+                                   f.resize(ip + 60);
+                                   testing::put16(f, ip + 4, 20);
+                               }},
+                              {"IP length", [=](OffloadHeader&, Octets& f) { testing::put16(f, ip + 4, 3027); }},
+                              {"IP version", [=](OffloadHeader&, Octets& f) { f[ip] = std::byte{0x40}; }},
+                          });
     // Options of 2 KiB, which each segment would have to repeat.
     const PacketShape long_options{.ipv6 = true, .ip_options = 2048};
     EXPECT_FALSE(check_offload(to_be_cut(long_options, 3000, 1000)));

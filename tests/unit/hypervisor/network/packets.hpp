@@ -53,8 +53,8 @@ struct PacketShape {
 inline unsigned pseudo_sum(const Octets& frame, const PacketShape& shape) {
     const std::span<const std::byte> all = frame;
     const auto addresses = shape.ipv6 ? all.subspan(shape.network() + 8, 32) : all.subspan(shape.network() + 12, 8);
-    const unsigned sum = naive_sum(addresses) + (shape.udp ? 17U : 6U) +
-                         static_cast<unsigned>(frame.size() - shape.transport());
+    const unsigned sum =
+        naive_sum(addresses) + (shape.udp ? 17U : 6U) + static_cast<unsigned>(frame.size() - shape.transport());
     return (sum & 0xffff) + (sum >> 16);
 }
 

@@ -13,7 +13,6 @@
 namespace understudy::tools {
 namespace {
 
-using ::testing::ElementsAre;
 using testing::error_of;
 using ::testing::HasSubstr;
 
