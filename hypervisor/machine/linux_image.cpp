@@ -30,7 +30,8 @@ constexpr std::uint16_t kStubSelector = 0x10;
 constexpr std::uint16_t kDataSelector = 0x2b;
 constexpr std::uint16_t kCodeSelector = 0x33;
 constexpr std::uint16_t kTssSelector = 0x40;
-constexpr std::uint16_t kGdtEntries = 10;
+constexpr std::uint16_t kProcessorSelector = 0x78;
+constexpr std::uint16_t kGdtEntries = 16;
 constexpr std::uint16_t kTssBytes = 104;
 
 // Tables in the layer's region, from UNDERSTUDY_TABLES_OFFSET on.
@@ -230,6 +231,9 @@ class Writer {
             .base = tss_address, .limit = kTssBytes - 1, .type = x86::kAvailableTss, .code_or_data = false};
         gdt[kTssSelector / 8] = tss.encoded();
         gdt[kTssSelector / 8 + 1] = tss_address >> 32;
+        // Programs learn which processor they are on from the limit of this segment (the vDSO's getcpu).
+        gdt[kProcessorSelector / 8] =
+            x86::SegmentDescriptor{.limit = 0, .type = x86::kDataReadWriteAccessed, .privilege = 3}.encoded();
         memory_.at<decltype(gdt)>({tables + kGdt}) = gdt;
 
         constexpr std::uint64_t kStackOffset = 4;  // RSP0; the interrupt stack table follows at 0x24

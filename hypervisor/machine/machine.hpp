@@ -78,7 +78,8 @@ class Machine {
     [[nodiscard]] virtual GuestTime clock() const = 0;
     [[nodiscard]] virtual InstructionCount count() const = 0;
     [[nodiscard]] virtual std::uint64_t registers_digest() const = 0;
-    [[nodiscard]] virtual std::uint64_t memory_digest() = 0;
+    // Of the pages that there are of `pages`, with the extended registers.
+    [[nodiscard]] virtual std::uint64_t memory_digest(PageRange pages) = 0;
     [[nodiscard]] virtual const FaultReport& fault_report() const = 0;
     [[nodiscard]] virtual std::string engine_name() const = 0;
 

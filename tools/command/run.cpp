@@ -3,9 +3,11 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <optional>
 
 #include "hypervisor/replication/loop/lone_guest.hpp"
 #include "tools/command/commands.hpp"
+#include "tools/command/replica_options.hpp"
 #include "tools/command/vm_options.hpp"
 #include "tools/process/exit_status.hpp"
 #include "tools/vm/machine_config.hpp"
@@ -18,7 +20,7 @@ struct Options {
     VmOptions vm;
     std::string record;
     std::uint64_t quantum = replication::RecorderConfig{}.quantum.value;
-    std::uint64_t digest_interval_ms = 0;
+    std::optional<std::uint64_t> digest_interval_ms;
     bool json = false;
 };
 
@@ -68,7 +70,8 @@ Command add_run(CLI::App& root) {
         ->check(CLI::Range(std::uint64_t{1000}, std::uint64_t{1} << 40))
         ->capture_default_str();
     app->add_option("--digest-interval", options->digest_interval_ms,
-                    "Milliseconds of guest time between digests of guest memory in the log; 0: none");
+                    "Milliseconds of guest time between digests of all guest memory in the log; 0: none "
+                    "[4 MiB every 10 ms, turn and turn about]");
     app->add_flag("--json", options->json, "End with one JSON object");
     app->footer("Example:\n  understudy run --image redis.img -- redis-server --version");
     Command command{app, [options] {
@@ -77,7 +80,7 @@ Command add_run(CLI::App& root) {
                         config.guest = guest_config(vm);
                         config.link = link_config(vm);
                         config.recorder.quantum = {options->quantum};
-                        config.recorder.memory_digest_interval = std::chrono::milliseconds(options->digest_interval_ms);
+                        set_digest_interval(config.recorder, options->digest_interval_ms);
                         if (!options->record.empty()) {
                             config.log = options->record;
                         }

@@ -144,7 +144,7 @@ LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
     }
     LoneGuestResult result;
     result.loop = vcpu.result();
-    result.memory_digest = machine.memory_digest();
+    result.memory_digest = machine.memory_digest({});
     if (log) {
         log->finish();
         result.log_bytes = log->size().value;
@@ -182,7 +182,7 @@ ReplayResult replay_log(const std::filesystem::path& path, const std::string& im
         result.divergence = divergence.what();
     }
     result.records = replayer.compared();
-    result.memory_digest = machine->memory_digest();
+    result.memory_digest = machine->memory_digest({});
     result.console = sink.console();
     if (result.loop.ending == Ending::fault) {
         result.fault_report = machine->fault_report().text();

@@ -50,13 +50,23 @@ std::optional<machine::Budget> Recorder::budget(const machine::Machine& machine)
     return machine::Budget{{machine.count().value + config_.quantum.value}, true};
 }
 
-bool Recorder::memory_digest_due(const Stop& /*stop*/) {
+std::optional<PageRange> Recorder::memory_to_compare(const machine::Machine& machine) {
     guest_runs_ = false;
     if (config_.memory_digest_interval == GuestTime{0} || now() < next_memory_digest_) {
-        return false;
+        return std::nullopt;
     }
     next_memory_digest_ = now() + config_.memory_digest_interval;
-    return true;
+    const std::uint64_t all = machine.shape().memory.value / kPageBytes;
+    const std::uint64_t window = config_.memory_digest_window.value / kPageBytes;
+    if (window == 0 || window >= all) {
+        return PageRange{};
+    }
+    if (next_page_ >= all) {
+        next_page_ = 0;
+    }
+    const PageRange pages{next_page_, std::min(window, all - next_page_)};
+    next_page_ += window;
+    return pages;
 }
 
 bool Recorder::overdue() {

@@ -31,7 +31,7 @@ class Wanting final : public machine::Machine {
     [[nodiscard]] GuestTime clock() const override { return GuestTime{0}; }
     [[nodiscard]] InstructionCount count() const override { return {}; }
     [[nodiscard]] std::uint64_t registers_digest() const override { return 0; }
-    std::uint64_t memory_digest() override { return 0; }
+    std::uint64_t memory_digest(PageRange /*pages*/) override { return 0; }
     [[nodiscard]] const machine::FaultReport& fault_report() const override { return report_; }
     [[nodiscard]] std::string engine_name() const override { return "none"; }
     [[nodiscard]] machine::NicAddresses nic_addresses() override { return {}; }
