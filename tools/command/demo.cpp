@@ -6,12 +6,12 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <map>
 #include <memory>
 #include <random>
 #include <string>
 
 #include "common/error.hpp"
+#include "tools/command/choice.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/demo/report.hpp"
 #include "tools/demo/scenario.hpp"
@@ -67,6 +67,7 @@ ScenarioOptions complete(const Options& options) {
     if (!options.memory.empty()) {
         scenario.guest.memory = options.memory;
     }
+    static_cast<void>(parse_size(scenario.guest.memory));  // before anything is built or started
     if (options.connections > 0) {
         scenario.guest.connections = options.connections;
     }
@@ -116,27 +117,22 @@ Command add_demo(CLI::App& root) {
     ScenarioOptions& scenario = options->scenario;
     CLI::App* app =
         root.add_subcommand("demo", "All of it on this machine: a pair, an arbiter, load, faults, the verdict");
-    const std::map<std::string, Fault> faults = {
-        {"kill", Fault::kill}, {"stop", Fault::stop}, {"partition", Fault::partition}};
-    const std::map<std::string, GuestKind> guests = {
-        {"redis", GuestKind::redis}, {"postgres", GuestKind::postgres}, {"kv", GuestKind::kv}};
-    app->add_option(
-           "--guest", options->guest,
-           "redis: Debian's redis-server on Linux. postgres: Debian's PostgreSQL on Linux. kv: a server of the "
-           "Redis protocol on the small kernel [redis]")
-        ->transform(CLI::Transformer(guests))
-        ->type_name("redis|postgres|kv");
+    add_choice<GuestKind>(
+        *app, "--guest", options->guest,
+        {{"redis", GuestKind::redis}, {"postgres", GuestKind::postgres}, {"kv", GuestKind::kv}},
+        "redis: Debian's redis-server on Linux. postgres: Debian's PostgreSQL on Linux. kv: a server of the Redis "
+        "protocol on the small kernel [redis]");
     app->add_option("--image", scenario.image,
                     "The guest's image; without it, `understudy image` makes one of Debian's packages and keeps it")
         ->type_name("FILE");
     app->add_option("--rounds", scenario.rounds, "How often the primary is lost")
         ->capture_default_str()
         ->check(CLI::Range(1, 10000));
-    app->add_option("--fault", scenario.fault,
-                    "kill: SIGKILL to the primary. stop: SIGSTOP, later SIGCONT. partition: the pair's connection goes "
-                    "silent, both alive [kill]")
-        ->transform(CLI::Transformer(faults))
-        ->type_name("kill|stop|partition");
+    add_choice<Fault>(
+        *app, "--fault", scenario.fault,
+        {{"kill", Fault::kill}, {"stop", Fault::stop}, {"partition", Fault::partition}},
+        "kill: SIGKILL to the primary. stop: SIGSTOP, later SIGCONT. partition: the pair's connection goes "
+        "silent, both alive [kill]");
     app->add_option("--json", options->json, "Write the report there")->type_name("FILE");
     app->add_option("--seed", scenario.seed, "Of the faults' moments [random]");
     app->add_option("--connections", options->connections, "Of the verifying client [16; 8 with postgres]")

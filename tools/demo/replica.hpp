@@ -21,7 +21,7 @@ class Replica {
   public:
     // `host` names it in the timeline, where its events appear as they come. `ready`: a line of the guest's console
     // with this in it says that the guest's server serves.
-    Replica(Stage& stage, std::string host, std::vector<std::string> command, std::string ready);
+    Replica(Stage& stage, std::string host, std::vector<std::string> command, std::string ready = {});
 
     [[nodiscard]] const std::string& host() const { return host_; }
     [[nodiscard]] const std::string& address() const { return address_; }          // empty until it listens

@@ -83,8 +83,8 @@ void Scenario::prepare_image() {
     if (!guest.is_linux() || !options_.image.empty()) {
         return;
     }
-    stage_.timeline().say("image", fmt::format("of {}, from this host's apt sources: two minutes the first time, then "
-                                               "kept in ~/.cache",
+    stage_.timeline().say("image", fmt::format("of {}, from this host's apt sources: a minute or two the first time, "
+                                               "then kept in ~/.cache/understudy",
                                                guest.title));
     const auto image = stage_.directory().path() / "guest.img";
     std::vector<std::string> words{"image", "--json", "--output", image.string()};
