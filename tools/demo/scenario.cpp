@@ -83,9 +83,9 @@ void Scenario::prepare_image() {
     if (!guest.is_linux() || !options_.image.empty()) {
         return;
     }
-    stage_.timeline().say("image", fmt::format("of {}, from this host's apt sources: a minute or two the first time, "
-                                               "then kept in ~/.cache/understudy",
-                                               guest.title));
+    stage_.timeline().say(
+        "image",
+        fmt::format("of {}: a minute or two the first time, then it is kept in ~/.cache/understudy", guest.title));
     const auto image = stage_.directory().path() / "guest.img";
     std::vector<std::string> words{"image", "--json", "--output", image.string()};
     for (const std::string& package : guest.packages) {
