@@ -129,7 +129,7 @@ class FakeLedger {
             teller.lines.emplace_back(number, amount);
             total_ += amount;
         }
-        const std::string answer = row({teller.transactions, teller.balance}) + kReady;
+        std::string answer = row({teller.transactions, teller.balance}) + kReady;
         switch (wrong) {
             case Wrong::lose:
                 teller = before;
@@ -138,7 +138,7 @@ class FakeLedger {
                 teller.lines.pop_back();
                 return answer;
             case Wrong::fail:
-                return message('E', std::string("SERROR\0C58000\0Mout of luck\0\0", 29)) + kReady;
+                return message('E', std::string("SERROR\0C58000\0Mout of luck\0\0", 28)) + kReady;
             case Wrong::drop:
                 return {};
             case Wrong::answer_twice:
