@@ -6,6 +6,7 @@
 
 #include "hypervisor/engine/x86.hpp"
 #include "hypervisor/machine/cpuid_table.hpp"
+#include "hypervisor/machine/disk_image.hpp"
 #include "hypervisor/machine/initrd.hpp"
 #include "hypervisor/machine/read_file.hpp"
 
@@ -81,6 +82,17 @@ Layout lay_out(const LoadedLinux& linux, std::uint64_t ram) {
         align_up(mapped_without + mapped_without / x86::kEntriesPerTable + kPage, kMapped) / x86::kLargePageBytes;
     layout.end = layout.page_tables + (kUpperTables + layout.leaf_tables) * kPage;
     return layout;
+}
+
+ElfImage read_kernel(const std::string& path) {
+    try {
+        return read_elf(path);
+    } catch (const Error& error) {
+        throw Error::format(
+            "{} is no kernel for an Understudy guest, which is a vmlinux that guest/linux built (its own if none is "
+            "named): {}",
+            path, error.what());
+    }
 }
 
 void check_kernel(const ElfImage& kernel) {
@@ -300,7 +312,10 @@ LinuxPlaces places_of(const LoadedLinux& linux) {
 }
 
 LoadedLinux load_linux(const LinuxConfig& config) {
-    LoadedLinux linux{config, read_elf(config.kernel), read_elf(config.layer), {}};
+    if (!config.image.empty()) {
+        check_disk_image(config.image, config.initrd.empty() ? DiskUse::root : DiskUse::any);
+    }
+    LoadedLinux linux{config, read_kernel(config.kernel), read_elf(config.layer), {}};
     linux.initrd = config.initrd.empty() ? make_initrd(config) : read_file(config.initrd, "initial file system");
     check_kernel(linux.kernel);
     check_layer(linux.layer);
