@@ -123,6 +123,16 @@ void check_layer(const ElfImage& layer) {
     }
 }
 
+// What is laid out grows with the memory, by a little.
+std::uint64_t least_memory(const LoadedLinux& linux) {
+    std::uint64_t least = linux.config.memory.value;
+    for (std::uint64_t before = 0; before != least;) {
+        before = least;
+        least = align_up(lay_out(linux, before).end + kMinFree, x86::kLargePageBytes);
+    }
+    return least;
+}
+
 // What the kernel has to say goes to the console; of what it merely tells, nothing. What the user says comes last and
 // wins.
 std::string command_line(const LinuxConfig& config) {
@@ -328,8 +338,7 @@ LoadedLinux load_linux(const LinuxConfig& config) {
                             linux.initrd.size() >> 20, (end - kKernelMapBytes + (1U << 20) - 1) >> 20,
                             kKernelMapBytes >> 20);
     }
-    const std::uint64_t least = align_up(end + kMinFree, x86::kLargePageBytes);
-    if (config.memory.value < least) {
+    if (const std::uint64_t least = least_memory(linux); config.memory.value < least) {
         throw Error::format(
             "{} MiB of guest memory is too small for this kernel and its initial file system; give it "
             "--memory {}M or more",
