@@ -225,7 +225,9 @@ Stop LinuxMachine::stopped_at(engine::PortOut exit) {
 Stop LinuxMachine::ended(std::uint32_t value) {
     const std::uint32_t reason = value >> 8U & 0xffU;
     if (reason == UNDERSTUDY_EXIT_CRASH) {
-        return broken("its kernel panicked");
+        const Stop stop = broken("its kernel panicked");
+        fault_.has_state = false;
+        return stop;
     }
     Stop stop = next_stop(StopKind::exit);
     stop.argument = reason == UNDERSTUDY_EXIT_REBOOT ? kExitReboot : value & 0xffU;

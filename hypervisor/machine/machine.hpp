@@ -43,6 +43,9 @@ struct NicAddresses {
 // Why a guest broke, for people.
 struct FaultReport {
     std::string reason;  // "page fault", "it overwrote its output rings"
+    // What follows, up to last_words, is the processor's state where it broke. False: the guest gave up by itself, and
+    // where it did so says nothing.
+    bool has_state = true;
     std::uint64_t vector = 0;
     std::uint64_t error_code = 0;
     std::uint64_t address = 0;  // CR2

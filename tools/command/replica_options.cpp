@@ -8,6 +8,7 @@
 
 #include "common/address.hpp"
 #include "common/error.hpp"
+#include "tools/command/guest_status.hpp"
 #include "tools/output/event_writer.hpp"
 #include "tools/output/milliseconds.hpp"
 #include "tools/output/patient_output.hpp"
@@ -98,7 +99,7 @@ int exit_status_of(const replication::ReplicaResult& result) {
     }
     switch (result.reason) {
         case Reason::guest_ended:
-            return result.exit_status;
+            return status_of_guest(result.exit_status);
         case Reason::deposed:
             fmt::print(stderr, "understudy: {}\n", result.explanation);
             return kDeposed;

@@ -27,6 +27,7 @@ class ReplicaOptions {
 
     // The parsed options, with an observer that writes events to standard output. Throws understudy::Error.
     [[nodiscard]] replication::ReplicaConfig config();
+    [[nodiscard]] bool json() const { return json_; }
 
   private:
     std::string arbiter_;

@@ -7,6 +7,8 @@
 
 #include "hypervisor/replication/loop/lone_guest.hpp"
 #include "tools/command/commands.hpp"
+#include "tools/command/console_options.hpp"
+#include "tools/command/guest_status.hpp"
 #include "tools/command/replica_options.hpp"
 #include "tools/command/vm_options.hpp"
 #include "tools/process/exit_status.hpp"
@@ -16,8 +18,9 @@ namespace understudy::tools {
 namespace {
 
 struct Options {
-    explicit Options(CLI::App& app) : vm(app) {}
+    explicit Options(CLI::App& app) : vm(app), console(app, ConsoleOptions::Input::standard_input) {}
     VmOptions vm;
+    ConsoleOptions console;
     std::string record;
     std::uint64_t quantum = replication::RecorderConfig{}.quantum.value;
     std::optional<std::uint64_t> digest_interval_ms;
@@ -53,11 +56,7 @@ int report(const replication::LoneGuestResult& result, const Options& options) {
     if (result.loop.ending != Ending::exit) {
         return kInterrupted;
     }
-    if (result.loop.last.stop.argument == kExitReboot) {
-        fmt::print(stderr, "the guest asked for a reboot\n");
-        return 0;
-    }
-    return static_cast<int>(result.loop.last.stop.argument);
+    return status_of_guest(result.loop.last.stop.argument);
 }
 
 }  // namespace
@@ -79,6 +78,7 @@ Command add_run(CLI::App& root) {
                         const VmDescription vm = options->vm.description();
                         config.guest = guest_config(vm);
                         config.link = link_config(vm);
+                        config.console = options->console.config(vm.is_linux(), options->json);
                         config.recorder.quantum = {options->quantum};
                         set_digest_interval(config.recorder, options->digest_interval_ms);
                         if (!options->record.empty()) {

@@ -124,7 +124,9 @@ LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
     };
     network::LinkConfig link = config.link;
     link.format = machine.frame_format();
-    LiveIo live(io, vcpu.input(), link, {[&] { vcpu.kick_if_running(); }, print});
+    const auto warn = [](const std::string& line) { fmt::print(stderr, "understudy: {}\n", line); };
+    LiveIo live(io, vcpu.input(), link, config.console,
+                {[&] { vcpu.kick_if_running(); }, print, [&] { io.stop(); }, warn});
     LoneSink sink(io, live, log ? &*log : nullptr);
     boost::asio::signal_set signals(io, SIGINT, SIGTERM);
     signals.async_wait([&](const boost::system::error_code& error, int /*signal*/) {

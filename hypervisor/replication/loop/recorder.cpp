@@ -11,8 +11,15 @@
 namespace understudy::replication {
 namespace {
 
+// At one stop: the guest decides how large a console's buffer is.
+constexpr std::size_t kMaxTyped = 4096;
 // At once, where the guest has no receive buffers at all.
 constexpr std::size_t kMaxFramesDropped = 1024;
+
+// What is typed waits until the console's driver has buffers for it; to stop the guest for it would not bring them.
+InputQueue::Typed typed_of(const machine::Wants& wants) {
+    return wants.console_bytes > 0 ? InputQueue::Typed::counts : InputQueue::Typed::waits;
+}
 
 std::vector<std::byte> entropy(std::size_t size) {
     std::vector<std::byte> bytes(size);
@@ -75,23 +82,24 @@ bool Recorder::overdue() {
 }
 
 bool Recorder::must_wait(const Stop& stop, machine::Machine& machine) {
-    if (stop.kind != StopKind::idle || queue_.wants_stop() || Clock::now() >= host_time(stop.argument)) {
+    if (stop.kind != StopKind::idle || Clock::now() >= host_time(stop.argument)) {
         return false;
     }
     const machine::Wants wants = machine.wants();
-    return !wants.to_run && wants.random_bytes == 0;
+    return !wants.to_run && wants.random_bytes == 0 && !queue_.wants_stop(typed_of(wants));
 }
 
 std::optional<Input> Recorder::input(const Record& reached, machine::Machine& machine) {
     const machine::Wants wants = machine.wants();
     const bool idle = reached.stop.kind == StopKind::idle && !wants.to_run && wants.random_bytes == 0;
     if (idle) {
-        queue_.wait_until(host_time(reached.stop.argument));
+        queue_.wait_until(host_time(reached.stop.argument), typed_of(wants));
     }
     Input input;
     input.clock = std::max(machine.clock(), now());
     input.frames = received(machine, wants, idle);
     input.answer = entropy(wants.random_bytes);
+    input.typed = queue_.take_typed(std::min(wants.console_bytes, kMaxTyped));
     return input;
 }
 
