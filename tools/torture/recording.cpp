@@ -32,6 +32,9 @@ channel::LogHeader header_of(const RoundConfig& config, const machine::Machine& 
 }
 
 // Into the log, and what memory was into the trail.
+// The first stops, while the guest boots.
+constexpr std::uint64_t kAlwaysLooked = 64;
+
 class RecordingSink final : public replication::Sink {
   public:
     RecordingSink(channel::LogWriter& log, const RoundConfig& config, Recorded& result)
@@ -46,7 +49,7 @@ class RecordingSink final : public replication::Sink {
         seen_stops_ = result_.stops;
     }
     void settled(machine::Machine& machine) override {
-        if (stop_.value % look_interval_ == 0) {
+        if (stop_.value % look_interval_ == 0 || stop_.value <= kAlwaysLooked) {
             result_.trail.add(stop_, pages_.look(machine.memory().all()));
         }
     }

@@ -110,7 +110,9 @@ static pteval_t writable_entry(pteval_t value)
 
 pteval_t understudy_program_entry(pteval_t value)
 {
-	value &= ~UNDERSTUDY_UNJUDGED;
+	/* What awaits judgement is executable, to the kernel: it says so no more where it changes another right. */
+	if (value & UNDERSTUDY_UNJUDGED)
+		value &= ~(UNDERSTUDY_UNJUDGED | _PAGE_NX);
 	if (value & UNDERSTUDY_COPY)
 		value = understudy_original_entry(value);
 	if (!frames || frame_of(value) >= frames || PageReserved(pfn_to_page(frame_of(value))))

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include <array>
-#include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <vector>
 
@@ -57,6 +57,16 @@ void call(Context& context, const void* code) {
     const Caught caught = run_caught(context.seen, [&] {
         context.seen.add(reinterpret_cast<Function>(const_cast<void*>(code))());
     });
+    if (caught.signal != 0) {
+        const auto* const bytes = static_cast<const std::uint8_t*>(code);
+        const std::uint64_t offset = caught.address - reinterpret_cast<std::uint64_t>(bytes);
+        dprintf(STDOUT_FILENO, "signal %d, code %d, address %p: code at %p", caught.signal, caught.code,
+                reinterpret_cast<void*>(caught.address), code);
+        for (std::uint64_t i = offset < 4096 ? offset : 0, end = i + 16; i < end; ++i) {
+            dprintf(STDOUT_FILENO, " %02x", bytes[i]);
+        }
+        dprintf(STDOUT_FILENO, "\n");
+    }
     expect(caught.signal == 0, "generated code runs");
 }
 
@@ -70,7 +80,8 @@ void write_then_execute(Context& context) {
         std::memcpy(at, code.data(), code.size());
         mprotect(pages.data(), pages.size(), PROT_READ | PROT_EXEC);
         call(context, at);
-        expect(std::memcmp(at, code.data(), code.size()) == 0, "code reads as it was written");
+        mprotect(pages.data(), pages.size(), PROT_READ | PROT_WRITE);
+        expect(std::memcmp(at, code.data(), code.size()) == 0, "code reads as it was written, to who may write it");
     }
     context.seen.add_bytes(pages.data(), pages.size());
 }
