@@ -54,26 +54,26 @@ class ComparingSink final : public replication::Sink {
             }
         }
     }
-    void settled(machine::Machine& machine) override { look(machine); }
+    void settled(machine::Machine& machine) override {
+        look(machine, stop_);
+        if (!result_.pages.empty()) {
+            throw replication::Divergence(
+                fmt::format("memory differs behind stop {}: {} pages", stop_.value, result_.pages.size()));
+        }
+    }
 
-    // Also where registers or outputs differed: memory may have differed before, unseen.
-    void look(machine::Machine& machine) {
-        const std::vector<ChangedPage>* const recorded = trail_.at(stop_);
+    void look(machine::Machine& machine, StopNumber stop) {
+        const std::vector<ChangedPage>* const recorded = trail_.at(stop);
         if (recorded == nullptr) {
             return;
         }
         result_.pages = differences(*recorded, pages_.look(machine.memory().all()));
-        if (result_.pages.empty()) {
-            return;
-        }
         for (const PageDifference& difference : result_.pages) {
             if (result_.contents.size() < kMostContents) {
                 const auto page = machine.memory().all().subspan(difference.page * kTrailPageBytes, kTrailPageBytes);
                 result_.contents.emplace_back(page.begin(), page.end());
             }
         }
-        throw replication::Divergence(
-            fmt::format("memory differs behind stop {}: {} pages", stop_.value, result_.pages.size()));
     }
 
     [[nodiscard]] StopNumber stop() const { return stop_; }
@@ -123,6 +123,10 @@ Divergence replay_round(const RoundConfig& config, const std::filesystem::path& 
             (void)replication::run_loop(*machine, {&replayer, &sink}, [] { return replication::Voice{}; });
         } catch (const replication::Divergence& divergence) {
             result.what = divergence.what();
+            if (result.pages.empty()) {
+                // The trail has memory with the stop's input, which this replay has not got: it differs by that, too.
+                sink.look(*machine, {replayer.compared() + 1});
+            }
         } catch (...) {
             failure = std::current_exception();
         }
@@ -133,7 +137,7 @@ Divergence replay_round(const RoundConfig& config, const std::filesystem::path& 
     if (failure) {
         std::rethrow_exception(failure);
     }
-    result.stop = result.pages.empty() ? StopNumber{replayer.compared() + 1} : sink.stop();
+    result.stop = {sink.stop().value == replayer.compared() ? replayer.compared() + 1 : sink.stop().value};
     if (!result.any() && recorded.failure.empty() && machine->memory_digest() != recorded.memory_digest) {
         result.what = "memory or the state of x87 and SSE differs at the end";
     }

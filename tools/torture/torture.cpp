@@ -77,7 +77,8 @@ RoundConfig round_of(const TortureOptions& options, std::uint64_t seed, const fs
     // From a stop each 100,000 counts or so to as many as a host does by default; odd.
     config.quantum = {((std::uint64_t{1} << 17U) << below(random, 6)) + below(random, 5000)};
     config.digest_interval = std::chrono::milliseconds(below(random, 2) * 50);
-    config.look_interval = std::uint64_t{1} << (2 * below(random, 3));
+    // Where the log's digests are to tell what differs, memory has to be known at each.
+    config.look_interval = config.digest_interval == GuestTime{0} ? std::uint64_t{1} << (2 * below(random, 3)) : 1;
     config.quiet = std::chrono::microseconds(std::uint64_t{500} << below(random, 6));
     config.noise = below(random, 8) != 0;
     return config;
