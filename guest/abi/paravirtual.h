@@ -36,6 +36,7 @@
 #define UNDERSTUDY_DEVICES_OFFSET 0x182000 /* struct understudy_device[UNDERSTUDY_DEVICES], a page each */
 #define UNDERSTUDY_CONSOLE_OFFSET 0x1a0000 /* early console text: a ring of bytes */
 #define UNDERSTUDY_CONSOLE_BYTES 0x10000
+#define UNDERSTUDY_EXCEPTION_STACK_BYTES 0x4000
 
 /* --- Ports: the guest stops itself by `out imm8, %eax` ------------------------------------------------------------ */
 /* Stops, at which the monitor records or replays. */
@@ -118,7 +119,9 @@ struct understudy_layer {
 	understudy_u64 syscall_entry;
 	understudy_u64 syscall_stub; /* LSTAR */
 	understudy_u64 vectors;      /* 256 stubs of UNDERSTUDY_VECTOR_BYTES */
-	understudy_u64 exception_stack; /* its upper end: IST 1 */
+	/* Its upper end: IST 1. What exceptions leave on it is the processor's, raw flags among it, and of no use to anybody:
+	 * the monitor clears it at stops. */
+	understudy_u64 exception_stack;
 
 	/* Set by the monitor at boot. */
 	understudy_u64 memory_bytes; /* the kernel's RAM */
@@ -142,9 +145,8 @@ struct understudy_layer {
 	 * program runs again. */
 	understudy_u64 flush_due;
 
-	/* Figures, for reports. */
+	/* Figures, for reports. Guest memory: nothing may be counted that one replica sees and another does not. */
 	understudy_u64 page_faults;
-	understudy_u64 spurious_faults;
 	understudy_u64 undecoded_faults;
 	understudy_u64 hypercalls;
 	understudy_u64 system_calls;

@@ -242,7 +242,7 @@ syscall_frame:
 
     .bss
     .balign 4096
-    .space 16384
+    .space EXCEPTION_STACK_BYTES
     .globl exception_stack_top
 exception_stack_top:
     .space 16384

@@ -107,6 +107,9 @@ void move_vcpu_info(u64 physical_address);
 // Nanoseconds since boot, by the count between stops.
 [[nodiscard]] u64 clock_now();
 void start_clock();
+// A program that is stepped sees the vDSO read the clock in one step: where `frame` stands behind the first instruction of
+// that, with a raw value of the counter in RAX, the rest is done here.
+void finish_clock_read(understudy_frame& frame);
 
 // --- entry.S
 [[nodiscard]] inline u64 read_gs() {

@@ -57,7 +57,8 @@ void enter_handler(understudy_frame& frame, u64 vector) {
     enter_kernel(frame, handler.address, has_error_code(vector), handler.masks_events);
 }
 
-// False: by the tables there was nothing to fault about. A translation was stale, which the fault has mended.
+// False: by the tables there was nothing to fault about. A translation was stale, which the fault has mended. Another
+// replica need not have met it, so it leaves no trace.
 bool find_fault_address(understudy_frame& frame) {
     const bool of_program = !is_kernel_address(frame.rip);
     if ((frame.error_code & (kFaultWrite | kFaultFetch)) == 0 &&
@@ -68,13 +69,15 @@ bool find_fault_address(understudy_frame& frame) {
     const Context context{&frame, read_fs(), read_gs()};
     FaultAddress found = fault_address(context, tables, layer.page_table);
     if (!found.known) {
-        ++layer.undecoded_faults;
         out<UNDERSTUDY_PORT_FAULT_ADDRESS>();
         found = {true, layer.fault_address};
+        layer.fault_address = 0;
         if (!justified(tables, layer.page_table, found.address, frame.error_code)) {
             return false;
         }
+        ++layer.undecoded_faults;
     }
+    ++layer.page_faults;
     const bool present = tables.translate(layer.page_table, found.address).present;
     frame.error_code &= kFaultWrite | kFaultReserved | kFaultFetch;
     frame.error_code |= (present ? kFaultProtection : u64{0}) | (of_program ? kFaultUser : u64{0});
@@ -166,10 +169,11 @@ extern "C" void handle_exception(understudy_frame* frame) {
         }
         die(UNDERSTUDY_FAULT_IN_LAYER, frame);
     }
+    if (vector == kDebugVector && (frame->rflags & kFlagTrap) != 0 && !is_kernel_address(frame->rip)) {
+        finish_clock_read(*frame);
+    }
     if (vector == kPageFaultVector) {
-        ++layer.page_faults;
         if (!find_fault_address(*frame)) {
-            ++layer.spurious_faults;
             return;
         }
     } else if (vector == kInvalidOpcodeVector) {

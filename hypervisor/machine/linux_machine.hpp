@@ -63,6 +63,7 @@ class LinuxMachine final : public Machine {
     void arm(InstructionCount until);
     void stop_at_next_count();
     void read_counter();
+    void clear_exception_stack();
     [[nodiscard]] bool serve(engine::PortOut exit);
     Stop next_stop(StopKind kind);
     Stop stopped_at(engine::PortOut exit);

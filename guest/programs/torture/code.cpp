@@ -1,0 +1,155 @@
+// Code that is made at run time: written, executed, rewritten, under one mapping or two.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+#include "guest/programs/torture/caught.hpp"
+
+namespace understudy::torture {
+namespace {
+
+using Bytes = std::vector<std::uint8_t>;
+using Function = std::uint64_t (*)();
+
+void append(Bytes& code, std::initializer_list<unsigned> bytes) {
+    for (const unsigned byte : bytes) {
+        code.push_back(static_cast<std::uint8_t>(byte));
+    }
+}
+
+// A function that computes something, and asks the processor what differs between two of them.
+Bytes some_function(Random& random) {
+    Bytes code;
+    append(code, {0x53, 0x48, 0x31, 0xc0});  // push rbx; xor rax, rax
+    for (std::uint64_t i = random.between(1, 30); i > 0; --i) {
+        const auto byte = static_cast<unsigned>(random.below(256));
+        switch (random.below(10)) {
+            case 0:
+                append(code, {0x49, 0x89, 0xc0, 0x31, 0xc0, 0x31, 0xc9, 0x0f, 0xa2});  // mov r8, rax; CPUID leaf 0
+                append(code, {0x48, 0x01, 0xd8, 0x48, 0x01, 0xc8, 0x4c, 0x01, 0xc0});  // add rbx, rcx, r8
+                break;
+            case 1:
+                append(code, {0x49, 0x89, 0xc0, 0x0f, 0x31, 0x48, 0x01, 0xd0, 0x4c, 0x01, 0xc0});  // RDTSC
+                break;
+            case 2:
+                append(code, {0x31, 0xc9, 0xba, 0x2b, 0x00, 0x00, 0x00, 0x0f, 0x03, 0xca, 0x48, 0x01, 0xc8});  // LSL
+                break;
+            case 3:  // an immediate that looks like CPUID
+                append(code, {0xb9, 0x0f, 0xa2, 0x0f, 0xa2, 0x48, 0x01, 0xc8});
+                break;
+            case 4:
+                append(code, {0xd9, 0xe8, 0xd9, 0xfa, 0xdd, 0xd8});  // fld1; fsqrt; fstp st0
+                break;
+            default:
+                append(code, {0x48, 0x05, byte, 0x00, 0x00, 0x00, 0x48, 0xc1, 0xc0, byte & 31U});  // add; rol
+        }
+    }
+    append(code, {0x5b, 0xc3});  // pop rbx; ret
+    return code;
+}
+
+void call(Context& context, const void* code) {
+    const Caught caught = run_caught(context.seen, [&] {
+        context.seen.add(reinterpret_cast<Function>(const_cast<void*>(code))());
+    });
+    if (caught.signal != 0) {
+        const auto* const bytes = static_cast<const std::uint8_t*>(code);
+        const std::uint64_t offset = caught.address - reinterpret_cast<std::uint64_t>(bytes);
+        dprintf(STDOUT_FILENO, "signal %d, code %d, address %p: code at %p", caught.signal, caught.code,
+                reinterpret_cast<void*>(caught.address), code);
+        for (std::uint64_t i = offset < 4096 ? offset : 0, end = i + 16; i < end; ++i) {
+            dprintf(STDOUT_FILENO, " %02x", bytes[i]);
+        }
+        dprintf(STDOUT_FILENO, "\n");
+    }
+    expect(caught.signal == 0, "generated code runs");
+}
+
+// As compilers at run time do: writable or executable, in turn.
+void write_then_execute(Context& context) {
+    const Pages pages(context.random.between(1, 4) * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+    for (std::uint64_t i = context.random.between(1, 8); i > 0; --i) {
+        mprotect(pages.data(), pages.size(), PROT_READ | PROT_WRITE);
+        const Bytes code = some_function(context.random);
+        std::uint8_t* const at = pages.data() + context.random.below(pages.size() - code.size());
+        std::memcpy(at, code.data(), code.size());
+        mprotect(pages.data(), pages.size(), PROT_READ | PROT_EXEC);
+        call(context, at);
+        mprotect(pages.data(), pages.size(), PROT_READ | PROT_WRITE);
+        expect(std::memcmp(at, code.data(), code.size()) == 0, "code reads as it was written, to who may write it");
+    }
+    context.seen.add_bytes(pages.data(), pages.size());
+}
+
+// All rights at once.
+void write_and_execute(Context& context) {
+    const Pages pages(2 * kPage, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS);
+    for (std::uint64_t i = context.random.between(1, 12); i > 0; --i) {
+        const Bytes code = some_function(context.random);
+        std::uint8_t* const at = pages.data() + context.random.below(pages.size() - code.size());
+        std::memcpy(at, code.data(), code.size());
+        call(context, at);
+        if (context.random.one_in(2)) {
+            // A stop in the middle of things: others run, who may come to the same frames.
+            getppid();
+            call(context, at);
+        }
+    }
+    context.seen.add_bytes(pages.data(), pages.size());
+}
+
+// One file, written here and executed there.
+void two_mappings(Context& context) {
+    const int file = memfd_create("code", MFD_CLOEXEC);
+    expect(file >= 0 && ftruncate(file, 2 * kPage) == 0, "memfd_create");
+    {
+        const Pages writable(2 * kPage, PROT_READ | PROT_WRITE, MAP_SHARED, file);
+        const Pages executable(2 * kPage, PROT_READ | PROT_EXEC, MAP_SHARED, file);
+        for (std::uint64_t i = context.random.between(1, 8); i > 0; --i) {
+            const Bytes code = some_function(context.random);
+            const std::size_t at = context.random.below(writable.size() - code.size());
+            if (context.random.one_in(3)) {
+                expect(pwrite(file, code.data(), code.size(), static_cast<off_t>(at)) ==
+                           static_cast<ssize_t>(code.size()), "a file of code can be written");
+                usleep(20'000);  // a file's own calls are seen by who executes it soon, not at once
+            } else {
+                std::memcpy(writable.data() + at, code.data(), code.size());
+            }
+            call(context, executable.data() + at);
+        }
+        context.seen.add_bytes(executable.data(), executable.size());
+    }
+    close(file);
+}
+
+// A function written over while its pages are executable, a byte at a time, and called after each.
+void patched(Context& context) {
+    const Pages pages(kPage, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS);
+    // mov eax, imm32; ret
+    static constexpr std::array<std::uint8_t, 6> kReturn = {0xb8, 0, 0, 0, 0, 0xc3};
+    const std::size_t place = context.random.below(kPage - kReturn.size());
+    std::memcpy(pages.data() + place, kReturn.data(), kReturn.size());
+    for (std::uint64_t i = context.random.between(2, 16); i > 0; --i) {
+        const auto byte = static_cast<std::uint8_t>(context.random.next());
+        pages.data()[place + 1] = byte;
+        expect(reinterpret_cast<Function>(pages.data() + place)() == byte, "a patched function returns what it was patched to");
+    }
+}
+
+constexpr std::array kOperations = {
+    Operation{"write-then-execute", write_then_execute}, Operation{"write-and-execute", write_and_execute},
+    Operation{"two-mappings", two_mappings},             Operation{"patched", patched},
+};
+
+}  // namespace
+
+std::span<const Operation> code_operations() {
+    return kOperations;
+}
+
+}  // namespace understudy::torture

@@ -1,0 +1,157 @@
+// Signals that arrive while something else goes on: timers, and what a process sends itself.
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <sys/time.h>
+#include <sys/timerfd.h>
+#include <sys/ucontext.h>
+#include <unistd.h>
+
+#include <array>
+#include <cmath>
+#include <csignal>
+#include <ctime>
+
+#include "guest/programs/torture/caught.hpp"
+
+namespace understudy::torture {
+namespace {
+
+volatile std::sig_atomic_t arrived = 0;
+Checksum frames;
+
+// Computes with what the interrupted code computes with.
+void count(int signal, siginfo_t* info, void* context) {
+    const auto* const state = static_cast<const ucontext_t*>(context);
+    frames.add_bytes(&state->uc_mcontext.gregs, sizeof state->uc_mcontext.gregs);
+    if (state->uc_mcontext.fpregs != nullptr) {
+        frames.add_bytes(state->uc_mcontext.fpregs, sizeof *state->uc_mcontext.fpregs);
+    }
+    frames.add(info->si_code);
+    volatile long double x = 2.0L + static_cast<long double>(signal);
+    x = sqrtl(x);
+    arrived = arrived + 1;
+}
+
+class Handled {
+  public:
+    Handled(int signal, int flags) : signal_(signal) {
+        struct sigaction action {};
+        action.sa_sigaction = count;
+        action.sa_flags = SA_SIGINFO | flags;
+        sigaction(signal, &action, &before_);
+    }
+    ~Handled() { sigaction(signal_, &before_, nullptr); }
+    Handled(const Handled&) = delete;
+    Handled& operator=(const Handled&) = delete;
+
+  private:
+    int signal_;
+    struct sigaction before_ {};
+};
+
+void interval_timer(Context& context) {
+    const Handled handled(SIGALRM, 0);
+    const auto period = static_cast<suseconds_t>(context.random.between(200, 5000));
+    const itimerval timer{{0, period}, {0, period}};
+    const int until = arrived + static_cast<int>(context.random.between(1, 6));
+    setitimer(ITIMER_REAL, &timer, nullptr);
+    volatile long double x = 1.5L;
+    std::uint64_t rounds = 0;
+    // Every round enters the kernel: that is where a program that nobody counts is interrupted.
+    while (arrived < until) {
+        for (int i = 0; i < 500; ++i) {
+            x = sqrtl(x + 1.0L);
+        }
+        getppid();
+        ++rounds;
+    }
+    const itimerval off{};
+    setitimer(ITIMER_REAL, &off, nullptr);
+    context.seen.add(rounds);
+    context.seen.add(frames.value());
+}
+
+void send_to_self(Context& context) {
+    const Handled handled(SIGUSR1, 0);
+    const Handled queued(SIGRTMIN + 1, 0);
+    sigset_t both;
+    sigemptyset(&both);
+    sigaddset(&both, SIGUSR1);
+    sigaddset(&both, SIGRTMIN + 1);
+    const bool blocked = context.random.one_in(2);
+    if (blocked) {
+        sigprocmask(SIG_BLOCK, &both, nullptr);
+    }
+    for (std::uint64_t i = context.random.between(1, 20); i > 0; --i) {
+        if (context.random.one_in(2)) {
+            kill(getpid(), SIGUSR1);
+        } else {
+            sigqueue(getpid(), SIGRTMIN + 1, sigval{static_cast<int>(i)});
+        }
+    }
+    sigprocmask(SIG_UNBLOCK, &both, nullptr);
+    context.seen.add(static_cast<int>(arrived));
+    context.seen.add(frames.value());
+}
+
+void timer_file(Context& context) {
+    const int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+    const auto period = static_cast<long>(context.random.between(100'000, 3'000'000));
+    const itimerspec every{{0, period}, {0, period}};
+    timerfd_settime(timer, 0, &every, nullptr);
+    for (std::uint64_t i = context.random.between(1, 5); i > 0; --i) {
+        std::uint64_t expirations = 0;
+        expect(read(timer, &expirations, sizeof expirations) == sizeof expirations, "a timer can be read");
+        context.seen.add(expirations);
+    }
+    close(timer);
+}
+
+void signal_file(Context& context) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR2);
+    sigprocmask(SIG_BLOCK, &set, nullptr);
+    const int file = signalfd(-1, &set, SFD_CLOEXEC);
+    raise(SIGUSR2);
+    signalfd_siginfo info{};
+    expect(read(file, &info, sizeof info) == sizeof info, "a raised signal can be read");
+    context.seen.add_bytes(&info, sizeof info);
+    close(file);
+    sigprocmask(SIG_UNBLOCK, &set, nullptr);
+}
+
+void posix_timer(Context& context) {
+    const Handled handled(SIGRTMIN + 2, SA_RESTART);
+    sigevent event{};
+    event.sigev_notify = SIGEV_SIGNAL;
+    event.sigev_signo = SIGRTMIN + 2;
+    timer_t timer{};
+    expect(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0, "timer_create");
+    const auto period = static_cast<long>(context.random.between(100'000, 2'000'000));
+    const itimerspec every{{0, period}, {0, period}};
+    timer_settime(timer, 0, &every, nullptr);
+    for (std::uint64_t i = context.random.between(1, 5); i > 0; --i) {
+        const timespec pause{0, static_cast<long>(context.random.below(3'000'000))};
+        timespec left{};
+        context.seen.add(clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, &left));
+        context.seen.add(left.tv_nsec);
+    }
+    context.seen.add(timer_getoverrun(timer));
+    timer_delete(timer);
+    context.seen.add(static_cast<int>(arrived));
+}
+
+constexpr std::array kOperations = {
+    Operation{"interval-timer", interval_timer}, Operation{"send-to-self", send_to_self},
+    Operation{"timer-file", timer_file},         Operation{"signal-file", signal_file},
+    Operation{"posix-timer", posix_timer},
+};
+
+}  // namespace
+
+std::span<const Operation> signal_operations() {
+    return kOperations;
+}
+
+}  // namespace understudy::torture
