@@ -145,7 +145,7 @@ Recorded record_round(const RoundConfig& config, const std::filesystem::path& lo
     Recorded result;
     Ended ended;
     replication::VcpuThread vcpu(machine::boot(config.guest, engine::make_kvm_engine),
-                                 {config.quantum, config.digest_interval}, {[] {}, [&] { ended.tell(); }});
+                                 {config.quantum, config.digest_interval, {0}}, {[] {}, [&] { ended.tell(); }});
     machine::Machine& machine = vcpu.machine();
     channel::LogWriter log(log_path, header_of(config, machine), machine.memory().all(), machine.save_vcpu());
     RecordingSink sink(log, config, result);
@@ -158,7 +158,7 @@ Recorded record_round(const RoundConfig& config, const std::filesystem::path& lo
     log.finish();
     result.log_bytes = log.size().value;
     result.counts = machine.count().value;
-    result.memory_digest = machine.memory_digest();
+    result.memory_digest = machine.memory_digest({});
     if (!in_time) {
         result.failure = fmt::format("the guest did not end within {} s", config.patience.count());
     } else if (vcpu.result().ending == replication::Ending::fault) {
