@@ -60,9 +60,11 @@ void search_and_execute(const std::string& name, char* const* argv) {
         return;
     }
     int error = ENOENT;
-    std::istringstream folders(getenv("PATH"));
-    for (std::string folder; std::getline(folders, folder, ':');) {
-        execv((folder + "/" + name).c_str(), argv);
+    const char* const path = getenv("PATH");
+    std::istringstream folders(path == nullptr ? kSearchPath : path);
+    for (std::string file; std::getline(folders, file, ':');) {
+        file.append("/").append(name);
+        execv(file.c_str(), argv);
         if (errno != ENOENT && errno != ENOTDIR) {
             error = errno;
         }

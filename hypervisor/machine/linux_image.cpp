@@ -126,11 +126,12 @@ void check_layer(const ElfImage& layer) {
 
 // What is laid out grows with the memory, by a little.
 std::uint64_t least_memory(const LoadedLinux& linux) {
-    std::uint64_t least = linux.config.memory.value;
-    for (std::uint64_t before = 0; before != least;) {
+    std::uint64_t least = 0;
+    std::uint64_t before = 0;
+    do {
         before = least;
         least = align_up(lay_out(linux, before).end + kMinFree, x86::kLargePageBytes);
-    }
+    } while (before != least);
     return least;
 }
 

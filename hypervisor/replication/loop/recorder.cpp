@@ -39,7 +39,8 @@ Recorder::Recorder(InputQueue& queue, RecorderConfig config, GuestTime start)
     : queue_(queue),
       config_(config),
       epoch_(Clock::now() - std::chrono::duration_cast<Clock::duration>(start)),
-      next_memory_digest_(start + config.memory_digest_interval) {}
+      next_memory_digest_(start + config.memory_digest_interval),
+      typing_(start > GuestTime{0}) {}
 
 GuestTime Recorder::now() const {
     return std::chrono::duration_cast<GuestTime>(Clock::now() - epoch_);
@@ -99,7 +100,11 @@ std::optional<Input> Recorder::input(const Record& reached, machine::Machine& ma
     input.clock = std::max(machine.clock(), now());
     input.frames = received(machine, wants, idle);
     input.answer = entropy(wants.random_bytes);
-    input.typed = queue_.take_typed(std::min(wants.console_bytes, kMaxTyped));
+    // A driver that is just starting has buffers, and drops what arrives; a guest that idles is not within that.
+    typing_ = typing_ || (reached.stop.kind == StopKind::idle && wants.console_bytes > 0);
+    if (typing_) {
+        input.typed = queue_.take_typed(std::min(wants.console_bytes, kMaxTyped));
+    }
     return input;
 }
 

@@ -47,6 +47,7 @@ class Recorder final : public Source {
     const Clock::time_point epoch_;  // the host's time at guest time 0
     GuestTime next_memory_digest_;
     std::uint64_t next_page_ = 0;  // to compare
+    bool typing_;  // the console's driver is known to be ready
     std::atomic<bool> guest_runs_{false};
     std::atomic<std::uint64_t> interval_{0};
     std::uint64_t seen_interval_ = 0;  // by overdue()

@@ -88,8 +88,9 @@ TEST_F(LinuxGuest, PowersOffWithSuccessAndAsksForARebootWithAStatusOfItsOwn) {
 
 TEST_F(LinuxGuest, IsTypedIntoAndReplaysWhatWasTyped) {
     const Finished typed = shell(
-        "printf 'echo $((6*7))\\nexit 3\\n' | $U run --image root.img --console - --record log --digest-interval 20 -- "
-        "sh");
+        "printf 'echo $((6*7))\\nexit 3\\n' | $U run --image root.img --memory 96M --console - --record log "
+        "--digest-interval 20 "
+        "-- sh");
     EXPECT_EQ(typed.exit_status, 3) << typed.errors;
     EXPECT_THAT(typed.output, HasSubstr("\r\n42\r\n"));
     const Finished replayed = shell("$U replay log");

@@ -131,10 +131,16 @@ TEST_F(RecorderTest, WhatIsTypedComesAsTheConsoleHasRoom) {
     reached.stop.kind = StopKind::budget;
     EXPECT_TRUE(recorder_.input(reached, machine_)->typed.empty()) << "no driver yet";
     machine_.wanted.console_bytes = 100;
+    EXPECT_TRUE(recorder_.input(reached, machine_)->typed.empty()) << "one that may be starting";
+    reached.stop.kind = StopKind::idle;
     EXPECT_EQ(recorder_.input(reached, machine_)->typed.size(), 100U);
+    reached.stop.kind = StopKind::budget;
     machine_.wanted.console_bytes = 1U << 30;
     EXPECT_EQ(recorder_.input(reached, machine_)->typed.size(), 4096U) << "as much as a stop brings";
     EXPECT_EQ(recorder_.input(reached, machine_)->typed.size(), 804U);
+    ASSERT_EQ(queue_.type(text), text.size());
+    Recorder after_takeover(queue_, {}, GuestTime{1});
+    EXPECT_EQ(after_takeover.input(reached, machine_)->typed.size(), 4096U);
 }
 
 // What is typed early must not keep a guest from idling, nor be lost.
