@@ -8,6 +8,7 @@
 
 #include <array>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <vector>
 
@@ -149,8 +150,10 @@ void odd(Context& context) {
     static constexpr std::array<std::uint16_t, 14> kSelectors = {0,    0x08, 0x10, 0x18, 0x1b, 0x20, 0x23,
                                                                  0x2b, 0x30, 0x33, 0x3b, 0x40, 0x7b, 0xffff};
     const auto& all = odd_instructions();
-    const Code& instruction = all[context.random.below(all.size())];
+    const std::size_t which = context.random.below(all.size());
+    const Code& instruction = all[which];
     const std::uint16_t selector = kSelectors[context.random.below(kSelectors.size())];
+    dprintf(STDOUT_FILENO, "  instruction %zu, selector %x\n", which, selector);
     const Pages shared(kPage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
     const pid_t child = fork();
     expect(child >= 0, "fork");
