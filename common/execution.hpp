@@ -81,11 +81,27 @@ struct Input {
     bool operator==(const Input&) const = default;
 };
 
+// Consecutive pages of guest memory; a count of 0: all of it.
+struct PageRange {
+    std::uint64_t first = 0;
+    std::uint64_t count = 0;
+
+    bool operator==(const PageRange&) const = default;
+};
+
+// Of these pages, and of the extended register state.
+struct MemoryDigest {
+    PageRange pages;
+    std::uint64_t value = 0;
+
+    bool operator==(const MemoryDigest&) const = default;
+};
+
 // Digests of the replica's state at the stop, before the input is applied.
 struct Digests {
     std::uint64_t registers = 0;           // general registers, RIP, RFLAGS (masked), FS base
     std::optional<std::uint64_t> outputs;  // of the outputs taken at this stop, if there were any
-    std::optional<std::uint64_t> memory;   // guest memory and the extended register state, at the chosen interval
+    std::optional<MemoryDigest> memory;    // where the recorder chose to compare
 
     bool operator==(const Digests&) const = default;
 };

@@ -54,4 +54,7 @@ using VmId = std::string;
 // Names one replica process for its whole life, never reused: "<host>/<pid>/<random>".
 using ReplicaId = std::string;
 
+// The processor's pages, in which guest memory is counted.
+constexpr std::size_t kPageBytes = 4096;
+
 }  // namespace understudy

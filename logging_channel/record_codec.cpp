@@ -52,7 +52,9 @@ void to_message(const Record& record, const LogBase& base, wire::LogRecord& mess
         message.set_outputs(*record.digests.outputs);
     }
     if (record.digests.memory) {
-        message.set_memory(*record.digests.memory);
+        message.set_memory(record.digests.memory->value);
+        message.set_memory_first(record.digests.memory->pages.first);
+        message.set_memory_count(record.digests.memory->pages.count);
     }
 }
 
@@ -113,7 +115,7 @@ std::optional<Record> from_message(const wire::LogRecord& message, const LogBase
         record.digests.outputs = message.outputs();
     }
     if (message.has_memory()) {
-        record.digests.memory = message.memory();
+        record.digests.memory = {{message.memory_first(), message.memory_count()}, message.memory()};
     }
     return record;
 }

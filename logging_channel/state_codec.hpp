@@ -17,7 +17,6 @@
 
 namespace understudy::channel {
 
-constexpr std::size_t kPageBytes = 4096;
 constexpr std::size_t kPagesPerChunk = 64;
 constexpr std::size_t kMaxVcpuStateBytes = 1U << 20;
 // No encoded chunk is larger.

@@ -19,9 +19,8 @@
 
 #define UNDERSTUDY_LARGE_PAGE 0x200000
 
-/* Virtual addresses. The control page lies at the same place in every process: the last bytes of an indirect call
- * through it are those of SYSCALL, which is how a call site can be rewritten in place (docs/guest-abi.md). */
-#define UNDERSTUDY_CONTROL_ADDRESS 0x050f0000
+/* Virtual addresses. The control page lies at the same place in every process, below all that programs are linked at. */
+#define UNDERSTUDY_CONTROL_ADDRESS 0x40000
 #define UNDERSTUDY_LAYER_ADDRESS 0xffff808000000000
 #define UNDERSTUDY_PHYSICAL_ADDRESS 0xffff80c000000000 /* all of guest memory, in large pages */
 #define UNDERSTUDY_PML4_SLOT 257

@@ -7,15 +7,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <ctime>
 #include <fstream>
 #include <iterator>
+#include <sstream>
 #include <string>
 #include <vector>
 
+#include "guest/init/kernel_words.hpp"
 #include "guest/init/network.hpp"
 #include "guest/init/root.hpp"
 #include "guest/init/settings.hpp"
@@ -24,29 +27,58 @@
 namespace understudy::init {
 namespace {
 
-Settings read_settings() {
-    std::ifstream in(kSettingsPath, std::ios::binary);
-    const std::string text{std::istreambuf_iterator<char>(in), {}};
-    return parse_settings(text);
+constexpr const char* kSearchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+std::string content_of(const char* path) {
+    std::ifstream in(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+}
+
+std::vector<char*> pointers_to(const std::vector<std::string>& words) {
+    std::vector<char*> pointers;
+    for (const std::string& word : words) {
+        pointers.push_back(const_cast<char*>(word.c_str()));  // NOLINT: exec's signature is older than const
+    }
+    pointers.push_back(nullptr);
+    return pointers;
+}
+
+// What the kernel gave stays: the words NAME=VALUE of its command line that it did not know.
+void set_environment(const std::vector<std::string>& entries) {
+    setenv("PATH", kSearchPath, 0);
+    setenv("HOME", "/root", 1);  // the kernel says "/"
+    setenv("TERM", "linux", 0);
+    for (const std::string& entry : entries) {
+        putenv(const_cast<char*>(entry.c_str()));  // NOLINT: as above; lives as long as this process image
+    }
+}
+
+// As execvp(), but what is no program is not given to a shell: that would complain of the bytes of a foreign one.
+void search_and_execute(const std::string& name, char* const* argv) {
+    if (name.find('/') != std::string::npos) {
+        execv(name.c_str(), argv);
+        return;
+    }
+    int error = ENOENT;
+    std::istringstream folders(getenv("PATH"));
+    for (std::string folder; std::getline(folders, folder, ':');) {
+        execv((folder + "/" + name).c_str(), argv);
+        if (errno != ENOENT && errno != ENOTDIR) {
+            error = errno;
+        }
+    }
+    errno = error;
 }
 
 // Replaces this process; returns the status for an exit if that is not possible.
 int execute(const std::vector<std::string>& arguments, const std::vector<std::string>& environment) {
-    std::vector<char*> argv;
-    for (const std::string& argument : arguments) {
-        argv.push_back(const_cast<char*>(argument.c_str()));  // NOLINT: exec's signature is older than const
-    }
-    argv.push_back(nullptr);
-    clearenv();
-    setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
-    setenv("HOME", "/root", 1);
-    setenv("TERM", "linux", 1);
-    for (const std::string& entry : environment) {
-        putenv(const_cast<char*>(entry.c_str()));  // NOLINT: as above; lives as long as this process image
-    }
-    execvp(argv.front(), argv.data());
+    set_environment(environment);
+    search_and_execute(arguments.front(), pointers_to(arguments).data());
     const int error = errno;
-    complain("cannot run " + arguments.front());
+    const char* const hint = error == ENOEXEC  ? " (is it, or the image, of another architecture? guests are x86-64)"
+                             : error == ENOENT ? " (is it, with the loader that it names, in the image?)"
+                                               : "";
+    complain("cannot run " + arguments.front() + hint);
     return error == ENOENT ? kNotFound : kNotExecutable;
 }
 
@@ -118,13 +150,19 @@ int run(const Settings& settings) {
 }  // namespace
 }  // namespace understudy::init
 
-int main() {
+int main(int argc, char** argv) {
     using namespace understudy::init;
-    const Settings settings = read_settings();
+    Settings settings = parse_settings(content_of(kSettingsPath));
     prepare_root(settings);
     prepare_network(settings);
+    const KernelWords words = sort_kernel_words({argv + std::min(argc, 1), argv + argc}, content_of("/proc/cmdline"));
     if (settings.arguments.empty()) {
-        power_off(execute({"/sbin/init"}, settings.environment));
+        settings.arguments = words.command;
+    }
+    if (settings.arguments.empty()) {
+        std::vector<std::string> program = {words.program};
+        program.insert(program.end(), words.for_program.begin(), words.for_program.end());
+        power_off(execute(program, settings.environment));
     }
     power_off(run(settings));
 }

@@ -1,10 +1,8 @@
 #include "guest/init/network.hpp"
 
 #include <arpa/inet.h>
-
-#include <net/route.h>
-
 #include <net/if.h>
+#include <net/route.h>
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>

@@ -72,8 +72,7 @@ void prepare_root(const Settings& settings) {
     for (const char* directory : {"/dev", "/lower", "/written", "/root"}) {
         mkdir(directory, 0755);
     }
-    if (mount("devtmpfs", "/dev", "devtmpfs", MS_NOSUID, "mode=0755") != 0 ||
-        !mount_image(settings.image, "/lower")) {
+    if (mount("devtmpfs", "/dev", "devtmpfs", MS_NOSUID, "mode=0755") != 0 || !mount_image(settings.image, "/lower")) {
         complain("the image " + settings.image + " is no erofs, squashfs or ext4 file system that can be mounted");
         power_off(kCannotStart);
     }

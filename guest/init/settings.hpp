@@ -20,7 +20,7 @@ struct Settings {
     std::vector<std::string> addresses;
     std::vector<std::string> gateways;
     std::vector<std::string> nameservers;
-    std::vector<std::string> arguments;  // empty: the image's own /sbin/init goes on
+    std::vector<std::string> arguments;  // empty: what the kernel's command line says, or the image's own init
     std::vector<std::string> environment;
 };
 

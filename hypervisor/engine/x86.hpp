@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "common/units.hpp"
+
 namespace understudy::x86 {
 
 enum Cr0 : std::uint64_t {
@@ -107,7 +109,7 @@ enum PageTableEntry : std::uint64_t {
     kDirty = 1u << 6,
     kLarge = 1u << 7,
 };
-constexpr std::uint64_t kPageBytes = 4096;
+using understudy::kPageBytes;
 constexpr std::uint64_t kLargePageBytes = 2u << 20;
 constexpr std::uint64_t kEntriesPerTable = 512;
 

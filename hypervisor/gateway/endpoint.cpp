@@ -104,7 +104,7 @@ Endpoint parse_endpoint(std::string_view text) {
     return text.starts_with(kUnixPrefix) ? unix_endpoint(text) : internet_endpoint(text);
 }
 
-ListeningSocket::ListeningSocket(Endpoint endpoint) : endpoint_(std::move(endpoint)) {
+ListeningSocket::ListeningSocket(Endpoint endpoint, mode_t mode) : endpoint_(std::move(endpoint)) {
     if (endpoint_.is_unix()) {
         remove_stale_socket(endpoint_);
     }
@@ -112,7 +112,9 @@ ListeningSocket::ListeningSocket(Endpoint endpoint) : endpoint_(std::move(endpoi
     if (!fd_) {
         throw Error::from_errno("cannot make a socket", errno);
     }
-    if (!endpoint_.is_unix()) {
+    if (endpoint_.is_unix()) {
+        ::fchmod(fd_.get(), mode);  // the file that bind() makes has the socket's
+    } else {
         const int on = 1;
         ::setsockopt(fd_.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     }

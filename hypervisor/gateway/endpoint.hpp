@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sys/socket.h>
+#include <sys/types.h>
 
 #include <string>
 #include <string_view>
@@ -26,7 +27,8 @@ struct Endpoint {
 // behind is replaced, one that somebody listens on is not. Throws understudy::Error (address in use, no permission).
 class ListeningSocket {
   public:
-    explicit ListeningSocket(Endpoint endpoint);
+    // `mode`: who may connect to a Unix socket, as of a file; the process's umask is taken off.
+    explicit ListeningSocket(Endpoint endpoint, mode_t mode = 0777);
     ListeningSocket(ListeningSocket&& other) noexcept;
     ListeningSocket& operator=(ListeningSocket&&) = delete;
     ListeningSocket(const ListeningSocket&) = delete;

@@ -4,8 +4,8 @@
 #include "guest/abi/abi.hpp"
 #include "hypervisor/engine/engine.hpp"
 #include "hypervisor/machine/elf_image.hpp"
-#include "hypervisor/memory/guest_memory.hpp"
 #include "hypervisor/machine/vm_config.hpp"
+#include "hypervisor/memory/guest_memory.hpp"
 
 namespace understudy::machine {
 

@@ -6,6 +6,7 @@
 
 #include "hypervisor/engine/x86.hpp"
 #include "hypervisor/machine/cpuid_table.hpp"
+#include "hypervisor/machine/disk_image.hpp"
 #include "hypervisor/machine/initrd.hpp"
 #include "hypervisor/machine/read_file.hpp"
 
@@ -30,7 +31,8 @@ constexpr std::uint16_t kStubSelector = 0x10;
 constexpr std::uint16_t kDataSelector = 0x2b;
 constexpr std::uint16_t kCodeSelector = 0x33;
 constexpr std::uint16_t kTssSelector = 0x40;
-constexpr std::uint16_t kGdtEntries = 10;
+constexpr std::uint16_t kProcessorSelector = 0x78;
+constexpr std::uint16_t kGdtEntries = 16;
 constexpr std::uint16_t kTssBytes = 104;
 
 // Tables in the layer's region, from UNDERSTUDY_TABLES_OFFSET on.
@@ -83,6 +85,17 @@ Layout lay_out(const LoadedLinux& linux, std::uint64_t ram) {
     return layout;
 }
 
+ElfImage read_kernel(const std::string& path) {
+    try {
+        return read_elf(path);
+    } catch (const Error& error) {
+        throw Error::format(
+            "{} is no kernel for an Understudy guest, which is a vmlinux that guest/linux built (its own if none is "
+            "named): {}",
+            path, error.what());
+    }
+}
+
 void check_kernel(const ElfImage& kernel) {
     if (!kernel.find("startup_xen") || !kernel.find("understudy_control")) {
         throw Error::format(
@@ -109,6 +122,16 @@ void check_layer(const ElfImage& layer) {
         head->magic != UNDERSTUDY_LAYER_MAGIC || head->version != UNDERSTUDY_PV_VERSION) {
         throw Error::format("{} is not this version's paravirtual layer; name build/guest/linux/layer", layer.path);
     }
+}
+
+// What is laid out grows with the memory, by a little.
+std::uint64_t least_memory(const LoadedLinux& linux) {
+    std::uint64_t least = linux.config.memory.value;
+    for (std::uint64_t before = 0; before != least;) {
+        before = least;
+        least = align_up(lay_out(linux, before).end + kMinFree, x86::kLargePageBytes);
+    }
+    return least;
 }
 
 // What the kernel has to say goes to the console; of what it merely tells, nothing. What the user says comes last and
@@ -230,6 +253,9 @@ class Writer {
             .base = tss_address, .limit = kTssBytes - 1, .type = x86::kAvailableTss, .code_or_data = false};
         gdt[kTssSelector / 8] = tss.encoded();
         gdt[kTssSelector / 8 + 1] = tss_address >> 32;
+        // Programs learn which processor they are on from the limit of this segment (the vDSO's getcpu).
+        gdt[kProcessorSelector / 8] =
+            x86::SegmentDescriptor{.limit = 0, .type = x86::kDataReadWriteAccessed, .privilege = 3}.encoded();
         memory_.at<decltype(gdt)>({tables + kGdt}) = gdt;
 
         constexpr std::uint64_t kStackOffset = 4;  // RSP0; the interrupt stack table follows at 0x24
@@ -300,7 +326,10 @@ LinuxPlaces places_of(const LoadedLinux& linux) {
 }
 
 LoadedLinux load_linux(const LinuxConfig& config) {
-    LoadedLinux linux{config, read_elf(config.kernel), read_elf(config.layer), {}};
+    if (!config.image.empty()) {
+        check_disk_image(config.image, config.initrd.empty() ? DiskUse::root : DiskUse::any);
+    }
+    LoadedLinux linux{config, read_kernel(config.kernel), read_elf(config.layer), {}};
     linux.initrd = config.initrd.empty() ? make_initrd(config) : read_file(config.initrd, "initial file system");
     check_kernel(linux.kernel);
     check_layer(linux.layer);
@@ -313,8 +342,7 @@ LoadedLinux load_linux(const LinuxConfig& config) {
                             linux.initrd.size() >> 20, (end - kKernelMapBytes + (1U << 20) - 1) >> 20,
                             kKernelMapBytes >> 20);
     }
-    const std::uint64_t least = align_up(end + kMinFree, x86::kLargePageBytes);
-    if (config.memory.value < least) {
+    if (const std::uint64_t least = least_memory(linux); config.memory.value < least) {
         throw Error::format(
             "{} MiB of guest memory is too small for this kernel and its initial file system; give it "
             "--memory {}M or more",

@@ -23,8 +23,8 @@ struct LoadedLinux {
     std::vector<std::byte> initrd;
 };
 
-// Reads the files. Throws understudy::Error: a kernel without the overlay or of another version of the layer, an image of
-// another architecture, memory too small for them (with the size that would do), a command line that is too long.
+// Reads the files. Throws understudy::Error: a kernel without the overlay or of another version of the layer, an image
+// of another architecture, memory too small for them (with the size that would do), a command line that is too long.
 [[nodiscard]] LoadedLinux load_linux(const LinuxConfig& config);
 
 // What guest memory has to hold for `ram` of the kernel's: the layer and its table too.

@@ -239,7 +239,9 @@ Stop LinuxMachine::stopped_at(engine::PortOut exit) {
 Stop LinuxMachine::ended(std::uint32_t value) {
     const std::uint32_t reason = value >> 8U & 0xffU;
     if (reason == UNDERSTUDY_EXIT_CRASH) {
-        return broken("its kernel panicked");
+        const Stop stop = broken("its kernel panicked");
+        fault_.has_state = false;
+        return stop;
     }
     Stop stop = next_stop(StopKind::exit);
     stop.argument = reason == UNDERSTUDY_EXIT_REBOOT ? kExitReboot : value & 0xffU;
@@ -400,8 +402,8 @@ std::uint64_t LinuxMachine::registers_digest() const {
     return digest(std::as_bytes(std::span(&registers, 1)));
 }
 
-std::uint64_t LinuxMachine::memory_digest() {
-    return digest(memory_.all(), engine_->extended_state_digest());
+std::uint64_t LinuxMachine::memory_digest(PageRange pages) {
+    return digest(memory_.pages(pages), engine_->extended_state_digest());
 }
 
 GuestShape LinuxMachine::shape() const {

@@ -9,6 +9,9 @@ namespace understudy::machine {
 std::string FaultReport::text() const {
     static constexpr std::array kNames = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                           "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+    if (!has_state) {
+        return fmt::format("guest fault: {}\n{}", reason, last_words);
+    }
     std::string text =
         fmt::format("guest fault: {} (vector {}, error code {:#x}, address {:#x})\n  rip {:#018x}  {}\n  code ", reason,
                     vector, error_code, address, registers.rip, symbol.value_or("(no symbol)"));

@@ -43,6 +43,9 @@ struct NicAddresses {
 // Why a guest broke, for people.
 struct FaultReport {
     std::string reason;  // "page fault", "it overwrote its output rings"
+    // What follows, up to last_words, is the processor's state where it broke. False: the guest gave up by itself, and
+    // where it did so says nothing.
+    bool has_state = true;
     std::uint64_t vector = 0;
     std::uint64_t error_code = 0;
     std::uint64_t address = 0;  // CR2
@@ -78,7 +81,8 @@ class Machine {
     [[nodiscard]] virtual GuestTime clock() const = 0;
     [[nodiscard]] virtual InstructionCount count() const = 0;
     [[nodiscard]] virtual std::uint64_t registers_digest() const = 0;
-    [[nodiscard]] virtual std::uint64_t memory_digest() = 0;
+    // Of the pages that there are of `pages`, with the extended registers.
+    [[nodiscard]] virtual std::uint64_t memory_digest(PageRange pages) = 0;
     [[nodiscard]] virtual const FaultReport& fault_report() const = 0;
     [[nodiscard]] virtual std::string engine_name() const = 0;
 

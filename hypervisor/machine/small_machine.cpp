@@ -319,8 +319,8 @@ std::uint64_t SmallMachine::registers_digest() const {
     return digest(std::as_bytes(std::span(&registers, 1)));
 }
 
-std::uint64_t SmallMachine::memory_digest() {
-    return digest(memory_.all(), engine_->extended_state_digest());
+std::uint64_t SmallMachine::memory_digest(PageRange pages) {
+    return digest(memory_.pages(pages), engine_->extended_state_digest());
 }
 
 NicAddresses SmallMachine::nic_addresses() {

@@ -28,7 +28,7 @@ class SmallMachine final : public Machine {
     [[nodiscard]] GuestTime clock() const override { return clock_at_stop_; }
     [[nodiscard]] InstructionCount count() const override { return count_; }
     [[nodiscard]] std::uint64_t registers_digest() const override;
-    [[nodiscard]] std::uint64_t memory_digest() override;
+    [[nodiscard]] std::uint64_t memory_digest(PageRange pages) override;
     [[nodiscard]] const FaultReport& fault_report() const override { return fault_; }
     [[nodiscard]] std::string engine_name() const override { return engine_->name(); }
     [[nodiscard]] NicAddresses nic_addresses() override;

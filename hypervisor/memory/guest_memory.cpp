@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <fstream>
@@ -90,6 +91,15 @@ void GuestMemory::populate_in_background() {
             touch(bytes[at]);
         }
     });
+}
+
+std::span<const std::byte> GuestMemory::pages(PageRange range) const {
+    if (range.count == 0) {
+        return bytes_;
+    }
+    const std::uint64_t there = bytes_.size() / kPageBytes;
+    const std::uint64_t first = std::min(range.first, there);
+    return bytes_.subspan(first * kPageBytes, std::min(range.count, there - first) * kPageBytes);
 }
 
 std::optional<std::span<std::byte>> GuestMemory::range(GuestAddress at, std::uint64_t size) {

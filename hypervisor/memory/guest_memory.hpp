@@ -11,6 +11,7 @@
 #include <type_traits>
 
 #include "common/error.hpp"
+#include "common/execution.hpp"
 #include "common/units.hpp"
 
 namespace understudy::memory {
@@ -44,6 +45,9 @@ class GuestMemory {
     // Nothing when any byte of the range lies outside.
     [[nodiscard]] std::optional<std::span<std::byte>> range(GuestAddress at, std::uint64_t size);
     [[nodiscard]] std::optional<std::span<const std::byte>> range(GuestAddress at, std::uint64_t size) const;
+
+    // Those of the pages that there are; a count of 0 means all.
+    [[nodiscard]] std::span<const std::byte> pages(PageRange range) const;
 
     // For structures the monitor itself placed; a range outside memory is a programmer's error and aborts.
     template <typename T>

@@ -5,18 +5,20 @@
 #include "common/address.hpp"
 #include "hypervisor/replication/replica/replica.hpp"
 #include "tools/command/commands.hpp"
+#include "tools/command/console_options.hpp"
 #include "tools/command/replica_options.hpp"
 
 namespace understudy::tools {
 namespace {
 
 struct Options {
-    explicit Options(CLI::App& app) : replica(app) {}
+    explicit Options(CLI::App& app) : replica(app), console(app, ConsoleOptions::Input::none) {}
     std::string name;
     std::string primary;
     std::string image;
     std::string network = "none";
     ReplicaOptions replica;
+    ConsoleOptions console;
 };
 
 }  // namespace
@@ -41,6 +43,7 @@ Command add_backup(CLI::App& root) {
                 replication::BackupConfig config;
                 config.replica = options->replica.config();
                 config.replica.link.endpoint = options->network;
+                config.replica.console = options->console.config(true, true);
                 config.vm = options->name;
                 config.primary_host = primary.host;
                 config.primary_port = primary.port;

@@ -28,6 +28,7 @@ Command add_primary(CLI::App& root);
 Command add_backup(CLI::App& root);
 Command add_gateway(CLI::App& root);
 Command add_run(CLI::App& root);
+Command add_console(CLI::App& root);
 Command add_image(CLI::App& root);
 Command add_replay(CLI::App& root);
 Command add_log(CLI::App& root);

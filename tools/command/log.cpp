@@ -140,7 +140,7 @@ std::string record_text(const Record& record) {
         text += fmt::format("  {} bytes typed", record.input.typed.size());
     }
     if (record.digests.memory) {
-        text += fmt::format("  memory {:016x}", *record.digests.memory);
+        text += fmt::format("  memory {:016x}", record.digests.memory->value);
     }
     return text;
 }
@@ -155,7 +155,7 @@ std::string record_json(const Record& record) {
         record.input.clock.count(), record.input.frames.size(), frame_bytes(record.input), record.input.answer.size(),
         record.input.typed.size(), record.digests.registers,
         record.digests.outputs ? fmt::format("\"{:016x}\"", *record.digests.outputs) : "null",
-        record.digests.memory ? fmt::format("\"{:016x}\"", *record.digests.memory) : "null");
+        record.digests.memory ? fmt::format("\"{:016x}\"", record.digests.memory->value) : "null");
 }
 
 std::string header_text(const channel::LogHeader& header) {

@@ -4,6 +4,7 @@
 
 #include "hypervisor/replication/replica/replica.hpp"
 #include "tools/command/commands.hpp"
+#include "tools/command/console_options.hpp"
 #include "tools/command/replica_options.hpp"
 #include "tools/command/vm_options.hpp"
 #include "tools/vm/machine_config.hpp"
@@ -12,9 +13,10 @@ namespace understudy::tools {
 namespace {
 
 struct Options {
-    explicit Options(CLI::App& app) : vm(app), replica(app) {}
+    explicit Options(CLI::App& app) : vm(app), replica(app), console(app, ConsoleOptions::Input::standard_input) {}
     VmOptions vm;
     ReplicaOptions replica;
+    ConsoleOptions console;
 };
 
 }  // namespace
@@ -31,6 +33,7 @@ Command add_primary(CLI::App& root) {
                         const VmDescription vm = options->vm.description();
                         replication::ReplicaConfig config = options->replica.config();
                         config.link = link_config(vm);
+                        config.console = options->console.config(vm.is_linux(), options->replica.json());
                         return exit_status_of(replication::run_primary(guest_config(vm), config));
                     }};
     command.program_arguments = &options->vm.arguments();

@@ -8,6 +8,7 @@
 
 #include "common/address.hpp"
 #include "common/error.hpp"
+#include "tools/command/guest_status.hpp"
 #include "tools/output/event_writer.hpp"
 #include "tools/output/milliseconds.hpp"
 #include "tools/output/patient_output.hpp"
@@ -53,6 +54,13 @@ replication::ReplicaObserver make_observer(const std::shared_ptr<PatientOutput>&
 
 }  // namespace
 
+void set_digest_interval(replication::RecorderConfig& config, std::optional<std::uint64_t> milliseconds) {
+    if (milliseconds) {
+        config.memory_digest_interval = std::chrono::milliseconds(*milliseconds);
+        config.memory_digest_window = {0};
+    }
+}
+
 ReplicaOptions::ReplicaOptions(CLI::App& app) {
     app.add_option("--arbiter", arbiter_, "The arbiter: raft://HOST:PORT,HOST:PORT,... or etcd://...")->required();
     app.add_option("--listen", listen_, "Where backups join this replica while it leads; port 0: any")
@@ -61,8 +69,8 @@ ReplicaOptions::ReplicaOptions(CLI::App& app) {
         ->check(CLI::Range(50, 60'000))
         ->capture_default_str();
     app.add_option("--digest-interval", digest_interval_ms_,
-                   "Milliseconds of guest time between digests of all guest memory while this replica leads; 0: none")
-        ->capture_default_str();
+                   "Milliseconds of guest time between digests of all guest memory while this replica leads; 0: none "
+                   "[4 MiB every 10 ms, turn and turn about]");
     app.add_flag("--json", json_, "Events as JSON, one object a line");
 }
 
@@ -74,7 +82,7 @@ replication::ReplicaConfig ReplicaOptions::config() {
     config.listen_address = listen.host;
     config.listen_port = listen.port;
     config.suspicion = std::chrono::milliseconds(suspicion_ms_);
-    config.recorder.memory_digest_interval = std::chrono::milliseconds(digest_interval_ms_);
+    set_digest_interval(config.recorder, digest_interval_ms_);
     std::signal(SIGPIPE, SIG_IGN);  // who reads the output may go; this replica stays
     config.observer = make_observer(std::make_shared<PatientOutput>(STDOUT_FILENO), json_);
     return config;
@@ -91,7 +99,7 @@ int exit_status_of(const replication::ReplicaResult& result) {
     }
     switch (result.reason) {
         case Reason::guest_ended:
-            return result.exit_status;
+            return status_of_guest(result.exit_status);
         case Reason::deposed:
             fmt::print(stderr, "understudy: {}\n", result.explanation);
             return kDeposed;

@@ -2,7 +2,9 @@
 // exit status.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "hypervisor/replication/replica/replica.hpp"
@@ -13,6 +15,9 @@ class App;
 
 namespace understudy::tools {
 
+// What --digest-interval says: all of memory that often; 0: none; nothing: the recorder's own habit.
+void set_digest_interval(replication::RecorderConfig& config, std::optional<std::uint64_t> milliseconds);
+
 // The options of both. Keep it alive until the replica has ended.
 class ReplicaOptions {
   public:
@@ -22,12 +27,13 @@ class ReplicaOptions {
 
     // The parsed options, with an observer that writes events to standard output. Throws understudy::Error.
     [[nodiscard]] replication::ReplicaConfig config();
+    [[nodiscard]] bool json() const { return json_; }
 
   private:
     std::string arbiter_;
     std::string listen_ = "0.0.0.0:7300";
     std::uint64_t suspicion_ms_ = 100;
-    std::uint64_t digest_interval_ms_ = 0;
+    std::optional<std::uint64_t> digest_interval_ms_;
     bool json_ = false;
 };
 

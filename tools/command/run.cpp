@@ -3,9 +3,13 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <optional>
 
 #include "hypervisor/replication/loop/lone_guest.hpp"
 #include "tools/command/commands.hpp"
+#include "tools/command/console_options.hpp"
+#include "tools/command/guest_status.hpp"
+#include "tools/command/replica_options.hpp"
 #include "tools/command/vm_options.hpp"
 #include "tools/process/exit_status.hpp"
 #include "tools/vm/machine_config.hpp"
@@ -14,11 +18,12 @@ namespace understudy::tools {
 namespace {
 
 struct Options {
-    explicit Options(CLI::App& app) : vm(app) {}
+    explicit Options(CLI::App& app) : vm(app), console(app, ConsoleOptions::Input::standard_input) {}
     VmOptions vm;
+    ConsoleOptions console;
     std::string record;
     std::uint64_t quantum = replication::RecorderConfig{}.quantum.value;
-    std::uint64_t digest_interval_ms = 0;
+    std::optional<std::uint64_t> digest_interval_ms;
     bool json = false;
 };
 
@@ -51,11 +56,7 @@ int report(const replication::LoneGuestResult& result, const Options& options) {
     if (result.loop.ending != Ending::exit) {
         return kInterrupted;
     }
-    if (result.loop.last.stop.argument == kExitReboot) {
-        fmt::print(stderr, "the guest asked for a reboot\n");
-        return 0;
-    }
-    return static_cast<int>(result.loop.last.stop.argument);
+    return status_of_guest(result.loop.last.stop.argument);
 }
 
 }  // namespace
@@ -68,7 +69,8 @@ Command add_run(CLI::App& root) {
         ->check(CLI::Range(std::uint64_t{1000}, std::uint64_t{1} << 40))
         ->capture_default_str();
     app->add_option("--digest-interval", options->digest_interval_ms,
-                    "Milliseconds of guest time between digests of guest memory in the log; 0: none");
+                    "Milliseconds of guest time between digests of all guest memory in the log; 0: none "
+                    "[4 MiB every 10 ms, turn and turn about]");
     app->add_flag("--json", options->json, "End with one JSON object");
     app->footer("Example:\n  understudy run --image redis.img -- redis-server --version");
     Command command{app, [options] {
@@ -76,8 +78,9 @@ Command add_run(CLI::App& root) {
                         const VmDescription vm = options->vm.description();
                         config.guest = guest_config(vm);
                         config.link = link_config(vm);
+                        config.console = options->console.config(vm.is_linux(), options->json);
                         config.recorder.quantum = {options->quantum};
-                        config.recorder.memory_digest_interval = std::chrono::milliseconds(options->digest_interval_ms);
+                        set_digest_interval(config.recorder, options->digest_interval_ms);
                         if (!options->record.empty()) {
                             config.log = options->record;
                         }

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 
+#include "tools/command/choice.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/command/stop_signals.hpp"
 #include "tools/output/event_writer.hpp"
@@ -97,8 +98,12 @@ int run(const Options& options) {
 Command add_verify(CLI::App& root) {
     const auto options = std::make_shared<Options>();
     CLI::App* app = root.add_subcommand(
-        "verify", "Load a Redis-protocol server with writes and check that none of the acknowledged is lost");
+        "verify", "Load a Redis or PostgreSQL server with writes and check that none of the acknowledged is lost");
     app->add_option("--server", options->verifier.server, "The server under test")->required()->type_name("HOST:PORT");
+    add_choice<Protocol>(*app, "--protocol", options->verifier.protocol,
+                         {{"redis", Protocol::redis}, {"postgres", Protocol::postgres}},
+                         "redis: keys are written. postgres: transactions are committed, as user postgres without a "
+                         "password, in tables of their own that stay [redis]");
     app->add_option("--connections", options->verifier.connections, "Connections at once")
         ->check(CLI::Range(1, 10000))
         ->capture_default_str();
@@ -111,8 +116,9 @@ Command add_verify(CLI::App& root) {
     app->add_flag("--json", options->json, "Print events as JSON lines");
     app->footer(
         "Exit status 0: no write lost, no answer contradicted, no connection dropped.\n"
-        "Example:\n"
-        "  understudy verify --server 127.0.0.1:6379 --seconds 10");
+        "Examples:\n"
+        "  understudy verify --server 127.0.0.1:6379 --seconds 10\n"
+        "  understudy verify --server 127.0.0.1:5432 --protocol postgres --connections 8 --seconds 10");
     return {.app = app, .run = [options] { return run(*options); }};
 }
 

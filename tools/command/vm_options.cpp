@@ -25,11 +25,17 @@ void set_address(std::string_view text, NetworkDescription& network) {
     network.ipv4_netmask = netmask_of(prefix);
 }
 
+// Linux gives its init what stands behind "--".
+bool names_command(const std::string& command_line) {
+    return (" " + command_line + " ").find(" -- ") != std::string::npos;
+}
+
 }  // namespace
 
 VmOptions::VmOptions(CLI::App& app) {
     CLI::Option* domain = app.add_option("--domain", domain_, "The VM as a libvirt domain (XML file)");
-    app.add_option("--name", name_, "The VM's name, and its host name [that of the image or program]")->excludes(domain);
+    app.add_option("--name", name_, "The VM's name, and its host name [that of the image or program]")
+        ->excludes(domain);
     CLI::Option* program =
         app.add_option("--program", program_,
                        "Instead of Linux, a small kernel with this one program: a static x86-64 Linux executable")
@@ -42,7 +48,8 @@ VmOptions::VmOptions(CLI::App& app) {
         ->excludes(program);
     app.add_option("--cmdline", command_line_, "The Linux kernel's command line")->excludes(domain)->excludes(program);
     app.add_option("--memory", memory_, "The guest's memory [512M; 64M with --program]")->excludes(domain);
-    app.add_option("--root", root_archive_, "With --program: a tar archive, the guest's read-only root")->needs(program);
+    app.add_option("--root", root_archive_, "With --program: a tar archive, the guest's read-only root")
+        ->needs(program);
     app.add_option("--env", environment_, "NAME=VALUE for the program's environment; may be repeated")
         ->allow_extra_args(false);
     app.add_option("--network", network_,
@@ -64,17 +71,21 @@ VmDescription VmOptions::description() const {
     VmDescription result;
     if (!domain_.empty()) {
         if (!arguments_.empty()) {
-            throw Error("a domain names the command itself, in <cmdline>: give none after '--'");
+            throw Error("a domain names the command itself, behind '--' in <cmdline>: give none after '--'");
         }
         result = read_domain_file(domain_, network_);
     } else {
         if (image_.empty() && initrd_.empty() && program_.empty()) {
             throw Error(
-                "what is to run? Give --image FILE (`understudy image` makes one), or --domain FILE for a libvirt domain");
+                "what is to run? Give --image FILE (`understudy image` makes one), or --domain FILE for a libvirt "
+                "domain");
         }
         result.image = image_;
         result.initrd = initrd_;
         result.command_line = command_line_;
+        if (!arguments_.empty() && names_command(command_line_)) {
+            throw Error("the command is named twice: behind '--' in --cmdline, and after '--'");
+        }
         result.program = program_;
         result.name = name_.empty() ? default_name() : name_;
         result.memory = parse_size(memory_.empty() ? (program_.empty() ? "512M" : "64M") : memory_);

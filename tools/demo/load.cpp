@@ -14,13 +14,20 @@ constexpr int kBenchmarkClients = 10;
 
 }  // namespace
 
-Load::Load(Stage& stage, std::uint16_t port, unsigned connections)
+Load::Load(Stage& stage, const GuestDescription& guest, std::uint16_t port)
     : stage_(stage),
       port_(port),
-      verifier_({.server = fmt::format("127.0.0.1:{}", port), .connections = connections}) {}
+      protocol_(guest.protocol),
+      verifier_({.server = fmt::format("127.0.0.1:{}", port),
+                 .protocol = guest.protocol,
+                 .connections = guest.connections,
+                 .rate = guest.rate}) {}
 
 void Load::start(std::chrono::milliseconds timeout) {
     verifier_.start(timeout);
+    if (protocol_ != Protocol::redis) {
+        return;
+    }
     // It runs until it is told to end; an answer that is missing or a connection that breaks ends it with an error.
     benchmark_ = stage_.start("redis-benchmark",
                               {"redis-benchmark", "-h", "127.0.0.1", "-p", std::to_string(port_), "-t", "set,get", "-c",
@@ -45,8 +52,10 @@ Findings Load::check(std::chrono::milliseconds timeout) {
 }
 
 Findings Load::finish(std::chrono::milliseconds timeout) {
-    stage_.dismiss(benchmark_);
-    benchmark_->signal(SIGKILL);
+    if (benchmark_) {
+        stage_.dismiss(benchmark_);
+        benchmark_->signal(SIGKILL);
+    }
     if (!verifier_.final_check(timeout)) {
         throw Error::format("clients still wait for {} answers at the end", verifier_.since_start().unanswered);
     }

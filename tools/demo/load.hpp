@@ -1,4 +1,5 @@
-// The clients of the demonstration: one that verifies (tools/verifier/verifier.hpp), and redis-benchmark for load.
+// The clients of the demonstration: one that verifies (tools/verifier/verifier.hpp), and, where the server speaks the
+// Redis protocol, redis-benchmark for load.
 #pragma once
 
 #include <chrono>
@@ -6,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "tools/demo/guest.hpp"
 #include "tools/demo/stage.hpp"
 #include "tools/verifier/verifier.hpp"
 
@@ -21,11 +23,14 @@ struct Findings {
 
 class Load {
   public:
-    // The server is at 127.0.0.1:`port`.
-    Load(Stage& stage, std::uint16_t port, unsigned connections);
+    // The guest's server is at 127.0.0.1:`port`.
+    Load(Stage& stage, const GuestDescription& guest, std::uint16_t port);
 
     // Returns when the clients are at work. Throws understudy::Error when they are not within `timeout`.
     void start(std::chrono::milliseconds timeout);
+
+    // redis-benchmark runs as well.
+    [[nodiscard]] bool has_benchmark() const { return benchmark_ != nullptr; }
 
     // The fault is about to happen: the gap counts from here.
     void mark_fault() { verifier_.mark(); }
@@ -49,8 +54,9 @@ class Load {
 
     Stage& stage_;
     std::uint16_t port_;
+    Protocol protocol_;
     Verifier verifier_;
-    std::shared_ptr<Child> benchmark_;
+    std::shared_ptr<Child> benchmark_;  // if there is one
     VerifierFigures last_;
 };
 

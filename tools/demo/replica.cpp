@@ -38,8 +38,8 @@ std::string_view explain(Role role) {
 
 }  // namespace
 
-Replica::Replica(Stage& stage, std::string host, std::vector<std::string> command)
-    : stage_(stage), host_(std::move(host)) {
+Replica::Replica(Stage& stage, std::string host, std::vector<std::string> command, std::string ready)
+    : stage_(stage), host_(std::move(host)), ready_(std::move(ready)) {
     std::string log = host_;
     std::ranges::replace(log, ' ', '-');
     child_ = stage_.start(log, std::move(command), [this](std::string_view line) { handle(line); });
@@ -65,9 +65,20 @@ void Replica::handle(std::string_view line) {
     } else if (kind == "live") {
         takeover_ms_ = event->real("takeover_ms");
         say(*event, fmt::format("LIVE {:.1f} ms after it saw the death", *takeover_ms_));
+    } else if (kind == "console") {
+        console_lines_.take(event->text("text"), [this](std::string_view text) { handle_console(text); });
     } else if (kind == "compared") {
         compared_stops_ = event->number("stops");
         divergences_ = event->number("divergences");
+    }
+}
+
+void Replica::handle_console(std::string_view line) {
+    constexpr std::size_t kKeptLines = 12;
+    serves_ = serves_ || line.find(ready_) != std::string_view::npos;
+    console_.emplace_back(line);
+    if (console_.size() > kKeptLines) {
+        console_.pop_front();
     }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,13 +13,15 @@
 #include "tools/output/role_word.hpp"
 #include "tools/process/child.hpp"
 #include "tools/process/exit_status.hpp"
+#include "tools/process/lines.hpp"
 
 namespace understudy::tools {
 
 class Replica {
   public:
-    // `host` names it in the timeline, where its events appear as they come.
-    Replica(Stage& stage, std::string host, std::vector<std::string> command);
+    // `host` names it in the timeline, where its events appear as they come. `ready`: a line of the guest's console
+    // with this in it says that the guest's server serves.
+    Replica(Stage& stage, std::string host, std::vector<std::string> command, std::string ready = {});
 
     [[nodiscard]] const std::string& host() const { return host_; }
     [[nodiscard]] const std::string& address() const { return address_; }          // empty until it listens
@@ -34,6 +37,11 @@ class Replica {
     [[nodiscard]] bool went_live() const { return takeover_ms_.has_value(); }
     [[nodiscard]] std::optional<double> takeover_ms() const { return takeover_ms_; }
 
+    // Said on the console that this replica has released.
+    [[nodiscard]] bool serves() const { return serves_; }
+    // The last lines of that console.
+    [[nodiscard]] const std::deque<std::string>& console() const { return console_; }
+
     [[nodiscard]] std::uint64_t lag_records() const { return lag_records_; }
     [[nodiscard]] double lag_ms() const { return lag_ms_; }
     [[nodiscard]] std::uint64_t compared_stops() const { return compared_stops_; }
@@ -45,6 +53,7 @@ class Replica {
   private:
     void handle(std::string_view line);
     void handle_role(const Event& event);
+    void handle_console(std::string_view line);
     void say(const Event& event, const std::string& what) const;
 
     Stage& stage_;
@@ -58,6 +67,10 @@ class Replica {
     std::uint64_t compared_stops_ = 0;
     std::uint64_t divergences_ = 0;
     bool transfer_said_ = false;
+    std::string ready_;
+    bool serves_ = false;
+    LineCutter console_lines_;
+    std::deque<std::string> console_;
     std::shared_ptr<Child> child_;  // last: its handler uses the rest
 };
 

@@ -17,12 +17,12 @@ namespace {
 using namespace std::chrono_literals;
 using replication::Role;
 
-constexpr std::uint16_t kGuestPort = 6379;
-constexpr const char* kVm = "kv";
 constexpr unsigned kMaxAttempts = 5;  // to have the guest protected
 
 // What each step may take on a loaded machine; none of them is a measurement.
 constexpr auto kStartTime = 20s;
+constexpr auto kImageTime = 30min;  // packages may come by a slow network
+constexpr auto kBootTime = 60s;
 constexpr auto kProtectionTime = 60s;
 constexpr auto kTakeoverTime = 20s;
 constexpr auto kVerificationTime = 60s;
@@ -47,8 +47,10 @@ Scenario::Scenario(Stage& stage, ScenarioOptions options)
     : stage_(stage), options_(std::move(options)), random_(options_.seed) {}
 
 void Scenario::run(Report& report) {
+    prepare_image();
     start_servers();
     start_primary();
+    await_service();
     start_backup();
     await_protection();
     start_clients();
@@ -60,6 +62,7 @@ void Scenario::run(Report& report) {
         }
         add(load_->finish(kVerificationTime), report.rounds.back());
     } catch (...) {
+        show_console();
         conclude(report);
         throw;
     }
@@ -75,34 +78,90 @@ std::string Scenario::next_host() {
     return fmt::format("host {}", ++hosts_);
 }
 
+void Scenario::prepare_image() {
+    const GuestDescription& guest = options_.guest;
+    if (!guest.is_linux() || !options_.image.empty()) {
+        return;
+    }
+    stage_.timeline().say(
+        "image",
+        fmt::format("of {}: a minute or two the first time, then it is kept in ~/.cache/understudy", guest.title));
+    const auto image = stage_.directory().path() / "guest.img";
+    std::vector<std::string> words{"image", "--json", "--output", image.string()};
+    for (const std::string& package : guest.packages) {
+        words.insert(words.end(), {"--package", package});
+    }
+    const auto begin = Stage::Clock::now();
+    const auto build = stage_.start("image", command(std::move(words)), [](std::string_view) {});
+    stage_.until([&] { return !build->running(); }, kImageTime, "the image to be built");
+    if (build->exit_status() != 0) {
+        throw Error::format("no image: {}", build->last_words());
+    }
+    options_.image = image;
+    stage_.timeline().say(
+        "image", fmt::format("{:.0f} MB after {:.1f} s", static_cast<double>(std::filesystem::file_size(image)) / 1e6,
+                             std::chrono::duration<double>(Stage::Clock::now() - begin).count()));
+}
+
 void Scenario::start_primary() {
-    primary_ = std::make_unique<Replica>(stage_, next_host(),
-                                         command({"primary",
-                                                  "--name",
-                                                  kVm,
-                                                  "--program",
-                                                  options_.program.string(),
-                                                  "--memory",
-                                                  options_.memory,
-                                                  "--listen",
-                                                  "127.0.0.1:0",
-                                                  "--arbiter",
-                                                  arbiters_.url,
-                                                  "--network",
-                                                  gateway_.endpoint,
-                                                  "--suspicion",
-                                                  std::to_string(options_.suspicion_ms),
-                                                  "--digest-interval",
-                                                  digest_interval(options_.memory),
-                                                  "--json",
-                                                  "--",
-                                                  "--port",
-                                                  std::to_string(kGuestPort)}));
+    const GuestDescription& guest = options_.guest;
+    std::vector<std::string> words{"primary",
+                                   "--name",
+                                   guest.name,
+                                   "--memory",
+                                   guest.memory,
+                                   "--listen",
+                                   "127.0.0.1:0",
+                                   "--arbiter",
+                                   arbiters_.url,
+                                   "--network",
+                                   gateway_.endpoint,
+                                   "--suspicion",
+                                   std::to_string(options_.suspicion_ms),
+                                   "--digest-interval",
+                                   digest_interval(guest.memory),
+                                   "--json"};
+    if (guest.is_linux()) {
+        words.insert(words.end(), {"--image", options_.image.string()});
+    } else {
+        words.insert(words.end(),
+                     {"--program", (options_.executable.parent_path() / "programs" / guest.name).string()});
+    }
+    words.emplace_back("--");
+    words.insert(words.end(), guest.arguments.begin(), guest.arguments.end());
+    primary_ = std::make_unique<Replica>(stage_, next_host(), command(std::move(words)), guest.ready);
     stage_.until(
         [&] { return (primary_->role() == Role::solo && !primary_->address().empty()) || !primary_->running(); },
         kStartTime, "the primary to run the guest");
     if (!primary_->running()) {
         throw Error(primary_->end());
+    }
+}
+
+// A connection made before the guest's server listens would wait for a retransmission: its console tells.
+void Scenario::await_service() {
+    try {
+        stage_.until([&] { return primary_->serves() || !primary_->running(); }, kBootTime,
+                     options_.guest.title + " to serve");
+        if (!primary_->serves()) {
+            throw Error(primary_->end());
+        }
+    } catch (...) {
+        show_console();
+        throw;
+    }
+    stage_.timeline().say("guest", options_.guest.title + " serves");
+}
+
+// What the guest said last, for whoever wants to know why it went no further.
+void Scenario::show_console() const {
+    for (const auto& replica : {primary_.get(), backup_.get()}) {
+        if (replica == nullptr) {
+            continue;
+        }
+        for (const std::string& line : replica->console()) {
+            stage_.timeline().say(replica->host(), "console: " + line);
+        }
     }
 }
 
@@ -112,11 +171,26 @@ void Scenario::start_backup() {
         channel_ = std::make_unique<Relay>(address);
         address = channel_->address();
     }
-    backup_ = std::make_unique<Replica>(
-        stage_, next_host(),
-        command({"backup", "--name", kVm, "--primary", address, "--listen", "127.0.0.1:0", "--arbiter", arbiters_.url,
-                 "--network", gateway_.endpoint, "--suspicion", std::to_string(options_.suspicion_ms),
-                 "--digest-interval", digest_interval(options_.memory), "--json"}));
+    std::vector<std::string> words{"backup",
+                                   "--name",
+                                   options_.guest.name,
+                                   "--primary",
+                                   address,
+                                   "--listen",
+                                   "127.0.0.1:0",
+                                   "--arbiter",
+                                   arbiters_.url,
+                                   "--network",
+                                   gateway_.endpoint,
+                                   "--suspicion",
+                                   std::to_string(options_.suspicion_ms),
+                                   "--digest-interval",
+                                   digest_interval(options_.guest.memory),
+                                   "--json"};
+    if (options_.guest.is_linux()) {
+        words.insert(words.end(), {"--image", options_.image.string()});
+    }
+    backup_ = std::make_unique<Replica>(stage_, next_host(), command(std::move(words)), options_.guest.ready);
 }
 
 bool Scenario::protected_now() const {
@@ -163,16 +237,17 @@ void Scenario::recover() {
 void Scenario::start_servers() {
     arbiters_ = start_arbiters(stage_, options_.executable);
     stage_.timeline().say("arbiter", "three servers at " + arbiters_.url);
-    gateway_ = start_gateway(stage_, options_.executable, "gateway", kGuestPort);
-    stage_.timeline().say("gateway",
-                          fmt::format("127.0.0.1:{} leads to the guest's port {}", gateway_.host_port, kGuestPort));
+    gateway_ = start_gateway(stage_, options_.executable, "gateway", options_.guest.port);
+    stage_.timeline().say(
+        "gateway", fmt::format("127.0.0.1:{} leads to the guest's port {}", gateway_.host_port, options_.guest.port));
 }
 
 void Scenario::start_clients() {
-    load_ = std::make_unique<Load>(stage_, gateway_.host_port, options_.connections);
+    load_ = std::make_unique<Load>(stage_, options_.guest, gateway_.host_port);
     load_->start(kStartTime);
-    stage_.timeline().say("clients", fmt::format("{} connections write, remember and verify; redis-benchmark adds load",
-                                                 options_.connections));
+    stage_.timeline().say("clients",
+                          fmt::format("{} connections write, remember and verify{}", options_.guest.connections,
+                                      load_->has_benchmark() ? "; redis-benchmark adds load" : ""));
 }
 
 void Scenario::play_round(Round& round) {

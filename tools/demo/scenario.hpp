@@ -1,5 +1,5 @@
-// The demonstration's script: three arbiters, a gateway, a protected guest, clients; then round after round a fault,
-// the takeover, and a new backup.
+// The demonstration's script: an image, three arbiters, a gateway, a protected guest, clients; then round after round a
+// fault, the takeover, and a new backup.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "tools/demo/guest.hpp"
 #include "tools/demo/load.hpp"
 #include "tools/demo/relay.hpp"
 #include "tools/demo/replica.hpp"
@@ -22,11 +23,10 @@ struct ScenarioOptions {
     unsigned rounds = 2;
     Fault fault = Fault::kill;
     std::uint64_t seed = 0;
-    unsigned connections = 16;         // of the verifying client
+    GuestDescription guest;
     unsigned suspicion_ms = 100;       // silence after which a replica takes its peer for lost
-    std::string memory = "64M";        // the guest's
     std::filesystem::path executable;  // of `understudy`: every process is this one
-    std::filesystem::path program;     // a server of the Redis protocol that takes --port
+    std::filesystem::path image;       // of a Linux guest; empty: one is made of its packages
 };
 
 class Scenario {
@@ -37,8 +37,10 @@ class Scenario {
     void run(Report& report);
 
   private:
+    void prepare_image();
     void start_servers();
     void start_primary();
+    void await_service();
     void start_backup();
     void start_clients();
     void await_protection();
@@ -55,6 +57,7 @@ class Scenario {
     void survivor_is(std::unique_ptr<Replica>& survivor);
     void retire(std::unique_ptr<Replica> replica);
     void conclude(Report& report) const;
+    void show_console() const;
     std::string next_host();
     std::vector<std::string> command(std::vector<std::string> arguments) const;
 

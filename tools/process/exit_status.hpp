@@ -9,5 +9,6 @@ constexpr int kFailure = 1;
 constexpr int kUsageError = 2;
 constexpr int kDeposed = 3;  // the other replica goes on with the guest
 constexpr int kInterrupted = 130;
+constexpr int kRebootWanted = 133;  // the guest asked for a reboot; the same number as systemd-nspawn's
 
 }  // namespace understudy::tools

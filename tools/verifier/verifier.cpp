@@ -17,7 +17,10 @@
 #include "common/address.hpp"
 #include "common/error.hpp"
 #include "tools/verifier/connection.hpp"
-#include "tools/verifier/model.hpp"
+#include "tools/verifier/key_model.hpp"
+#include "tools/verifier/ledger_model.hpp"
+#include "tools/verifier/postgres_connection.hpp"
+#include "tools/verifier/redis_connection.hpp"
 #include "tools/verifier/window.hpp"
 
 namespace understudy::tools {
@@ -54,8 +57,7 @@ class Verifier::Engine final : public VerifierConnection::Owner {
         }
         const std::string run = random_name();
         for (std::size_t i = 0; i < config_.connections; ++i) {
-            connections_.push_back(std::make_unique<VerifierConnection>(
-                *this, io_, endpoints_, KeyModel(fmt::format("verify:{}:{}", run, i), config_.keys_per_connection)));
+            connections_.push_back(make_connection(run, i));
         }
         thread_ = std::thread([this] { io_.run(); });
     }
@@ -106,6 +108,17 @@ class Verifier::Engine final : public VerifierConnection::Owner {
     }
 
   private:
+    // `run`: a word that no earlier run has used.
+    std::unique_ptr<VerifierConnection> make_connection(const std::string& run, std::size_t index) {
+        if (config_.protocol == Protocol::postgres) {
+            return std::make_unique<PostgresConnection>(
+                *this, io_, endpoints_,
+                LedgerModel("verify_" + run, static_cast<unsigned>(index), static_cast<unsigned>(config_.connections)));
+        }
+        return std::make_unique<RedisConnection>(
+            *this, io_, endpoints_, KeyModel(fmt::format("verify:{}:{}", run, index), config_.keys_per_connection));
+    }
+
     enum class Phase { idle, starting, writing, checking, closed };
 
     template <typename Task>
@@ -124,8 +137,8 @@ class Verifier::Engine final : public VerifierConnection::Owner {
             unfinished_ = connections_.size();
             phase_ = phase;
             for (const auto& connection : connections_) {
-                connection->begin_reads(phase == Phase::starting ? VerifierConnection::Reads::one_key
-                                                                 : VerifierConnection::Reads::every_key);
+                connection->begin_series(phase == Phase::starting ? VerifierConnection::Series::greeting
+                                                                  : VerifierConnection::Series::check);
                 if (phase == Phase::starting) {
                     connection->connect();
                 } else if (connection->is_idle()) {
@@ -164,7 +177,7 @@ class Verifier::Engine final : public VerifierConnection::Owner {
         switch (phase_) {
             case Phase::starting:
             case Phase::checking:
-                if (!connection.has_read() && !connection.read_next_key() && --unfinished_ == 0) {
+                if (!connection.has_finished_series() && !connection.send_next_of_series() && --unfinished_ == 0) {
                     phase_done_.set_value();
                 }
                 return;

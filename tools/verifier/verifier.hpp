@@ -1,7 +1,9 @@
-// The verifying client: many connections to a server of the Redis protocol, each writing unique values to keys of its
-// own and remembering every write that the server acknowledged. It notices a lost acknowledged write, a request
-// executed twice or out of order (SET alone would not show it: INCR and APPEND do), a dropped connection, and how long
-// each request waited for its answer.
+// The verifying client: many connections to a server, each writing and remembering every write that the server
+// acknowledged. It notices a lost acknowledged write, a request executed twice or out of order, a dropped connection,
+// and how long each request waited for its answer. What is written:
+//
+//   redis     unique values to keys of the connection's own, by SET, INCR and APPEND (key_model.hpp)
+//   postgres  transactions, as pgbench's; each that was committed is one write (ledger_model.hpp)
 //
 // It runs on a thread of its own. At most one request is outstanding on a connection, so that after a broken connection
 // at most one write is in doubt there, and that one may or may not have happened.
@@ -15,10 +17,13 @@
 
 namespace understudy::tools {
 
+enum class Protocol : std::uint8_t { redis, postgres };
+
 struct VerifierConfig {
     std::string server;  // HOST:PORT
+    Protocol protocol = Protocol::redis;
     std::size_t connections = 50;
-    std::size_t keys_per_connection = 48;
+    std::size_t keys_per_connection = 48;  // of redis
     // Requests per second, over all connections: enough to have every connection wait for an answer soon after a fault,
     // and little enough to leave the processors to what is being tested. 0: as many as the server answers.
     double rate = 2000;

@@ -9,7 +9,7 @@
 #include <span>
 #include <string>
 
-#include "tools/verifier/model.hpp"
+#include "tools/verifier/judgement.hpp"
 #include "tools/verifier/verifier.hpp"
 
 namespace understudy::tools {

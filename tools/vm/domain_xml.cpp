@@ -109,6 +109,12 @@ class DomainReader {
             refuse(root, "Understudy runs domains of type='kvm'");
         }
         visit_children(root, "");
+        if (result_.image.empty() && result_.initrd.empty()) {
+            throw Error::format(
+                "{}: the domain has nothing to start: give it an image (<disk type='file' device='cdrom'>, "
+                "`understudy image` makes one) or an <initrd>",
+                file_);
+        }
         if (current_memory_ && *current_memory_ != result_.memory) {
             throw Error::format("{}: <currentMemory> differs from <memory>: a guest's memory is fixed, make them equal",
                                 file_);
@@ -177,6 +183,7 @@ class DomainReader {
             refuse(element, "write <type arch='x86_64'>hvm</type>");
         }
     }
+    // libvirt itself asks for absolute paths.
     void read_kernel(const xmlNode* element) { result_.kernel = text_of(element); }
     void read_initrd(const xmlNode* element) { result_.initrd = text_of(element); }
     void read_cmdline(const xmlNode* element) { result_.command_line = text_of(element); }
@@ -201,9 +208,15 @@ class DomainReader {
         }
     }
 
-    void read_on_crash(const xmlNode* element) {
+    void read_on_poweroff(const xmlNode* element) { must_destroy(element, "a guest that powers off has ended"); }
+    void read_on_reboot(const xmlNode* element) {
+        must_destroy(element, "a guest that asks for a reboot ends, with a status of its own for a supervisor to see");
+    }
+    void read_on_crash(const xmlNode* element) { must_destroy(element, "a guest that crashes ends with a report"); }
+    void must_destroy(const xmlNode* element, std::string_view what_happens) const {
         if (text_of(element) != "destroy") {
-            refuse(element, "a guest that crashes ends with a report: write <on_crash>destroy</on_crash>");
+            refuse(element,
+                   fmt::format("{}: write <{}>destroy</{}>", what_happens, name_of(element), name_of(element)));
         }
     }
 
@@ -213,12 +226,58 @@ class DomainReader {
         }
     }
 
+    // A pty is what the tools around libvirt write; there is none, the console is the command's own.
     void read_console(const xmlNode* element) {
         const auto type = attribute(element, "type").value_or("");
         if (type != "pty" && type != "stdio") {
-            refuse(element, "the guest's console is the primary's standard output: write type='stdio'");
+            refuse(element,
+                   "the guest's console is the primary's standard input and output: write type='stdio', and "
+                   "--console-socket PATH on the command line for a Unix socket");
         }
     }
+
+    // A virtio device feeds the guest, whatever the host's random numbers come from.
+    void read_rng(const xmlNode* element) {
+        allow_attributes(element, {"model"});
+        for_each_child(element, [&](const xmlNode* child) {
+            const bool random = name_of(child) == "backend" && attribute(child, "model") == "random";
+            const bool place = name_of(child) == "address" || name_of(child) == "alias";
+            if (!random && !place) {
+                refuse(child, "the guest's random numbers are the host kernel's: write <backend model='random'/>");
+            }
+        });
+    }
+
+    void read_disk(const xmlNode* element) {
+        allow_attributes(element, {"type", "device"});
+        if (!result_.image.empty()) {
+            refuse(element, "a guest has one image, this is the second");
+        }
+        const std::string device = attribute(element, "device").value_or("disk");
+        if (attribute(element, "type") != "file" || (device != "disk" && device != "cdrom")) {
+            refuse(element, "a guest's image is a file: write <disk type='file' device='cdrom'>");
+        }
+        read_only_ = device == "cdrom";
+        visit_children(element, "devices/disk");
+        if (result_.image.empty()) {
+            refuse(element, "name the image with <source file='PATH'/>");
+        }
+        if (!read_only_) {
+            refuse(element,
+                   "the image is the same at every host and stays it; what the guest writes is in its memory: add "
+                   "<readonly/>");
+        }
+    }
+    void read_disk_source(const xmlNode* element) {
+        allow_attributes(element, {"file"});
+        result_.image = attribute(element, "file").value_or("");
+    }
+    void read_disk_driver(const xmlNode* element) {
+        if (attribute(element, "type").value_or("raw") != "raw") {
+            refuse(element, "an image is the file system itself, as `understudy image` writes it: type='raw'");
+        }
+    }
+    void read_readonly(const xmlNode* /*element*/) { read_only_ = true; }
 
     void read_interface(const xmlNode* element) {
         allow_attributes(element, {"type"});
@@ -317,8 +376,8 @@ class DomainReader {
         Rule{"features/vmport", &DomainReader::harmless},
         Rule{"cpu", &DomainReader::read_cpu},
         Rule{"clock", &DomainReader::read_clock},
-        Rule{"on_poweroff", &DomainReader::harmless},  // a program that ends has ended
-        Rule{"on_reboot", &DomainReader::harmless},    // a guest cannot reboot
+        Rule{"on_poweroff", &DomainReader::read_on_poweroff},
+        Rule{"on_reboot", &DomainReader::read_on_reboot},
         Rule{"on_crash", &DomainReader::read_on_crash},
         Rule{"pm", &DomainReader::harmless},  // a guest cannot suspend
         Rule{"devices", &DomainReader::descend},
@@ -328,6 +387,15 @@ class DomainReader {
         Rule{"devices/memballoon", &DomainReader::read_memory_balloon},
         Rule{"devices/serial", &DomainReader::read_console},
         Rule{"devices/console", &DomainReader::read_console},
+        Rule{"devices/rng", &DomainReader::read_rng},
+        Rule{"devices/disk", &DomainReader::read_disk},
+        Rule{"devices/disk/source", &DomainReader::read_disk_source},
+        Rule{"devices/disk/driver", &DomainReader::read_disk_driver},
+        Rule{"devices/disk/readonly", &DomainReader::read_readonly},
+        Rule{"devices/disk/target", &DomainReader::harmless},  // the guest calls its one disk /dev/vda
+        Rule{"devices/disk/boot", &DomainReader::harmless},
+        Rule{"devices/disk/alias", &DomainReader::harmless},
+        Rule{"devices/disk/address", &DomainReader::harmless},  // of a bus that is not there
         Rule{"devices/interface", &DomainReader::read_interface},
         Rule{"devices/interface/mac", &DomainReader::read_mac},
         Rule{"devices/interface/source", &DomainReader::read_source},
@@ -341,13 +409,11 @@ class DomainReader {
 
     // What people try first gets a better answer than "there is no such thing".
     static constexpr std::array kRefusals = {
-        Refusal{"devices/disk", "there are no disks yet; files can come in a tar archive named by <initrd>"},
-        Refusal{"devices/filesystem", "files can come in a tar archive named by <initrd>"},
+        Refusal{"devices/filesystem", "files come in the image: `understudy image --add HOST:GUEST`"},
         Refusal{"devices/hostdev", "a device of one host cannot be replicated on another"},
         Refusal{"devices/graphics", "there is no display; the guest's console is text"},
         Refusal{"devices/video", "there is no display; the guest's console is text"},
-        Refusal{"devices/rng", "the guest has entropy without a device, remove it"},
-        Refusal{"os/loader", "there is no firmware; <kernel> is the program"},
+        Refusal{"os/loader", "there is no firmware: the guest starts in its kernel"},
         Refusal{"cputune", "pin the replica's process instead, with taskset or systemd"},
         Refusal{"memoryBacking", "the guest's memory is ordinary, populated memory, remove it"},
         Refusal{"maxMemory", "a guest's memory is fixed, remove it"},
@@ -375,6 +441,7 @@ class DomainReader {
     std::string network_override_;
     VmDescription result_;
     std::optional<Bytes> current_memory_;
+    bool read_only_ = false;  // the disk that is being read
     unsigned interface_count_ = 0;
     std::string interface_type_;
     std::string target_;

@@ -48,7 +48,7 @@ int __wrap_arch_setup_additional_pages(struct linux_binprm *bprm, int uses_inter
 	if (mmap_write_lock_killable(mm))
 		return -EINTR;
 	vma = _install_special_mapping(mm, UNDERSTUDY_CONTROL_ADDRESS, PAGE_SIZE,
-				       VM_READ | VM_WRITE | VM_SHARED | VM_DONTEXPAND | VM_PFNMAP | VM_DONTCOPY * 0,
+				       VM_READ | VM_WRITE | VM_SHARED | VM_DONTEXPAND | VM_PFNMAP,
 				       &control_mapping);
 	mmap_write_unlock(mm);
 	if (IS_ERR(vma)) {

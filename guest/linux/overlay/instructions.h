@@ -18,7 +18,7 @@ struct page;
 void arch_free_page(struct page *page, int order);
 
 #ifdef BUILD_VDSO
-asm(".set understudy_clock_page, 0x050f0000");
+asm(".set understudy_clock_page, 0x40000");
 #else
 asm(".set understudy_clock_page, understudy_control");
 #endif

@@ -1,6 +1,7 @@
 #include "hypervisor/replication/loop/live_io.hpp"
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <utility>
 
@@ -19,12 +20,24 @@ constexpr auto kRecheck = 500us;
 
 class LiveIo::Impl {
   public:
-    Impl(boost::asio::io_context& io, InputQueue& queue, const network::LinkConfig& config, Handlers handlers)
-        : queue_(queue), handlers_(std::move(handlers)), patience_(io), recheck_(io) {
+    Impl(boost::asio::io_context& io, InputQueue& queue, const network::LinkConfig& config,
+         const ConsoleConfig& console, Handlers handlers)
+        : io_(io),
+          queue_(queue),
+          handlers_(std::move(handlers)),
+          patience_(io),
+          recheck_(io),
+          console_(io, queue, console, {[this] { attend(); }, handlers_.escaped, handlers_.warn}) {
         link_ = network::make_link(io, config, [this](Frame frame) { receive(std::move(frame)); });
     }
 
-    void speak(SpeakerRank rank) { link_->speak(rank); }
+    void speak(SpeakerRank rank) {
+        link_->speak(rank);
+        if (!std::exchange(open_, true)) {
+            // Not before the guest goes on.
+            boost::asio::post(io_, [this] { console_.open(); });
+        }
+    }
 
     void release(const std::vector<Output>& outputs) {
         frames_.clear();
@@ -32,7 +45,9 @@ class LiveIo::Impl {
             if (output.kind == Output::Kind::frame) {
                 frames_.push_back(output.bytes);
             } else {
-                handlers_.print({reinterpret_cast<const char*>(output.bytes.data()), output.bytes.size()});
+                const std::string_view text(reinterpret_cast<const char*>(output.bytes.data()), output.bytes.size());
+                handlers_.print(text);
+                console_.print(text);
             }
         }
         if (!frames_.empty()) {
@@ -46,6 +61,11 @@ class LiveIo::Impl {
         if (queue_.crowded() && !paused_) {
             pause();
         }
+        attend();
+    }
+
+    // Something waits in the queue.
+    void attend() {
         if (!waiting_) {
             waiting_ = true;
             patience_.expires_after(kPatience);
@@ -79,18 +99,22 @@ class LiveIo::Impl {
         });
     }
 
+    boost::asio::io_context& io_;
     InputQueue& queue_;
     Handlers handlers_;
     boost::asio::steady_timer patience_;
     boost::asio::steady_timer recheck_;
     bool waiting_ = false;
     bool paused_ = false;
+    bool open_ = false;
+    Console console_;
     std::unique_ptr<network::Link> link_;
     std::vector<Frame> frames_;
 };
 
-LiveIo::LiveIo(boost::asio::io_context& io, InputQueue& queue, const network::LinkConfig& link, Handlers handlers)
-    : impl_(std::make_unique<Impl>(io, queue, link, std::move(handlers))) {}
+LiveIo::LiveIo(boost::asio::io_context& io, InputQueue& queue, const network::LinkConfig& link,
+               const ConsoleConfig& console, Handlers handlers)
+    : impl_(std::make_unique<Impl>(io, queue, link, console, std::move(handlers))) {}
 LiveIo::~LiveIo() = default;
 void LiveIo::speak(SpeakerRank rank) {
     impl_->speak(rank);

@@ -124,7 +124,9 @@ LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
     };
     network::LinkConfig link = config.link;
     link.format = machine.frame_format();
-    LiveIo live(io, vcpu.input(), link, {[&] { vcpu.kick_if_running(); }, print});
+    const auto warn = [](const std::string& line) { fmt::print(stderr, "understudy: {}\n", line); };
+    LiveIo live(io, vcpu.input(), link, config.console,
+                {[&] { vcpu.kick_if_running(); }, print, [&] { io.stop(); }, warn});
     LoneSink sink(io, live, log ? &*log : nullptr);
     boost::asio::signal_set signals(io, SIGINT, SIGTERM);
     signals.async_wait([&](const boost::system::error_code& error, int /*signal*/) {
@@ -144,7 +146,7 @@ LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
     }
     LoneGuestResult result;
     result.loop = vcpu.result();
-    result.memory_digest = machine.memory_digest();
+    result.memory_digest = machine.memory_digest({});
     if (log) {
         log->finish();
         result.log_bytes = log->size().value;
@@ -182,7 +184,7 @@ ReplayResult replay_log(const std::filesystem::path& path, const std::string& im
         result.divergence = divergence.what();
     }
     result.records = replayer.compared();
-    result.memory_digest = machine->memory_digest();
+    result.memory_digest = machine->memory_digest({});
     result.console = sink.console();
     if (result.loop.ending == Ending::fault) {
         result.fault_report = machine->fault_report().text();

@@ -8,6 +8,7 @@
 #include "hypervisor/machine/machine.hpp"
 #include "hypervisor/machine/vm_config.hpp"
 #include "hypervisor/network/link.hpp"
+#include "hypervisor/replication/loop/console.hpp"
 #include "hypervisor/replication/loop/loop.hpp"
 #include "hypervisor/replication/loop/recorder.hpp"
 
@@ -16,6 +17,7 @@ namespace understudy::replication {
 struct LoneGuestConfig {
     machine::GuestConfig guest;
     network::LinkConfig link;
+    ConsoleConfig console;
     RecorderConfig recorder;
     std::optional<std::filesystem::path> log;  // where to record
     std::string command_line;                  // noted in the log
@@ -30,8 +32,8 @@ struct LoneGuestResult {
     std::uint64_t log_bytes = 0;
 };
 
-// Runs until the program ends, the guest breaks, or SIGINT or SIGTERM arrives (then the log is finished, and the ending
-// is `abandoned`). Throws understudy::Error for what prevents it from starting.
+// Runs until the program ends, the guest breaks, or SIGINT, SIGTERM or the console's escape arrives (then the log is
+// finished, and the ending is `abandoned`). Throws understudy::Error for what prevents it from starting.
 [[nodiscard]] LoneGuestResult run_lone_guest(const LoneGuestConfig& config);
 
 // Replays a recorded log from its first record to its end, comparing all of it.

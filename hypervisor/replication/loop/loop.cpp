@@ -18,13 +18,13 @@ std::optional<std::uint64_t> digest_of(const std::vector<Output>& outputs) {
     return result;
 }
 
-Record describe(const Stop& stop, machine::Machine& machine, const std::vector<Output>& outputs, bool with_memory) {
+Record describe(const Stop& stop, machine::Machine& machine, const std::vector<Output>& outputs, std::optional<PageRange> pages) {
     Record record;
     record.stop = stop;
     record.digests.registers = machine.registers_digest();
     record.digests.outputs = digest_of(outputs);
-    if (with_memory) {
-        record.digests.memory = machine.memory_digest();
+    if (pages) {
+        record.digests.memory = {*pages, machine.memory_digest(*pages)};
     }
     return record;
 }
@@ -56,7 +56,7 @@ LoopResult run_loop(machine::Machine& machine, Voice voice, const Successor& suc
             return {Ending::abandoned, record};
         }
         std::vector<Output> outputs = machine.take_outputs();
-        record = describe(*stop, machine, outputs, voice.source->memory_digest_due(*stop));
+        record = describe(*stop, machine, outputs, voice.source->memory_to_compare(machine));
         if (voice.source->must_wait(*stop, machine)) {
             record.mark = true;
             voice.sink->mark(record, std::exchange(outputs, {}));

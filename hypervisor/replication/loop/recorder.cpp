@@ -11,8 +11,15 @@
 namespace understudy::replication {
 namespace {
 
+// At one stop: the guest decides how large a console's buffer is.
+constexpr std::size_t kMaxTyped = 4096;
 // At once, where the guest has no receive buffers at all.
 constexpr std::size_t kMaxFramesDropped = 1024;
+
+// What is typed waits until the console's driver has buffers for it; to stop the guest for it would not bring them.
+InputQueue::Typed typed_of(const machine::Wants& wants) {
+    return wants.console_bytes > 0 ? InputQueue::Typed::counts : InputQueue::Typed::waits;
+}
 
 std::vector<std::byte> entropy(std::size_t size) {
     std::vector<std::byte> bytes(size);
@@ -50,13 +57,23 @@ std::optional<machine::Budget> Recorder::budget(const machine::Machine& machine)
     return machine::Budget{{machine.count().value + config_.quantum.value}, true};
 }
 
-bool Recorder::memory_digest_due(const Stop& /*stop*/) {
+std::optional<PageRange> Recorder::memory_to_compare(const machine::Machine& machine) {
     guest_runs_ = false;
     if (config_.memory_digest_interval == GuestTime{0} || now() < next_memory_digest_) {
-        return false;
+        return std::nullopt;
     }
     next_memory_digest_ = now() + config_.memory_digest_interval;
-    return true;
+    const std::uint64_t all = machine.shape().memory.value / kPageBytes;
+    const std::uint64_t window = config_.memory_digest_window.value / kPageBytes;
+    if (window == 0 || window >= all) {
+        return PageRange{};
+    }
+    if (next_page_ >= all) {
+        next_page_ = 0;
+    }
+    const PageRange pages{next_page_, std::min(window, all - next_page_)};
+    next_page_ += window;
+    return pages;
 }
 
 bool Recorder::overdue() {
@@ -65,23 +82,24 @@ bool Recorder::overdue() {
 }
 
 bool Recorder::must_wait(const Stop& stop, machine::Machine& machine) {
-    if (stop.kind != StopKind::idle || queue_.wants_stop() || Clock::now() >= host_time(stop.argument)) {
+    if (stop.kind != StopKind::idle || Clock::now() >= host_time(stop.argument)) {
         return false;
     }
     const machine::Wants wants = machine.wants();
-    return !wants.to_run && wants.random_bytes == 0;
+    return !wants.to_run && wants.random_bytes == 0 && !queue_.wants_stop(typed_of(wants));
 }
 
 std::optional<Input> Recorder::input(const Record& reached, machine::Machine& machine) {
     const machine::Wants wants = machine.wants();
     const bool idle = reached.stop.kind == StopKind::idle && !wants.to_run && wants.random_bytes == 0;
     if (idle) {
-        queue_.wait_until(host_time(reached.stop.argument));
+        queue_.wait_until(host_time(reached.stop.argument), typed_of(wants));
     }
     Input input;
     input.clock = std::max(machine.clock(), now());
     input.frames = received(machine, wants, idle);
     input.answer = entropy(wants.random_bytes);
+    input.typed = queue_.take_typed(std::min(wants.console_bytes, kMaxTyped));
     return input;
 }
 

@@ -12,8 +12,11 @@ namespace understudy::replication {
 struct RecorderConfig {
     // A busy guest stops at least this often. 2^22 counted branches are one to ten milliseconds.
     InstructionCount quantum{1u << 22};
-    // Guest time between two digests of guest memory; zero: none.
-    GuestTime memory_digest_interval{0};
+    // Every so often, in guest time, a stretch of guest memory is compared, each time the next: what replicas hold does
+    // not drift apart unseen for longer than it takes to get around. An interval of zero: never; a window of zero: all
+    // of memory each time.
+    GuestTime memory_digest_interval = std::chrono::milliseconds(10);
+    Bytes memory_digest_window = 4_MiB;
 };
 
 class Recorder final : public Source {
@@ -22,7 +25,7 @@ class Recorder final : public Source {
     Recorder(InputQueue& queue, RecorderConfig config, GuestTime start);
 
     std::optional<machine::Budget> budget(const machine::Machine& machine) override;
-    bool memory_digest_due(const Stop& stop) override;
+    std::optional<PageRange> memory_to_compare(const machine::Machine& machine) override;
     bool must_wait(const Stop& stop, machine::Machine& machine) override;
     std::optional<Input> input(const Record& reached, machine::Machine& machine) override;
 
@@ -43,6 +46,7 @@ class Recorder final : public Source {
     const RecorderConfig config_;
     const Clock::time_point epoch_;  // the host's time at guest time 0
     GuestTime next_memory_digest_;
+    std::uint64_t next_page_ = 0;  // to compare
     std::atomic<bool> guest_runs_{false};
     std::atomic<std::uint64_t> interval_{0};
     std::uint64_t seen_interval_ = 0;  // by overdue()

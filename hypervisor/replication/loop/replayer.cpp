@@ -45,7 +45,8 @@ std::string difference(const Record& expected, const Record& reached) {
         compare(differences, "outputs", expected.digests.outputs.value_or(0), reached.digests.outputs.value_or(0));
     }
     if (expected.digests.memory && expected.digests.memory != reached.digests.memory) {
-        compare(differences, "memory", *expected.digests.memory, reached.digests.memory.value_or(0));
+        compare(differences, "memory", expected.digests.memory->value,
+                reached.digests.memory ? reached.digests.memory->value : 0);
     }
     return fmt::format("{}", fmt::join(differences, ", "));
 }
@@ -63,8 +64,11 @@ std::optional<machine::Budget> Replayer::budget(const machine::Machine& /*machin
     return machine::Budget{{expected_->stop.count.value + margin}, false};
 }
 
-bool Replayer::memory_digest_due(const Stop& /*stop*/) {
-    return expected_ && expected_->digests.memory.has_value();
+std::optional<PageRange> Replayer::memory_to_compare(const machine::Machine& /*machine*/) {
+    if (!expected_ || !expected_->digests.memory) {
+        return std::nullopt;
+    }
+    return expected_->digests.memory->pages;
 }
 
 std::optional<Input> Replayer::input(const Record& reached, machine::Machine& /*machine*/) {

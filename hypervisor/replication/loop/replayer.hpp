@@ -28,7 +28,7 @@ class Replayer final : public Source, public Sink {
     explicit Replayer(RecordFeed& feed) : feed_(feed) {}
 
     std::optional<machine::Budget> budget(const machine::Machine& machine) override;
-    bool memory_digest_due(const Stop& stop) override;
+    std::optional<PageRange> memory_to_compare(const machine::Machine& machine) override;
     bool must_wait(const Stop& /*stop*/, machine::Machine& /*machine*/) override { return false; }
     std::optional<Input> input(const Record& reached, machine::Machine& machine) override;
 

@@ -19,8 +19,8 @@ class Source {
     // source has ended.
     virtual std::optional<machine::Budget> budget(const machine::Machine& machine) = 0;
 
-    // Whether the record of this stop is to carry a digest of guest memory.
-    virtual bool memory_digest_due(const Stop& stop) = 0;
+    // Of which memory the record of this stop is to carry a digest.
+    virtual std::optional<PageRange> memory_to_compare(const machine::Machine& machine) = 0;
 
     // Whether input() would wait for the world at this stop: its outputs should not have to.
     virtual bool must_wait(const Stop& stop, machine::Machine& machine) = 0;

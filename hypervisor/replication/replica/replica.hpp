@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -13,6 +14,7 @@
 #include "hypervisor/machine/vm_config.hpp"
 #include "hypervisor/network/link.hpp"
 #include "hypervisor/replication/decision/roles.hpp"
+#include "hypervisor/replication/loop/console.hpp"
 #include "hypervisor/replication/loop/recorder.hpp"
 
 namespace understudy::replication {
@@ -40,6 +42,7 @@ struct ReplicaConfig {
     std::string listen_address = "0.0.0.0";
     std::uint16_t listen_port = 0;
     network::LinkConfig link;  // at a backup, MAC and addresses come with the state
+    ConsoleConfig console;     // offered while the guest lives here
     RecorderConfig recorder;
     std::chrono::milliseconds suspicion{100};
     ReplicaObserver observer;
@@ -58,9 +61,9 @@ struct BackupConfig {
 struct ReplicaResult {
     action::Terminate::Reason reason = action::Terminate::Reason::deposed;
     std::string explanation;
-    bool interrupted = false;  // by SIGINT or SIGTERM: the other replica, if any, goes on
-    int exit_status = 0;       // of Reason::guest_ended
-    std::string fault_report;  // of a guest that broke
+    bool interrupted = false;       // by SIGINT, SIGTERM or the console's escape: the other replica, if any, goes on
+    std::uint64_t exit_status = 0;  // of Reason::guest_ended: as Stop::argument, kExitReboot included
+    std::string fault_report;       // of a guest that broke
 };
 
 // Claims the VM, runs it, and protects it with whatever backup joins. Returns when its life ends. Throws

@@ -140,7 +140,13 @@ void ReplicaDriver::make_live_io(network::LinkConfig link) {
             config_.observer.on_console(text);
         }
     };
-    live_ = std::make_unique<LiveIo>(io_, vcpu_.input(), link, LiveIo::Handlers{kick, print});
+    const auto warn = [this](const std::string& line) {
+        if (config_.observer.on_warning) {
+            config_.observer.on_warning(line);
+        }
+    };
+    live_ = std::make_unique<LiveIo>(io_, vcpu_.input(), link, config_.console,
+                                     LiveIo::Handlers{kick, print, [this] { interrupt(); }, warn});
 }
 
 void ReplicaDriver::lead() {
@@ -154,13 +160,17 @@ void ReplicaDriver::follow(channel::Joined joined) {
     attend_primary();
 }
 
+void ReplicaDriver::interrupt() {
+    result_ = ReplicaResult{};
+    result_->interrupted = true;
+    result_->explanation = "interrupted; the other replica, if there is one, goes on";
+    io_.stop();
+}
+
 ReplicaResult ReplicaDriver::run() {
     signals_.async_wait([this](const boost::system::error_code& error, int /*signal*/) {
         if (!error) {
-            result_ = ReplicaResult{};
-            result_->interrupted = true;
-            result_->explanation = "interrupted; the other replica, if there is one, goes on";
-            io_.stop();
+            interrupt();
         }
     });
     io_.run();
@@ -177,7 +187,7 @@ ReplicaResult ReplicaDriver::run() {
     }
     ReplicaResult result = result_.value_or(ReplicaResult{});
     if (const LoopResult& loop = vcpu_.result(); loop.ending == Ending::exit) {
-        result.exit_status = static_cast<int>(loop.last.stop.argument);
+        result.exit_status = loop.last.stop.argument;
     } else if (loop.ending == Ending::fault) {
         result.fault_report = vcpu_.machine().fault_report().text();
     }

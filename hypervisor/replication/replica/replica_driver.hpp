@@ -90,6 +90,8 @@ class ReplicaDriver final : private ReplicaWorld {
     void records_from_primary(std::vector<channel::ReceivedRecord> records);
     void state_from_primary(channel::LogBase base, const std::vector<std::byte>& vcpu_state);
 
+    void interrupt();
+
     // Time.
     void tick();
     void report_progress_to_user();

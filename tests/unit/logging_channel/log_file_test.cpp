@@ -18,7 +18,8 @@ LogHeader sample_header() {
     header.vm = "web";
     header.engine = "kvm";
     header.cpu_table_digest = 0x1234;
-    header.guest.memory = {16 * kPageBytes};
+    header.guest = {GuestKind::linux_guest, {16 * kPageBytes}, "0123456789abcdef0123456789abcdef"};
+    header.image = "/srv/redis.img";
     header.quantum = 1000;
     header.start_time = std::chrono::nanoseconds(5);
     header.command_line = "kv --port 6379";
@@ -94,11 +95,11 @@ TEST(LogFile, GoldenBytes) {
     }
     EXPECT_EQ(testing::hex(file.contents()),
               "55535444594c4f47"
-              "01000000"
-              "06000000"  // magic, version, length of the header
+              "02000000"
+              "08000000"  // magic, version, length of the header
               "0a0176"
-              "208020"
-              "920129ac"  // vm, memory size; checksum
+              "7203108020"
+              "235f4538"  // vm, the guest's shape: memory size; checksum
               "03000000"
               "62cf3cd9"
               "120152"  // chunk: vCPU

@@ -43,7 +43,7 @@ TEST(RecordCodec, GoldenBytes) {
     next.input.clock = GuestTime(2500);
     next.input.answer = testing::bytes_of("ANSWER!!");
     next.input.frames = {testing::bytes_of("a frame's bytes")};
-    next.digests = {1, 2, 3};
+    next.digests = {1, 2, MemoryDigest{{}, 3}};
     bytes.clear();
     encoder.encode(next, bytes);
     EXPECT_EQ(testing::hex(bytes),

@@ -73,7 +73,7 @@ class Sampler {
             record.digests.outputs = random_();
         }
         if (below(10) == 0) {
-            record.digests.memory = random_();
+            record.digests.memory = {{random_() % 1000, random_() % 1000}, random_()};
         }
         return record;
     }

@@ -40,6 +40,7 @@ class RecordReplay : public testing::Test {
         config.link.endpoint = "none";
         config.recorder.quantum = {quantum};
         config.recorder.memory_digest_interval = digest_interval;
+        config.recorder.memory_digest_window = {0};
         config.log = log();
         return run_lone_guest(config);
     }

@@ -115,7 +115,7 @@ class Mistakes : public Command, public testing::WithParamInterface<Mistake> {};
 TEST_P(Mistakes, AreAnsweredInOneLineThatSaysWhatToDo) {
     std::ofstream(directory_.path() / "two-vcpus.xml")
         << "<domain type='kvm'>\n<name>kv</name>\n<memory>65536</memory>\n<vcpu>2</vcpu>\n"
-           "<os><type arch='x86_64'>hvm</type><kernel>/srv/kv</kernel></os>\n</domain>\n";
+           "<os><type arch='x86_64'>hvm</type></os>\n</domain>\n";
     std::ofstream(directory_.path() / "text") << "no executable\n";
     write_huge_program(directory_.path() / "huge");
     const Finished outcome = run(GetParam().arguments);
@@ -136,7 +136,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Mistake{"frobnicate", kUsage, "there is no 'frobnicate' (see understudy --help)"},
                     Mistake{"doctor --frobnicate", kUsage, "see understudy doctor --help"},
                     Mistake{"doctor -- x", kUsage, "-- x"},
-                    Mistake{"run", kFailure, "which program is to run? Give --program FILE"},
+                    Mistake{"run", kFailure, "what is to run? Give --image FILE"},
                     Mistake{"run --program nowhere", kFailure, "nowhere"},
                     Mistake{"run --program text", kFailure, "text"},
                     Mistake{"run --program /bin/sh", kFailure, "/bin/sh"},

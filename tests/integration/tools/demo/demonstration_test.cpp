@@ -61,24 +61,74 @@ class Demonstration : public OnKvm {
     std::string output_;
 };
 
-class Fault : public Demonstration, public ::testing::WithParamInterface<const char*> {};
+struct Case {
+    const char* guest;
+    const char* package;  // of its image; empty: it has none
+    const char* fault;
+};
+
+class Fault : public Demonstration, public ::testing::WithParamInterface<Case> {
+  protected:
+    // An image of the package, as the demonstration would make it, but before its time is counted. Without one: what
+    // was in the way.
+    std::string make_image(const std::filesystem::path& file) {
+        const auto image = stage_.start(
+            "image", {kExecutable.string(), "image", "--package", GetParam().package, "--output", file.string()},
+            [](std::string_view) {});
+        stage_.until([&] { return !image->running(); }, 10min, "the image");
+        return image->exit_status() == 0 ? "" : image->last_words();
+    }
+};
 
 TEST_P(Fault, IsSurvivedWithoutALostWriteOrConnection) {
     const auto report = stage_.directory().path() / "report.json";
-    const auto demo = start({"--rounds", "2", "--fault", GetParam(), "--json", report.string()});
+    std::vector<std::string> arguments{"--guest", GetParam().guest, "--rounds", "2",
+                                       "--fault", GetParam().fault, "--json",   report.string()};
+    if (*GetParam().package != '\0') {
+        const auto file = stage_.directory().path() / "guest.img";
+        if (const std::string trouble = make_image(file); !trouble.empty()) {
+            GTEST_SKIP() << "no image of " << GetParam().package << ": " << trouble;
+        }
+        arguments.insert(arguments.end(), {"--image", file.string()});
+    }
+    const auto demo = start(arguments);
     stage_.until([&] { return !demo->running(); }, 240s, "the demonstration to end");
     EXPECT_EQ(demo->exit_status(), 0) << output_ << demo->last_words();
     EXPECT_THAT(contents(report), HasSubstr("\"ok\":true"));
-    EXPECT_THAT(contents(report), HasSubstr(fmt::format("{{\"rounds\":[{{\"fault\":\"{}\"", GetParam())));
+    EXPECT_THAT(contents(report), HasSubstr(fmt::format("{{\"rounds\":[{{\"fault\":\"{}\"", GetParam().fault)));
     EXPECT_THAT(output_, HasSubstr("acknowledged writes lost              0\n"));
     EXPECT_TRUE(std::filesystem::is_empty(temporary())) << "it left files behind";
     EXPECT_TRUE(processes().empty()) << "it left processes behind";
 }
 
-INSTANTIATE_TEST_SUITE_P(Demonstration, Fault, ::testing::Values("kill", "stop", "partition"));
+INSTANTIATE_TEST_SUITE_P(Demonstration, Fault,
+                         ::testing::Values(Case{"redis", "redis-server", "kill"}, Case{"redis", "redis-server", "stop"},
+                                           Case{"redis", "redis-server", "partition"},
+                                           Case{"postgres", "postgresql", "kill"}, Case{"kv", "", "kill"}),
+                         [](const auto& one) { return fmt::format("{}_{}", one.param.guest, one.param.fault); });
+
+TEST_F(Demonstration, ShowsWhatAGuestSaidThatDoesNotServe) {
+    const auto empty = stage_.directory().path() / "empty";
+    std::filesystem::create_directories(empty / "etc");
+    const auto tar = stage_.start("tar", {"tar", "-cf", empty.string() + ".tar", "-C", empty.string(), "."},
+                                  [](std::string_view) {});
+    stage_.until([&] { return !tar->running(); }, kPatience, "the tar");
+    const auto image = stage_.start("image",
+                                    {kExecutable.string(), "image", "--no-cache", "--from-tar", empty.string() + ".tar",
+                                     "--output", empty.string() + ".img"},
+                                    [](std::string_view) {});
+    stage_.until([&] { return !image->running(); }, kPatience, "the image");
+    if (image->exit_status() != 0) {
+        GTEST_SKIP() << "no image: " << image->last_words();
+    }
+    const auto demo = start({"--image", empty.string() + ".img"});
+    stage_.until([&] { return !demo->running(); }, kPatience, "the demonstration to end");
+    EXPECT_EQ(demo->exit_status(), 1);
+    EXPECT_THAT(output_, HasSubstr("console: init: cannot run redis-server: No such file or directory"));
+}
 
 TEST_F(Demonstration, LeavesNoProcessBehindWhenItIsKilledItself) {
-    const auto demo = start({"--rounds", "1000"});
+    const auto demo = start({"--guest", "kv", "--rounds", "1000"});
     stage_.until([&] { return output_.find("is protected by") != std::string::npos; }, kPatience, "a protected guest");
     EXPECT_GT(processes().size(), 5U);
     demo->signal(SIGKILL);
@@ -86,7 +136,7 @@ TEST_F(Demonstration, LeavesNoProcessBehindWhenItIsKilledItself) {
 }
 
 TEST_F(Demonstration, EndsInOrderWhenItIsInterrupted) {
-    const auto demo = start({"--rounds", "1000"});
+    const auto demo = start({"--guest", "kv", "--rounds", "1000"});
     stage_.until([&] { return output_.find("is protected by") != std::string::npos; }, kPatience, "a protected guest");
     demo->signal(SIGINT);
     stage_.until([&] { return !demo->running(); }, kPatience, "the demonstration to end");

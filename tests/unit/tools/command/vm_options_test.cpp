@@ -33,7 +33,8 @@ TEST(VmOptions, DescribeTheVmWithAndWithoutDefaults) {
     EXPECT_EQ(plain.memory, 64_MiB);
     EXPECT_FALSE(plain.network.present());
     EXPECT_FALSE(plain.root_archive);
-    EXPECT_TRUE(plain.kernel.is_absolute());
+    EXPECT_EQ(plain.kernel, "") << "the one that was built with the command";
+    EXPECT_FALSE(plain.is_linux());
 
     const VmDescription full = from_options({"--name",    "shop",        "--program", "kv",
                                              "--memory",  "1G",          "--env",     "A=1",
@@ -53,6 +54,36 @@ TEST(VmOptions, DescribeTheVmWithAndWithoutDefaults) {
     EXPECT_EQ(full.network.ipv4_gateway, inet_addr("192.168.1.1"));
     EXPECT_EQ(full.network.mac, (MacAddress{0x52, 0x54, 0x00, 0xab, 0xcd, 0xef}));
     EXPECT_EQ(full.kernel, "/k");
+}
+
+TEST(VmOptions, DescribeALinuxGuest) {
+    const VmDescription plain = from_options({"--image", "images/redis.img"});
+    EXPECT_TRUE(plain.is_linux());
+    EXPECT_EQ(plain.name, "redis");
+    EXPECT_EQ(plain.memory, 512_MiB);
+    EXPECT_EQ(plain.kernel, "");
+    EXPECT_EQ(plain.image, "images/redis.img");
+    EXPECT_TRUE(plain.arguments.empty()) << "the image's own init";
+
+    const VmDescription full = from_options(
+        {"--image", "a.img", "--initrd", "i.cpio", "--cmdline", "loglevel=7", "--memory", "1G", "--kernel", "/vmlinux"},
+        {"redis-server", "--port", "1"});
+    EXPECT_EQ(full.initrd, "i.cpio");
+    EXPECT_EQ(full.command_line, "loglevel=7");
+    EXPECT_EQ(full.memory, 1024_MiB);
+    EXPECT_EQ(full.kernel, "/vmlinux");
+    EXPECT_THAT(full.arguments, ElementsAre("redis-server", "--port", "1"));
+
+    EXPECT_EQ(from_options({"--initrd", "rescue.cpio"}).name, "rescue");
+}
+
+TEST(VmOptions, TheCommandIsNamedOnce) {
+    EXPECT_EQ(from_options({"--image", "a.img", "--cmdline", "quiet -- sh -c date"}).command_line,
+              "quiet -- sh -c date");
+    EXPECT_THAT(error_of([] {
+                    static_cast<void>(from_options({"--image", "a.img", "--cmdline", "-- sh"}, {"date"}));
+                }),
+                HasSubstr("the command is named twice"));
 }
 
 TEST(VmOptions, AGatewayNeedsNoAddressAndTheMacFollowsFromTheName) {
@@ -80,7 +111,10 @@ TEST_P(OptionMistakes, AreAnsweredInOneLineThatSaysWhatToDo) {
 INSTANTIATE_TEST_SUITE_P(
     All, OptionMistakes,
     ::testing::Values(
-        Mistake{{}, "Give --program FILE"}, Mistake{{"--program", "kv", "--domain", "x"}, "excludes"},
+        Mistake{{}, "Give --image FILE"}, Mistake{{"--program", "kv", "--domain", "x"}, "excludes"},
+        Mistake{{"--image", "a.img", "--domain", "x"}, "excludes"},
+        Mistake{{"--image", "a.img", "--program", "kv"}, "excludes"},
+        Mistake{{"--image", "a.img", "--root", "r.tar"}, "requires --program"},
         Mistake{{"--program", "kv", "--memory", "64X"}, "'64X' is no size"},
         Mistake{{"--program", "kv", "--memory", "0"}, "'0' is no size"},
         Mistake{{"--program", "kv", "--memory", "-1"}, "'-1' is no size"},
@@ -104,13 +138,12 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(VmOptions, ADomainAnswersAllButTheEnvironment) {
     const VmDescription vm =
-        from_options({"--domain", UNDERSTUDY_SOURCE_DIR "/tests/data/domains/kv.xml", "--env", "A=1"});
-    EXPECT_EQ(vm.name, "kv");
-    EXPECT_THAT(vm.arguments, ElementsAre("--port", "6379"));
+        from_options({"--domain", UNDERSTUDY_SOURCE_DIR "/tests/data/domains/redis.xml", "--env", "A=1"});
+    EXPECT_EQ(vm.name, "redis");
     EXPECT_THAT(vm.environment, ElementsAre("A=1"));
     EXPECT_THAT(error_of([] {
                     static_cast<void>(
-                        from_options({"--domain", UNDERSTUDY_SOURCE_DIR "/tests/data/domains/kv.xml"}, {"--port"}));
+                        from_options({"--domain", UNDERSTUDY_SOURCE_DIR "/tests/data/domains/redis.xml"}, {"--port"}));
                 }),
                 HasSubstr("give none after '--'"));
 }

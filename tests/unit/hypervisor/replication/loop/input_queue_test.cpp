@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <span>
+#include <vector>
+
 namespace understudy::replication {
 namespace {
 
@@ -61,6 +64,30 @@ TEST(InputQueue, WhatIsPutBackComesFirst) {
     EXPECT_EQ(all[1].size(), 60U);
     EXPECT_EQ(all[3].size(), 80U);
     EXPECT_TRUE(queue.push(Frame(300))) << "the account of bytes is even";
+}
+
+TEST(InputQueue, KeepsWhatIsTypedApartAndBounded) {
+    InputQueue queue({.typed_bytes = 4});
+    const std::vector<std::byte> text = {std::byte{1}, std::byte{2}, std::byte{3}};
+    EXPECT_EQ(queue.type(text), 3U);
+    EXPECT_TRUE(queue.empty()) << "of frames";
+    EXPECT_EQ(queue.type(text), 1U);
+    EXPECT_EQ(queue.type(text), 0U);
+    EXPECT_EQ(queue.take_typed(2), (std::vector{std::byte{1}, std::byte{2}}));
+    EXPECT_EQ(queue.type(std::span(text).subspan(1)), 2U);
+    EXPECT_EQ(queue.take_typed(kAny), (std::vector{std::byte{3}, std::byte{1}, std::byte{2}, std::byte{3}}));
+    EXPECT_TRUE(queue.take_typed(kAny).empty());
+}
+
+TEST(InputQueue, WhatIsTypedWantsAStopWhereItCounts) {
+    InputQueue queue;
+    EXPECT_FALSE(queue.wants_stop());
+    EXPECT_EQ(queue.type(std::vector{std::byte{'x'}}), 1U);
+    EXPECT_TRUE(queue.wants_stop());
+    EXPECT_FALSE(queue.wants_stop(InputQueue::Typed::waits));
+    queue.wait_until(InputQueue::Clock::time_point::max());  // returns
+    queue.wait_until(InputQueue::Clock::now(), InputQueue::Typed::waits);
+    EXPECT_TRUE(queue.wants_stop());
 }
 
 }  // namespace

@@ -31,7 +31,7 @@ class Wanting final : public machine::Machine {
     [[nodiscard]] GuestTime clock() const override { return GuestTime{0}; }
     [[nodiscard]] InstructionCount count() const override { return {}; }
     [[nodiscard]] std::uint64_t registers_digest() const override { return 0; }
-    std::uint64_t memory_digest() override { return 0; }
+    std::uint64_t memory_digest(PageRange /*pages*/) override { return 0; }
     [[nodiscard]] const machine::FaultReport& fault_report() const override { return report_; }
     [[nodiscard]] std::string engine_name() const override { return "none"; }
     [[nodiscard]] machine::NicAddresses nic_addresses() override { return {}; }
@@ -122,6 +122,34 @@ TEST_F(RecorderTest, AGuestThatHasSomethingToDoWillMakeRoom) {
     arrive(100);
     EXPECT_EQ(given(StopKind::idle), Sizes{});
     EXPECT_FALSE(queue_.empty());
+}
+
+TEST_F(RecorderTest, WhatIsTypedComesAsTheConsoleHasRoom) {
+    const std::vector<std::byte> text(5000, std::byte{'t'});
+    ASSERT_EQ(queue_.type(text), text.size());
+    Record reached;
+    reached.stop.kind = StopKind::budget;
+    EXPECT_TRUE(recorder_.input(reached, machine_)->typed.empty()) << "no driver yet";
+    machine_.wanted.console_bytes = 100;
+    EXPECT_EQ(recorder_.input(reached, machine_)->typed.size(), 100U);
+    machine_.wanted.console_bytes = 1U << 30;
+    EXPECT_EQ(recorder_.input(reached, machine_)->typed.size(), 4096U) << "as much as a stop brings";
+    EXPECT_EQ(recorder_.input(reached, machine_)->typed.size(), 804U);
+}
+
+// What is typed early must not keep a guest from idling, nor be lost.
+TEST_F(RecorderTest, AnIdleGuestIsWokenByWhatIsTypedIfItHasRoom) {
+    machine_.wanted = {};
+    ASSERT_EQ(queue_.type(std::vector{std::byte{'t'}}), 1U);
+    Stop idle;
+    idle.kind = StopKind::idle;
+    idle.argument = std::numeric_limits<std::uint64_t>::max();
+    EXPECT_TRUE(recorder_.must_wait(idle, machine_));
+    machine_.wanted.console_bytes = 10;
+    EXPECT_FALSE(recorder_.must_wait(idle, machine_));
+    Record reached;
+    reached.stop = idle;
+    EXPECT_EQ(recorder_.input(reached, machine_)->typed.size(), 1U);
 }
 
 }  // namespace

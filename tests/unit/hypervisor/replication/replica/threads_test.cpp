@@ -147,7 +147,7 @@ TEST(Threads, TheRecorderIsWatchedWhileItWorks) {
         if (running) {
             Record reached;
             reached.stop = *stop;
-            EXPECT_FALSE(recorder.memory_digest_due(*stop));
+            static_cast<void>(recorder.memory_to_compare(machine));
             machine.apply(*stop, *recorder.input(reached, machine));
             if (++stops == kItems) {
                 over = true;

@@ -1,5 +1,5 @@
-// What one connection of the verifying client knows of its keys, and what an answer of the server says about them.
-// Pure: no socket, no clock.
+// What one connection to a server of the Redis protocol knows of its keys, and what an answer of the server says about
+// them. Pure: no socket, no clock.
 //
 // A third of the keys each is written with SET (a new value every time), INCR (the answer tells how often it has been
 // executed) and APPEND (the content tells in which order). A key is read before it is written again, so that every
@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tools/verifier/judgement.hpp"
 #include "tools/verifier/reply.hpp"
 
 namespace understudy::tools {
@@ -25,13 +26,6 @@ struct KeyRequest {
     std::string bytes{};  // the request as the server reads it
 
     [[nodiscard]] bool is_write() const { return operation != Operation::read; }
-};
-
-struct Judgement {
-    bool acknowledged_write = false;
-    std::uint64_t lost_writes = 0;
-    bool contradiction = false;
-    std::string finding{};  // in words, when there is a loss or a contradiction
 };
 
 class KeyModel {

@@ -1,4 +1,4 @@
-#include "tools/verifier/model.hpp"
+#include "tools/verifier/key_model.hpp"
 
 #include <fmt/format.h>
 

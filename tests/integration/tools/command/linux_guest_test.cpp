@@ -1,0 +1,183 @@
+// Linux guests as their users meet them on the command line: what they say and end with, what is typed into them, and
+// what each thing that cannot be is answered with.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <regex>
+#include <string>
+
+#include "tests/integration/tools/linux_root.hpp"
+#include "tests/integration/tools/on_kvm.hpp"
+
+namespace understudy::tools {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using testing::kExecutable;
+using testing::LinuxRoot;
+using ::testing::StartsWith;
+
+class LinuxGuest : public testing::OnKvm {
+  protected:
+    static void TearDownTestSuite() { root().reset(); }
+    static std::unique_ptr<LinuxRoot>& root() {
+        static std::unique_ptr<LinuxRoot> one;
+        return one;
+    }
+    void SetUp() override {
+        OnKvm::SetUp();
+        if (IsSkipped()) {
+            return;
+        }
+        if (const std::string missing = LinuxRoot::missing(); !missing.empty()) {
+            GTEST_SKIP() << missing;
+        }
+        if (!root()) {
+            root() = std::make_unique<LinuxRoot>();
+        }
+    }
+
+    // A line for the shell, in the directory of root.img; U is the command.
+    static Finished shell(const std::string& line) {
+        return run_to_end({.command = {"sh", "-c", line},
+                           .directory = root()->directory(),
+                           .environment = {"U=" + kExecutable.string()}});
+    }
+};
+
+TEST_F(LinuxGuest, EndsWithTheStatusOfItsCommand) {
+    const Finished done = shell("$U run --image root.img --env A=b -- sh -c 'echo says $A; exit 7'");
+    EXPECT_EQ(done.exit_status, 7) << done.errors;
+    EXPECT_EQ(done.output, "says b\r\n");
+    EXPECT_EQ(shell("$U run --image root.img -- sh -c 'kill -9 $$'").exit_status, 128 + 9);
+}
+
+TEST_F(LinuxGuest, TakesItsCommandFromTheKernelsCommandLine) {
+    const Finished command = shell("$U run --image root.img --cmdline 'A=b splash -- sh -c \"echo says $A; exit 7\"'");
+    EXPECT_EQ(command.output, "says b\r\n");
+    EXPECT_EQ(command.exit_status, 7) << command.errors;
+    const Finished init = shell("$U run --image root.img --cmdline single");
+    EXPECT_EQ(init.output, "init single\r\n");
+    EXPECT_EQ(init.exit_status, 0) << init.errors;
+    EXPECT_EQ(shell("$U run --image root.img --cmdline 'init=/sbin/other'").exit_status, 127);
+}
+
+TEST_F(LinuxGuest, IsDescribedByADomain) {
+    std::ofstream(root()->directory() / "d.xml")
+        << "<domain type='kvm'><name>small</name><memory unit='MiB'>128</memory><vcpu>1</vcpu>"
+           "<os><type arch='x86_64'>hvm</type><cmdline>-- sh -c \"cat /etc/hostname; exit 5\"</cmdline></os>"
+           "<devices><disk type='file' device='cdrom'><source file='"
+        << root()->image().string() << "'/><target dev='sda'/></disk></devices></domain>";
+    const Finished done = shell("$U run --domain d.xml");
+    EXPECT_EQ(done.output, "small\r\n");
+    EXPECT_EQ(done.exit_status, 5) << done.errors;
+}
+
+TEST_F(LinuxGuest, PowersOffWithSuccessAndAsksForARebootWithAStatusOfItsOwn) {
+    EXPECT_EQ(shell("$U run --image root.img -- poweroff -f").exit_status, 0);
+    const Finished reboot = shell("$U run --image root.img -- reboot -f");
+    EXPECT_EQ(reboot.exit_status, 133);
+    EXPECT_EQ(reboot.errors, "understudy: the guest asked for a reboot\n");
+}
+
+TEST_F(LinuxGuest, IsTypedIntoAndReplaysWhatWasTyped) {
+    const Finished typed = shell(
+        "printf 'echo $((6*7))\\nexit 3\\n' | $U run --image root.img --console - --record log --digest-interval 20 -- "
+        "sh");
+    EXPECT_EQ(typed.exit_status, 3) << typed.errors;
+    EXPECT_THAT(typed.output, HasSubstr("\r\n42\r\n"));
+    const Finished replayed = shell("$U replay log");
+    EXPECT_EQ(replayed.exit_status, 0) << replayed.errors;
+    EXPECT_EQ(replayed.output, typed.output);
+    EXPECT_THAT(replayed.errors, HasSubstr("all equal"));
+    EXPECT_THAT(shell("$U log --summary log").output, HasSubstr(" 22 bytes typed")) << "Ctrl-D included";
+}
+
+TEST_F(LinuxGuest, SeesTheEndOfWhatIsTyped) {
+    const Finished done = shell("printf 'one\\ntwo\\n' | $U run --image root.img --console - -- cat");
+    EXPECT_EQ(done.exit_status, 0) << done.errors;
+    EXPECT_THAT(done.output, EndsWith("two\r\n"));
+    EXPECT_EQ(shell("$U run --image root.img --console - -- cat < /dev/null").exit_status, 0);
+    EXPECT_EQ(shell("printf 'x\\n' > typed; $U run --image root.img --console - -- cat < typed").exit_status, 0);
+}
+
+TEST_F(LinuxGuest, TakesMoreThanItsConsoleHoldsAtOnce) {
+    const Finished done = shell(
+        "for i in $(seq 20000); do echo $i; done > typed; cat typed | $U run --image root.img --console - -- "
+        "sh -c 'stty -echo; while read line && [ $line != 20000 ]; do last=$line; done; echo last $last'");
+    EXPECT_THAT(done.output, EndsWith("last 19999\r\n")) << done.errors;
+}
+
+TEST_F(LinuxGuest, ThatPanicsEndsWithAReportOfItsLastLines) {
+    const Finished panic = shell("$U run --image root.img --record log -- sh -c 'echo c > /proc/sysrq-trigger'");
+    EXPECT_EQ(panic.exit_status, 1);
+    EXPECT_THAT(panic.errors, AllOf(StartsWith("guest fault: its kernel panicked\n"),
+                                    HasSubstr("Kernel panic - not syncing: sysrq triggered crash")));
+    const Finished replayed = shell("$U replay log");
+    EXPECT_EQ(replayed.exit_status, 0) << replayed.errors;
+    EXPECT_THAT(replayed.errors, HasSubstr("its kernel panicked"));
+}
+
+TEST_F(LinuxGuest, SaysWhyItsCommandCannotBeRun) {
+    const Finished foreign = shell("$U run --image root.img -- foreign");
+    EXPECT_EQ(foreign.exit_status, 126);
+    EXPECT_THAT(foreign.output,
+                AllOf(HasSubstr("of another architecture? guests are x86-64"), HasSubstr("Exec format error")));
+    const Finished absent = shell("$U run --image root.img -- absent");
+    EXPECT_EQ(absent.exit_status, 127);
+    EXPECT_THAT(absent.output, HasSubstr("cannot run absent"));
+}
+
+TEST_F(LinuxGuest, IsNotStartedFromAnImageThatWasCutShort) {
+    const auto size = fs::file_size(root()->image());
+    const Finished cut = shell("head -c " + std::to_string(size / 2 / 4096 * 4096) +
+                               " root.img > cut.img; $U run --image cut.img -- true");
+    EXPECT_EQ(cut.exit_status, 1);
+    EXPECT_THAT(cut.errors, AllOf(HasSubstr("cut.img was cut short"), HasSubstr(std::to_string(size))));
+    const Finished none = shell("$U run --image root.tar -- true");
+    EXPECT_EQ(none.exit_status, 1);
+    EXPECT_THAT(none.errors, HasSubstr("root.tar is no image"));
+    EXPECT_THAT(shell("$U run --image nowhere.img").errors, HasSubstr("cannot read the image nowhere.img: No such"));
+}
+
+TEST_F(LinuxGuest, IsNotStartedOnAKernelWithoutTheOverlay) {
+    const std::string other = UNDERSTUDY_BINARY_DIR "/guest/linux/init";
+    EXPECT_THAT(shell("$U run --image root.img --kernel " + other + " -- true").errors,
+                HasSubstr("init is no kernel for an Understudy guest: it was built without guest/linux"));
+    const Finished file = shell("$U run --image root.img --kernel root.tar -- true");
+    EXPECT_EQ(file.exit_status, 1);
+    EXPECT_THAT(file.errors, HasSubstr("root.tar is no kernel for an Understudy guest, which is a vmlinux"));
+}
+
+TEST_F(LinuxGuest, SaysHowMuchMemoryItTakesAndThatSuffices) {
+    const Finished small = shell("$U run --image root.img --memory 8M -- true");
+    EXPECT_EQ(small.exit_status, 1);
+    std::smatch found;
+    ASSERT_TRUE(std::regex_search(small.errors, found, std::regex("give it --memory ([0-9]+M) or more")))
+        << small.errors;
+    const Finished enough = shell("$U run --image root.img --memory " + found[1].str() + " -- echo runs");
+    EXPECT_EQ(enough.output, "runs\r\n") << enough.errors;
+    EXPECT_EQ(enough.exit_status, 0);
+}
+
+// A terminal as `script` makes one: the keys come through, and Ctrl-] ends.
+TEST_F(LinuxGuest, HasTheTerminalWhereThereIsOne) {
+    if (shell("command -v script").exit_status != 0) {
+        GTEST_SKIP() << "no script: apt-get install bsdutils";
+    }
+    const Finished ended = shell(
+        "(until grep -q ready seen 2>/dev/null; do sleep 0.05; done; printf '\\003'; "
+        "until grep -q caught seen; do sleep 0.05; done; printf '\\035'; until [ -e done ]; do sleep 0.05; done) | "
+        "(script -qefc \"$U run --image root.img -- sh -c 'trap \\\"echo caught\\\" INT; echo ready; while :; do sleep "
+        "1; done'\" seen > /dev/null; echo status $?; touch done)");
+    EXPECT_THAT(ended.output, HasSubstr("status 130"));
+}
+
+}  // namespace
+}  // namespace understudy::tools

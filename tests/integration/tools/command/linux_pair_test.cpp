@@ -1,0 +1,120 @@
+// Pairs of Linux guests: hosts with different images, and a console that outlives its host.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/integration/tools/linux_root.hpp"
+#include "tests/integration/tools/on_kvm.hpp"
+#include "tools/demo/replica.hpp"
+#include "tools/demo/services.hpp"
+#include "tools/demo/stage.hpp"
+
+namespace understudy::tools {
+namespace {
+
+namespace fs = std::filesystem;
+using replication::Role;
+using ::testing::HasSubstr;
+using testing::kExecutable;
+using testing::kPatience;
+using testing::kSuspicion;
+using testing::LinuxRoot;
+
+class LinuxPair : public testing::OnKvm {
+  protected:
+    void SetUp() override {
+        OnKvm::SetUp();
+        if (IsSkipped()) {
+            return;
+        }
+        if (const std::string missing = LinuxRoot::missing(); !missing.empty()) {
+            GTEST_SKIP() << missing;
+        }
+        root_ = std::make_unique<LinuxRoot>();
+        arbiters_ = start_arbiters(stage_, kExecutable);
+    }
+
+    // Each host has its console's socket under its own name.
+    Replica& start(const std::string& host, std::vector<std::string> command, const std::string& image) {
+        const std::vector<std::string> rest = {
+            "--name",    "guest",       "--image",     image,      "--listen",         "127.0.0.1:0",  "--json",
+            "--arbiter", arbiters_.url, "--suspicion", kSuspicion, "--console-socket", socket_of(host)};
+        command.insert(command.begin(), kExecutable);
+        command.insert(command.begin() + 2, rest.begin(), rest.end());
+        return *replicas_.emplace_back(std::make_unique<Replica>(stage_, host, std::move(command)));
+    }
+    Replica& start_primary() {
+        Replica& primary = start("host-1", {"primary", "--", "sh"}, root_->image());
+        stage_.until([&] { return primary.role() == Role::solo && !primary.address().empty(); }, kPatience,
+                     "a primary");
+        return primary;
+    }
+    [[nodiscard]] std::string socket_of(const std::string& host) const {
+        return root_->directory() / (host + ".console");
+    }
+
+    std::unique_ptr<LinuxRoot> root_;
+    Stage stage_;
+    Arbiters arbiters_;
+    std::vector<std::unique_ptr<Replica>> replicas_;
+};
+
+TEST_F(LinuxPair, ABackupWithAnotherImageIsRefusedAndThePrimaryGoesOn) {
+    const Replica& primary = start_primary();
+    const std::string other = root_->directory() / "other.img";
+    fs::copy(root_->image(), other);
+    fs::resize_file(other, fs::file_size(other) + 4096);
+    for (const std::string& image : {other, std::string("nowhere.img")}) {
+        const Replica& backup = start("host-2", {"backup", "--primary", primary.address()}, image);
+        stage_.until([&] { return !backup.running(); }, kPatience, "a refusal");
+        EXPECT_THAT(backup.end(), HasSubstr("ended with status 1: understudy: "));
+        EXPECT_THAT(backup.end(), HasSubstr(image == other ? "other.img is not the guest's image" : "nowhere.img"));
+        EXPECT_TRUE(primary.running());
+    }
+    Replica& backup = start("host-3", {"backup", "--primary", primary.address()}, root_->image());
+    stage_.until([&] { return backup.role() == Role::following; }, kPatience, "a backup with the same image");
+}
+
+TEST_F(LinuxPair, TheConsoleGoesOnWhereTheGuestDoes) {
+    Replica& primary = start_primary();
+    Replica& backup = start("host-2", {"backup", "--primary", primary.address()}, root_->image());
+    stage_.until([&] { return primary.role() == Role::leading; }, kPatience, "a protected guest");
+    EXPECT_FALSE(fs::exists(socket_of("host-2"))) << "the guest does not live there";
+
+    // `understudy console`, its keys from a pipe.
+    const Pipe keys = make_pipe();
+    const auto said = stage_.directory().path() / "console.out";
+    const auto type = [&](const std::string& line) {
+        ASSERT_EQ(::write(keys.write.get(), line.data(), line.size()), static_cast<ssize_t>(line.size()));
+    };
+    const auto console =
+        stage_.start("console",
+                     {"sh", "-c",
+                      fmt::format("exec {} console {} {} < /proc/{}/fd/{}", kExecutable.string(), socket_of("host-1"),
+                                  socket_of("host-2"), ::getpid(), keys.read.get())},
+                     [](std::string_view /*line*/) {});
+    const auto await = [&](const std::string& text) {
+        stage_.until([&] { return testing::contents(said).find(text) != std::string::npos; }, kPatience, text);
+    };
+    type("n=41; echo before $((n+1))\n");
+    await("before 42");
+    primary.signal(SIGKILL);
+    stage_.until([&] { return backup.went_live(); }, kPatience, "a takeover");
+    stage_.until([&] { return fs::exists(socket_of("host-2")); }, kPatience, "a console");
+    type("echo after $((n+2))\n");
+    await("after 43");
+    type("exit 9\n");
+    stage_.until([&] { return !backup.running(); }, kPatience, "the guest's end");
+    EXPECT_THAT(backup.end(), HasSubstr("status 9"));
+    EXPECT_EQ(backup.divergences(), 0U);
+}
+
+}  // namespace
+}  // namespace understudy::tools

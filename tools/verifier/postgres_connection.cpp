@@ -1,0 +1,204 @@
+#include "tools/verifier/postgres_connection.hpp"
+
+#include <fcntl.h>
+#include <libpq-fe.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <string_view>
+#include <utility>
+
+namespace understudy::tools {
+namespace {
+
+using boost::system::error_code;
+
+// More rows than this answer no request of ours.
+constexpr std::size_t kMaxNumbers = 64;
+
+// libpq's messages end in a newline, and some have several lines.
+std::string one_line(std::string_view text) {
+    while (text.ends_with('\n')) {
+        text.remove_suffix(1);
+    }
+    std::string line(text);
+    std::ranges::replace(line, '\n', ' ');
+    return line;
+}
+
+// The server's notices are nothing to us; what libpq itself has to say of an idle connection is.
+void note(void* complaint, const char* message) {
+    const std::string_view text(message);
+    if (text.find("while idle") != std::string_view::npos) {
+        *static_cast<std::string*>(complaint) = one_line(text);
+    }
+}
+
+struct Clear {
+    void operator()(pg_result* result) const { ::PQclear(result); }
+};
+
+}  // namespace
+
+void PostgresConnection::Finish::operator()(pg_conn* connection) const {
+    ::PQfinish(connection);
+}
+
+PostgresConnection::PostgresConnection(Owner& owner, boost::asio::io_context& io, const Endpoints& endpoints,
+                                       LedgerModel model)
+    : VerifierConnection(owner, io, endpoints), model_(std::move(model)), descriptor_(io) {}
+
+PostgresConnection::~PostgresConnection() {
+    PostgresConnection::shut();
+}
+
+void PostgresConnection::open() {
+    const auto endpoint = endpoints().begin()->endpoint();
+    const std::string address = endpoint.address().to_string();
+    const std::string port = std::to_string(endpoint.port());
+    // The environment's PGHOST and the like say nothing here: encryption would only hide what is measured.
+    constexpr std::array kNames = {
+        "hostaddr", "port", "user", "dbname", "sslmode", "gssencmode", static_cast<const char*>(nullptr)};
+    const std::array values = {
+        address.c_str(), port.c_str(), "postgres", "postgres", "disable", "disable", static_cast<const char*>(nullptr)};
+    connection_.reset(::PQconnectStartParams(kNames.data(), values.data(), 0));
+    if (!connection_ || ::PQstatus(connection_.get()) == CONNECTION_BAD) {
+        failed(last_error());
+        return;
+    }
+    ::PQsetNoticeProcessor(connection_.get(), note, &complaint_);
+    // One address and no encryption to fall back from: the socket stays the same.
+    descriptor_.assign(::fcntl(::PQsocket(connection_.get()), F_DUPFD_CLOEXEC, 0));
+    go_on_connecting(Descriptor::wait_write);
+}
+
+void PostgresConnection::shut() {
+    error_code ignored;
+    descriptor_.close(ignored);
+    connection_.reset();
+    complaint_.clear();
+}
+
+void PostgresConnection::go_on_connecting(Descriptor::wait_type wanted) {
+    descriptor_.async_wait(wanted, [this, mine = attempt()](error_code error) {
+        if (!error && mine == attempt()) {
+            poll_connecting();
+        }
+    });
+}
+
+void PostgresConnection::poll_connecting() {
+    switch (::PQconnectPoll(connection_.get())) {
+        case PGRES_POLLING_READING:
+            go_on_connecting(Descriptor::wait_read);
+            return;
+        case PGRES_POLLING_WRITING:
+            go_on_connecting(Descriptor::wait_write);
+            return;
+        case PGRES_POLLING_OK:
+            ::PQsetnonblocking(connection_.get(), 1);
+            receive();
+            opened();
+            return;
+        default:
+            failed(last_error());
+            return;
+    }
+}
+
+void PostgresConnection::ask_of_series(Series which, std::size_t position) {
+    if (which == Series::greeting) {
+        send(model_.prepare());
+    } else {
+        send(position == 0 ? model_.read() : model_.sums());
+    }
+}
+
+std::size_t PostgresConnection::length_of(Series which) const {
+    return which == Series::greeting ? 1 : 2;
+}
+
+void PostgresConnection::send(LedgerRequest request) {
+    request_ = std::move(request);
+    answer_ = {};
+    // A connection that cannot be written to ends, and the reader hears of it.
+    if (::PQsendQuery(connection_.get(), request_.sql.c_str()) == 1) {
+        flush();
+    }
+}
+
+void PostgresConnection::flush() {
+    if (::PQflush(connection_.get()) == 1) {
+        descriptor_.async_wait(Descriptor::wait_write, [this, mine = attempt()](error_code error) {
+            if (!error && mine == attempt()) {
+                flush();
+            }
+        });
+    }
+}
+
+void PostgresConnection::receive() {
+    descriptor_.async_wait(Descriptor::wait_read, [this, mine = attempt()](error_code error) {
+        if (mine != attempt()) {
+            return;
+        }
+        if (error || ::PQconsumeInput(connection_.get()) == 0) {
+            dropped(error ? error.message() : last_error());
+            return;
+        }
+        if (take_results()) {
+            receive();
+        }
+    });
+}
+
+// False when the connection is no more.
+bool PostgresConnection::take_results() {
+    const auto mine = attempt();
+    while (outstanding() && ::PQisBusy(connection_.get()) == 0) {
+        const std::unique_ptr<pg_result, Clear> result(::PQgetResult(connection_.get()));
+        if (result) {
+            take(*result);
+            continue;
+        }
+        if (::PQstatus(connection_.get()) == CONNECTION_BAD) {
+            dropped(last_error());
+            return false;
+        }
+        answered(model_.judge(request_, answer_));
+        if (mine != attempt()) {
+            return false;
+        }
+    }
+    if (!outstanding()) {
+        ::PQisBusy(connection_.get());  // has libpq look at what came unasked
+    }
+    if (const std::string complaint = std::exchange(complaint_, {}); !complaint.empty()) {
+        contradicted("an answer to no request: " + complaint);
+    }
+    return true;
+}
+
+void PostgresConnection::take(const pg_result& result) {
+    const auto status = ::PQresultStatus(&result);
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
+        const std::string message = one_line(::PQresultErrorMessage(&result));
+        answer_.error = message.empty() ? ::PQresStatus(status) : message;
+        return;
+    }
+    for (int row = 0; row < ::PQntuples(&result); ++row) {
+        for (int column = 0; column < ::PQnfields(&result) && answer_.numbers.size() < kMaxNumbers; ++column) {
+            const std::string_view text(::PQgetvalue(&result, row, column));
+            std::int64_t number = 0;
+            std::from_chars(text.data(), text.data() + text.size(), number);
+            answer_.numbers.push_back(number);
+        }
+    }
+}
+
+std::string PostgresConnection::last_error() const {
+    return connection_ ? one_line(::PQerrorMessage(connection_.get())) : "no memory for a connection";
+}
+
+}  // namespace understudy::tools
