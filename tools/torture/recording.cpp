@@ -158,7 +158,7 @@ Recorded record_round(const RoundConfig& config, const std::filesystem::path& lo
     log.finish();
     result.log_bytes = log.size().value;
     result.counts = machine.count().value;
-    result.memory_digest = machine.memory_digest();
+    result.memory_digest = machine.memory_digest({});
     if (!in_time) {
         result.failure = fmt::format("the guest did not end within {} s", config.patience.count());
     } else if (vcpu.result().ending == replication::Ending::fault) {

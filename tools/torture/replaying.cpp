@@ -138,7 +138,7 @@ Divergence replay_round(const RoundConfig& config, const std::filesystem::path& 
         std::rethrow_exception(failure);
     }
     result.stop = {sink.stop().value == replayer.compared() ? replayer.compared() + 1 : sink.stop().value};
-    if (!result.any() && recorded.failure.empty() && machine->memory_digest() != recorded.memory_digest) {
+    if (!result.any() && recorded.failure.empty() && machine->memory_digest({}) != recorded.memory_digest) {
         result.what = "memory or the state of x87 and SSE differs at the end";
     }
     return result;
