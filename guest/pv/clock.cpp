@@ -40,13 +40,17 @@ constexpr void name_control(Code& code, u64 at, u64 offset) {
 // counted since in RDX.
 constexpr Code clock_read() {
     Code code = {{
-        0x48, 0x8b, 0x04, 0x25, 0, 0, 0, 0,        //  0 mov armed, %rax
-        0x48, 0x89, 0xc2,                          //  8 mov %rax, %rdx
-        0x48, 0x2b, 0x14, 0x25, 0, 0, 0, 0,        // 11 sub cell, %rdx
-        0x48, 0x3b, 0x04, 0x25, 0, 0, 0, 0,        // 19 cmp armed, %rax
+        0x48, 0x8b, 0x04, 0x25,
+        0,    0,    0,    0,  //  0 mov armed, %rax
+        0x48, 0x89, 0xc2,     //  8 mov %rax, %rdx
+        0x48, 0x2b, 0x14, 0x25,
+        0,    0,    0,    0,  // 11 sub cell, %rdx
+        0x48, 0x3b, 0x04, 0x25,
+        0,    0,    0,    0,                       // 19 cmp armed, %rax
         0x75, 0xe3,                                // 27 jne 0
         0x48, 0xc1, 0xea, UNDERSTUDY_CLOCK_SHIFT,  // 29 shr $2, %rdx
-        0x48, 0x8b, 0x04, 0x25, 0, 0, 0, 0,        // 33 mov clock_ns, %rax
+        0x48, 0x8b, 0x04, 0x25,
+        0,    0,    0,    0,  // 33 mov clock_ns, %rax
     }};
     name_control(code, 4, offsetof(understudy_control, armed));
     name_control(code, 15, offsetof(understudy_control, cell));

@@ -171,13 +171,13 @@ bool LinuxMachine::serve(engine::PortOut exit) {
     }
 }
 
-// What exceptions left on their stack differs between replicas: flags behind a counted branch, frames of faults that only
-// one of them met. At a stop there is nothing live on it, but where the guest ends with one.
+// What exceptions left on their stack differs between replicas: flags behind a counted branch, frames of faults that
+// only one of them met. At a stop there is nothing live on it, but where the guest ends with one.
 void LinuxMachine::clear_exception_stack() {
     const std::uint64_t end = layer().exception_stack - UNDERSTUDY_LAYER_ADDRESS;
     if (end >= UNDERSTUDY_EXCEPTION_STACK_BYTES && end <= UNDERSTUDY_LAYER_BYTES) {
-        const auto stack = memory_.range({places_.ram + end - UNDERSTUDY_EXCEPTION_STACK_BYTES},
-                                         UNDERSTUDY_EXCEPTION_STACK_BYTES);
+        const auto stack =
+            memory_.range({places_.ram + end - UNDERSTUDY_EXCEPTION_STACK_BYTES}, UNDERSTUDY_EXCEPTION_STACK_BYTES);
         std::ranges::fill(*stack, std::byte{0});
     }
 }

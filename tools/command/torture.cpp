@@ -1,4 +1,6 @@
 // `understudy torture`: random programs in Linux guests, recorded and replayed until one diverges.
+#include "tools/torture/torture.hpp"
+
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -8,7 +10,6 @@
 
 #include "common/error.hpp"
 #include "tools/command/commands.hpp"
-#include "tools/torture/torture.hpp"
 #include "tools/vm/vm_description.hpp"
 
 namespace understudy::tools {
@@ -23,8 +24,9 @@ struct Options {
 
 void report(const TortureRound& round, bool json) {
     if (json) {
-        fmt::print("{{\"event\":\"round\",\"seed\":{},\"stops\":{},\"counted\":{},\"log_bytes\":{},\"ms\":{},\"equal\":{}}}\n",
-                   round.seed, round.stops, round.counts, round.log_bytes, round.took.count(), round.failure.empty());
+        fmt::print(
+            "{{\"event\":\"round\",\"seed\":{},\"stops\":{},\"counted\":{},\"log_bytes\":{},\"ms\":{},\"equal\":{}}}\n",
+            round.seed, round.stops, round.counts, round.log_bytes, round.took.count(), round.failure.empty());
     } else {
         fmt::print("seed {}: {} stops, {} million counts, {:.1f} s: {}\n", round.seed, round.stops,
                    round.counts / 1'000'000, static_cast<double>(round.took.count()) / 1000,
@@ -68,11 +70,13 @@ Command add_torture(CLI::App& root) {
         ->excludes(rounds);
     app->add_option("--operations", torture.operations, "Of the guest's program, in a round")->capture_default_str();
     app->add_option("--only", torture.only, "Only these operations, as NAME,NAME");
-    app->add_flag("--hostile", torture.hostile, "With what no program should do: privileged and undefined instructions");
+    app->add_flag("--hostile", torture.hostile,
+                  "With what no program should do: privileged and undefined instructions");
     app->add_option("--replays", torture.replays, "Of each round")->capture_default_str();
     app->add_option("--memory", options->memory, "Of the guest")->capture_default_str();
     app->add_option("--keep", torture.keep, "A folder for the logs of rounds that failed");
-    app->add_option("--image", torture.image, "Run the command behind '--' in this image, instead of the torture's program");
+    app->add_option("--image", torture.image,
+                    "Run the command behind '--' in this image, instead of the torture's program");
     app->add_flag("--json", options->json, "Print JSON objects, one a round");
     app->footer(
         "A round's seed decides what its guest does and how it is disturbed; when things happen is the host's. A\n"

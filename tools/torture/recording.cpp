@@ -126,7 +126,8 @@ bool let_it_run(replication::VcpuThread& vcpu, const RecordingSink& sink, Ended&
         if (now > deadline) {
             return false;
         }
-        // A look at memory may take longer than the guest runs: every other stop is the guest's own, so that it comes on.
+        // A look at memory may take longer than the guest runs: every other stop is the guest's own, so that it comes
+        // on.
         if (config.noise && sink.stops() >= disturbed_at + kStopsBetween) {
             disturbed_at = sink.stops();
             disturb(vcpu, random, guest);

@@ -19,8 +19,8 @@ struct RoundConfig {
     std::uint64_t seed = 1;
     machine::LinuxConfig guest;
     InstructionCount quantum;
-    GuestTime digest_interval{0};    // of the log's own digests, which know the state of x87 and SSE
-    std::uint64_t look_interval = 1;  // stops between two looks at memory
+    GuestTime digest_interval{0};           // of the log's own digests, which know the state of x87 and SSE
+    std::uint64_t look_interval = 1;        // stops between two looks at memory
     std::chrono::microseconds quiet{1000};  // between two disturbances, at most
     bool noise = true;
     std::chrono::seconds patience{120};  // of the recording
@@ -43,10 +43,10 @@ struct Recorded {
 // What a replay met first.
 struct Divergence {
     std::string what;
-    StopNumber stop;                   // of the first difference
-    std::vector<PageDifference> pages;  // memory that differs there
+    StopNumber stop;                               // of the first difference
+    std::vector<PageDifference> pages;             // memory that differs there
     std::vector<std::vector<std::byte>> contents;  // of these pages, in the replay, as many as were kept
-    std::string console;  // what the guest had said
+    std::string console;                           // what the guest had said
     [[nodiscard]] bool any() const { return !what.empty(); }
 };
 

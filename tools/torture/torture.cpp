@@ -30,8 +30,8 @@ void write_initrd(const fs::path& file, const machine::LinuxConfig& config) {
         archive.add_folder(folder);
     }
     archive.add_file("init", machine::read_file(config.init, "init program of Linux guests"), true);
-    archive.add_file("torture", machine::read_file(program.string(), "program that `understudy torture` runs in guests"),
-                     true);
+    archive.add_file("torture",
+                     machine::read_file(program.string(), "program that `understudy torture` runs in guests"), true);
     const std::string settings = machine::init_settings(config);
     archive.add_file("understudy/settings", std::as_bytes(std::span(settings)), false);
     const std::vector<std::byte> bytes = std::move(archive).finish();
@@ -101,13 +101,16 @@ std::string text_of(const Divergence& divergence, const Places& places) {
             }
         }
     }
-    const std::size_t last_line = divergence.console.rfind('\n', std::max<std::size_t>(divergence.console.size(), 200) - 200);
-    text += "  the guest's last words: " +
-            divergence.console.substr(last_line == std::string::npos ? 0 : last_line + 1) + "\n";
+    const std::size_t last_line =
+        divergence.console.rfind('\n', std::max<std::size_t>(divergence.console.size(), 200) - 200);
+    text +=
+        "  the guest's last words: " + divergence.console.substr(last_line == std::string::npos ? 0 : last_line + 1) +
+        "\n";
     return text;
 }
 
-std::string keep_log(const TortureOptions& options, std::uint64_t seed, const fs::path& log, const std::string& report) {
+std::string keep_log(const TortureOptions& options, std::uint64_t seed, const fs::path& log,
+                     const std::string& report) {
     if (options.keep.empty()) {
         return "  --keep DIR keeps the log\n";
     }
@@ -129,14 +132,15 @@ TortureRound run_round(const TortureOptions& options, std::uint64_t seed) {
     if (!recorded.failure.empty()) {
         round.failure += "the recorded guest: " + recorded.failure + "\n" + recorded.console;
     } else if (recorded.status != 0) {
-        round.failure += fmt::format("the guest's program ended with status {}:\n{}", recorded.status, recorded.console);
+        round.failure +=
+            fmt::format("the guest's program ended with status {}:\n{}", recorded.status, recorded.console);
     }
     for (unsigned replay = 0; replay < options.replays; ++replay) {
         const unsigned cpu = replay % std::max(1U, std::thread::hardware_concurrency());
         const Divergence divergence = replay_round(config, log, recorded, cpu, seed + replay);
         if (divergence.any()) {
-            round.failure += fmt::format("replay {}, stop {}: {}", replay + 1, divergence.stop.value,
-                                         text_of(divergence, places));
+            round.failure +=
+                fmt::format("replay {}, stop {}: {}", replay + 1, divergence.stop.value, text_of(divergence, places));
         }
     }
     if (!round.failure.empty()) {

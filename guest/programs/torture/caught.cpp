@@ -20,6 +20,8 @@ Landing landing;
 alignas(16) std::array<std::uint8_t, 65536> alternate_stack;
 
 void land(int signal, siginfo_t* info, void* context) {
+    // Flags that a handler inherits, and that would make it fault itself: AC, NT, TF.
+    __asm__ volatile("pushfq; andq $~0x44100, (%%rsp); popfq" : : : "memory", "cc");
     const auto* const state = static_cast<const ucontext_t*>(context);
     landing.caught = {signal, info->si_code, reinterpret_cast<std::uint64_t>(info->si_addr)};
     landing.seen->add_bytes(&state->uc_mcontext.gregs, sizeof state->uc_mcontext.gregs);

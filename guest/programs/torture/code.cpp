@@ -54,9 +54,8 @@ Bytes some_function(Random& random) {
 }
 
 void call(Context& context, const void* code) {
-    const Caught caught = run_caught(context.seen, [&] {
-        context.seen.add(reinterpret_cast<Function>(const_cast<void*>(code))());
-    });
+    const Caught caught =
+        run_caught(context.seen, [&] { context.seen.add(reinterpret_cast<Function>(const_cast<void*>(code))()); });
     if (caught.signal != 0) {
         const auto* const bytes = static_cast<const std::uint8_t*>(code);
         const std::uint64_t offset = caught.address - reinterpret_cast<std::uint64_t>(bytes);
@@ -114,8 +113,9 @@ void two_mappings(Context& context) {
             const Bytes code = some_function(context.random);
             const std::size_t at = context.random.below(writable.size() - code.size());
             if (context.random.one_in(3)) {
-                expect(pwrite(file, code.data(), code.size(), static_cast<off_t>(at)) ==
-                           static_cast<ssize_t>(code.size()), "a file of code can be written");
+                expect(
+                    pwrite(file, code.data(), code.size(), static_cast<off_t>(at)) == static_cast<ssize_t>(code.size()),
+                    "a file of code can be written");
                 usleep(20'000);  // a file's own calls are seen by who executes it soon, not at once
             } else {
                 std::memcpy(writable.data() + at, code.data(), code.size());
@@ -137,13 +137,16 @@ void patched(Context& context) {
     for (std::uint64_t i = context.random.between(2, 16); i > 0; --i) {
         const auto byte = static_cast<std::uint8_t>(context.random.next());
         pages.data()[place + 1] = byte;
-        expect(reinterpret_cast<Function>(pages.data() + place)() == byte, "a patched function returns what it was patched to");
+        expect(reinterpret_cast<Function>(pages.data() + place)() == byte,
+               "a patched function returns what it was patched to");
     }
 }
 
 constexpr std::array kOperations = {
-    Operation{"write-then-execute", write_then_execute}, Operation{"write-and-execute", write_and_execute},
-    Operation{"two-mappings", two_mappings},             Operation{"patched", patched},
+    Operation{"write-then-execute", write_then_execute},
+    Operation{"write-and-execute", write_and_execute},
+    Operation{"two-mappings", two_mappings},
+    Operation{"patched", patched},
 };
 
 }  // namespace

@@ -1,12 +1,13 @@
 // x87 and SSE: results, environments as they are stored, exceptions.
-#include <cfenv>
-#include <cmath>
-#include <ctime>
+#include <sched.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <array>
+#include <cfenv>
+#include <cmath>
 #include <csignal>
+#include <ctime>
 
 #include "guest/programs/torture/caught.hpp"
 
@@ -116,11 +117,24 @@ void clocks(Context& context) {
     context.seen.add(__builtin_ia32_rdtsc());
 }
 
+// Which processor this is: in a guest always the same, whichever the host runs it on.
+void processor(Context& context) {
+    unsigned cpu = 1;
+    unsigned node = 1;
+    expect(getcpu(&cpu, &node) == 0, "getcpu");
+    context.seen.add(cpu);
+    context.seen.add(node);
+    context.seen.add(sched_getcpu());
+}
+
 constexpr std::array kOperations = {
-    Operation{"long-doubles", long_doubles}, Operation{"environment", environment},
+    Operation{"long-doubles", long_doubles},
+    Operation{"environment", environment},
     Operation{"environment-across-pages", environment_across_pages},
-    Operation{"exceptions", exceptions},     Operation{"rounding", rounding},
+    Operation{"exceptions", exceptions},
+    Operation{"rounding", rounding},
     Operation{"clocks", clocks},
+    Operation{"processor", processor},
 };
 
 }  // namespace

@@ -21,13 +21,40 @@ namespace {
 // Of this program's children, too, some are alive while it is read.
 void tells_of_itself(Context& context) {
     static constexpr std::array kFiles = {
-        "/proc/self/maps",  "/proc/self/stat",  "/proc/self/status", "/proc/self/smaps", "/proc/self/statm",
-        "/proc/self/limits", "/proc/self/auxv", "/proc/self/wchan",  "/proc/self/stack", "/proc/self/io",
-        "/proc/stat",       "/proc/meminfo",    "/proc/vmstat",      "/proc/interrupts", "/proc/cpuinfo",
-        "/proc/uptime",     "/proc/loadavg",    "/proc/softirqs",    "/proc/slabinfo",   "/proc/buddyinfo",
-        "/proc/zoneinfo",   "/proc/net/dev",    "/proc/net/tcp",     "/proc/timer_list", "/proc/sched_debug",
-        "/proc/diskstats",  "/proc/vmallocinfo", "/proc/sys/kernel/random/uuid", "/proc/sys/kernel/random/boot_id",
-        "/proc/self/pagemap", "/proc/schedstat", "/proc/self/schedstat", "/proc/self/sched", "/proc/kpageflags",
+        "/proc/self/maps",
+        "/proc/self/stat",
+        "/proc/self/status",
+        "/proc/self/smaps",
+        "/proc/self/statm",
+        "/proc/self/limits",
+        "/proc/self/auxv",
+        "/proc/self/wchan",
+        "/proc/self/stack",
+        "/proc/self/io",
+        "/proc/stat",
+        "/proc/meminfo",
+        "/proc/vmstat",
+        "/proc/interrupts",
+        "/proc/cpuinfo",
+        "/proc/uptime",
+        "/proc/loadavg",
+        "/proc/softirqs",
+        "/proc/slabinfo",
+        "/proc/buddyinfo",
+        "/proc/zoneinfo",
+        "/proc/net/dev",
+        "/proc/net/tcp",
+        "/proc/timer_list",
+        "/proc/sched_debug",
+        "/proc/diskstats",
+        "/proc/vmallocinfo",
+        "/proc/sys/kernel/random/uuid",
+        "/proc/sys/kernel/random/boot_id",
+        "/proc/self/pagemap",
+        "/proc/schedstat",
+        "/proc/self/schedstat",
+        "/proc/self/sched",
+        "/proc/kpageflags",
     };
     for (std::uint64_t i = context.random.between(1, 6); i > 0; --i) {
         const int file = open(kFiles[context.random.below(kFiles.size())], O_RDONLY | O_CLOEXEC);
@@ -59,7 +86,8 @@ void files(Context& context) {
         const int file = open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
         expect(file >= 0, "open");
         std::vector<std::uint8_t> bytes(context.random.below(20'000), static_cast<std::uint8_t>(i));
-        expect(pwrite(file, bytes.data(), bytes.size(), static_cast<off_t>(context.random.below(50'000))) >= 0, "pwrite");
+        expect(pwrite(file, bytes.data(), bytes.size(), static_cast<off_t>(context.random.below(50'000))) >= 0,
+               "pwrite");
         struct stat status {};
         fstat(file, &status);
         context.seen.add(status.st_size);
@@ -88,10 +116,12 @@ void files(Context& context) {
 void pipes(Context& context) {
     std::array<int, 2> first{};
     std::array<int, 2> second{};
-    expect(pipe2(first.data(), O_CLOEXEC | O_NONBLOCK) == 0 && pipe2(second.data(), O_CLOEXEC | O_NONBLOCK) == 0, "pipe2");
+    expect(pipe2(first.data(), O_CLOEXEC | O_NONBLOCK) == 0 && pipe2(second.data(), O_CLOEXEC | O_NONBLOCK) == 0,
+           "pipe2");
     std::vector<std::uint8_t> bytes(context.random.between(1, 70'000), 7);
     context.seen.add(write(first[1], bytes.data(), bytes.size()));
-    context.seen.add(splice(first[0], nullptr, second[1], nullptr, context.random.between(1, bytes.size()), SPLICE_F_NONBLOCK));
+    context.seen.add(
+        splice(first[0], nullptr, second[1], nullptr, context.random.between(1, bytes.size()), SPLICE_F_NONBLOCK));
     context.seen.add(tee(first[0], second[1], context.random.between(1, bytes.size()), SPLICE_F_NONBLOCK));
     context.seen.add(read(second[0], bytes.data(), bytes.size()));
     for (const int end : {first[0], first[1], second[0], second[1]}) {

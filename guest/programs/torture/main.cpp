@@ -1,7 +1,7 @@
 // torture [--seed N] [--operations N] [--only NAME] [--hostile] [--list]
 //
-// Prints what it is about to do, one line an operation, and its checksum; ends with status 0 after as many operations as
-// it was told.
+// Prints what it is about to do, one line an operation, and its checksum; ends with status 0 after as many operations
+// as it was told.
 #include <unistd.h>
 
 #include <array>
@@ -62,16 +62,17 @@ Options parse(int count, char** words) {
 }
 
 std::vector<Operation> chosen(const Options& options) {
-    std::vector<std::span<const Operation>> groups = {code_operations(),    compute_operations(), file_operations(),
-                                                      memory_operations(),  process_operations(), signal_operations(),
-                                                      socket_operations(),  thread_operations()};
+    std::vector<std::span<const Operation>> groups = {code_operations(),   compute_operations(), file_operations(),
+                                                      memory_operations(), process_operations(), signal_operations(),
+                                                      socket_operations(), thread_operations()};
     if (options.hostile) {
         groups.push_back(hostile_operations());
     }
     std::vector<Operation> result;
     for (const auto& group : groups) {
         for (const Operation& operation : group) {
-            if (options.only.empty() || ("," + options.only + ",").find("," + std::string(operation.name) + ",") != std::string::npos) {
+            if (options.only.empty() ||
+                ("," + options.only + ",").find("," + std::string(operation.name) + ",") != std::string::npos) {
                 result.push_back(operation);
             }
         }

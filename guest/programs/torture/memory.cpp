@@ -114,8 +114,8 @@ void map_again(Context& context) {
         auto*& place = places[slot];
         if (place == nullptr) {
             sizes[slot] = context.random.between(1, 32) * kPage;
-            place = static_cast<std::uint8_t*>(
-                mmap(nullptr, sizes[slot], PROT_READ | PROT_WRITE, kAnonymous | (context.random.one_in(3) ? MAP_POPULATE : 0), -1, 0));
+            place = static_cast<std::uint8_t*>(mmap(nullptr, sizes[slot], PROT_READ | PROT_WRITE,
+                                                    kAnonymous | (context.random.one_in(3) ? MAP_POPULATE : 0), -1, 0));
             expect(place != MAP_FAILED, "mmap");
         } else if (context.random.one_in(3)) {
             const std::size_t size = context.random.between(1, 40) * kPage;
@@ -179,8 +179,8 @@ void deep_stack(Context& context) {
 }
 
 constexpr std::array kOperations = {
-    Operation{"rights", rights},           Operation{"barrier", barrier},         Operation{"copy-on-write", copy_on_write},
-    Operation{"map-again", map_again},     Operation{"mapped-file", mapped_file}, Operation{"deep-stack", deep_stack},
+    Operation{"rights", rights},       Operation{"barrier", barrier},         Operation{"copy-on-write", copy_on_write},
+    Operation{"map-again", map_again}, Operation{"mapped-file", mapped_file}, Operation{"deep-stack", deep_stack},
 };
 
 }  // namespace

@@ -57,7 +57,8 @@ void execute_self(Context& context) {
     std::array<char, 8> status{};
     const auto wanted = static_cast<int>(context.random.below(100));
     snprintf(status.data(), status.size(), "%d", wanted);
-    std::array<char*, 4> arguments = {const_cast<char*>("torture"), const_cast<char*>("--status"), status.data(), nullptr};
+    std::array<char*, 4> arguments = {const_cast<char*>("torture"), const_cast<char*>("--status"), status.data(),
+                                      nullptr};
     pid_t child = 0;
     expect(posix_spawn(&child, "/proc/self/exe", nullptr, nullptr, arguments.data(), environ) == 0, "posix_spawn");
     const int ended = wait_for(child);

@@ -1,0 +1,76 @@
+// Linux guests under torture: what made replays diverge once, by the operation that found it, and a few rounds of
+// everything. `understudy torture --duration` goes on from here.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "common/temporary_directory.hpp"
+#include "tests/integration/tools/on_kvm.hpp"
+#include "tools/process/run.hpp"
+
+namespace understudy::tools {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::kExecutable;
+
+class Torture : public testing::OnKvm {
+  protected:
+    void SetUp() override {
+        OnKvm::SetUp();
+        if (!IsSkipped() && !std::filesystem::exists(UNDERSTUDY_BINARY_DIR "/guest/linux/vmlinux")) {
+            GTEST_SKIP() << "no kernel for Linux guests: build the target guest-linux";
+        }
+    }
+    static Finished torture(std::vector<std::string> options) {
+        options.insert(options.begin(), {kExecutable.string(), "torture"});
+        return run_to_end(ProcessConfig{.command = options}, std::chrono::minutes(10));
+    }
+    static void expect_equal(const std::vector<std::string>& options) {
+        const Finished done = torture(options);
+        EXPECT_EQ(done.exit_status, 0) << done.output << done.errors;
+        EXPECT_THAT(done.output, HasSubstr("every replay equal"));
+    }
+};
+
+TEST_F(Torture, ReplaysAFewRoundsOfEverything) {
+    expect_equal({"--seed", "20", "--rounds", "2", "--operations", "40"});
+}
+
+TEST_F(Torture, ReplaysWhatNoProgramShouldDo) {
+    expect_equal({"--seed", "30", "--rounds", "1", "--hostile", "--only", "odd,any-bytes,debug-registers"});
+}
+
+// Flags behind a counted branch, in the frames of exceptions that the kernel boots through; x87's last instruction.
+TEST_F(Torture, ABootLeavesNoFlagsBehind) {
+    expect_equal({"--seed", "513", "--rounds", "3", "--operations", "2", "--only", "environment"});
+}
+
+// Raw values of the counter, while a debugger steps through the vDSO.
+TEST_F(Torture, AStepThroughTheClockShowsNoCounter) {
+    expect_equal({"--seed", "2", "--rounds", "1", "--operations", "8", "--only", "stepped"});
+}
+
+// A page that may be written and executed at once, written again.
+TEST_F(Torture, CodeMadeAtRunTimeRuns) {
+    expect_equal(
+        {"--seed", "1", "--rounds", "1", "--only", "patched,write-and-execute,write-then-execute,two-mappings"});
+}
+
+TEST_F(Torture, AGuestThatFailsIsReportedAndItsLogKept) {
+    const TemporaryDirectory folder;
+    const Finished done =
+        torture({"--operations", "1", "--only", "no-such-operation", "--keep", folder.path().string()});
+    EXPECT_NE(done.exit_status, 0);
+    EXPECT_THAT(done.errors, HasSubstr("there is no operation no-such-operation"));
+    EXPECT_THAT(done.errors, HasSubstr("1 of 1 rounds failed"));
+    EXPECT_EQ(
+        run_to_end({kExecutable.string(), "replay", "--quiet", (folder.path() / "seed-1.log").string()}).exit_status,
+        0);
+}
+
+}  // namespace
+}  // namespace understudy::tools
