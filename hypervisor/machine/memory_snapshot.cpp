@@ -32,7 +32,7 @@ constexpr std::uint64_t kChunk = std::uint64_t{2} << 20U;
 // Copies what nobody writes to while it is protected: who tries is held by a page fault until the protection is lifted,
 // which follows the copying. The thread sanitizer knows nothing of this order and takes that write for a race with the
 // copying, so it does not see the copying; the instruction stands here because it would see a call of memcpy.
-[[gnu::no_sanitize("thread")]] void copy_protected(std::byte* to, const std::byte* from, std::size_t size) {
+__attribute__((no_sanitize("thread"))) void copy_protected(std::byte* to, const std::byte* from, std::size_t size) {
     __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
 }
 

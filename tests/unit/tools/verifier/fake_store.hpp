@@ -62,7 +62,7 @@ class FakeStore {
         const auto before = values_;
         switch (fault_.kind) {
             case Fault::Kind::lose_write: {
-                const Reply reply = write(words);
+                Reply reply = write(words);
                 values_ = before;
                 return reply;
             }
@@ -72,7 +72,7 @@ class FakeStore {
             case Fault::Kind::answer_error:
                 return {.kind = Reply::Kind::error, .text = "ERR out of luck"};
             case Fault::Kind::swap_appended: {
-                const Reply reply = write(words);
+                Reply reply = write(words);
                 std::string& value = values_[words.at(1)];
                 const std::string& token = words.at(2);
                 value = token + value.substr(0, value.size() - token.size());

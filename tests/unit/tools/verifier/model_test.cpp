@@ -54,7 +54,7 @@ TEST(KeyModel, FindsNothingWrongWithAnHonestServer) {
 
 TEST(KeyModel, EveryLostWriteIsFoundOnce) {
     for (const char* command : {"SET", "INCR", "APPEND"}) {
-        for (const std::size_t at : {1, 2, 3, 77, 400}) {
+        for (const std::size_t at : {1U, 2U, 3U, 77U, 400U}) {
             const auto outcome = run({.kind = Fault::Kind::lose_write, .at_write = at, .command = command});
             EXPECT_EQ(outcome.lost, 1U) << command << " " << at << ::testing::PrintToString(outcome.findings);
             EXPECT_EQ(outcome.contradictions, 0U) << command << " " << at;
@@ -64,7 +64,7 @@ TEST(KeyModel, EveryLostWriteIsFoundOnce) {
 
 TEST(KeyModel, EveryRepeatedIncrementAndAppendIsFoundOnce) {
     for (const char* command : {"INCR", "APPEND"}) {
-        for (const std::size_t at : {1, 2, 77, 400}) {
+        for (const std::size_t at : {1U, 2U, 77U, 400U}) {
             const auto outcome = run({.kind = Fault::Kind::repeat_write, .at_write = at, .command = command});
             EXPECT_EQ(outcome.contradictions, 1U) << command << " " << at << ::testing::PrintToString(outcome.findings);
             EXPECT_EQ(outcome.lost, 0U) << command << " " << at;
