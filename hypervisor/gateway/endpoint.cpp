@@ -45,8 +45,16 @@ Endpoint unix_endpoint(std::string_view text) {
     return endpoint;
 }
 
+Address host_and_port(std::string_view text) {
+    try {
+        return parse_address(text);
+    } catch (const Error& error) {
+        throw Error::format("{}; or unix:PATH", error.what());
+    }
+}
+
 Endpoint internet_endpoint(std::string_view text) {
-    const Address address = parse_address(text);
+    const Address address = host_and_port(text);
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_flags = AI_NUMERICSERV;
