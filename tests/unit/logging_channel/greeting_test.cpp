@@ -100,6 +100,7 @@ TEST_F(ChannelGreeting, GarbageIsDroppedNamedOnceAndHarmsNobody) {
 TEST_F(ChannelGreeting, ManySilentConnectionsDoNotPileUp) {
     listen();
     std::vector<tcp::socket> silent;
+    silent.reserve(16);
     for (int i = 0; i < 16; ++i) {
         silent.push_back(raw_connection());
     }

@@ -36,6 +36,7 @@ std::vector<std::byte> sample_memory() {
 std::vector<Record> sample_records(int count, std::size_t longest_frame = 30) {
     Sampler sampler(11);
     std::vector<Record> records;
+    records.reserve(static_cast<std::size_t>(count));
     for (int i = 0; i < count; ++i) {
         records.push_back(sampler.record(longest_frame));
     }

@@ -128,7 +128,7 @@ TEST(IndexRange, StaysInside) {
          {kLeast, std::int64_t{-6}, std::int64_t{-1}, std::int64_t{0}, std::int64_t{4}, kMost}) {
         for (const std::int64_t stop :
              {kLeast, std::int64_t{-5}, std::int64_t{0}, std::int64_t{4}, std::int64_t{5}, kMost}) {
-            for (const std::size_t size : {0, 1, 5}) {
+            for (const std::size_t size : {0U, 1U, 5U}) {
                 const IndexRange range = index_range(start, stop, size);
                 EXPECT_LE(range.begin, range.end);
                 EXPECT_LE(range.end, size);

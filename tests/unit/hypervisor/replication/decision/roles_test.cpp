@@ -10,7 +10,6 @@
 namespace understudy::replication {
 namespace {
 
-using arbiter::Outcome;
 using arbiter::Verdict;
 using arbiter::VmState;
 
