@@ -81,7 +81,7 @@ static void our_set_pte(pte_t *ptep, pte_t pte)
 	pteval_t value = native_pte_val(pte);
 
 	if ((value & (_PAGE_PRESENT | _PAGE_USER)) == (_PAGE_PRESENT | _PAGE_USER) &&
-	    (value & (_PAGE_NX | _PAGE_RW)) != _PAGE_NX)
+	    ((value & (_PAGE_NX | _PAGE_RW)) != _PAGE_NX || (value & UNDERSTUDY_COPY)))
 		value = understudy_program_entry(value);
 	native_set_pte(ptep, native_make_pte(normalized(value)));
 	if (unlikely(forgotten_page) && pte_write(pte) && pte_present(pte) && ptep == forgotten_entry()) {
