@@ -43,7 +43,8 @@ Caught run_caught(Checksum& seen, const std::function<void()>& action) {
     sigaltstack(&stack, &before_stack);
     struct sigaction landing_action {};
     landing_action.sa_sigaction = land;
-    landing_action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+    // Blocked meanwhile: a handler that faults itself ends the process.
+    landing_action.sa_flags = SA_SIGINFO | SA_ONSTACK;
     std::array<struct sigaction, kSignals.size()> before{};
     for (std::size_t i = 0; i < kSignals.size(); ++i) {
         sigaction(kSignals[i], &landing_action, &before[i]);
