@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -29,7 +30,11 @@ enum class StopKind : std::uint8_t {
     request = 3,  // a synchronous call; see RequestKind
     exit = 4,     // the program ended; `argument` is its exit status (0-255, or 128 + signal)
     fault = 5,    // the guest broke; a report is available from the machine
+    // The monitor interrupted a program at an instruction that no count names. Nobody can run this interval again: who
+    // replays it takes over what it left behind (Delta).
+    interrupt = 6,
 };
+constexpr StopKind kLastStopKind = StopKind::interrupt;
 
 // What a request stop asks for. The values stand in log files: never renumber.
 enum class RequestKind : std::uint8_t {
@@ -106,6 +111,24 @@ struct Digests {
     bool operator==(const Digests&) const = default;
 };
 
+// Pages of guest memory, in increasing order, as bytes in some encoding (logging_channel/page_codec.hpp).
+struct EncodedPages {
+    std::vector<std::uint64_t> numbers;
+    std::vector<std::byte> content;
+    bool compressed = false;
+
+    bool operator==(const EncodedPages&) const = default;
+};
+
+// What an interval left behind that was not run again but copied: the processor as it was at the stop, before anything
+// was done there, and all pages that the guest has written since the stop before, and maybe others.
+struct Delta {
+    std::vector<std::byte> processor;  // for the same engine
+    std::vector<EncodedPages> pages;   // no page twice
+
+    bool operator==(const Delta&) const = default;
+};
+
 // One entry of the log.
 //
 // A *mark* is the first half of a record: the stop is known, its input is not yet. The primary writes one when the
@@ -117,8 +140,14 @@ struct Record {
     Input input;
     Digests digests;
     bool mark = false;  // input is empty and means nothing
+    // Of an interrupt stop, and of no other. Where the pages went ahead of the record it has the processor alone.
+    std::shared_ptr<const Delta> delta;
 
-    bool operator==(const Record&) const = default;
+    bool operator==(const Record& other) const {
+        const bool same_delta = delta == other.delta || (delta && other.delta && *delta == *other.delta);
+        return stop == other.stop && input == other.input && digests == other.digests && mark == other.mark &&
+               same_delta;
+    }
 };
 
 // What the guest shows the world, taken at a stop.

@@ -109,7 +109,10 @@ class Connection {
     // this thread when it was read whole or the connection closes. Records sent meanwhile follow the state.
     void send_state(LogBase base, std::unique_ptr<StateSource> memory, std::vector<std::byte> vcpu_state,
                     std::function<void(const StateProgress&)> progress);
-    // Queues a record, the first being that of the stop behind `base`; returns its encoded size. flush() sends.
+    // Queues pages of the delta of the record that is sent next. flush() sends.
+    void send_pages(const EncodedPages& pages);
+    // Queues a record, the first being that of the stop behind `base`; returns its encoded size, with pages that went
+    // ahead. flush() sends.
     Bytes send_record(const Record& record);
     // Outputs up to `stop` have left: told with the next message or heartbeat.
     void set_released(StopNumber stop);

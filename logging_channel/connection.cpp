@@ -212,6 +212,9 @@ void Connection::send_state(LogBase base, std::unique_ptr<StateSource> memory, s
     impl_->send_state(base, std::move(memory), std::move(vcpu_state), std::move(progress));
 }
 
+void Connection::send_pages(const EncodedPages& pages) {
+    impl_->send_pages(pages);
+}
 Bytes Connection::send_record(const Record& record) {
     return impl_->send_record(record);
 }

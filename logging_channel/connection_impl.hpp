@@ -49,6 +49,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     [[nodiscard]] bool is_open() const { return stage_ != Stage::closing && stage_ != Stage::closed; }
     void send_state(LogBase base, std::unique_ptr<StateSource> memory, std::vector<std::byte> vcpu_state,
                     std::function<void(const StateProgress&)> progress);
+    void send_pages(const EncodedPages& pages);
     Bytes send_record(const Record& record);
     void set_released(StopNumber stop);
     void receive_state(std::span<std::byte> memory) { state_in_.emplace(memory); }
@@ -80,6 +81,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     void shut();
 
     void write();
+    void batched();
     void send_batch();
     void pump_state();
     void beat();
@@ -104,6 +106,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     std::optional<LogBase> base_;
     bool state_complete_ = false;
     RecordDecoder record_decoder_;
+    Bytes received_ahead_;  // pages of the record to come
 
     // Out. Messages gather in pending_ while in_flight_ is being written; records gather in batch_ until they become a
     // message, behind the state when one is under way.
@@ -117,6 +120,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     std::unique_ptr<OutgoingState> state_out_;
     bool pumping_ = false;
     RecordEncoder record_encoder_;
+    Bytes sent_ahead_;  // pages of the record to come
     Report report_;  // the newest of ours
     bool report_due_ = false;
     bool may_acknowledge_ = true;

@@ -122,7 +122,7 @@ void Connection::Impl::take_state(std::span<const std::byte> chunk) {
     }
     if (state_in_->complete()) {
         state_complete_ = true;
-        record_decoder_ = RecordDecoder(*base_);
+        record_decoder_ = RecordDecoder(*base_, {state_in_->progress().total});
         if (handlers_.on_state) {
             handlers_.on_state(*base_, state_in_->vcpu_state());
         }
@@ -137,11 +137,16 @@ void Connection::Impl::take_records(std::span<const std::byte> bytes) {
             return fail(std::string(describe(*fault)) + " after stop " +
                         std::to_string(record_decoder_.base().stop.value));
         }
+        if (const auto* pages = std::get_if<DecodedPages>(&decoded)) {
+            bytes = bytes.subspan(pages->size);
+            received_ahead_.value += pages->size;
+            continue;
+        }
         auto& whole = std::get<DecodedRecord>(decoded);
         bytes = bytes.subspan(whole.size);
-        records.push_back({std::move(whole.record), {whole.size}});
+        records.push_back({std::move(whole.record), {std::exchange(received_ahead_.value, 0) + whole.size}});
     }
-    if (handlers_.on_records) {
+    if (handlers_.on_records && !records.empty()) {
         handlers_.on_records(std::move(records));
     }
 }

@@ -98,14 +98,25 @@ Bytes Connection::Impl::send_record(const Record& record) {
     if (!is_open()) {
         return {0};
     }
-    const std::size_t size = record_encoder_.encode(record, batch_);
+    const std::size_t size = std::exchange(sent_ahead_.value, 0) + record_encoder_.encode(record, batch_);
+    batched();
+    return {size};
+}
+
+void Connection::Impl::send_pages(const EncodedPages& pages) {
+    if (is_open()) {
+        sent_ahead_.value += record_encoder_.encode(pages, batch_);
+        batched();
+    }
+}
+
+void Connection::Impl::batched() {
     if (batch_.size() >= kRecordBatchBytes) {
         send_batch();
     }
     if (backlog() > options_.max_backlog) {
         fail("the peer does not take what is sent to it");
     }
-    return {size};
 }
 
 void Connection::Impl::send_batch() {

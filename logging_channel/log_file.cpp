@@ -125,6 +125,11 @@ void LogWriter::append(const Record& record) {
     flush_if_full();
 }
 
+void LogWriter::append(const EncodedPages& pages) {
+    encoder_.encode(pages, buffer_);
+    flush_if_full();
+}
+
 void LogWriter::flush_if_full() {
     if (buffer_.size() >= kBufferBytes) {
         flush();
@@ -235,7 +240,7 @@ void LogReader::read_header() {
         throw Error::format("the header of {} is damaged: nothing in it can be replayed", path_);
     }
     header_ = std::move(*header);
-    decoder_ = RecordDecoder(header_.base);
+    decoder_ = RecordDecoder(header_.base, header_.guest.memory);
     consume(whole + sizeof(std::uint32_t));
 }
 
@@ -292,6 +297,15 @@ LogEnd LogReader::end(LogEnd::How how, std::string detail) const {
 }
 
 std::variant<Record, LogEnd> LogReader::next() {
+    for (;;) {
+        if (auto entry = next_entry()) {
+            return *std::move(entry);
+        }
+    }
+}
+
+// Nothing: pages of a record that is still to come.
+std::optional<std::variant<Record, LogEnd>> LogReader::next_entry() {
     if (!ensure(1)) {
         return end(LogEnd::How::unfinished);
     }
@@ -317,6 +331,10 @@ std::variant<Record, LogEnd> LogReader::next() {
             return end(LogEnd::How::truncated, std::string(describe(fault)));
         }
         decoded = decoder_.decode(ahead());
+    }
+    if (const auto* pages = std::get_if<DecodedPages>(&decoded)) {
+        consume(pages->size);
+        return std::nullopt;
     }
     auto& whole = std::get<DecodedRecord>(decoded);
     consume(whole.size);

@@ -24,6 +24,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <variant>
@@ -36,7 +37,7 @@
 
 namespace understudy::channel {
 
-constexpr std::uint32_t kLogFormatVersion = 2;
+constexpr std::uint32_t kLogFormatVersion = 3;
 
 // Which guest, on what, from where on.
 struct LogHeader {
@@ -69,6 +70,8 @@ class LogWriter {
     LogWriter& operator=(const LogWriter&) = delete;
 
     void append(const Record& record);
+    // Of the delta of the record that is appended next.
+    void append(const EncodedPages& pages);
     void flush();
     // Writes the end mark and flushes. Nothing may follow.
     void finish();
@@ -135,6 +138,7 @@ class LogReader {
     void consume(std::size_t bytes);
     void read_header();
     std::vector<std::byte> read_chunk();
+    std::optional<std::variant<Record, LogEnd>> next_entry();
     LogEnd end(LogEnd::How how, std::string detail = {}) const;
 
     std::string path_;

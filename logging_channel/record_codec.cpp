@@ -8,6 +8,7 @@
 #include "common/bytes.hpp"
 #include "common/digest.hpp"
 #include "common/require.hpp"
+#include "logging_channel/page_codec.hpp"
 #include "logging_channel/record.pb.h"
 #include "logging_channel/varint.hpp"
 
@@ -51,6 +52,9 @@ void to_message(const Record& record, const LogBase& base, wire::LogRecord& mess
     if (record.digests.outputs) {
         message.set_outputs(*record.digests.outputs);
     }
+    if (record.delta) {
+        message.set_processor(record.delta->processor.data(), record.delta->processor.size());
+    }
     if (record.digests.memory) {
         message.set_memory(record.digests.memory->value);
         message.set_memory_first(record.digests.memory->pages.first);
@@ -65,7 +69,7 @@ std::vector<std::byte> to_bytes(const std::string& text) {
 
 bool kinds_are_known(const wire::LogRecord& message) {
     return message.kind() >= static_cast<std::uint32_t>(StopKind::idle) &&
-           message.kind() <= static_cast<std::uint32_t>(StopKind::fault) &&
+           message.kind() <= static_cast<std::uint32_t>(kLastStopKind) &&
            message.request() <= static_cast<std::uint32_t>(kLastRequestKind);
 }
 
@@ -138,8 +142,35 @@ RecordEncoder& RecordEncoder::operator=(RecordEncoder&&) noexcept = default;
 std::size_t RecordEncoder::encode(const Record& record, std::vector<std::byte>& out) {
     require(record.stop.number > base_.stop, "a stop number that does not grow");
     require(record.stop.count >= base_.count, "an instruction count that decreases");
+    require((record.stop.kind == StopKind::interrupt) == (record.delta != nullptr), "a delta of the wrong stop");
+    std::size_t size = 0;
+    if (record.delta) {
+        for (const EncodedPages& pages : record.delta->pages) {
+            size += encode(pages, out);
+        }
+    }
     message_->Clear();
     to_message(record, base_, *message_);
+    size += append(out);
+    base_ = position(record, base_);
+    return size;
+}
+
+std::size_t RecordEncoder::encode(const EncodedPages& pages, std::vector<std::byte>& out) {
+    message_->Clear();
+    wire::CopiedPages& copied = *message_->mutable_pages();
+    std::uint64_t next = 0;
+    for (const std::uint64_t number : pages.numbers) {
+        copied.add_gaps(number - next);
+        next = number + 1;
+    }
+    copied.set_data(pages.content.data(), pages.content.size());
+    copied.set_zstd(pages.compressed);
+    return append(out);
+}
+
+// The message, as the next entry.
+std::size_t RecordEncoder::append(std::vector<std::byte>& out) {
     const std::size_t length = message_->ByteSizeLong();
     require(length <= kMaxRecordBytes, "more input than one record holds");
 
@@ -151,7 +182,6 @@ std::size_t RecordEncoder::encode(const Record& record, std::vector<std::byte>& 
     message_->SerializeWithCachedSizesToArray(reinterpret_cast<std::uint8_t*>(body));
     chain_ = chained_checksum({body, length}, chain_);
     write_little_endian(out.data() + checksum_at, chain_);
-    base_ = position(record, base_);
     return out.size() - start;
 }
 
@@ -171,12 +201,50 @@ std::string_view describe(RecordFault fault) {
     return "the record has an unknown fault";
 }
 
-RecordDecoder::RecordDecoder(LogBase base) : message_(std::make_unique<wire::LogRecord>()), base_(base) {}
+RecordDecoder::RecordDecoder(LogBase base, Bytes memory)
+    : message_(std::make_unique<wire::LogRecord>()), base_(base), memory_pages_(memory.value / kPageBytes) {}
 RecordDecoder::~RecordDecoder() = default;
 RecordDecoder::RecordDecoder(RecordDecoder&&) noexcept = default;
 RecordDecoder& RecordDecoder::operator=(RecordDecoder&&) noexcept = default;
 
-std::variant<DecodedRecord, RecordFault> RecordDecoder::decode(std::span<const std::byte> bytes) {
+// False: they lie outside memory, or there are more of them than memory has.
+bool RecordDecoder::keep_pages() {
+    const wire::CopiedPages& copied = message_->pages();
+    EncodedPages pages;
+    std::uint64_t next = 0;
+    for (const std::uint64_t gap : copied.gaps()) {
+        const auto number = advance(next, gap);
+        if (!number || *number >= memory_pages_) {
+            return false;
+        }
+        pages.numbers.push_back(*number);
+        next = *number + 1;
+    }
+    kept_ += pages.numbers.size();
+    if (pages.numbers.empty() || pages.numbers.size() > kMaxEncodedPages || kept_ > memory_pages_ ||
+        copied.data().size() > pages.numbers.size() * kPageBytes) {
+        return false;
+    }
+    pages.content = to_bytes(copied.data());
+    pages.compressed = copied.zstd();
+    pages_.push_back(std::move(pages));
+    return true;
+}
+
+// False: the stop and the delta do not belong together.
+bool RecordDecoder::complete_delta(Record& record) {
+    const bool copied = record.stop.kind == StopKind::interrupt;
+    if (copied == message_->processor().empty() || (!copied && !pages_.empty()) || (copied && record.mark)) {
+        return false;
+    }
+    if (copied) {
+        record.delta = std::make_shared<Delta>(Delta{to_bytes(message_->processor()), std::exchange(pages_, {})});
+        kept_ = 0;
+    }
+    return true;
+}
+
+DecodedEntry RecordDecoder::decode(std::span<const std::byte> bytes) {
     const Varint length = read_varint(bytes);
     if (!length.valid || (length.size != 0 && (length.value == 0 || length.value > kMaxRecordBytes))) {
         return RecordFault::bad_length;
@@ -193,8 +261,15 @@ std::variant<DecodedRecord, RecordFault> RecordDecoder::decode(std::span<const s
     if (!message_->ParseFromArray(body.data(), static_cast<int>(body.size()))) {
         return RecordFault::malformed;
     }
+    if (message_->has_pages()) {
+        if (!keep_pages()) {
+            return RecordFault::bad_value;
+        }
+        chain_ = expected;
+        return DecodedPages{size};
+    }
     auto record = from_message(*message_, base_);
-    if (!record) {
+    if (!record || !complete_delta(*record)) {
         return RecordFault::bad_value;
     }
     chain_ = expected;

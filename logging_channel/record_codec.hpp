@@ -9,6 +9,9 @@
 // previous record's checksum (0 at the base): a record that is damaged, missing, repeated or out of place shows.
 //
 // A stop without input costs about 30 bytes: 9 for the register digest, 4 for the checksum, the rest small varints.
+//
+// What an interval left behind that was copied (Delta) goes before its record: entries of the same form that hold pages
+// and nothing else. The record completes them; what is cut off before it means nothing.
 #pragma once
 
 #include <cstddef>
@@ -51,11 +54,15 @@ class RecordEncoder {
     // Appends `record` to `out` and returns how many bytes that took. Aborts on a record that no decoder would accept:
     // a stop number or count that does not grow, a frame or a whole beyond its bound.
     std::size_t encode(const Record& record, std::vector<std::byte>& out);
+    // Pages of the delta whose record is encoded next, ahead of those that the record itself has.
+    std::size_t encode(const EncodedPages& pages, std::vector<std::byte>& out);
 
     // The checksum of the last record: what the next one continues.
     [[nodiscard]] std::uint32_t chain() const { return chain_; }
 
   private:
+    std::size_t append(std::vector<std::byte>& out);
+
     std::unique_ptr<wire::LogRecord> message_;  // kept for its buffers
     LogBase base_;
     std::uint32_t chain_ = 0;
@@ -75,25 +82,37 @@ struct DecodedRecord {
     Record record;
     std::size_t size = 0;  // bytes that it took
 };
+// Kept until the record comes that they belong to.
+struct DecodedPages {
+    std::size_t size = 0;
+};
+using DecodedEntry = std::variant<DecodedRecord, DecodedPages, RecordFault>;
 
 class RecordDecoder {
   public:
-    explicit RecordDecoder(LogBase base = {});
+    // `memory` bounds what is kept of a delta: that of the guest.
+    explicit RecordDecoder(LogBase base = {}, Bytes memory = {});
     ~RecordDecoder();
     RecordDecoder(RecordDecoder&&) noexcept;
     RecordDecoder& operator=(RecordDecoder&&) noexcept;
 
-    // The record at the front of `bytes`. Never throws on bad bytes.
-    [[nodiscard]] std::variant<DecodedRecord, RecordFault> decode(std::span<const std::byte> bytes);
+    // The entry at the front of `bytes`. Never throws on bad bytes.
+    [[nodiscard]] DecodedEntry decode(std::span<const std::byte> bytes);
 
     [[nodiscard]] std::uint32_t chain() const { return chain_; }
     // The last record's position.
     [[nodiscard]] const LogBase& base() const { return base_; }
 
   private:
+    [[nodiscard]] bool keep_pages();
+    [[nodiscard]] bool complete_delta(Record& record);
+
     std::unique_ptr<wire::LogRecord> message_;
     LogBase base_;
     std::uint32_t chain_ = 0;
+    std::uint64_t memory_pages_;
+    std::vector<EncodedPages> pages_;  // of the record to come
+    std::uint64_t kept_ = 0;           // of them, all together
 };
 
 }  // namespace understudy::channel

@@ -46,6 +46,7 @@
 #define UNDERSTUDY_PORT_FAULT 0x13  /* the layer cannot go on; EAX: enum understudy_fault */
 #define UNDERSTUDY_PORT_DEVICE 0x14 /* look at device EAX: its status or queues have changed */
 #define UNDERSTUDY_PORT_FLUSH 0x15  /* look at the queues and the console ring now */
+#define UNDERSTUDY_PORT_INTERRUPT 0x16 /* behind an interrupt of the monitor's; no stop where the monitor raised none */
 /* Services of the processor that ring 3 has no instruction for: no stops, no records. */
 #define UNDERSTUDY_PORT_PAGE_TABLE 0x20    /* CR3 = EAX << 12 */
 #define UNDERSTUDY_PORT_FLUSH_TLB 0x21     /* forget every translation */
@@ -155,6 +156,9 @@ struct understudy_layer {
 };
 #define UNDERSTUDY_LAYER_MAGIC 0x3156505453444e55 /* "UNDSTPV1" */
 #define UNDERSTUDY_VECTOR_BYTES 16
+/* The monitor interrupts a program between two of its instructions as the processor would: the frame on the exception
+ * stack, and on from this vector. */
+#define UNDERSTUDY_INTERRUPT_VECTOR 0xf0
 
 /* What an entry of the layer leaves on its stack, lowest address first. */
 struct understudy_frame {

@@ -52,6 +52,7 @@ enum Vector : u64 {
     kInvalidOpcodeVector = 6,
     kGeneralProtectionVector = 13,
     kPageFaultVector = 14,
+    kInterruptVector = UNDERSTUDY_INTERRUPT_VECTOR,
 };
 
 // --- Exits -----------------------------------------------------------------------------------------------------------

@@ -160,6 +160,11 @@ extern "C" void handle_iret(understudy_frame* frame) {
 
 extern "C" void handle_exception(understudy_frame* frame) {
     u64 vector = frame->vector & (kVectors - 1);
+    if (vector == kInterruptVector) {
+        out<UNDERSTUDY_PORT_INTERRUPT>();
+        handle_upcall(frame);
+        return;
+    }
     if (frame->rip == reinterpret_cast<u64>(iret_to_program) || frame->rip == reinterpret_cast<u64>(resume_iret)) {
         // The kernel's frame names no place to run. Its owner gets the exception.
         unwind_iret(*frame);

@@ -102,6 +102,21 @@ class Engine {
     // The address of the last page fault (CR2).
     [[nodiscard]] virtual std::uint64_t fault_address() = 0;
 
+    // Whether the guest stands between two instructions and no exception is on its way into it: registers may be edited
+    // to have it interrupted here. After a Kicked.
+    [[nodiscard]] virtual bool interruptible() = 0;
+
+    // --- What the guest writes
+    // From now on, or no longer. False: this host cannot tell.
+    virtual bool track_writes(bool on) = 0;
+    // The numbers of the pages that the guest has written since tracking began or forget_writes(), in increasing order;
+    // what the monitor wrote is not among them.
+    [[nodiscard]] virtual std::vector<std::uint64_t> written_pages() = 0;
+    // Those that written_pages() returned last count as unwritten.
+    virtual void forget_writes() = 0;
+    // The monitor has replaced memory that may hold page tables in use.
+    virtual void forget_translations() = 0;
+
     // All vCPU state that is not in guest memory, as bytes that only the same engine reads. complete() first.
     [[nodiscard]] virtual std::vector<std::byte> save() = 0;
     // Throws understudy::Error when the bytes are not such a state.

@@ -27,10 +27,6 @@ GuestTime bounded_clock(std::uint64_t nanoseconds) {
     return GuestTime(static_cast<std::int64_t>(std::min(nanoseconds, kMax)));
 }
 
-bool in_layer(std::uint64_t address) {
-    return address - UNDERSTUDY_LAYER_ADDRESS < UNDERSTUDY_LAYER_BYTES;
-}
-
 std::string_view fault_name(std::uint32_t why) {
     switch (why) {
         case UNDERSTUDY_FAULT_IN_LAYER:
@@ -132,6 +128,10 @@ void LinuxMachine::read_counter() {
 // --------------------------------------------------------------------------------------------------
 
 std::optional<Stop> LinuxMachine::run(Budget budget) {
+    if (std::exchange(forget_translations_, false)) {
+        engine_->forget_translations();
+    }
+    track_writes(budget);
     arm(budget.until);
     for (;;) {
         const engine::Exit exit = engine_->run();
@@ -144,12 +144,15 @@ std::optional<Stop> LinuxMachine::run(Budget budget) {
         if (const auto* out = std::get_if<engine::PortOut>(&exit)) {
             // Ports are the layer's. A program's OUT meets nothing.
             if (in_layer(engine_->registers().rip) && !serve(*out)) {
+                if (interrupted_at_ && budget.written != nullptr) {
+                    copy_written(*budget.written);
+                }
                 return stopped_at(*out);
             }
         } else if (const auto* reason = std::get_if<engine::Broken>(&exit)) {
             return broken(reason->reason);
-        } else if (budget.may_stop_sooner) {
-            stop_at_next_count();
+        } else {
+            kicked(budget);
         }
     }
 }
@@ -166,13 +169,15 @@ bool LinuxMachine::serve(engine::PortOut exit) {
         case UNDERSTUDY_PORT_FAULT_ADDRESS:
             layer().fault_address = engine_->fault_address();
             return true;
+        case UNDERSTUDY_PORT_INTERRUPT:
+            return !interrupted_at_;  // a program that enters the layer by this vector finds nothing
         default:
             return false;
     }
 }
 
 // What exceptions left on their stack differs between replicas: flags behind a counted branch, frames of faults that
-// only one of them met. At a stop there is nothing live on it, but where the guest ends with one.
+// only one of them met. At a stop there is nothing live on it, but where the guest ends with one, or was interrupted.
 void LinuxMachine::clear_exception_stack() {
     const std::uint64_t end = layer().exception_stack - UNDERSTUDY_LAYER_ADDRESS;
     if (end >= UNDERSTUDY_EXCEPTION_STACK_BYTES && end <= UNDERSTUDY_LAYER_BYTES) {
@@ -184,7 +189,7 @@ void LinuxMachine::clear_exception_stack() {
 
 Stop LinuxMachine::next_stop(StopKind kind) {
     read_counter();
-    if (kind != StopKind::fault) {
+    if (kind != StopKind::fault && kind != StopKind::interrupt) {
         clear_exception_stack();
     }
     Stop stop;
@@ -205,6 +210,12 @@ Stop LinuxMachine::stopped_at(engine::PortOut exit) {
         }
         case UNDERSTUDY_PORT_BUDGET: {
             Stop stop = next_stop(StopKind::budget);
+            collect(stop);
+            return stop;
+        }
+        case UNDERSTUDY_PORT_INTERRUPT: {
+            interrupted_at_.reset();
+            Stop stop = next_stop(StopKind::interrupt);
             collect(stop);
             return stop;
         }

@@ -26,6 +26,9 @@ class LinuxMachine final : public Machine {
     ~LinuxMachine() override;
 
     std::optional<Stop> run(Budget budget) override;
+    [[nodiscard]] std::vector<std::byte> processor() override { return engine_->save(); }
+    std::optional<Stop> take_over(std::span<const std::byte> processor) override;
+    [[nodiscard]] bool overwrite(std::span<const std::uint64_t> pages, std::span<const std::byte> content) override;
     [[nodiscard]] std::vector<Output> take_outputs() override { return std::exchange(outputs_, {}); }
     [[nodiscard]] Wants wants() override;
     [[nodiscard]] std::size_t room_for(std::span<const Frame> frames) override;
@@ -43,7 +46,7 @@ class LinuxMachine final : public Machine {
     [[nodiscard]] std::span<std::byte> blank_memory() override;
     [[nodiscard]] std::vector<std::byte> save_vcpu() override;
     void restore_vcpu(std::span<const std::byte> state) override;
-    void kick() override { engine_->kick(); }
+    void kick(Kick how) override;
     void abandon() override;
 
   private:
@@ -55,6 +58,9 @@ class LinuxMachine final : public Machine {
 
     [[nodiscard]] understudy_layer& layer() { return memory_.at<understudy_layer>({places_.ram}); }
     [[nodiscard]] const understudy_layer& layer() const;
+    [[nodiscard]] static bool in_layer(std::uint64_t address) {
+        return address - UNDERSTUDY_LAYER_ADDRESS < UNDERSTUDY_LAYER_BYTES;
+    }
     [[nodiscard]] understudy_control& control() { return memory_.at<understudy_control>({places_.control}); }
     [[nodiscard]] understudy_device& device_page(std::size_t number);
     void add_devices();
@@ -65,6 +71,11 @@ class LinuxMachine final : public Machine {
     void read_counter();
     void clear_exception_stack();
     [[nodiscard]] bool serve(engine::PortOut exit);
+    // linux_interrupt.cpp
+    void track_writes(const Budget& budget);
+    void kicked(const Budget& budget);
+    void interrupt();
+    void copy_written(WrittenPages& written);
     Stop next_stop(StopKind kind);
     Stop stopped_at(engine::PortOut exit);
     Stop ended(std::uint32_t value);
@@ -88,6 +99,11 @@ class LinuxMachine final : public Machine {
     GuestTime clock_at_stop_{0};
     std::uint64_t events_ = 0;  // raised at this stop
     std::uint8_t port_ = 0;     // of the current stop
+    std::atomic<bool> kicked_anywhere_{false};
+    // Where the monitor has left the frame of an interrupt; the stop is still to come.
+    std::optional<GuestAddress> interrupted_at_;
+    bool tracks_writes_ = false;
+    bool forget_translations_ = false;  // before the guest runs
     std::vector<Output> outputs_;
     std::string console_tail_;  // the last text, for reports
     FaultReport fault_;

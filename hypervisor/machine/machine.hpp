@@ -20,10 +20,30 @@ namespace understudy::machine {
 using memory::GuestAddress;
 using memory::GuestMemory;
 
+// Takes what the guest wrote in an interval that nobody can run again (Delta).
+class WrittenPages {
+  public:
+    virtual ~WrittenPages() = default;
+    // Whole pages, `numbers` of them in increasing order; each page of a delta once, in several calls if there are many.
+    virtual void take(std::vector<std::uint64_t> numbers, std::vector<std::byte> content) = 0;
+};
+// In one call at the most: 1 MiB.
+constexpr std::size_t kWrittenPagesAtOnce = 256;
+
 // How far the guest may run.
 struct Budget {
     InstructionCount until;        // a budget stop there, unless another stop comes first
-    bool may_stop_sooner = false;  // a kick brings the budget stop forward to the next counted instruction
+    bool may_stop_sooner = false;  // a kick ends the interval before that
+    // Who wants to know what the guest writes in the intervals from this one on; null: nobody.
+    WrittenPages* written = nullptr;
+    // What the guest wrote before this interval is of no interest any more. Costs something, and makes deltas smaller.
+    bool forget_writes = false;
+};
+
+// How a kick ends an interval that may stop sooner.
+enum class Kick : std::uint8_t {
+    at_next_count,  // with a budget stop at the guest's next counted instruction
+    anywhere,       // where a program is executed that counts nothing, by interrupting it; else as above
 };
 
 // What a guest wants at a stop, before it goes on.
@@ -66,6 +86,13 @@ class Machine {
 
     // Runs to the next stop. Nothing when abandon() was called.
     virtual std::optional<Stop> run(Budget budget) = 0;
+    // The processor at an interrupt stop, before apply(), for Delta.
+    [[nodiscard]] virtual std::vector<std::byte> processor() = 0;
+    // Instead of run(), where the interval ended with an interrupt stop elsewhere: the guest is at that stop, once
+    // overwrite() was called for all that it wrote. Throws understudy::Error when this is no state of this machine.
+    virtual std::optional<Stop> take_over(std::span<const std::byte> processor) = 0;
+    // False: a page lies outside memory, or `content` are not so many pages.
+    [[nodiscard]] virtual bool overwrite(std::span<const std::uint64_t> pages, std::span<const std::byte> content) = 0;
     // What the guest said up to this stop; once.
     [[nodiscard]] virtual std::vector<Output> take_outputs() = 0;
     // At a stop, its outputs taken.
@@ -99,7 +126,7 @@ class Machine {
     virtual void restore_vcpu(std::span<const std::byte> state) = 0;
 
     // From any thread: ends the current interval soon, if its budget allows.
-    virtual void kick() = 0;
+    virtual void kick(Kick how) = 0;
     // From any thread: run() returns nothing from now on.
     virtual void abandon() = 0;
 };

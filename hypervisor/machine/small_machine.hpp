@@ -20,6 +20,13 @@ class SmallMachine final : public Machine {
     SmallMachine(Bytes memory, const EngineFactory& make_engine);
 
     std::optional<Stop> run(Budget budget) override;
+    // All of its programs count: it is interrupted nowhere.
+    [[nodiscard]] std::vector<std::byte> processor() override { return {}; }
+    std::optional<Stop> take_over(std::span<const std::byte> /*processor*/) override;
+    [[nodiscard]] bool overwrite(std::span<const std::uint64_t> /*pages*/,
+                                 std::span<const std::byte> /*content*/) override {
+        return false;
+    }
     [[nodiscard]] std::vector<Output> take_outputs() override { return std::exchange(outputs_, {}); }
     [[nodiscard]] Wants wants() override;
     [[nodiscard]] std::size_t room_for(std::span<const Frame> frames) override;
@@ -37,7 +44,7 @@ class SmallMachine final : public Machine {
     [[nodiscard]] std::span<std::byte> blank_memory() override;
     [[nodiscard]] std::vector<std::byte> save_vcpu() override;
     void restore_vcpu(std::span<const std::byte> state) override;
-    void kick() override { engine_->kick(); }
+    void kick(Kick /*how*/) override { engine_->kick(); }
     void abandon() override;
 
   private:

@@ -10,6 +10,7 @@
 #include "hypervisor/machine/guest.hpp"
 #include "hypervisor/replication/loop/vcpu_thread.hpp"
 #include "logging_channel/log_file.hpp"
+#include "logging_channel/page_codec.hpp"
 #include "tools/torture/round.hpp"
 
 namespace understudy::tools {
@@ -35,11 +36,12 @@ channel::LogHeader header_of(const RoundConfig& config, const machine::Machine& 
 // The first stops, while the guest boots.
 constexpr std::uint64_t kAlwaysLooked = 64;
 
-class RecordingSink final : public replication::Sink {
+class RecordingSink final : public replication::Sink, private machine::WrittenPages {
   public:
     RecordingSink(channel::LogWriter& log, const RoundConfig& config, Recorded& result)
         : log_(log), look_interval_(config.look_interval), result_(result) {}
 
+    machine::WrittenPages* written_pages() override { return this; }
     void mark(const Record& /*mark*/, std::vector<Output> outputs) override { keep(outputs); }
     void accept(const Record& record, std::vector<Output> outputs) override {
         log_.append(record);
@@ -58,6 +60,9 @@ class RecordingSink final : public replication::Sink {
     [[nodiscard]] std::uint64_t stops() const { return seen_stops_; }
 
   private:
+    void take(std::vector<std::uint64_t> numbers, std::vector<std::byte> content) override {
+        log_.append(channel::encode_pages(std::move(numbers), content));
+    }
     void keep(const std::vector<Output>& outputs) {
         for (const Output& output : outputs) {
             if (output.kind == Output::Kind::console) {

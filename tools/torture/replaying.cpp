@@ -99,7 +99,7 @@ void keep_kicking(machine::Machine& machine, const std::atomic<bool>& done, std:
     constexpr std::uint64_t kMost = 3000;
     while (!done) {
         std::this_thread::sleep_for(std::chrono::microseconds(below(random, kMost)));
-        machine.kick();
+        machine.kick(machine::Kick::anywhere);
     }
 }
 

@@ -17,6 +17,7 @@
 #include "common/file_descriptor.hpp"
 #include "common/mapping.hpp"
 #include "hypervisor/engine/kvm/exit.hpp"
+#include "hypervisor/engine/kvm/memory_slot.hpp"
 #include "hypervisor/engine/kvm/probe.hpp"
 #include "hypervisor/engine/x86.hpp"
 
@@ -134,6 +135,11 @@ class KvmEngine final : public Engine {
     void set_page_table(std::uint64_t address) override;
     void flush_tlb() override;
     [[nodiscard]] std::uint64_t fault_address() override;
+    [[nodiscard]] bool interruptible() override;
+    bool track_writes(bool on) override { return memory_.track_writes(on); }
+    [[nodiscard]] std::vector<std::uint64_t> written_pages() override { return memory_.written_pages(); }
+    void forget_writes() override { memory_.forget_writes(); }
+    void forget_translations() override;
     [[nodiscard]] std::vector<std::byte> save() override;
     void restore(std::span<const std::byte> state) override;
     [[nodiscard]] std::uint64_t extended_state_digest() override;
@@ -153,6 +159,7 @@ class KvmEngine final : public Engine {
 
     FileDescriptor kvm_;
     FileDescriptor vm_;
+    MemorySlot memory_;
     FileDescriptor vcpu_;
     Mapping run_area_;
     BootState boot_;
@@ -169,6 +176,7 @@ class KvmEngine final : public Engine {
 KvmEngine::KvmEngine(std::span<std::byte> memory, const BootState& boot)
     : kvm_(open_kvm()),
       vm_(call("to create a VM", kvm_.get(), KVM_CREATE_VM, 0)),
+      memory_(vm_.get(), memory),
       vcpu_([&] {
           if (call("its version", kvm_.get(), KVM_GET_API_VERSION, 0) != KVM_API_VERSION) {
               throw Error("/dev/kvm speaks another API version than 12; use a Linux kernel of this decade");
@@ -181,10 +189,6 @@ KvmEngine::KvmEngine(std::span<std::byte> memory, const BootState& boot)
           }
           // Needed by hosts that run real mode through a task segment; others ignore it.
           ::ioctl(vm_.get(), KVM_SET_TSS_ADDR, 0xfffbd000UL);
-          kvm_userspace_memory_region slot{};
-          slot.memory_size = memory.size();
-          slot.userspace_addr = reinterpret_cast<std::uint64_t>(memory.data());
-          call("the guest's memory", vm_.get(), KVM_SET_USER_MEMORY_REGION, &slot);
           return call("to create a vCPU", vm_.get(), KVM_CREATE_VCPU, 0);
       }()),
       boot_(boot) {
@@ -313,7 +317,7 @@ Exit KvmEngine::run() {
         return Kicked{};
     }
     Exit exit = exit_of(shared());
-    port_pending_ = std::holds_alternative<PortOut>(exit);
+    port_pending_ = std::holds_alternative<PortOut>(exit) || std::holds_alternative<AbsentPort>(exit);
     if (std::holds_alternative<AbsentPort>(exit) && shared().io.direction == KVM_EXIT_IO_IN) {
         const std::size_t bytes = std::size_t{shared().io.size} * shared().io.count;
         std::memset(run_area_.data() + shared().io.data_offset, 0xff,
@@ -366,6 +370,23 @@ void KvmEngine::flush_tlb() {
 
 std::uint64_t KvmEngine::fault_address() {
     return shared().s.regs.sregs.cr2;
+}
+
+bool KvmEngine::interruptible() {
+    kvm_vcpu_events events{};
+    call("to read pending events", vcpu_.get(), KVM_GET_VCPU_EVENTS, &events);
+    return !port_pending_ && events.exception.injected == 0 && events.exception.pending == 0 &&
+           events.interrupt.injected == 0 && events.nmi.injected == 0;
+}
+
+// Of the guest's page tables that it keeps itself, by the slot; of those in the processor, by CR4.
+void KvmEngine::forget_translations() {
+    memory_.recreate();
+    kvm_sregs sregs = special_registers();
+    sregs.cr4 ^= x86::kCr4PageGlobalEnable;
+    call("special registers", vcpu_.get(), KVM_SET_SREGS, &sregs);
+    sregs.cr4 ^= x86::kCr4PageGlobalEnable;
+    call("special registers", vcpu_.get(), KVM_SET_SREGS, &sregs);
 }
 
 // Edited registers reach the vCPU at the next entry; whoever reads it before that wants them now.

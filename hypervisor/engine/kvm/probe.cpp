@@ -28,6 +28,10 @@ constexpr std::array kNeeded = {
            KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS},
     Needed{"KVM_CAP_IMMEDIATE_EXIT", "an exit is completed without running the guest", KVM_CAP_IMMEDIATE_EXIT, 0},
     Needed{"KVM_CAP_EXT_CPUID", "the guest's CPUID table is the monitor's", KVM_CAP_EXT_CPUID, 0},
+    Needed{"KVM_CAP_VCPU_EVENTS", "programs that count nothing are interrupted between instructions",
+           KVM_CAP_VCPU_EVENTS, 0},
+    Needed{"KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2", "what they wrote until then is copied to the backup",
+           KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE},
     Needed{"KVM_CAP_XSAVE", "the floating-point state travels to a backup", KVM_CAP_XSAVE, 0},
 };
 

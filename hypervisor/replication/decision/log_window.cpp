@@ -10,7 +10,8 @@ namespace understudy::replication {
 LogWindow::LogWindow(StopNumber base, WindowLimits limits)
     : limits_(limits), base_(base), last_sent_(base), received_(base), replayed_(base) {}
 
-void LogWindow::sent(StopNumber stop, GuestTime clock, Bytes size, bool mark) {
+void LogWindow::sent(StopNumber stop, GuestTime clock, Bytes size, Sent what) {
+    const bool mark = what == Sent::mark;
     require(stop >= last_sent_, "a stop was sent out of order");
     require(stop > last_sent_ || open_mark_, "a stop was sent twice");
     if (std::exchange(open_mark_, mark)) {
@@ -18,19 +19,19 @@ void LogWindow::sent(StopNumber stop, GuestTime clock, Bytes size, bool mark) {
         entries_.back().bytes += size.value;
         bytes_ += size.value;
         received_bytes_ += received_entries_ == entries_.size() ? size.value : 0;
-        entries_.back().time = advance(clock);
+        entries_.back().time = advance(clock, what);
         waits_ = !may_proceed();
         return;
     }
-    entries_.push_back({stop, mark ? last_time_ : advance(clock), size.value});
+    entries_.push_back({stop, mark ? last_time_ : advance(clock, what), size.value});
     bytes_ += size.value;
     last_sent_ = stop;
     waits_ = waits_ || !may_proceed();
 }
 
-// The guest's clock went on while the guest waited for its backup; to replay that costs nothing.
-GuestTime LogWindow::advance(GuestTime clock) {
-    if (!std::exchange(waits_, false)) {
+// The guest's clock went on while the guest waited for its backup, too; to replay that costs nothing.
+GuestTime LogWindow::advance(GuestTime clock, Sent what) {
+    if (!std::exchange(waits_, false) && what != Sent::copy) {
         last_time_ += clock - last_clock_;
     }
     last_clock_ = clock;
@@ -101,7 +102,8 @@ ReplayBacklog::Verdict ReplayBacklog::receive(StopNumber stop, Bytes size, bool 
     if (stop <= received_) {
         return Verdict::out_of_order;
     }
-    if (entries_.size() >= 2 * limits_.unreplayed_records || bytes_ + size.value > 2 * limits_.unreplayed.value) {
+    // What came before this one counts: a copy alone may be as large as guest memory.
+    if (entries_.size() >= 2 * limits_.unreplayed_records || bytes_ > 2 * limits_.unreplayed.value) {
         return Verdict::overrun;
     }
     entries_.push_back({stop, size.value});

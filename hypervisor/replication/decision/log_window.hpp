@@ -25,6 +25,13 @@ struct WindowLimits {
     GuestTime unreplayed_time = std::chrono::milliseconds(40);
 };
 
+// What goes to the backup.
+enum class Sent : std::uint8_t {
+    record,
+    mark,  // its record follows, with the same stop
+    copy,  // a record of an interval that the backup takes over: to replay it costs no time
+};
+
 // At the primary.
 class LogWindow {
   public:
@@ -43,7 +50,7 @@ class LogWindow {
 
     // A record, encoded in `size` bytes, went to the backup. Stops grow; a mark and the record that completes it have
     // the same. A mark's `clock` means nothing.
-    void sent(StopNumber stop, GuestTime clock, Bytes size, bool mark = false);
+    void sent(StopNumber stop, GuestTime clock, Bytes size, Sent what = Sent::record);
 
     // What the backup reports: everything up to `received` is in its memory, up to `replayed` replayed. Old reports are
     // harmless. False: it claims what was never sent, or more replayed than received; the peer is broken.
@@ -68,7 +75,7 @@ class LogWindow {
     };
 
     [[nodiscard]] Lag lag_from(std::size_t first, std::uint64_t bytes) const;
-    GuestTime advance(GuestTime clock);
+    GuestTime advance(GuestTime clock, Sent what);
 
     WindowLimits limits_;
     StopNumber base_;

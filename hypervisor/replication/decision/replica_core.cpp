@@ -7,6 +7,11 @@
 #include "hypervisor/replication/decision/mutation.hpp"
 
 namespace understudy::replication {
+namespace {
+
+constexpr std::uint64_t kCopyProgress = 64U << 10;
+
+}  // namespace
 
 ReplicaCore::ReplicaCore(ReplicaWorld& world, RoleMachine roles, const ReplicaLimits& limits)
     : world_(world),
@@ -58,14 +63,16 @@ void ReplicaCore::notice_absence() {
 }
 
 // A backup may be heard and yet stand still: a host that is slow to set it up, a thread of it that hangs. While its
-// state is on the way, that progress counts which the connection makes.
+// state is on the way, or a large copy, that progress counts which the connection makes.
 void ReplicaCore::notice_stall() {
     const auto now = world_.now();
     if (!held_ || !window_) {
         progress_at_ = now;
         return;
     }
-    if (const Bytes sent = world_.bytes_sent(); !roles_.is_protected() && sent != bytes_sent_) {
+    // Of a pair's channel there is always something that leaves: that the peer lives.
+    const std::uint64_t least = roles_.is_protected() ? kCopyProgress : 1;
+    if (const Bytes sent = world_.bytes_sent(); sent.value - bytes_sent_.value >= least) {
         bytes_sent_ = sent;
         progress_at_ = now;
     }
@@ -197,7 +204,8 @@ void ReplicaCore::recorded(const Record& record, std::vector<Output> outputs, bo
         release(gate_.take(recorded_, std::move(outputs)));
     }
     if (window_) {
-        window_->sent(recorded_, record.input.clock, world_.send_record(record), record.mark);
+        const Sent what = record.mark ? Sent::mark : record.delta ? Sent::copy : Sent::record;
+        window_->sent(recorded_, record.input.clock, world_.send_record(record), what);
     }
 }
 

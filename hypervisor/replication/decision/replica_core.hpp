@@ -114,6 +114,8 @@ class ReplicaCore {
     void recorded(const Record& record, std::vector<Output> outputs, bool completes_mark);
     // A stop of a guest that follows was replayed and found equal.
     void replayed(StopNumber stop, GuestTime clock, std::vector<Output> outputs);
+    // A backup has the guest's state, or is getting it, and records go there.
+    [[nodiscard]] bool has_log() const { return window_.has_value(); }
     // The guest's state was copied at `base`. False: nobody wants it any more.
     [[nodiscard]] bool snapshot_taken(StopNumber base);
     void handed_over();

@@ -19,6 +19,7 @@
 #include "hypervisor/replication/loop/replayer.hpp"
 #include "hypervisor/replication/loop/vcpu_thread.hpp"
 #include "logging_channel/log_file.hpp"
+#include "logging_channel/page_codec.hpp"
 
 namespace understudy::replication {
 namespace {
@@ -38,10 +39,11 @@ channel::LogHeader header_of(const LoneGuestConfig& config, const machine::Machi
 }
 
 // Releases outputs at once, on the I/O thread, and keeps the log if one is wanted.
-class LoneSink final : public Sink {
+class LoneSink final : public Sink, private machine::WrittenPages {
   public:
     LoneSink(boost::asio::io_context& io, LiveIo& live, channel::LogWriter* log) : io_(io), live_(live), log_(log) {}
 
+    machine::WrittenPages* written_pages() override { return log_ != nullptr ? this : nullptr; }
     void mark(const Record& /*mark*/, std::vector<Output> outputs) override { release(std::move(outputs)); }
     void accept(const Record& record, std::vector<Output> outputs) override {
         if (log_ != nullptr) {
@@ -55,6 +57,9 @@ class LoneSink final : public Sink {
     [[nodiscard]] std::uint64_t stops() const { return stops_; }
 
   private:
+    void take(std::vector<std::uint64_t> numbers, std::vector<std::byte> content) override {
+        log_->append(channel::encode_pages(std::move(numbers), content));
+    }
     void release(std::vector<Output> outputs) {
         if (!outputs.empty()) {
             boost::asio::post(io_, [this, outputs = std::move(outputs)] { live_.release(outputs); });

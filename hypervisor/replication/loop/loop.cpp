@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/digest.hpp"
+#include "logging_channel/page_codec.hpp"
 
 namespace understudy::replication {
 namespace {
@@ -29,6 +30,22 @@ Record describe(const Stop& stop, machine::Machine& machine, const std::vector<O
     return record;
 }
 
+// The guest at the stop that it was left at elsewhere.
+std::optional<Stop> take_over(machine::Machine& machine, const Delta& delta) {
+    for (const EncodedPages& pages : delta.pages) {
+        const auto content = channel::decode_pages(pages);
+        if (!content || !machine.overwrite(pages.numbers, *content)) {
+            throw Error("the log is damaged: what was copied of an interval does not fit the guest");
+        }
+    }
+    return machine.take_over(delta.processor);
+}
+
+std::optional<Stop> run(machine::Machine& machine, machine::Budget budget, Sink& sink) {
+    budget.written = sink.written_pages();
+    return machine.run(budget);
+}
+
 // Asks the voice, and its successors, until one of them answers.
 template <typename Answer, typename Ask>
 std::optional<Answer> ask(Voice& voice, const Successor& successor, Ask question) {
@@ -46,17 +63,23 @@ std::optional<Answer> ask(Voice& voice, const Successor& successor, Ask question
 LoopResult run_loop(machine::Machine& machine, Voice voice, const Successor& successor) {
     Record record;
     for (;;) {
-        const auto budget =
-            ask<machine::Budget>(voice, successor, [&](Source& source) { return source.budget(machine); });
-        if (!budget) {
+        const auto advance =
+            ask<Advance>(voice, successor, [&](Source& source) { return source.advance(machine); });
+        if (!advance) {
             return {Ending::no_source, record};
         }
-        const std::optional<Stop> stop = machine.run(*budget);
+        const auto* const budget = std::get_if<machine::Budget>(&*advance);
+        const std::optional<Stop> stop = budget != nullptr
+                                             ? run(machine, *budget, *voice.sink)
+                                             : take_over(machine, *std::get<std::shared_ptr<const Delta>>(*advance));
         if (!stop) {
             return {Ending::abandoned, record};
         }
         std::vector<Output> outputs = machine.take_outputs();
         record = describe(*stop, machine, outputs, voice.source->memory_to_compare(machine));
+        if (stop->kind == StopKind::interrupt && voice.sink->written_pages() != nullptr) {
+            record.delta = std::make_shared<Delta>(Delta{machine.processor(), {}});
+        }
         if (voice.source->must_wait(*stop, machine)) {
             record.mark = true;
             voice.sink->mark(record, std::exchange(outputs, {}));

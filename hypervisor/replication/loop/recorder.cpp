@@ -15,6 +15,8 @@ namespace {
 constexpr std::size_t kMaxTyped = 4096;
 // At once, where the guest has no receive buffers at all.
 constexpr std::size_t kMaxFramesDropped = 1024;
+// A guest that computes now and again would otherwise copy all that it wrote in between.
+constexpr auto kForgetInterval = std::chrono::seconds(1);
 
 // What is typed waits until the console's driver has buffers for it; to stop the guest for it would not bring them.
 InputQueue::Typed typed_of(const machine::Wants& wants) {
@@ -40,7 +42,9 @@ Recorder::Recorder(InputQueue& queue, RecorderConfig config, GuestTime start)
       config_(config),
       epoch_(Clock::now() - std::chrono::duration_cast<Clock::duration>(start)),
       next_memory_digest_(start + config.memory_digest_interval),
-      typing_(start > GuestTime{0}) {}
+      typing_(start > GuestTime{0}),
+      interval_if_waited_for_(pacing_.interval(true)),
+      interval_if_not_(pacing_.interval(false)) {}
 
 GuestTime Recorder::now() const {
     return std::chrono::duration_cast<GuestTime>(Clock::now() - epoch_);
@@ -52,10 +56,20 @@ Recorder::Clock::time_point Recorder::host_time(std::uint64_t guest_deadline) co
                                       : epoch_ + std::chrono::nanoseconds(static_cast<std::int64_t>(guest_deadline));
 }
 
-std::optional<machine::Budget> Recorder::budget(const machine::Machine& machine) {
-    interval_.fetch_add(1, std::memory_order_relaxed);
+std::optional<Advance> Recorder::advance(const machine::Machine& machine) {
+    const auto now = Clock::now();
+    if (std::exchange(interrupted_, false)) {
+        pacing_.interrupted(now - interrupt_asked_.load());
+        interval_if_waited_for_ = pacing_.interval(true);
+        interval_if_not_ = pacing_.interval(false);
+    }
+    const bool forgets = now >= next_forgetting_;
+    if (forgets) {
+        next_forgetting_ = now + kForgetInterval;
+    }
+    runs_since_ = now;
     guest_runs_ = true;
-    return machine::Budget{{machine.count().value + config_.quantum.value}, true};
+    return machine::Budget{{machine.count().value + config_.quantum.value}, true, nullptr, forgets};
 }
 
 std::optional<PageRange> Recorder::memory_to_compare(const machine::Machine& machine) {
@@ -77,9 +91,17 @@ std::optional<PageRange> Recorder::memory_to_compare(const machine::Machine& mac
     return pages;
 }
 
-bool Recorder::overdue() {
-    const std::uint64_t before = std::exchange(seen_interval_, interval_.load(std::memory_order_relaxed));
-    return guest_runs_ && before == seen_interval_;
+std::optional<machine::Kick> Recorder::overdue() {
+    const auto now = Clock::now();
+    const auto runs_for = now - runs_since_.load();
+    if (!guest_runs_ || runs_for < kOverdueInterval) {
+        return std::nullopt;
+    }
+    if (runs_for < (queue_.wants_stop() ? interval_if_waited_for_ : interval_if_not_).load()) {
+        return machine::Kick::at_next_count;
+    }
+    interrupt_asked_ = now;
+    return machine::Kick::anywhere;
 }
 
 bool Recorder::must_wait(const Stop& stop, machine::Machine& machine) {
@@ -91,6 +113,7 @@ bool Recorder::must_wait(const Stop& stop, machine::Machine& machine) {
 }
 
 std::optional<Input> Recorder::input(const Record& reached, machine::Machine& machine) {
+    interrupted_ = reached.stop.kind == StopKind::interrupt;
     const machine::Wants wants = machine.wants();
     const bool idle = reached.stop.kind == StopKind::idle && !wants.to_run && wants.random_bytes == 0;
     if (idle) {

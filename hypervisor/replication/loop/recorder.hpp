@@ -3,8 +3,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <optional>
 
 #include "hypervisor/replication/loop/input_queue.hpp"
+#include "hypervisor/replication/loop/pacing.hpp"
 #include "hypervisor/replication/loop/source_sink.hpp"
 
 namespace understudy::replication {
@@ -24,17 +26,17 @@ class Recorder final : public Source {
     // `start`: what the guest's clock shows now; it goes on from there at the host's pace.
     Recorder(InputQueue& queue, RecorderConfig config, GuestTime start);
 
-    std::optional<machine::Budget> budget(const machine::Machine& machine) override;
+    std::optional<Advance> advance(const machine::Machine& machine) override;
     std::optional<PageRange> memory_to_compare(const machine::Machine& machine) override;
     bool must_wait(const Stop& stop, machine::Machine& machine) override;
     std::optional<Input> input(const Record& reached, machine::Machine& machine) override;
 
     // From any thread: the guest is running, so that only a kick makes it look at the queue.
     [[nodiscard]] bool guest_runs() const { return guest_runs_; }
-    // From one thread, about every kOverdueInterval: the guest has been in one interval since the last call. Code that
-    // does not count never exhausts its budget; without a kick its clock would stand still.
-    [[nodiscard]] bool overdue();
-    static constexpr std::chrono::milliseconds kOverdueInterval{12};
+    // From one thread, every kOverdueInterval: whether the guest has been in one interval for so long that it wants a
+    // kick, and which. Code that does not count never exhausts its budget; without a kick its clock would stand still.
+    [[nodiscard]] std::optional<machine::Kick> overdue();
+    static constexpr std::chrono::milliseconds kOverdueInterval{6};
 
   private:
     using Clock = InputQueue::Clock;
@@ -48,9 +50,15 @@ class Recorder final : public Source {
     GuestTime next_memory_digest_;
     std::uint64_t next_page_ = 0;  // to compare
     bool typing_;  // the console's driver is known to be ready
+    Clock::time_point next_forgetting_{};  // of what the guest has written
+    bool interrupted_ = false;             // at the last stop
+    Pacing pacing_;
     std::atomic<bool> guest_runs_{false};
-    std::atomic<std::uint64_t> interval_{0};
-    std::uint64_t seen_interval_ = 0;  // by overdue()
+    // Shared with who kicks.
+    std::atomic<Clock::time_point> runs_since_{};
+    std::atomic<Clock::time_point> interrupt_asked_{};
+    std::atomic<Clock::duration> interval_if_waited_for_;
+    std::atomic<Clock::duration> interval_if_not_;
 };
 
 }  // namespace understudy::replication

@@ -2,6 +2,8 @@
 
 #include <fmt/ranges.h>
 
+#include <utility>
+
 namespace understudy::replication {
 namespace {
 
@@ -17,6 +19,8 @@ const char* name_of(StopKind kind) {
             return "exit";
         case StopKind::fault:
             return "fault";
+        case StopKind::interrupt:
+            return "interrupt";
     }
     return "unknown";
 }
@@ -51,12 +55,15 @@ std::string difference(const Record& expected, const Record& reached) {
     return fmt::format("{}", fmt::join(differences, ", "));
 }
 
-std::optional<machine::Budget> Replayer::budget(const machine::Machine& /*machine*/) {
+std::optional<Advance> Replayer::advance(const machine::Machine& /*machine*/) {
     if (!expected_) {
         expected_ = feed_.next();
     }
     if (!expected_) {
         return std::nullopt;
+    }
+    if (expected_->delta) {
+        return std::exchange(expected_->delta, nullptr);
     }
     // The interval's end is known. A stop that is no budget stop comes by itself; one count more than the log says is
     // a divergence, and ends the interval.

@@ -27,7 +27,7 @@ class Replayer final : public Source, public Sink {
   public:
     explicit Replayer(RecordFeed& feed) : feed_(feed) {}
 
-    std::optional<machine::Budget> budget(const machine::Machine& machine) override;
+    std::optional<Advance> advance(const machine::Machine& machine) override;
     std::optional<PageRange> memory_to_compare(const machine::Machine& machine) override;
     bool must_wait(const Stop& /*stop*/, machine::Machine& /*machine*/) override { return false; }
     std::optional<Input> input(const Record& reached, machine::Machine& machine) override;

@@ -2,7 +2,9 @@
 // they differ in the source of records and the sink for them, and in nothing else.
 #pragma once
 
+#include <memory>
 #include <optional>
+#include <variant>
 #include <vector>
 
 #include "common/execution.hpp"
@@ -10,14 +12,17 @@
 
 namespace understudy::replication {
 
+// How the guest gets to its next stop: by running, or by taking over what it left behind elsewhere.
+using Advance = std::variant<machine::Budget, std::shared_ptr<const Delta>>;
+
 // Where the guest's input comes from: the world (recorder) or a log (replayer). Called on the vCPU's thread.
 class Source {
   public:
     virtual ~Source() = default;
 
-    // How far the guest may run from here. A replayer waits until it knows where the interval ends. Nothing: this
-    // source has ended.
-    virtual std::optional<machine::Budget> budget(const machine::Machine& machine) = 0;
+    // How the guest goes on from here. A replayer waits until it knows where the interval ends. Nothing: this source has
+    // ended.
+    virtual std::optional<Advance> advance(const machine::Machine& machine) = 0;
 
     // Of which memory the record of this stop is to carry a digest.
     virtual std::optional<PageRange> memory_to_compare(const machine::Machine& machine) = 0;
@@ -35,6 +40,8 @@ class Sink {
   public:
     virtual ~Sink() = default;
 
+    // Who keeps what the guest writes in an interval that nobody can run again; its record follows. Null: nobody does.
+    virtual machine::WrittenPages* written_pages() { return nullptr; }
     // A stop whose input is still to come: the outputs may leave before it does (see Record::mark).
     virtual void mark(const Record& mark, std::vector<Output> outputs) = 0;
     // A whole record, already applied; `outputs` is empty when mark() had them.

@@ -64,19 +64,20 @@ void VcpuThread::end() {
 
 void VcpuThread::kick_if_running() {
     if (const Recorder* recorder = live_recorder_; recorder != nullptr && recorder->guest_runs()) {
-        machine_->kick();
+        machine_->kick(machine::Kick::at_next_count);
     }
 }
 
 void VcpuThread::kick_if_overdue() {
-    if (Recorder* recorder = live_recorder_; recorder != nullptr && recorder->overdue()) {
-        machine_->kick();
+    Recorder* recorder = live_recorder_;
+    if (const auto how = recorder != nullptr ? recorder->overdue() : std::nullopt) {
+        machine_->kick(*how);
     }
 }
 
 void VcpuThread::stop_soon() {
     input_.poke();
-    machine_->kick();
+    machine_->kick(machine::Kick::at_next_count);
 }
 
 }  // namespace understudy::replication

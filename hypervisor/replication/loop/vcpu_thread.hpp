@@ -48,9 +48,9 @@ class VcpuThread {
     [[nodiscard]] InputQueue& input() { return input_; }
     // Something waits in input(): a guest that runs looks at once instead of at its next stop.
     void kick_if_running();
-    // To be called every Recorder::kOverdueInterval: a guest that has not stopped since the last call is made to.
+    // To be called every Recorder::kOverdueInterval: a guest that has not stopped for long is made to.
     void kick_if_overdue();
-    // The guest, running or idle, comes to a stop.
+    // The guest, running or idle, comes to a stop; where it counts nothing, by kick_if_overdue().
     void stop_soon();
 
     // The machine is the vCPU's from record() or follow() on until the loop has ended.

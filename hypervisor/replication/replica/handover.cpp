@@ -8,7 +8,10 @@ void Outbox::put(Handover item, Urgency urgency) {
     bool wake = false;
     {
         std::unique_lock lock(mutex_);
-        room_.wait(lock, [&] { return released_ || items_.size() < kCapacity; });
+        room_.wait(lock, [&] { return released_ || (items_.size() < kCapacity && copied_bytes_ < kCopiedBytes); });
+        if (const auto* copied = std::get_if<Copied>(&item)) {
+            copied_bytes_ += copied->content.size();
+        }
         items_.push_back(std::move(item));
         if (urgency == Urgency::at_once || items_.size() >= kCapacity / 4) {
             wake = !std::exchange(woken_, true);
@@ -24,6 +27,7 @@ std::vector<Handover> Outbox::take() {
     {
         const std::lock_guard lock(mutex_);
         taken.swap(items_);
+        copied_bytes_ = 0;
         woken_ = false;
     }
     room_.notify_one();

@@ -38,9 +38,16 @@ struct Replayed {
     std::vector<Output> outputs;
 };
 
-using Handover = std::variant<Snapshot, Recorded, Replayed>;
+// Pages of a guest that lives, of the copied interval whose Recorded follows.
+struct Copied {
+    std::vector<std::uint64_t> numbers;
+    std::vector<std::byte> content;
+};
 
-// From the vCPU's thread to the I/O thread, in order. Bounded: put() waits while the I/O thread is behind.
+using Handover = std::variant<Snapshot, Recorded, Replayed, Copied>;
+
+// From the vCPU's thread to the I/O thread, in order. Bounded in items and in copied bytes: put() waits while the I/O
+// thread is behind.
 class Outbox {
   public:
     // Waking a thread costs both sides more than what it does for one item, so what nobody waits for is left until
@@ -58,11 +65,13 @@ class Outbox {
 
   private:
     static constexpr std::size_t kCapacity = 4096;
+    static constexpr std::size_t kCopiedBytes = std::size_t{32} << 20U;
 
     std::function<void()> wake_;
     std::mutex mutex_;
     std::condition_variable room_;
     std::vector<Handover> items_;
+    std::size_t copied_bytes_ = 0;  // in items_
     bool woken_ = false;  // since the last take()
     bool released_ = false;
 };

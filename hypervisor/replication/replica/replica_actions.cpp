@@ -46,6 +46,7 @@ void ReplicaDriver::refuse(const ReplicaId& candidate, const std::string& why) {
 }
 
 void ReplicaDriver::drop_peer() {
+    live_sink_.backup_gone();
     if (peer_) {
         peer_->close();
         retired_ = std::move(peer_);

@@ -62,14 +62,14 @@ ReplicaDriver::~ReplicaDriver() {
 
 void ReplicaDriver::log_drained() {
     boost::asio::post(io_, [this] {
-        drain();
+        drain(Patience::none);
         core_.log_drained();
     });
 }
 
 void ReplicaDriver::vcpu_ended() {
     boost::asio::post(io_, [this] {
-        drain();
+        drain(Patience::none);
         if (vcpu_.failure()) {
             io_.stop();
             return;
@@ -104,6 +104,9 @@ bool ReplicaDriver::diverged() const {
 void ReplicaDriver::tick() {
     retired_.reset();
     vcpu_.kick_if_overdue();
+    if (!handed_over_.empty()) {
+        drain();
+    }
     if (core_.follows() && peer_) {
         drain();
         peer_->flush();

@@ -10,6 +10,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -78,10 +79,15 @@ class ReplicaDriver final : private ReplicaWorld {
     [[nodiscard]] bool diverged() const;
 
     // What the vCPU's thread hands over.
-    void drain();
+    enum class Patience { as_convenient, none };
+    // With patience, a large copy goes in turns, and not faster than the backup takes it.
+    void drain(Patience patience = Patience::as_convenient);
+    void look_at_outbox();
+    [[nodiscard]] bool must_wait_to_copy() const;
     void take(Snapshot& snapshot);
     void take(Recorded& recorded);
     void take(Replayed& replayed);
+    void take(Copied& copied);
 
     // The peer.
     void candidate(std::unique_ptr<channel::Connection> connection, const channel::Hello& hello);
@@ -120,6 +126,7 @@ class ReplicaDriver final : private ReplicaWorld {
 
     // The vCPU's thread, and what it shares with this one.
     Outbox outbox_;
+    std::deque<Handover> handed_over_;  // taken from it, not yet looked at
     Brake brake_;
     ChannelFeed feed_;
     FollowingSink following_sink_;

@@ -1,10 +1,16 @@
 #include <algorithm>
 #include <iterator>
 
+#include <boost/asio/post.hpp>
+
 #include "hypervisor/replication/replica/replica_driver.hpp"
+#include "logging_channel/page_codec.hpp"
 
 namespace understudy::replication {
 namespace {
+
+// Of copied pages, sent and not yet taken by the kernel. The guest waits for the rest.
+constexpr Bytes kCopyBacklog = 32_MiB;
 
 class SnapshotSource final : public channel::StateSource {
   public:
@@ -18,12 +24,44 @@ class SnapshotSource final : public channel::StateSource {
 
 }  // namespace
 
-void ReplicaDriver::drain() {
-    for (Handover& item : outbox_.take()) {
+void ReplicaDriver::drain(Patience patience) {
+    bool copied = false;
+    look_at_outbox();
+    while (!copied && !handed_over_.empty()) {
+        Handover& item = handed_over_.front();
+        copied = patience == Patience::as_convenient && std::holds_alternative<Copied>(item);
+        if (copied && must_wait_to_copy()) {
+            break;  // tick() comes back to it
+        }
         std::visit([this](auto& handed) { take(handed); }, item);
+        handed_over_.pop_front();
+        if (patience == Patience::none) {
+            look_at_outbox();
+        }
     }
     core_.handed_over();
+    if (copied && !must_wait_to_copy()) {
+        boost::asio::post(io_, [this] { drain(); });
+    }
     ticks_.hasten();
+}
+
+// What was taken from it before is done first: the outbox bounds how much waits.
+void ReplicaDriver::look_at_outbox() {
+    if (handed_over_.empty()) {
+        std::ranges::move(outbox_.take(), std::back_inserter(handed_over_));
+    }
+}
+
+bool ReplicaDriver::must_wait_to_copy() const {
+    return core_.has_log() && peer_ && peer_->backlog() >= kCopyBacklog;
+}
+
+// To encode a megabyte takes about as long as everything else at one stop.
+void ReplicaDriver::take(Copied& copied) {
+    if (core_.has_log()) {
+        peer_->send_pages(channel::encode_pages(std::move(copied.numbers), copied.content));
+    }
 }
 
 void ReplicaDriver::take(Snapshot& snapshot) {

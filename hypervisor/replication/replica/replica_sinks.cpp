@@ -14,6 +14,10 @@ Snapshot snapshot_of(machine::Machine& machine, const channel::LogBase& position
 
 }  // namespace
 
+void LiveSink::take(std::vector<std::uint64_t> numbers, std::vector<std::byte> content) {
+    outbox_.put(Copied{std::move(numbers), std::move(content)});
+}
+
 void LiveSink::mark(const Record& mark, std::vector<Output> outputs) {
     marked_ = true;
     outbox_.put(Recorded{mark, std::move(outputs), false});
@@ -31,6 +35,7 @@ void LiveSink::accept(const Record& record, std::vector<Output> outputs) {
 
 void LiveSink::settled(machine::Machine& machine) {
     if (snapshot_requested_.exchange(false)) {
+        has_backup_ = true;
         outbox_.put(snapshot_of(machine, position_));
     }
     brake_.wait();

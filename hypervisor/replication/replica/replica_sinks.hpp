@@ -10,21 +10,27 @@
 namespace understudy::replication {
 
 // Of a guest that lives, alone or leading.
-class LiveSink final : public Sink {
+class LiveSink final : public Sink, private machine::WrittenPages {
   public:
     LiveSink(Outbox& outbox, Brake& brake) : outbox_(outbox), brake_(brake) {}
 
+    machine::WrittenPages* written_pages() override { return has_backup_ ? this : nullptr; }
     void mark(const Record& mark, std::vector<Output> outputs) override;
     void accept(const Record& record, std::vector<Output> outputs) override;
     void settled(machine::Machine& machine) override;
 
-    // I/O thread: take the guest's state at its next stop.
+    // I/O thread: take the guest's state at its next stop. From there on somebody follows.
     void request_snapshot() { snapshot_requested_ = true; }
+    // I/O thread: nobody follows any more.
+    void backup_gone() { has_backup_ = false; }
 
   private:
+    void take(std::vector<std::uint64_t> numbers, std::vector<std::byte> content) override;
+
     Outbox& outbox_;
     Brake& brake_;
     std::atomic<bool> snapshot_requested_{false};
+    std::atomic<bool> has_backup_{false};
     bool marked_ = false;
     channel::LogBase position_;  // of the last record
 };

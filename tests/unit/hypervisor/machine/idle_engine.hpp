@@ -17,6 +17,11 @@ class IdleEngine : public engine::Engine {
     void set_page_table(std::uint64_t /*address*/) override {}
     void flush_tlb() override {}
     [[nodiscard]] std::uint64_t fault_address() override { return 0; }
+    [[nodiscard]] bool interruptible() override { return true; }
+    bool track_writes(bool /*on*/) override { return false; }
+    [[nodiscard]] std::vector<std::uint64_t> written_pages() override { return {}; }
+    void forget_writes() override {}
+    void forget_translations() override {}
     [[nodiscard]] std::vector<std::byte> save() override { return {}; }
     void restore(std::span<const std::byte> /*state*/) override {}
     [[nodiscard]] std::uint64_t extended_state_digest() override { return 0; }

@@ -1,0 +1,121 @@
+// How a Linux guest's programs that count nothing are interrupted: between any two of their instructions, as a processor
+// does it, but by the monitor. What the interval up to there wrote is copied, because nobody can run it again to the same
+// place.
+#include <algorithm>
+
+#include "hypervisor/machine/linux_machine.hpp"
+
+namespace understudy::machine {
+namespace {
+
+// Programs are in the lower half of the address space; kernel and layer in the upper.
+constexpr std::uint64_t kProgramsEnd = std::uint64_t{1} << 47U;
+
+// What the processor pushes for an interrupt.
+struct InterruptFrame {
+    std::uint64_t rip;
+    std::uint64_t code_selector;
+    std::uint64_t rflags;
+    std::uint64_t rsp;
+    std::uint64_t data_selector;
+};
+
+constexpr std::uint64_t kCodeSelector = 0x33;
+constexpr std::uint64_t kDataSelector = 0x2b;
+
+}  // namespace
+
+void LinuxMachine::kick(Kick how) {
+    if (how == Kick::anywhere) {
+        kicked_anywhere_ = true;
+    }
+    engine_->kick();
+}
+
+// In the kernel the cell is counted down soon; in a program, or one instruction before it, maybe never. What cannot be
+// interrupted just now will be kicked again.
+void LinuxMachine::kicked(const Budget& budget) {
+    const bool anywhere = kicked_anywhere_.exchange(false);
+    if (!budget.may_stop_sooner) {
+        return;
+    }
+    stop_at_next_count();
+    const bool can_copy = budget.written == nullptr || tracks_writes_;
+    if (anywhere && can_copy && !interrupted_at_ && engine_->registers().rip < kProgramsEnd && engine_->interruptible()) {
+        interrupt();
+    }
+}
+
+void LinuxMachine::interrupt() {
+    engine::Registers registers = engine_->registers();
+    const std::uint64_t frame = layer().exception_stack - sizeof(InterruptFrame);
+    const std::uint64_t vectors = layer().vectors;
+    if (!in_layer(vectors) || !in_layer(frame) || !in_layer(frame + sizeof(InterruptFrame) - 1)) {
+        return;  // the guest has overwritten its layer; it will meet the consequences by itself
+    }
+    interrupted_at_ = {places_.ram + frame - UNDERSTUDY_LAYER_ADDRESS};
+    memory_.at<InterruptFrame>(*interrupted_at_) = {registers.rip, kCodeSelector,
+                                                         registers.rflags | engine::kInitialRflags,
+                                                         registers.general[engine::kRsp], kDataSelector};
+    registers.rip = vectors + UNDERSTUDY_INTERRUPT_VECTOR * UNDERSTUDY_VECTOR_BYTES;
+    registers.general[engine::kRsp] = frame;
+    registers.rflags = engine::kInitialRflags;
+    engine_->set_registers(registers);
+}
+
+void LinuxMachine::track_writes(const Budget& budget) {
+    const bool wanted = budget.written != nullptr;
+    if (wanted != tracks_writes_) {
+        tracks_writes_ = engine_->track_writes(wanted) && wanted;
+    } else if (tracks_writes_ && budget.forget_writes) {
+        (void)engine_->written_pages();
+        engine_->forget_writes();
+    }
+}
+
+// Before anything is done at the stop. What the monitor itself wrote since the last stop was applied is in three places.
+void LinuxMachine::copy_written(WrittenPages& written) {
+    std::vector<std::uint64_t> pages = engine_->written_pages();
+    engine_->forget_writes();
+    for (const std::uint64_t address : {places_.control, places_.ram, interrupted_at_->value}) {
+        pages.push_back(address / x86::kPageBytes);
+    }
+    std::ranges::sort(pages);
+    pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
+    for (std::size_t done = 0; done < pages.size(); done += kWrittenPagesAtOnce) {
+        const auto part = std::span(pages).subspan(done, std::min(kWrittenPagesAtOnce, pages.size() - done));
+        std::vector<std::byte> content;
+        content.reserve(part.size() * kPageBytes);
+        for (const std::uint64_t page : part) {
+            const auto bytes = memory_.pages({page, 1});
+            content.insert(content.end(), bytes.begin(), bytes.end());
+        }
+        written.take({part.begin(), part.end()}, std::move(content));
+    }
+}
+
+bool LinuxMachine::overwrite(std::span<const std::uint64_t> pages, std::span<const std::byte> content) {
+    if (content.size() / kPageBytes != pages.size() || content.size() % kPageBytes != 0) {
+        return false;
+    }
+    for (std::size_t i = 0; i < pages.size(); ++i) {
+        if (pages[i] >= memory_.size().value / kPageBytes) {
+            return false;
+        }
+        const auto page = memory_.range({pages[i] * kPageBytes}, kPageBytes);
+        std::ranges::copy(content.subspan(i * kPageBytes, kPageBytes), page->begin());
+    }
+    forget_translations_ = true;
+    return true;
+}
+
+std::optional<Stop> LinuxMachine::take_over(std::span<const std::byte> processor) {
+    if (abandoned_) {
+        return std::nullopt;
+    }
+    engine_->restore(processor);
+    forget_translations_ = true;
+    return stopped_at({UNDERSTUDY_PORT_INTERRUPT, 0});
+}
+
+}  // namespace understudy::machine

@@ -1,0 +1,38 @@
+// When a program that counts nothing is interrupted. Each interrupt costs its replicas a copy of what the program wrote,
+// so it comes the later the more that costs: what an interval adds to the guest's own time stays in proportion.
+//
+// Pure: no clock, no thread.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+
+namespace understudy::replication {
+
+struct PacingLimits {
+    std::chrono::nanoseconds shortest = std::chrono::milliseconds(10);  // something waits for the guest
+    std::chrono::nanoseconds patient = std::chrono::milliseconds(20);   // at the most its own timers do
+    std::chrono::nanoseconds longest = std::chrono::milliseconds(200);
+    int intervals_of_cost = 8;  // an interval is so many times as long as what it costs at its end
+};
+
+class Pacing {
+  public:
+    explicit Pacing(PacingLimits limits = {}) : limits_(limits) {}
+
+    // An interval ended with an interrupt, and it took `cost` until the guest went on. One that is much dearer or cheaper
+    // than those before is believed by halves.
+    void interrupted(std::chrono::nanoseconds cost) { cost_ = std::max(cost, cost_ / 2); }
+
+    // How long an interval may get before the guest is interrupted, where it counts nothing.
+    [[nodiscard]] std::chrono::nanoseconds interval(bool something_waits) const {
+        const auto least = something_waits ? limits_.shortest : limits_.patient;
+        return std::clamp(cost_ * limits_.intervals_of_cost, least, std::max(least, limits_.longest));
+    }
+
+  private:
+    PacingLimits limits_;
+    std::chrono::nanoseconds cost_{0};
+};
+
+}  // namespace understudy::replication
