@@ -262,7 +262,9 @@ Stop LinuxMachine::ended(std::uint32_t value) {
 
 // Everything that the guest has put out up to here.
 void LinuxMachine::collect(Stop& stop) {
-    if (!take_early_console() && stop.kind != StopKind::fault) {
+    // Where a program was interrupted, the layer is not looked at: the next stop finds what is wrong with it.
+    const bool looks = stop.kind != StopKind::fault && stop.kind != StopKind::interrupt;
+    if (!take_early_console() && looks) {
         stop = Stop{stop.number, StopKind::fault, RequestKind::none, stop.count, 0};
         fault_ = {};
         fault_.reason = "it overwrote its paravirtual layer";

@@ -34,8 +34,9 @@ struct Name {
 constexpr std::array kKinds = {
     Name<StopKind>{StopKind::idle, "idle"},       Name<StopKind>{StopKind::budget, "budget"},
     Name<StopKind>{StopKind::request, "request"}, Name<StopKind>{StopKind::exit, "exit"},
-    Name<StopKind>{StopKind::fault, "fault"},
+    Name<StopKind>{StopKind::fault, "fault"},     Name<StopKind>{StopKind::interrupt, "interrupt"},
 };
+static_assert(kKinds.size() == static_cast<std::size_t>(kLastStopKind), "a kind of stop has no name here");
 constexpr std::array kRequests = {
     Name<RequestKind>{RequestKind::rdtsc, "rdtsc"},
     Name<RequestKind>{RequestKind::rdtscp, "rdtscp"},
@@ -88,6 +89,22 @@ std::uint64_t frame_bytes(const Input& input) {
     return bytes;
 }
 
+// What of an interval was copied, because it could not be run again.
+struct CopiedPages {
+    std::uint64_t pages = 0;
+    std::uint64_t bytes = 0;  // encoded
+};
+CopiedPages copied_pages(const Record& record) {
+    CopiedPages copied;
+    if (record.delta) {
+        for (const EncodedPages& pages : record.delta->pages) {
+            copied.pages += pages.numbers.size();
+            copied.bytes += pages.content.size();
+        }
+    }
+    return copied;
+}
+
 // What the records that were asked for come to.
 struct Summary {
     std::uint64_t records = 0;
@@ -97,6 +114,7 @@ struct Summary {
     std::uint64_t answer_bytes = 0;
     std::uint64_t typed_bytes = 0;
     std::uint64_t memory_digests = 0;
+    CopiedPages copied;
     std::optional<Record> first;
     std::optional<Record> last;
 
@@ -108,6 +126,9 @@ struct Summary {
         answer_bytes += record.input.answer.size();
         typed_bytes += record.input.typed.size();
         memory_digests += record.digests.memory ? 1 : 0;
+        const CopiedPages of_record = copied_pages(record);
+        copied.pages += of_record.pages;
+        copied.bytes += of_record.bytes;
         if (!first) {
             first = record;
         }
@@ -139,6 +160,10 @@ std::string record_text(const Record& record) {
     if (!record.input.typed.empty()) {
         text += fmt::format("  {} bytes typed", record.input.typed.size());
     }
+    if (record.delta) {
+        const CopiedPages copied = copied_pages(record);
+        text += fmt::format("  copied {} pages in {} bytes", copied.pages, copied.bytes);
+    }
     if (record.digests.memory) {
         text += fmt::format("  memory {:016x}", record.digests.memory->value);
     }
@@ -147,13 +172,15 @@ std::string record_text(const Record& record) {
 
 std::string record_json(const Record& record) {
     const Stop& stop = record.stop;
+    const CopiedPages copied = copied_pages(record);
     return fmt::format(
         R"({{"stop":{},"kind":"{}","request":"{}","count":{},"argument":{},"clock_ns":{},"frames":{},"frame_bytes":{},)"
-        R"("answer_bytes":{},"typed_bytes":{},"registers":"{:016x}","outputs":{},"memory":{}}})",
+        R"("answer_bytes":{},"typed_bytes":{},"copied_pages":{},"copied_bytes":{},"registers":"{:016x}","outputs":{},)"
+        R"("memory":{}}})",
         stop.number.value, name_of(kKinds, stop.kind),
         stop.kind == StopKind::request ? name_of(kRequests, stop.request) : "", stop.count.value, stop.argument,
         record.input.clock.count(), record.input.frames.size(), frame_bytes(record.input), record.input.answer.size(),
-        record.input.typed.size(), record.digests.registers,
+        record.input.typed.size(), copied.pages, copied.bytes, record.digests.registers,
         record.digests.outputs ? fmt::format("\"{:016x}\"", *record.digests.outputs) : "null",
         record.digests.memory ? fmt::format("\"{:016x}\"", record.digests.memory->value) : "null");
 }
@@ -176,10 +203,10 @@ std::string summary_text(const Summary& summary, std::uint64_t log_bytes) {
     }
     return text +
            fmt::format(
-               "input         {} frames of {} bytes, answers of {} bytes, {} bytes typed\nmemory        {} digests\n"
-               "log           {} bytes of records\n",
-               summary.frames, summary.frame_bytes, summary.answer_bytes, summary.typed_bytes, summary.memory_digests,
-               log_bytes);
+               "input         {} frames of {} bytes, answers of {} bytes, {} bytes typed\ncopied        {} pages in {} bytes\n"
+               "memory        {} digests\nlog           {} bytes of records\n",
+               summary.frames, summary.frame_bytes, summary.answer_bytes, summary.typed_bytes, summary.copied.pages,
+               summary.copied.bytes, summary.memory_digests, log_bytes);
 }
 
 std::string summary_json(const Summary& summary, std::uint64_t log_bytes, const LogEnd& end) {
@@ -189,16 +216,18 @@ std::string summary_json(const Summary& summary, std::uint64_t log_bytes, const 
     }
     return fmt::format(
         R"({{"summary":{{"records":{},"kinds":{{{}}},"guest_seconds":{:.6f},"counted":{},"frames":{},"frame_bytes":{},)"
-        R"("answer_bytes":{},"typed_bytes":{},"memory_digests":{},"log_bytes":{},"complete":{}}}}})",
+        R"("answer_bytes":{},"typed_bytes":{},"copied_pages":{},"copied_bytes":{},"memory_digests":{},"log_bytes":{},)"
+        R"("complete":{}}}}})",
         summary.records, kinds, summary.seconds(), summary.counted(), summary.frames, summary.frame_bytes,
-        summary.answer_bytes, summary.typed_bytes, summary.memory_digests, log_bytes, end.how == LogEnd::How::finished);
+        summary.answer_bytes, summary.typed_bytes, summary.copied.pages, summary.copied.bytes, summary.memory_digests, log_bytes,
+        end.how == LogEnd::How::finished);
 }
 
 void check_kind(const std::string& kind) {
     const auto is = [&](const auto& name) { return name.text == kind; };
     if (!kind.empty() && std::ranges::none_of(kKinds, is) && std::ranges::none_of(kRequests, is)) {
         throw Error::format(
-            "there are no stops of kind '{}': try idle, budget, request, exit, fault or a request's name", kind);
+            "there are no stops of kind '{}': try idle, budget, request, interrupt, exit, fault or a request's name", kind);
     }
 }
 
