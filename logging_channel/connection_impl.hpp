@@ -121,7 +121,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     bool pumping_ = false;
     RecordEncoder record_encoder_;
     Bytes sent_ahead_;  // pages of the record to come
-    Report report_;  // the newest of ours
+    Report report_;     // the newest of ours
     bool report_due_ = false;
     bool may_acknowledge_ = true;
 };

@@ -45,7 +45,7 @@ struct LogHeader {
     std::string engine;
     std::uint64_t cpu_table_digest = 0;
     GuestShape guest;
-    std::string image;  // the guest's disk, on the recording host; empty: none
+    std::string image;                       // the guest's disk, on the recording host; empty: none
     std::uint64_t quantum = 0;               // counts
     std::chrono::nanoseconds start_time{0};  // since 1970, on the recording host
     std::string command_line;

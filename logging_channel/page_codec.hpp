@@ -14,8 +14,8 @@ namespace understudy::channel {
 // In one EncodedPages: 1 MiB.
 constexpr std::size_t kMaxEncodedPages = 256;
 
-// `content` is one page for each number. One zstd frame over all of them at a fast level, where that makes them smaller.
-// Aborts on more pages than kMaxEncodedPages.
+// `content` is one page for each number. One zstd frame over all of them at a fast level, where that makes them
+// smaller. Aborts on more pages than kMaxEncodedPages.
 [[nodiscard]] EncodedPages encode_pages(std::vector<std::uint64_t> numbers, std::span<const std::byte> content);
 
 // The pages' content, a page for each number; nothing where the bytes are no such pages.

@@ -1,6 +1,6 @@
-// How a Linux guest's programs that count nothing are interrupted: between any two of their instructions, as a processor
-// does it, but by the monitor. What the interval up to there wrote is copied, because nobody can run it again to the same
-// place.
+// How a Linux guest's programs that count nothing are interrupted: between any two of their instructions, as a
+// processor does it, but by the monitor. What the interval up to there wrote is copied, because nobody can run it again
+// to the same place.
 #include <algorithm>
 
 #include "hypervisor/machine/linux_machine.hpp"
@@ -41,7 +41,8 @@ void LinuxMachine::kicked(const Budget& budget) {
     }
     stop_at_next_count();
     const bool can_copy = budget.written == nullptr || tracks_writes_;
-    if (anywhere && can_copy && !interrupted_at_ && engine_->registers().rip < kProgramsEnd && engine_->interruptible()) {
+    if (anywhere && can_copy && !interrupted_at_ && engine_->registers().rip < kProgramsEnd &&
+        engine_->interruptible()) {
         interrupt();
     }
 }
@@ -55,8 +56,8 @@ void LinuxMachine::interrupt() {
     }
     interrupted_at_ = {places_.ram + frame - UNDERSTUDY_LAYER_ADDRESS};
     memory_.at<InterruptFrame>(*interrupted_at_) = {registers.rip, kCodeSelector,
-                                                         registers.rflags | engine::kInitialRflags,
-                                                         registers.general[engine::kRsp], kDataSelector};
+                                                    registers.rflags | engine::kInitialRflags,
+                                                    registers.general[engine::kRsp], kDataSelector};
     registers.rip = vectors + UNDERSTUDY_INTERRUPT_VECTOR * UNDERSTUDY_VECTOR_BYTES;
     registers.general[engine::kRsp] = frame;
     registers.rflags = engine::kInitialRflags;
@@ -73,7 +74,8 @@ void LinuxMachine::track_writes(const Budget& budget) {
     }
 }
 
-// Before anything is done at the stop. What the monitor itself wrote since the last stop was applied is in three places.
+// Before anything is done at the stop. What the monitor itself wrote since the last stop was applied is in three
+// places.
 void LinuxMachine::copy_written(WrittenPages& written) {
     std::vector<std::uint64_t> pages = engine_->written_pages();
     engine_->forget_writes();

@@ -24,7 +24,8 @@ using memory::GuestMemory;
 class WrittenPages {
   public:
     virtual ~WrittenPages() = default;
-    // Whole pages, `numbers` of them in increasing order; each page of a delta once, in several calls if there are many.
+    // Whole pages, `numbers` of them in increasing order; each page of a delta once, in several calls if there are
+    // many.
     virtual void take(std::vector<std::uint64_t> numbers, std::vector<std::byte> content) = 0;
 };
 // In one call at the most: 1 MiB.

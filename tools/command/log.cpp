@@ -201,12 +201,12 @@ std::string summary_text(const Summary& summary, std::uint64_t log_bytes) {
     for (const auto& [kind, count] : summary.by_kind) {
         text += fmt::format("  {:<12}  {}\n", kind, count);
     }
-    return text +
-           fmt::format(
-               "input         {} frames of {} bytes, answers of {} bytes, {} bytes typed\ncopied        {} pages in {} bytes\n"
-               "memory        {} digests\nlog           {} bytes of records\n",
-               summary.frames, summary.frame_bytes, summary.answer_bytes, summary.typed_bytes, summary.copied.pages,
-               summary.copied.bytes, summary.memory_digests, log_bytes);
+    return text + fmt::format(
+                      "input         {} frames of {} bytes, answers of {} bytes, {} bytes typed\ncopied        {} "
+                      "pages in {} bytes\n"
+                      "memory        {} digests\nlog           {} bytes of records\n",
+                      summary.frames, summary.frame_bytes, summary.answer_bytes, summary.typed_bytes,
+                      summary.copied.pages, summary.copied.bytes, summary.memory_digests, log_bytes);
 }
 
 std::string summary_json(const Summary& summary, std::uint64_t log_bytes, const LogEnd& end) {
@@ -219,15 +219,16 @@ std::string summary_json(const Summary& summary, std::uint64_t log_bytes, const 
         R"("answer_bytes":{},"typed_bytes":{},"copied_pages":{},"copied_bytes":{},"memory_digests":{},"log_bytes":{},)"
         R"("complete":{}}}}})",
         summary.records, kinds, summary.seconds(), summary.counted(), summary.frames, summary.frame_bytes,
-        summary.answer_bytes, summary.typed_bytes, summary.copied.pages, summary.copied.bytes, summary.memory_digests, log_bytes,
-        end.how == LogEnd::How::finished);
+        summary.answer_bytes, summary.typed_bytes, summary.copied.pages, summary.copied.bytes, summary.memory_digests,
+        log_bytes, end.how == LogEnd::How::finished);
 }
 
 void check_kind(const std::string& kind) {
     const auto is = [&](const auto& name) { return name.text == kind; };
     if (!kind.empty() && std::ranges::none_of(kKinds, is) && std::ranges::none_of(kRequests, is)) {
         throw Error::format(
-            "there are no stops of kind '{}': try idle, budget, request, interrupt, exit, fault or a request's name", kind);
+            "there are no stops of kind '{}': try idle, budget, request, interrupt, exit, fault or a request's name",
+            kind);
     }
 }
 

@@ -25,11 +25,13 @@ struct Options {
 void report(const TortureRound& round, bool json) {
     if (json) {
         fmt::print(
-            "{{\"event\":\"round\",\"seed\":{},\"stops\":{},\"counted\":{},\"log_bytes\":{},\"ms\":{},\"equal\":{}}}\n",
-            round.seed, round.stops, round.counts, round.log_bytes, round.took.count(), round.failure.empty());
+            "{{\"event\":\"round\",\"seed\":{},\"stops\":{},\"interrupts\":{},\"counted\":{},\"log_bytes\":{},\"ms\":{}"
+            ",\"equal\":{}}}\n",
+            round.seed, round.stops, round.interrupts, round.counts, round.log_bytes, round.took.count(),
+            round.failure.empty());
     } else {
-        fmt::print("seed {}: {} stops, {} million counts, {:.1f} s: {}\n", round.seed, round.stops,
-                   round.counts / 1'000'000, static_cast<double>(round.took.count()) / 1000,
+        fmt::print("seed {}: {} stops, {} interrupts, {} million counts, {:.1f} s: {}\n", round.seed, round.stops,
+                   round.interrupts, round.counts / 1'000'000, static_cast<double>(round.took.count()) / 1000,
                    round.failure.empty() ? "equal" : "FAILED");
     }
     std::fflush(stdout);
@@ -52,7 +54,8 @@ int run(Options options) {
         throw Error::format("{} of {} rounds failed; --seed N --rounds 1 repeats one", result.failed, result.rounds);
     }
     if (!options.json) {
-        fmt::print("{} rounds, {} stops, every replay equal\n", result.rounds, result.stops);
+        fmt::print("{} rounds, {} stops, {} interrupts, every replay equal\n", result.rounds, result.stops,
+                   result.interrupts);
     }
     return 0;
 }

@@ -48,6 +48,7 @@ class RecordingSink final : public replication::Sink, private machine::WrittenPa
         keep(outputs);
         stop_ = record.stop.number;
         ++result_.stops;
+        result_.interrupts += record.stop.kind == StopKind::interrupt ? 1 : 0;
         seen_stops_ = result_.stops;
     }
     void settled(machine::Machine& machine) override {
@@ -100,12 +101,15 @@ class Ended {
 
 void disturb(replication::VcpuThread& vcpu, RandomEngine& random, const machine::NicAddresses& guest) {
     constexpr std::uint64_t kMostFrames = 8;
-    switch (below(random, 4)) {
+    switch (below(random, 5)) {
         case 0:
             vcpu.stop_soon();
             break;
         case 1:
             vcpu.kick_if_running();
+            break;
+        case 2:
+            vcpu.machine().kick(machine::Kick::anywhere);
             break;
         default:
             for (std::uint64_t frames = below(random, kMostFrames); frames > 0; --frames) {

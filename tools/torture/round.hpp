@@ -30,6 +30,7 @@ struct Recorded {
     std::string failure;  // the guest broke or hung; empty: it ended by itself
     std::uint64_t status = 0;
     std::uint64_t stops = 0;
+    std::uint64_t interrupts = 0;  // of them, with what was copied
     std::uint64_t counts = 0;
     std::uint64_t memory_digest = 0;
     std::uint64_t log_bytes = 0;

@@ -127,7 +127,7 @@ TortureRound run_round(const TortureOptions& options, std::uint64_t seed) {
     const RoundConfig config = round_of(options, seed, folder.path());
     const fs::path log = folder.path() / "log";
     const Recorded recorded = record_round(config, log);
-    TortureRound round{seed, recorded.stops, recorded.counts, recorded.log_bytes, {}, {}};
+    TortureRound round{seed, recorded.stops, recorded.interrupts, recorded.counts, recorded.log_bytes, {}, {}};
     const Places places(machine::load_linux(config.guest));
     if (!recorded.failure.empty()) {
         round.failure += "the recorded guest: " + recorded.failure + "\n" + recorded.console;
@@ -162,6 +162,7 @@ TortureResult torture(const TortureOptions& options, const std::function<void(co
         const TortureRound round = run_round(options, seed);
         ++result.rounds;
         result.stops += round.stops;
+        result.interrupts += round.interrupts;
         result.failed += round.failure.empty() ? 0 : 1;
         report(round);
     }

@@ -31,6 +31,7 @@ struct TortureOptions {
 struct TortureRound {
     std::uint64_t seed = 0;
     std::uint64_t stops = 0;
+    std::uint64_t interrupts = 0;  // of them, of programs that count nothing
     std::uint64_t counts = 0;
     std::uint64_t log_bytes = 0;
     std::chrono::milliseconds took{0};
@@ -41,6 +42,7 @@ struct TortureResult {
     std::uint64_t rounds = 0;
     std::uint64_t failed = 0;
     std::uint64_t stops = 0;
+    std::uint64_t interrupts = 0;
 };
 
 // Calls `report` after each round. Throws understudy::Error for what prevents a round from starting.

@@ -69,6 +69,7 @@ std::span<const Operation> memory_operations();
 std::span<const Operation> process_operations();
 std::span<const Operation> signal_operations();
 std::span<const Operation> socket_operations();
+std::span<const Operation> spin_operations();
 std::span<const Operation> thread_operations();
 
 // Ends the program with status 1 where something is not as on any Linux.

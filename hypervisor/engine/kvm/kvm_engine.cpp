@@ -320,8 +320,9 @@ Exit KvmEngine::run() {
     port_pending_ = std::holds_alternative<PortOut>(exit) || std::holds_alternative<AbsentPort>(exit);
     if (std::holds_alternative<AbsentPort>(exit) && shared().io.direction == KVM_EXIT_IO_IN) {
         const std::size_t bytes = std::size_t{shared().io.size} * shared().io.count;
-        std::memset(run_area_.data() + shared().io.data_offset, 0xff,
-                    std::min(bytes, run_area_.size() - std::min<std::size_t>(shared().io.data_offset, run_area_.size())));
+        std::memset(
+            run_area_.data() + shared().io.data_offset, 0xff,
+            std::min(bytes, run_area_.size() - std::min<std::size_t>(shared().io.data_offset, run_area_.size())));
     }
     return exit;
 }
@@ -339,8 +340,8 @@ void KvmEngine::complete() {
     load_registers();
 }
 
-// A KVM without hardware virtualization runs the guest's RDTSC on the processor as this thread would: it traps where this
-// thread's does. Then KVM looks at the guest's CR4.TSD.
+// A KVM without hardware virtualization runs the guest's RDTSC on the processor as this thread would: it traps where
+// this thread's does. Then KVM looks at the guest's CR4.TSD.
 int KvmEngine::enter() {
     if (!disables_counter_) {
         return ::ioctl(vcpu_.get(), KVM_RUN, 0);

@@ -19,7 +19,8 @@ std::optional<std::uint64_t> digest_of(const std::vector<Output>& outputs) {
     return result;
 }
 
-Record describe(const Stop& stop, machine::Machine& machine, const std::vector<Output>& outputs, std::optional<PageRange> pages) {
+Record describe(const Stop& stop, machine::Machine& machine, const std::vector<Output>& outputs,
+                std::optional<PageRange> pages) {
     Record record;
     record.stop = stop;
     record.digests.registers = machine.registers_digest();
@@ -63,8 +64,7 @@ std::optional<Answer> ask(Voice& voice, const Successor& successor, Ask question
 LoopResult run_loop(machine::Machine& machine, Voice voice, const Successor& successor) {
     Record record;
     for (;;) {
-        const auto advance =
-            ask<Advance>(voice, successor, [&](Source& source) { return source.advance(machine); });
+        const auto advance = ask<Advance>(voice, successor, [&](Source& source) { return source.advance(machine); });
         if (!advance) {
             return {Ending::no_source, record};
         }

@@ -1,5 +1,5 @@
-// When a program that counts nothing is interrupted. Each interrupt costs its replicas a copy of what the program wrote,
-// so it comes the later the more that costs: what an interval adds to the guest's own time stays in proportion.
+// When a program that counts nothing is interrupted. Each interrupt costs its replicas a copy of what the program
+// wrote, so it comes the later the more that costs: what an interval adds to the guest's own time stays in proportion.
 //
 // Pure: no clock, no thread.
 #pragma once
@@ -20,8 +20,8 @@ class Pacing {
   public:
     explicit Pacing(PacingLimits limits = {}) : limits_(limits) {}
 
-    // An interval ended with an interrupt, and it took `cost` until the guest went on. One that is much dearer or cheaper
-    // than those before is believed by halves.
+    // An interval ended with an interrupt, and it took `cost` until the guest went on. One that is much dearer or
+    // cheaper than those before is believed by halves.
     void interrupted(std::chrono::nanoseconds cost) { cost_ = std::max(cost, cost_ / 2); }
 
     // How long an interval may get before the guest is interrupted, where it counts nothing.

@@ -48,8 +48,8 @@ class Recorder final : public Source {
     const RecorderConfig config_;
     const Clock::time_point epoch_;  // the host's time at guest time 0
     GuestTime next_memory_digest_;
-    std::uint64_t next_page_ = 0;  // to compare
-    bool typing_;  // the console's driver is known to be ready
+    std::uint64_t next_page_ = 0;          // to compare
+    bool typing_;                          // the console's driver is known to be ready
     Clock::time_point next_forgetting_{};  // of what the guest has written
     bool interrupted_ = false;             // at the last stop
     Pacing pacing_;

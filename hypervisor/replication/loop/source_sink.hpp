@@ -20,8 +20,8 @@ class Source {
   public:
     virtual ~Source() = default;
 
-    // How the guest goes on from here. A replayer waits until it knows where the interval ends. Nothing: this source has
-    // ended.
+    // How the guest goes on from here. A replayer waits until it knows where the interval ends. Nothing: this source
+    // has ended.
     virtual std::optional<Advance> advance(const machine::Machine& machine) = 0;
 
     // Of which memory the record of this stop is to carry a digest.

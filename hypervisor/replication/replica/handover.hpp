@@ -72,7 +72,7 @@ class Outbox {
     std::condition_variable room_;
     std::vector<Handover> items_;
     std::size_t copied_bytes_ = 0;  // in items_
-    bool woken_ = false;  // since the last take()
+    bool woken_ = false;            // since the last take()
     bool released_ = false;
 };
 

@@ -1,7 +1,6 @@
 #include <algorithm>
-#include <iterator>
-
 #include <boost/asio/post.hpp>
+#include <iterator>
 
 #include "hypervisor/replication/replica/replica_driver.hpp"
 #include "logging_channel/page_codec.hpp"

@@ -15,6 +15,11 @@ class Wanting final : public machine::Machine {
     std::size_t room = std::numeric_limits<std::size_t>::max();
 
     std::optional<Stop> run(machine::Budget /*budget*/) override { return std::nullopt; }
+    std::vector<std::byte> processor() override { return {}; }
+    std::optional<Stop> take_over(std::span<const std::byte> /*processor*/) override { return std::nullopt; }
+    bool overwrite(std::span<const std::uint64_t> /*pages*/, std::span<const std::byte> /*content*/) override {
+        return false;
+    }
     std::vector<Output> take_outputs() override { return {}; }
     machine::Wants wants() override { return wanted; }
     std::size_t room_for(std::span<const Frame> frames) override {
@@ -40,7 +45,7 @@ class Wanting final : public machine::Machine {
     std::span<std::byte> blank_memory() override { return memory_.all(); }
     std::vector<std::byte> save_vcpu() override { return {}; }
     void restore_vcpu(std::span<const std::byte> /*state*/) override {}
-    void kick() override {}
+    void kick(machine::Kick /*how*/) override {}
     void abandon() override {}
 
   private:

@@ -133,7 +133,7 @@ TEST(Threads, TheRecorderIsWatchedWhileItWorks) {
         while (!over) {
             queue.push(Frame(14));
             if (recorder.guest_runs()) {
-                machine.kick();
+                machine.kick(machine::Kick::anywhere);
             }
             overdue += recorder.overdue() ? 1 : 0;
         }
@@ -141,8 +141,8 @@ TEST(Threads, TheRecorderIsWatchedWhileItWorks) {
     });
     std::uint64_t stops = 0;
     for (bool running = true; running;) {
-        const auto budget = recorder.budget(machine);
-        const auto stop = machine.run(*budget);
+        const auto advance = recorder.advance(machine);
+        const auto stop = machine.run(std::get<machine::Budget>(*advance));
         running = stop.has_value();
         if (running) {
             Record reached;
