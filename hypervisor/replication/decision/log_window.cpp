@@ -103,7 +103,7 @@ ReplayBacklog::Verdict ReplayBacklog::receive(StopNumber stop, Bytes size, bool 
         return Verdict::out_of_order;
     }
     // What came before this one counts: a copy alone may be as large as guest memory.
-    if (entries_.size() >= 2 * limits_.unreplayed_records || bytes_ > 2 * limits_.unreplayed.value) {
+    if (entries_.size() >= 2 * limits_.unreplayed_records || bytes_ >= 2 * limits_.unreplayed.value) {
         return Verdict::overrun;
     }
     entries_.push_back({stop, size.value});

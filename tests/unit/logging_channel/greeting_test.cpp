@@ -63,11 +63,11 @@ TEST_F(ChannelGreeting, AnotherProtocolVersionIsNamedOnBothSides) {
     std::optional<tcp::socket> accepted;
     old_primary.async_accept([&](boost::system::error_code /*error*/, tcp::socket s) {
         accepted = std::move(s);
-        boost::asio::write(*accepted, boost::asio::buffer(preamble(2)));
+        boost::asio::write(*accepted, boost::asio::buffer(preamble(kProtocolVersion + 1)));
     });
     const auto failure = try_to_join(hello(), old_primary.local_endpoint().port());
     ASSERT_TRUE(failure);
-    EXPECT_THAT(failure->reason, HasSubstr("speaks version 2"));
+    EXPECT_THAT(failure->reason, HasSubstr(fmt::format("speaks version {}", kProtocolVersion + 1)));
     EXPECT_TRUE(failure->refused) << "it will speak no other one in a moment";
 }
 

@@ -47,7 +47,7 @@ void decode_record(std::span<const std::byte> message) {
     append_varint(bytes, static_cast<std::uint32_t>(message.size()));
     append_little_endian(bytes, static_cast<std::uint32_t>(digest(message, 0)));
     bytes.insert(bytes.end(), message.begin(), message.end());
-    RecordDecoder decoder;
+    RecordDecoder decoder({}, 1_MiB);
     const auto decoded = decoder.decode(bytes);
     if (const auto* whole = std::get_if<DecodedRecord>(&decoded)) {
         // What was accepted can be written again and means the same.

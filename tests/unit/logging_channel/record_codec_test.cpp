@@ -11,7 +11,7 @@ namespace {
 
 using testing::Sampler;
 
-std::variant<DecodedRecord, RecordFault> decode_fresh(std::span<const std::byte> bytes) {
+DecodedEntry decode_fresh(std::span<const std::byte> bytes) {
     return RecordDecoder().decode(bytes);
 }
 

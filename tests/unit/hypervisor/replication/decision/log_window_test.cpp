@@ -129,10 +129,39 @@ TEST(LogWindow, AMarkIsNoLag) {
     LogWindow window({0}, small_limits());
     window.sent({1}, milliseconds(1000), {1});
     EXPECT_TRUE(window.report({1}, {1}));
-    window.sent({2}, milliseconds(0), {1}, true);
+    window.sent({2}, milliseconds(0), {1}, Sent::mark);
     window.sent({2}, milliseconds(1001), {1});
     window.sent({3}, milliseconds(1002), {1});
     EXPECT_EQ(window.unreplayed().time, milliseconds(1));
+    EXPECT_TRUE(window.may_proceed());
+}
+
+// However long a copied interval was, to replay it takes as long as to copy it.
+TEST(LogWindow, ACopyIsNoLag) {
+    LogWindow window({0}, small_limits());
+    window.sent({1}, milliseconds(1), {1});
+    EXPECT_TRUE(window.report({1}, {1}));
+    window.sent({2}, milliseconds(2), {1});
+    window.sent({3}, milliseconds(202), {1}, Sent::copy);
+    window.sent({4}, milliseconds(402), {1}, Sent::copy);
+    EXPECT_EQ(window.unreplayed().time, milliseconds(0));
+    EXPECT_TRUE(window.may_proceed());
+    window.sent({5}, milliseconds(403), {1});
+    EXPECT_EQ(window.unreplayed().time, milliseconds(1));
+}
+
+// A copy may be as large as guest memory: the guest waits for it, and the backup takes it.
+TEST(LogWindow, ALargeCopyIsWaitedFor) {
+    LogWindow window({0}, small_limits());
+    ReplayBacklog backlog({0}, small_limits());
+    window.sent({1}, milliseconds(1), {1});
+    EXPECT_TRUE(window.report({1}, {1}));
+    window.sent({2}, milliseconds(20), {100'000}, Sent::copy);
+    EXPECT_FALSE(window.may_proceed());
+    EXPECT_EQ(backlog.receive({1}, {1}), ReplayBacklog::Verdict::accepted);
+    EXPECT_EQ(backlog.receive({2}, {100'000}), ReplayBacklog::Verdict::accepted);
+    EXPECT_EQ(backlog.receive({3}, {1}), ReplayBacklog::Verdict::overrun);
+    EXPECT_TRUE(window.report({2}, {2}));
     EXPECT_TRUE(window.may_proceed());
 }
 

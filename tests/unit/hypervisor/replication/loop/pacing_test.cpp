@@ -1,0 +1,75 @@
+#include "hypervisor/replication/loop/pacing.hpp"
+
+#include <gtest/gtest.h>
+
+namespace understudy::replication {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST(Pacing, WhoWaitsForTheGuestWaitsLeast) {
+    const Pacing pacing;
+    EXPECT_EQ(pacing.interval(true), 10ms);
+    EXPECT_EQ(pacing.interval(false), 20ms);
+}
+
+TEST(Pacing, WhatCostsMoreComesLater) {
+    Pacing pacing;
+    pacing.interrupted(5ms);
+    EXPECT_EQ(pacing.interval(true), 40ms);
+    EXPECT_EQ(pacing.interval(false), 40ms);
+}
+
+TEST(Pacing, ThereIsALongestInterval) {
+    Pacing pacing;
+    pacing.interrupted(10s);
+    EXPECT_EQ(pacing.interval(true), 200ms);
+}
+
+TEST(Pacing, OneCheapIntervalAmongDearOnesIsNoReasonToHurry) {
+    Pacing pacing;
+    pacing.interrupted(16ms);
+    pacing.interrupted(0ms);
+    EXPECT_EQ(pacing.interval(true), 64ms);
+    for (int i = 0; i < 10; ++i) {
+        pacing.interrupted(0ms);
+    }
+    EXPECT_EQ(pacing.interval(true), 10ms);
+}
+
+// A program that writes `pages` a millisecond, each of which costs 4 us at the interrupt, up to as many as it has.
+struct Program {
+    double pages_per_ms;
+    double most_pages;
+    [[nodiscard]] std::chrono::nanoseconds cost(std::chrono::nanoseconds interval) const {
+        const double pages =
+            std::min(most_pages, pages_per_ms * std::chrono::duration<double, std::milli>(interval).count());
+        return 60us + std::chrono::nanoseconds(static_cast<std::int64_t>(4000 * pages));
+    }
+};
+
+// The part of the time that interrupts take, once the pace has settled.
+double share(const Program& program) {
+    Pacing pacing;
+    std::chrono::nanoseconds ran{0};
+    std::chrono::nanoseconds stood{0};
+    for (int i = 0; i < 200; ++i) {
+        const auto interval = pacing.interval(true);
+        const auto cost = program.cost(interval);
+        pacing.interrupted(cost);
+        if (i >= 100) {
+            ran += interval;
+            stood += cost;
+        }
+    }
+    return static_cast<double>(stood.count()) / static_cast<double>((ran + stood).count());
+}
+
+TEST(Pacing, AProgramWithAWorkingSetPaysAtTheMostAnEighth) {
+    EXPECT_LT(share({.pages_per_ms = 1, .most_pages = 10}), 0.02);       // a loop in Python
+    EXPECT_LT(share({.pages_per_ms = 200, .most_pages = 1800}), 0.125);  // a compiler
+    EXPECT_LT(share({.pages_per_ms = 560, .most_pages = 5600}), 0.125);  // large tables
+}
+
+}  // namespace
+}  // namespace understudy::replication
