@@ -119,9 +119,12 @@ Command add_demo(CLI::App& root) {
         root.add_subcommand("demo", "All of it on this machine: a pair, an arbiter, load, faults, the verdict");
     add_choice<GuestKind>(
         *app, "--guest", options->guest,
-        {{"redis", GuestKind::redis}, {"postgres", GuestKind::postgres}, {"kv", GuestKind::kv}},
-        "redis: Debian's redis-server on Linux. postgres: Debian's PostgreSQL on Linux. kv: a server of the Redis "
-        "protocol on the small kernel [redis]");
+        {{"redis", GuestKind::redis},
+         {"postgres", GuestKind::postgres},
+         {"uncounted", GuestKind::uncounted},
+         {"kv", GuestKind::kv}},
+        "redis: Debian's redis-server on Linux. postgres: Debian's PostgreSQL on Linux. uncounted: redis-server beside "
+        "programs that compute without end. kv: a server of the Redis protocol on the small kernel [redis]");
     app->add_option("--image", scenario.image,
                     "The guest's image; without it, `understudy image` makes one of Debian's packages and keeps it")
         ->type_name("FILE");

@@ -11,6 +11,12 @@ constexpr const char* kStartPostgres =
     "exec pg_ctlcluster --foreground -o '-c listen_addresses=* -c min_wal_size=32MB -c max_wal_size=48MB "
     "-c shared_buffers=32MB' $version main start";
 
+// A loop in C (the shell's) that makes no system call, and one in Python that writes several megabytes over and over.
+constexpr const char* kStartUncounted =
+    "sh -c 'while :; do :; done' & "
+    "python3 -c 'while True: d = {i: str(i) for i in range(50000)}' & "
+    "exec redis-server --protected-mode no --save '' --appendonly no";
+
 }  // namespace
 
 GuestDescription describe(GuestKind kind) {
@@ -34,6 +40,16 @@ GuestDescription describe(GuestKind kind) {
                     .ready = "ready to accept connections",
                     .protocol = Protocol::postgres,
                     .connections = 8,
+                    .rate = 200};
+        case GuestKind::uncounted:
+            return {.name = "uncounted",
+                    .title = "Debian's redis-server beside two programs that compute without end",
+                    .packages = {"redis-server", "python3-minimal"},
+                    .arguments = {"sh", "-c", kStartUncounted},
+                    .memory = "256M",
+                    .port = 6379,
+                    .ready = "Ready to accept connections",
+                    .protocol = Protocol::redis,
                     .rate = 200};
         case GuestKind::kv:
             break;

@@ -10,9 +10,10 @@
 namespace understudy::tools {
 
 enum class GuestKind : std::uint8_t {
-    redis,     // Debian's redis-server on Linux
-    postgres,  // Debian's PostgreSQL on Linux
-    kv,        // the program kv on the small kernel
+    redis,      // Debian's redis-server on Linux
+    postgres,   // Debian's PostgreSQL on Linux
+    uncounted,  // redis-server beside programs that compute and never wait, which nothing counts
+    kv,         // the program kv on the small kernel
 };
 
 struct GuestDescription {

@@ -102,19 +102,28 @@ ReplayBacklog::Verdict ReplayBacklog::receive(StopNumber stop, Bytes size, bool 
     if (stop <= received_) {
         return Verdict::out_of_order;
     }
-    // What came before this one counts: a copy alone may be as large as guest memory.
-    if (entries_.size() >= 2 * limits_.unreplayed_records || bytes_ >= 2 * limits_.unreplayed.value) {
+    if (entries_.size() >= 2 * limits_.unreplayed_records || bytes_ - large_bytes_ >= 2 * limits_.unreplayed.value ||
+        (is_large(size.value) && large_ >= kLargeAtOnce)) {
         return Verdict::overrun;
     }
-    entries_.push_back({stop, size.value});
+    entries_.push_back({stop, size.value, is_large(size.value)});
     bytes_ += size.value;
+    if (entries_.back().large) {
+        large_bytes_ += size.value;
+        ++large_;
+    }
     received_ = stop;
     return Verdict::accepted;
 }
 
 void ReplayBacklog::replayed() {
     require(!entries_.empty(), "a record was replayed that was not received");
-    bytes_ -= entries_.front().bytes;
+    const std::uint64_t size = entries_.front().bytes;
+    bytes_ -= size;
+    if (entries_.front().large) {
+        large_bytes_ -= size;
+        --large_;
+    }
     replayed_ = entries_.front().stop;
     entries_.pop_front();
 }

@@ -115,11 +115,17 @@ class ReplayBacklog {
     struct Entry {
         StopNumber stop;
         std::uint64_t bytes;
+        bool large = false;
     };
+    // A copy may be as large as guest memory. The primary's guest waits for each that is, but may have begun the next.
+    static constexpr std::uint64_t kLargeAtOnce = 4;
+    [[nodiscard]] bool is_large(std::uint64_t bytes) const { return bytes > limits_.unreplayed.value / 4; }
 
     WindowLimits limits_;
     std::deque<Entry> entries_;
     std::uint64_t bytes_ = 0;
+    std::uint64_t large_bytes_ = 0;  // of large entries
+    std::uint64_t large_ = 0;
     StopNumber received_;
     StopNumber replayed_;
     bool open_mark_ = false;  // the last entry is a mark

@@ -7,6 +7,13 @@ namespace understudy::replication::simulation {
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
+std::optional<std::uint64_t> Chance::copied_parts() {
+    if (!one_in(8)) {
+        return std::nullopt;
+    }
+    return below(one_in(10) ? 60 : 6);
+}
+
 std::optional<Time> Chance::idling() {
     if (may_sleep_ && one_in(5)) {
         return std::nullopt;

@@ -24,6 +24,7 @@ class Chance final : public Pace {
     [[nodiscard]] bool connections_first() override { return one_in(2); }
     [[nodiscard]] std::uint64_t input() override { return random_(); }
     [[nodiscard]] bool idles_next() override { return one_in(3); }
+    [[nodiscard]] std::optional<std::uint64_t> copied_parts() override;
     [[nodiscard]] std::optional<Time> idling() override;
     [[nodiscard]] Time running() override;
     [[nodiscard]] Time replaying_a_record() override;

@@ -15,9 +15,13 @@ struct Describe {
     }
     std::string operator()(const RecordsMessage& m) const {
         std::string text;
-        for (const Record& record : m.records) {
-            text += fmt::format("{}{} {}", text.empty() ? "" : ", ", record.mark ? "mark" : "record",
-                                record.stop.number.value);
+        for (const auto& entry : m.entries) {
+            text += text.empty() ? "" : ", ";
+            if (const auto* record = std::get_if<Record>(&entry)) {
+                text += fmt::format("{} {}", record->mark ? "mark" : "record", record->stop.number.value);
+            } else {
+                text += "part of a copy";
+            }
         }
         return text;
     }

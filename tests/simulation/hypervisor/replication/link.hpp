@@ -27,8 +27,10 @@ struct RefuseMessage {
 struct StateMessage {
     std::optional<Guest> guest;  // with the last part
 };
+// Part of what a copied interval wrote; its record follows.
+struct CopiedPart {};
 struct RecordsMessage {
-    std::vector<Record> records;
+    std::vector<std::variant<Record, CopiedPart>> entries;
 };
 struct ReportMessage {
     StopNumber received, replayed, released;

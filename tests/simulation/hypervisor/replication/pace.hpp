@@ -26,6 +26,8 @@ class Pace {
     [[nodiscard]] virtual std::uint64_t input() = 0;
     // Whether it has nothing to do at its next stop but wait for input.
     [[nodiscard]] virtual bool idles_next() = 0;
+    // Whether that interval ends where nobody can run it again to, and in how many parts what it wrote is copied.
+    [[nodiscard]] virtual std::optional<std::uint64_t> copied_parts() = 0;
     // How long it waits there. Nothing: until somebody wakes it.
     [[nodiscard]] virtual std::optional<Time> idling() = 0;
     // From an input to the next stop.

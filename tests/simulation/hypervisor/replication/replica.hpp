@@ -25,6 +25,7 @@ namespace understudy::replication::simulation {
 
 constexpr const char* kVm = "vm";
 constexpr Bytes kRecordSize{40};  // of every record, encoded
+constexpr Bytes kPartSize{400};   // of what was copied before it
 
 class World;
 
@@ -98,7 +99,7 @@ class Replica final : public ReplicaWorld {
     struct Snapshot {
         Guest guest;
     };
-    using Handover = std::variant<Recorded, Replayed, Snapshot>;
+    using Handover = std::variant<Recorded, Replayed, Snapshot, CopiedPart>;
 
     // What the core wants done.
     [[nodiscard]] Time now() const override;
@@ -134,6 +135,7 @@ class Replica final : public ReplicaWorld {
     void step_after(Time delay);
     void step();
     void stop_next();
+    void stop_by_interrupt(std::uint64_t parts);
     void guest_ends();
     void complete(Record record, std::vector<Output> outputs);
     void replay();
@@ -144,6 +146,7 @@ class Replica final : public ReplicaWorld {
     void hand(Recorded& recorded);
     void hand(Replayed& replayed);
     void hand(Snapshot& snapshot);
+    void hand(CopiedPart& part);
 
     // The channel.
     void heartbeat(const std::shared_ptr<Link>& link);
@@ -200,7 +203,9 @@ class Replica final : public ReplicaWorld {
     // The channel.
     std::shared_ptr<Link> link_;
     std::shared_ptr<Link> candidate_;  // asks just now
-    std::vector<Record> queued_;
+    std::vector<std::variant<Record, CopiedPart>> queued_;
+    std::uint64_t parts_sent_ = 0;      // of the record to come
+    std::uint64_t parts_received_ = 0;  // of the record to come
     ReportMessage report_;
     bool report_due_ = false;
     std::optional<Guest> state_;  // on its way; records queue behind it

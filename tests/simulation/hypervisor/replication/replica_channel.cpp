@@ -23,6 +23,7 @@ void Replica::candidate_connected(const std::shared_ptr<Link>& link) {
 void Replica::begin_transfer(const ReplicaId& /*candidate*/, Generation generation) {
     link_ = std::exchange(candidate_, nullptr);
     queued_.clear();
+    parts_sent_ = 0;
     state_.reset();
     report_ = {};
     report_due_ = false;
@@ -39,8 +40,8 @@ void Replica::refuse(const ReplicaId& /*candidate*/, const std::string& why) {
 }
 
 Bytes Replica::send_record(const Record& record) {
-    queued_.push_back(record);
-    return kRecordSize;
+    queued_.emplace_back(record);
+    return {kRecordSize.value + std::exchange(parts_sent_, 0) * kPartSize.value};
 }
 
 void Replica::report_released(StopNumber released) {
@@ -161,8 +162,18 @@ void Replica::arrived(StateMessage& state) {
 
 void Replica::arrived(RecordsMessage& message) {
     drain();
-    for (Record& record : message.records) {
-        if (!core_->record_received(record, kRecordSize)) {
+    for (auto& entry : message.entries) {
+        if (std::holds_alternative<CopiedPart>(entry)) {
+            ++parts_received_;
+            continue;
+        }
+        Record& record = std::get<Record>(entry);
+        const std::uint64_t parts = std::exchange(parts_received_, 0);
+        if (parts != (record.delta ? record.stop.argument : 0)) {
+            world_.violate("{} has {} parts of the copy of stop {}", id_, parts, record.stop.number.value);
+            return;
+        }
+        if (!core_->record_received(record, {kRecordSize.value + parts * kPartSize.value})) {
             if (role() == Role::following) {
                 world_.violate("{} received what a sound primary does not send", id_);
             }

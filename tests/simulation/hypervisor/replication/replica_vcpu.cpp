@@ -76,7 +76,32 @@ void Replica::step() {
     }
 }
 
+// What the guest does until then follows from nothing that a backup knows: the copy has it.
+void Replica::stop_by_interrupt(std::uint64_t parts) {
+    Record record;
+    const std::uint64_t choice = world_.pace().input();
+    guest_.live(choice);
+    record.stop.number = guest_.stop();
+    record.stop.kind = StopKind::interrupt;
+    record.stop.argument = parts;
+    record.delta = std::make_shared<Delta>(Delta{bytes_of(choice), {}});
+    std::vector<Output> outputs = guest_.outputs();
+    if (!outputs.empty()) {
+        said_.emplace_back(record.stop.number, world_.now());
+    }
+    world_.note(Detail::messages, id_, "guest: stop {}{}, copied in {} parts", record.stop.number.value,
+                outputs.empty() ? "" : ", speaks", parts);
+    for (; parts > 0; --parts) {
+        hand_over(CopiedPart{}, true);
+    }
+    complete(std::move(record), std::move(outputs));
+}
+
 void Replica::stop_next() {
+    const bool may_be_interrupted = guest_.stop().next() != world_.setting().guest_ends_at;
+    if (const auto parts = may_be_interrupted ? world_.pace().copied_parts() : std::nullopt) {
+        return stop_by_interrupt(*parts);
+    }
     Record record;
     record.stop.argument = world_.pace().input();
     guest_.live(record.stop.argument);
@@ -173,7 +198,7 @@ void Replica::replay_a_record() {
     const Record record = std::move(log_.front());
     log_.pop_front();
     if (!guest_.at_mark()) {
-        guest_.live(record.stop.argument);
+        guest_.live(record.delta ? value_of(record.delta->processor) : record.stop.argument);
         said_at_mark_ = guest_.outputs();
     }
     exited_ = record.stop.kind == StopKind::exit;
@@ -205,6 +230,9 @@ void Replica::drain() {
     woken_ = false;
     for (Handover& item : std::exchange(outbox_, {})) {
         std::visit([this](auto& handed) { hand(handed); }, item);
+        if (std::holds_alternative<CopiedPart>(item)) {
+            core_->handed_over();
+        }
     }
     core_->handed_over();
 }
@@ -215,6 +243,13 @@ void Replica::hand(Recorded& recorded) {
 
 void Replica::hand(Replayed& replayed) {
     core_->replayed(replayed.stop, replayed.clock, std::move(replayed.outputs));
+}
+
+void Replica::hand(CopiedPart& part) {
+    if (core_->has_log()) {
+        queued_.emplace_back(part);
+        ++parts_sent_;
+    }
 }
 
 void Replica::hand(Snapshot& snapshot) {

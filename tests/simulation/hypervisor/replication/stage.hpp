@@ -20,6 +20,7 @@ class SteadyPace final : public Pace {
     [[nodiscard]] bool idles_next() override { return true; }
     [[nodiscard]] std::optional<Time> idling() override { return std::nullopt; }
     [[nodiscard]] Time running() override { return microseconds(100); }
+    [[nodiscard]] std::optional<std::uint64_t> copied_parts() override { return std::nullopt; }
     [[nodiscard]] Time replaying_a_record() override { return microseconds(500); }
     [[nodiscard]] Time handover() override { return microseconds(200); }
     [[nodiscard]] Time connecting() override { return milliseconds(1); }
