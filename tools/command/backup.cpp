@@ -17,6 +17,7 @@ struct Options {
     std::string primary;
     std::string image;
     std::string network = "none";
+    std::string keep_diverged;
     ReplicaOptions replica;
     ConsoleOptions console;
 };
@@ -33,6 +34,12 @@ Command add_backup(CLI::App& root) {
            "--network", options->network,
            "The guest's network from this host: gateway:unix:PATH, gateway:HOST:PORT, tap:NAME[,bridge=BR] or none")
         ->capture_default_str();
+    app->add_option(
+           "--keep-diverged", options->keep_diverged,
+           "A folder for the guest's states where this host finds its own different from the log: its own, and "
+           "what it then gets from the primary")
+        ->type_name("DIR")
+        ->check(CLI::ExistingDirectory);
     app->footer(
         "Memory, program and addresses come from the primary. After a takeover this replica listens for a backup of "
         "its\n"
@@ -48,6 +55,7 @@ Command add_backup(CLI::App& root) {
                 config.primary_host = primary.host;
                 config.primary_port = primary.port;
                 config.image = options->image;
+                config.replica.keep_diverged = options->keep_diverged;
                 return exit_status_of(replication::run_backup(config));
             }};
 }

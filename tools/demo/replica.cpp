@@ -69,7 +69,13 @@ void Replica::handle(std::string_view line) {
         console_lines_.take(event->text("text"), [this](std::string_view text) { handle_console(text); });
     } else if (kind == "compared") {
         compared_stops_ = event->number("stops");
-        divergences_ = event->number("divergences");
+        if (const std::uint64_t divergences = event->number("divergences"); divergences > 0) {
+            divergences_ += divergences;
+            compared_before_ += std::exchange(compared_stops_, 0);
+            transfer_said_ = false;
+        }
+    } else if (kind == "warning") {
+        say(*event, event->text("message"));
     }
 }
 

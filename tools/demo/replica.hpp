@@ -44,7 +44,8 @@ class Replica {
 
     [[nodiscard]] std::uint64_t lag_records() const { return lag_records_; }
     [[nodiscard]] double lag_ms() const { return lag_ms_; }
-    [[nodiscard]] std::uint64_t compared_stops() const { return compared_stops_; }
+    // All its lives long: who finds itself different begins anew.
+    [[nodiscard]] std::uint64_t compared_stops() const { return compared_before_ + compared_stops_; }
     [[nodiscard]] std::uint64_t divergences() const { return divergences_; }
 
     [[nodiscard]] pid_t pid() const { return child_->pid(); }
@@ -65,6 +66,7 @@ class Replica {
     double lag_ms_ = 0;
     std::optional<double> takeover_ms_;
     std::uint64_t compared_stops_ = 0;
+    std::uint64_t compared_before_ = 0;
     std::uint64_t divergences_ = 0;
     bool transfer_said_ = false;
     std::string ready_;

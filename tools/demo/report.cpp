@@ -18,10 +18,10 @@ std::uint64_t sum(const std::vector<Round>& rounds, std::uint64_t Round::*member
 std::string json_of(const Round& round) {
     return fmt::format(
         R"({{"fault":"{}","gap_ms":{:.1f},"takeover_ms":{},"acked_writes":{},"lost_acked_writes":{},)"
-        R"("contradictions":{},"dropped_connections":{},"generation":{},"went_on":{},"lag_records":{}}})",
+        R"("contradictions":{},"dropped_connections":{},"generation":{},"went_on":{},"lag_records":{},"noticed":{}}})",
         name_of(round.fault), round.gap_ms, round.takeover_ms ? fmt::format("{:.1f}", *round.takeover_ms) : "null",
         round.acked_writes, round.lost_acked_writes, round.contradictions, round.dropped_connections, round.generation,
-        json_string(round.went_on), round.lag_records);
+        json_string(round.went_on), round.lag_records, round.noticed);
 }
 
 }  // namespace
@@ -34,6 +34,8 @@ std::string_view name_of(Fault fault) {
             return "stop";
         case Fault::partition:
             return "partition";
+        case Fault::flip:
+            return "flip";
     }
     return "";
 }
@@ -79,6 +81,8 @@ std::string Report::to_json() const {
 }
 
 std::string Report::to_text() const {
+    const auto flips = std::ranges::count(rounds, Fault::flip, &Round::fault);
+    const auto noticed = std::ranges::count(rounds, true, &Round::noticed);
     std::string text = fmt::format(
         "\n"
         "  acknowledged writes          {:>10}\n"
@@ -87,10 +91,11 @@ std::string Report::to_text() const {
         "  longest gap a client saw     {:>10.0f} ms\n"
         "  replayed stops compared      {:>10}\n"
         "  of these different           {:>10}\n"
-        "{}"
+        "{}{}"
         "\n",
         sum(rounds, &Round::acked_writes), sum(rounds, &Round::lost_acked_writes),
         sum(rounds, &Round::dropped_connections), longest_gap_ms, compared_stops, divergences,
+        flips == 0 ? "" : fmt::format("  bits flipped, and noticed    {:>10}, {}\n", flips, noticed),
         unplanned_failovers == 0
             ? ""
             : fmt::format("  failovers without a fault    {:>10}  (busy machine? see --suspicion)\n",

@@ -9,7 +9,7 @@
 
 namespace understudy::tools {
 
-enum class Fault { kill, stop, partition };
+enum class Fault { kill, stop, partition, flip };
 
 [[nodiscard]] std::string_view name_of(Fault fault);
 
@@ -25,6 +25,7 @@ struct Round {
     std::uint64_t generation = 0;   // that the fault ended
     std::string went_on{};          // the host that did
     std::uint64_t lag_records = 0;  // the backup's, last reported before the fault
+    bool noticed = false;           // Fault::flip: the backup found itself different, and was brought back
 };
 
 struct Report {
@@ -34,9 +35,9 @@ struct Report {
     // Failovers that no fault of the script brought about: a replica of a busy machine was not heard in time.
     std::uint64_t unplanned_failovers = 0;
     std::uint64_t compared_stops = 0;  // at which a backup compared its state with the primary's
-    std::uint64_t divergences = 0;
-    std::string finding{};  // the first loss, contradiction or dropped connection, in words
-    std::string failure{};  // why the demonstration could not go on to its end; empty: it did
+    std::uint64_t divergences = 0;     // that no fault of the script brought about
+    std::string finding{};             // the first loss, contradiction or dropped connection, in words
+    std::string failure{};             // why the demonstration could not go on to its end; empty: it did
 
     // Every promise that does not hold, one line each; empty when all do.
     [[nodiscard]] std::vector<std::string> broken_promises() const;

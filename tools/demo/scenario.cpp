@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "tools/demo/bit_flip.hpp"
 #include "tools/output/milliseconds.hpp"
-#include "tools/vm/vm_description.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -26,13 +26,7 @@ constexpr auto kBootTime = 60s;
 constexpr auto kProtectionTime = 60s;
 constexpr auto kTakeoverTime = 20s;
 constexpr auto kVerificationTime = 60s;
-
-// All of guest memory is compared once a second where that takes milliseconds, and in proportion more seldom where a
-// larger guest would be seen to pause for it. In milliseconds, as an argument.
-std::string digest_interval(const std::string& memory) {
-    constexpr Bytes kASecondsWorth = 64_MiB;
-    return std::to_string(std::max<std::uint64_t>(1, parse_size(memory).value / kASecondsWorth.value) * 1000);
-}
+constexpr auto kTimeToNotice = 10s;
 
 void add(const Findings& findings, Round& round) {
     round.acked_writes += findings.acked_writes;
@@ -118,8 +112,6 @@ void Scenario::start_primary() {
                                    gateway_.endpoint,
                                    "--suspicion",
                                    std::to_string(options_.suspicion_ms),
-                                   "--digest-interval",
-                                   digest_interval(guest.memory),
                                    "--json"};
     if (guest.is_linux()) {
         words.insert(words.end(), {"--image", options_.image.string()});
@@ -184,8 +176,6 @@ void Scenario::start_backup() {
                                    gateway_.endpoint,
                                    "--suspicion",
                                    std::to_string(options_.suspicion_ms),
-                                   "--digest-interval",
-                                   digest_interval(options_.guest.memory),
                                    "--json"};
     if (options_.guest.is_linux()) {
         words.insert(words.end(), {"--image", options_.image.string()});
@@ -274,11 +264,16 @@ void Scenario::play_round(Round& round) {
         case Fault::partition:
             play_partition(round);
             break;
+        case Fault::flip:
+            play_flip(round);
+            break;
     }
     round.went_on = primary_->host();
     round.gap_ms = in_milliseconds(load_->gap_since_fault(kVerificationTime));
     stage_.timeline().say("clients", fmt::format("longest gap {:.0f} ms", round.gap_ms));
-    start_backup();
+    if (options_.fault != Fault::flip) {
+        start_backup();
+    }
     await_protection();
     add(load_->check(kVerificationTime), round);
     stage_.timeline().say(
@@ -350,6 +345,29 @@ void Scenario::play_partition(Round& round) {
     channel_.reset();
 }
 
+// What the guest writes over before anybody compares it was never there.
+void Scenario::play_flip(Round& round) {
+    const std::uint64_t before = backup_->divergences();
+    stage_.timeline().say(backup_->host(), fmt::format("A BIT FLIPS at {:#x} of its guest's memory",
+                                                       flip_a_bit(backup_->pid(), random_)));
+    const auto deadline = Stage::Clock::now() + kTimeToNotice;
+    stage_.until(
+        [&] { return backup_->divergences() > before || !backup_->running() || Stage::Clock::now() > deadline; },
+        2 * kTimeToNotice, "the backup to notice");
+    if (!backup_->running()) {
+        throw Error(backup_->end());
+    }
+    round.noticed = backup_->divergences() > before;
+    flips_noticed_ += backup_->divergences() - before;
+    if (!round.noticed) {
+        stage_.timeline().say(backup_->host(), "nobody noticed: the guest has written over it");
+        return;
+    }
+    const std::uint64_t generation = round.generation;
+    stage_.until([&] { return (protected_now() && primary_->generation() > generation) || !backup_->running(); },
+                 kProtectionTime, "the guest to be protected again");
+}
+
 void Scenario::conclude(Report& report) const {
     report.unplanned_failovers = unplanned_failovers_;
     report.longest_gap_ms = in_milliseconds(load_->longest_gap());
@@ -363,6 +381,7 @@ void Scenario::conclude(Report& report) const {
     add_replica(primary_);
     add_replica(backup_);
     std::ranges::for_each(retired_, add_replica);
+    report.divergences -= flips_noticed_;
 }
 
 }  // namespace understudy::tools

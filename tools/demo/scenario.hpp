@@ -53,6 +53,8 @@ class Scenario {
     void play_kill(Round& round);
     void play_stop(Round& round);
     void play_partition(Round& round);
+    // The same two replicas go on.
+    void play_flip(Round& round);
 
     void survivor_is(std::unique_ptr<Replica>& survivor);
     void retire(std::unique_ptr<Replica> replica);
@@ -73,6 +75,7 @@ class Scenario {
     std::unique_ptr<Load> load_;
     unsigned hosts_ = 0;
     std::uint64_t unplanned_failovers_ = 0;
+    std::uint64_t flips_noticed_ = 0;
 };
 
 }  // namespace understudy::tools

@@ -150,6 +150,8 @@ class ReplicaCore {
         GuestTime time{0};
     };
     [[nodiscard]] Lag lag() const;
+    // As a follower.
+    [[nodiscard]] StopNumber replayed_up_to() const { return backlog_ ? backlog_->replayed_up_to() : StopNumber{}; }
     // Stops replayed and found equal.
     [[nodiscard]] std::uint64_t compared() const { return compared_; }
     [[nodiscard]] bool gate_is_open() const { return gate_.is_open(); }

@@ -49,7 +49,10 @@ std::string difference(const Record& expected, const Record& reached) {
         compare(differences, "outputs", expected.digests.outputs.value_or(0), reached.digests.outputs.value_or(0));
     }
     if (expected.digests.memory && expected.digests.memory != reached.digests.memory) {
-        compare(differences, "memory", expected.digests.memory->value,
+        const PageRange pages = expected.digests.memory->pages;
+        const std::string what =
+            pages.count == 0 ? "memory" : fmt::format("memory in the {} pages from {:#x} on", pages.count, pages.first);
+        compare(differences, what.c_str(), expected.digests.memory->value,
                 reached.digests.memory ? reached.digests.memory->value : 0);
     }
     return fmt::format("{}", fmt::join(differences, ", "));

@@ -3,6 +3,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/executor_work_guard.hpp>
 #include <exception>
@@ -29,10 +30,12 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-// Asks the primary until it answers or the time is up: it may still be claiming its VM.
-channel::Joined join_primary(boost::asio::io_context& io, const BackupConfig& config, const channel::Hello& hello) {
+// Asks the primary until it answers or the time is up: it may still be claiming its VM, or deciding about a backup that
+// it has lost.
+channel::Joined join_primary(boost::asio::io_context& io, const BackupConfig& config, const channel::Hello& hello,
+                             bool joins_again) {
     const auto deadline = Clock::now() + config.join_timeout;
-    constexpr auto kPause = 200ms;
+    const auto pause = joins_again ? 20ms : 200ms;
     for (;;) {
         std::optional<channel::JoinResult> result;
         channel::join(io, config.primary_host, config.primary_port, hello, 2s, {},
@@ -45,10 +48,10 @@ channel::Joined join_primary(boost::asio::io_context& io, const BackupConfig& co
             return std::move(*joined);
         }
         const auto& failure = std::get<channel::JoinFailure>(*result);
-        if (failure.refused || Clock::now() + kPause > deadline) {
+        if ((failure.refused && !joins_again) || Clock::now() + pause > deadline) {
             throw Error(failure.reason);
         }
-        std::this_thread::sleep_for(kPause);
+        std::this_thread::sleep_for(pause);
     }
 }
 
@@ -89,7 +92,9 @@ ReplicaResult run_primary(const machine::GuestConfig& guest, const ReplicaConfig
     return replica.run();
 }
 
-ReplicaResult run_backup(const BackupConfig& config) {
+namespace {
+
+ReplicaResult follow(const BackupConfig& config, bool again) {
     boost::asio::io_context io(1);
     channel::Hello hello;
     hello.vm = config.vm;
@@ -97,7 +102,7 @@ ReplicaResult run_backup(const BackupConfig& config) {
     hello.engine = engine::kKvmEngineName;
     hello.cpu_table_digest = machine::cpuid_table_digest();
     hello.version = UNDERSTUDY_VERSION;
-    channel::Joined joined = join_primary(io, config, hello);
+    channel::Joined joined = join_primary(io, config, hello, again);
     std::unique_ptr<machine::Machine> machine = make_machine(io, joined, config.image);
     RoleConfig role;
     role.vm = config.vm;
@@ -105,8 +110,43 @@ ReplicaResult run_backup(const BackupConfig& config) {
     RoleMachine roles = RoleMachine::join(role, joined.welcome.replica, joined.welcome.generation);
     io.restart();
     ReplicaDriver replica(config.replica, config.vm, std::move(machine), std::move(roles), io);
-    replica.follow(std::move(joined));
+    replica.follow(std::move(joined), again);
     return replica.run();
+}
+
+// A difference that comes back soon is in the guest's state or in this host, and a transfer does not mend it.
+class Patience {
+  public:
+    void wait() {
+        const auto now = Clock::now();
+        pause_ = now - last_ > kSoon ? 0ms : std::clamp(2 * pause_, kShortest, kLongest);
+        std::this_thread::sleep_for(pause_);
+        last_ = Clock::now();
+    }
+
+  private:
+    static constexpr std::chrono::milliseconds kSoon = 10s;
+    static constexpr std::chrono::milliseconds kShortest = 250ms;
+    static constexpr std::chrono::milliseconds kLongest = 30s;
+    std::chrono::milliseconds pause_{0};
+    Clock::time_point last_;
+};
+
+}  // namespace
+
+ReplicaResult run_backup(BackupConfig config) {
+    Patience patience;
+    for (bool again = false;; again = true) {
+        try {
+            return follow(config, again);
+        } catch (const CannotFollow& failure) {
+            if (config.replica.observer.on_warning) {
+                config.replica.observer.on_warning(std::string(failure.what()) + "; joins the primary anew");
+            }
+        }
+        patience.wait();
+        config.replica.id = make_replica_id();
+    }
 }
 
 }  // namespace understudy::replication

@@ -45,6 +45,9 @@ struct ReplicaConfig {
     ConsoleConfig console;     // offered while the guest lives here
     RecorderConfig recorder;
     std::chrono::milliseconds suspicion{100};
+    // Where a backup that differs from its log leaves its guest's state, and then that which it gets from the primary:
+    // two files that `understudy log` and `understudy replay` read. Empty: nowhere.
+    std::string keep_diverged;
     ReplicaObserver observer;
 };
 
@@ -70,9 +73,11 @@ struct ReplicaResult {
 // understudy::Error for what prevents it from starting, or breaks it on the way.
 [[nodiscard]] ReplicaResult run_primary(const machine::GuestConfig& guest, const ReplicaConfig& config);
 
-// Joins a primary, follows it, takes over when it is lost; from then on like run_primary. Throws understudy::Error when
-// it cannot join, or when its guest disagrees with the log.
-[[nodiscard]] ReplicaResult run_backup(const BackupConfig& config);
+// Joins a primary, follows it, takes over when it is lost; from then on like run_primary. A backup that finds its guest
+// different from the log, or cannot replay it, never takes over: it warns, begins anew under another id, and gets the
+// primary's state once more, at once the first time, later if that happens soon again. Throws understudy::Error when it
+// cannot join.
+[[nodiscard]] ReplicaResult run_backup(BackupConfig config);
 
 // "<host>/<pid>/<random>"
 [[nodiscard]] ReplicaId make_replica_id();

@@ -1,9 +1,12 @@
 #include "hypervisor/replication/replica/replica_driver.hpp"
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <csignal>
+#include <filesystem>
 
 #include "hypervisor/machine/cpuid_table.hpp"
+#include "logging_channel/log_file.hpp"
 
 namespace understudy::replication {
 namespace {
@@ -12,6 +15,8 @@ using namespace std::chrono_literals;
 
 constexpr auto kLagInterval = 200ms;
 constexpr auto kComparedInterval = 1s;
+// Two seconds of them, less than the primary waits.
+constexpr unsigned kTicksToStandStill = 2000ms / Recorder::kOverdueInterval;
 
 ReplicaLimits limits_of(const ReplicaConfig& config) {
     ReplicaLimits limits;
@@ -88,17 +93,52 @@ void ReplicaDriver::end_vcpu() {
     vcpu_.end();
 }
 
-bool ReplicaDriver::diverged() const {
+std::optional<std::string> ReplicaDriver::failure() const {
+    if (stands_still_) {
+        return fmt::format("the guest does not come to the stop of record {}", core_.replayed_up_to().next().value);
+    }
     try {
         if (vcpu_.failure()) {
             std::rethrow_exception(vcpu_.failure());
         }
-    } catch (const Divergence&) {
-        return true;
-    } catch (...) {
-        return false;
+    } catch (const std::exception& error) {
+        return error.what();
     }
-    return false;
+    return std::nullopt;
+}
+
+// By ticks, not by time: who was not scheduled did not replay either. A guest that is different may never come to where
+// its log says; the primary would wait for it in vain.
+void ReplicaDriver::notice_standstill() {
+    const bool progress = core_.compared() != std::exchange(compared_before_, core_.compared());
+    if (core_.roles().role() != Role::following || progress || core_.lag().records == 0) {
+        ticks_without_progress_ = 0;
+    } else if (++ticks_without_progress_ > kTicksToStandStill) {
+        stands_still_ = true;
+        io_.stop();
+    }
+}
+
+// The guest as it is now, in a log without records.
+void ReplicaDriver::keep_state(const std::string& whose, StopNumber stop, std::span<const std::byte> vcpu_state) {
+    std::string name = fmt::format("{}-stop-{}-{}.log", vm_, stop.value, whose);
+    std::ranges::replace(name, '/', '_');
+    machine::Machine& machine = vcpu_.machine();
+    channel::LogHeader header;
+    header.vm = vm_;
+    header.engine = machine.engine_name();
+    header.cpu_table_digest = machine::cpuid_table_digest();
+    header.guest = machine.shape();
+    header.base = {stop, machine.count(), machine.clock()};
+    header.recorder = fmt::format("understudy {}, {} of a pair that differed", UNDERSTUDY_VERSION, whose);
+    try {
+        const auto path = std::filesystem::path(config_.keep_diverged) / name;
+        channel::LogWriter(path, header, machine.memory().all(), {vcpu_state.begin(), vcpu_state.end()}).finish();
+    } catch (const Error& error) {
+        if (config_.observer.on_warning) {
+            config_.observer.on_warning(error.what());
+        }
+    }
 }
 
 void ReplicaDriver::tick() {
@@ -115,6 +155,7 @@ void ReplicaDriver::tick() {
         peer_->tick();
     }
     core_.tick();
+    notice_standstill();
     report_progress_to_user();
 }
 
@@ -157,7 +198,8 @@ void ReplicaDriver::lead() {
     core_.start();
 }
 
-void ReplicaDriver::follow(channel::Joined joined) {
+void ReplicaDriver::follow(channel::Joined joined, bool again) {
+    joined_again_ = again;
     peer_ = std::move(joined.connection);
     core_.start();
     attend_primary();
@@ -181,12 +223,19 @@ ReplicaResult ReplicaDriver::run() {
         peer_->close();
     }
     end_vcpu();  // what its thread leaves behind may be read from here on
+    const auto why = failure();
     if (config_.observer.on_compared && vcpu_.followed()) {
-        const std::uint64_t divergences = diverged() ? 1 : 0;
+        const std::uint64_t divergences = why ? 1 : 0;
         config_.observer.on_compared(core_.compared() + divergences, divergences);
     }
-    if (vcpu_.failure()) {
-        std::rethrow_exception(vcpu_.failure());
+    if (why && vcpu_.followed() && !config_.keep_diverged.empty()) {
+        keep_state("backup", core_.replayed_up_to().next(), vcpu_.machine().save_vcpu());
+    }
+    if (why && core_.roles().role() == Role::following) {
+        throw CannotFollow(*why);
+    }
+    if (why) {
+        throw Error(*why);
     }
     ReplicaResult result = result_.value_or(ReplicaResult{});
     if (const LoopResult& loop = vcpu_.result(); loop.ending == Ending::exit) {

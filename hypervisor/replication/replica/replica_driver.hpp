@@ -30,6 +30,13 @@
 
 namespace understudy::replication {
 
+// Thrown by ReplicaDriver::run() where its guest has left the log, or could not be brought along it, while the primary
+// was there: this replica is of no use, another one may be.
+class CannotFollow : public Error {
+  public:
+    using Error::Error;
+};
+
 // Everything is called on the io_context's thread, what the vCPU's thread calls excepted.
 class ReplicaDriver final : private ReplicaWorld {
   public:
@@ -40,7 +47,8 @@ class ReplicaDriver final : private ReplicaWorld {
     ReplicaDriver& operator=(const ReplicaDriver&) = delete;
 
     void lead();
-    void follow(channel::Joined joined);
+    // `again`: instead of a replica that could not follow.
+    void follow(channel::Joined joined, bool again);
     [[nodiscard]] ReplicaResult run();
 
   private:
@@ -75,8 +83,10 @@ class ReplicaDriver final : private ReplicaWorld {
     void log_drained();
     void vcpu_ended();
     void end_vcpu();
-    // The guest was found to differ from its log.
-    [[nodiscard]] bool diverged() const;
+    // What the vCPU's thread failed with, or what prevents it from going on; nothing: it did not fail.
+    [[nodiscard]] std::optional<std::string> failure() const;
+    void notice_standstill();
+    void keep_state(const std::string& whose, StopNumber stop, std::span<const std::byte> vcpu_state);
 
     // What the vCPU's thread hands over.
     enum class Patience { as_convenient, none };
@@ -116,6 +126,10 @@ class ReplicaDriver final : private ReplicaWorld {
     Clock::time_point lost_at_;  // when this replica began to decide
     Clock::time_point next_lag_;
     Clock::time_point next_compared_;
+    bool joined_again_ = false;
+    std::uint64_t compared_before_ = 0;    // at the last tick
+    unsigned ticks_without_progress_ = 0;  // though there was something to replay
+    bool stands_still_ = false;
 
     // The peer, and those who want to be.
     std::map<ReplicaId, std::unique_ptr<channel::Connection>> candidates_;

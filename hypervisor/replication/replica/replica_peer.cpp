@@ -129,6 +129,9 @@ void ReplicaDriver::attend_primary() {
 
 void ReplicaDriver::state_from_primary(channel::LogBase base, const std::vector<std::byte>& vcpu_state) {
     vcpu_.machine().restore_vcpu(vcpu_state);
+    if (joined_again_ && !config_.keep_diverged.empty()) {
+        keep_state("primary", base.stop, vcpu_state);
+    }
     const machine::NicAddresses nic = vcpu_.machine().nic_addresses();
     network::LinkConfig link = config_.link;
     link.mac = nic.mac;
