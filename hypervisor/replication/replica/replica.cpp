@@ -127,7 +127,7 @@ class Patience {
   private:
     static constexpr std::chrono::milliseconds kSoon = 10s;
     static constexpr std::chrono::milliseconds kShortest = 250ms;
-    static constexpr std::chrono::milliseconds kLongest = 30s;
+    static constexpr std::chrono::milliseconds kLongest = 5s;
     std::chrono::milliseconds pause_{0};
     Clock::time_point last_;
 };
