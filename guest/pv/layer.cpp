@@ -7,6 +7,8 @@ static_assert(offsetof(understudy_layer, user_gs) == LAYER_USER_GS);
 static_assert(offsetof(understudy_layer, kernel_gs) == LAYER_KERNEL_GS);
 static_assert(offsetof(understudy_layer, flush_due) == LAYER_FLUSH_DUE);
 static_assert(offsetof(understudy_layer, system_calls) == LAYER_SYSTEM_CALLS);
+static_assert(UNDERSTUDY_CALL_SLOT == UNDERSTUDY_CONTROL_ADDRESS + offsetof(understudy_control, syscall_entry));
+static_assert(UNDERSTUDY_CALL_NUMBER_SHIFT == CALL_NUMBER_SHIFT && UNDERSTUDY_CALL_OFFSET_MASK == CALL_OFFSET_MASK);
 static_assert(UNDERSTUDY_EXCEPTION_STACK_BYTES == EXCEPTION_STACK_BYTES);
 static_assert(offsetof(vcpu_info_t, evtchn_upcall_pending) == VCPU_INFO_PENDING);
 static_assert(offsetof(vcpu_info_t, evtchn_upcall_mask) == VCPU_INFO_MASK);

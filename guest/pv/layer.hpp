@@ -6,6 +6,7 @@
 //   fault_address.cpp  which address a page fault was about
 //   emulation.cpp      instructions that ring 3 may not execute, and the clock
 //   replaced.cpp       instructions that the kernel replaced in programs
+//   rewritten.cpp      system calls that it rewrote there
 //   instruction.cpp    the decoder of both
 //   hypercalls.cpp     the table of hypercalls
 //   memory.cpp         hypercalls about page tables
@@ -86,6 +87,13 @@ enum class Emulated : u8 {
     raises,  // the frame has the exception that the instruction has raised
 };
 [[nodiscard]] Emulated emulate_program(understudy_frame& frame);
+
+// --- rewritten.cpp
+// A program that is stepped sees its system calls as they were written. True: it is in one, and goes on; false: `frame`
+// stands where an unchanged program would.
+[[nodiscard]] bool finish_stepped_call(understudy_frame& frame);
+// A program has thrown the control page away, and calls through it: true where that was the fault, and it goes on.
+[[nodiscard]] bool finish_call_without_control_page(understudy_frame& frame, u64 fault_address);
 
 // --- memory.cpp
 void flush_tlb();

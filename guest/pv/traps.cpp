@@ -164,16 +164,19 @@ extern "C" void handle_exception(understudy_frame* frame) {
         // The kernel's frame names no place to run. Its owner gets the exception.
         unwind_iret(*frame);
     } else if (in_layer(frame->rip)) {
-        if (vector == kDebugVector && (frame->rflags & kFlagTrap) != 0) {
+        if (vector == kDebugVector) {
             return;  // a program that is stepped has come by a rewritten system call; TF is cleared on the way
         }
         die(UNDERSTUDY_FAULT_IN_LAYER, frame);
     }
     if (vector == kDebugVector && (frame->rflags & kFlagTrap) != 0 && !is_kernel_address(frame->rip)) {
         finish_clock_read(*frame);
+        if (finish_stepped_call(*frame)) {
+            return;
+        }
     }
     if (vector == kPageFaultVector) {
-        if (!find_fault_address(*frame)) {
+        if (!find_fault_address(*frame) || finish_call_without_control_page(*frame, vcpu_info->arch.cr2)) {
             return;
         }
     } else if (vector == kInvalidOpcodeVector) {

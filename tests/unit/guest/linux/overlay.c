@@ -1,4 +1,6 @@
-/* The overlay's file, and its function as the test wants it. */
+/* The overlay's files, and their functions as the tests want them. */
+#include "guest/linux/overlay/calls.c"
+#include "guest/linux/overlay/functions.c"
 #include "guest/linux/overlay/sites.c"
 #include "tests/unit/guest/linux/sites_interface.h"
 
