@@ -16,8 +16,8 @@ constexpr unsigned kMostInstructions = 8;
 
 constexpr u64 kWayOutBytes = 7;
 constexpr u8 kWayOutAddress[kWayOutBytes] = {0x4c, 0x8d, 0x1d};  // lea 0(%rip), %r11
-constexpr u8 kWayOutJump[kWayOutBytes] = {0xff, 0x24, 0x25, UNDERSTUDY_CALL_SLOT & 0xff,
-                                          UNDERSTUDY_CALL_SLOT >> 8 & 0xff, UNDERSTUDY_CALL_SLOT >> 16 & 0xff};
+constexpr u8 kWayOutJump[kWayOutBytes] = {
+    0xff, 0x24, 0x25, UNDERSTUDY_CALL_SLOT & 0xff, UNDERSTUDY_CALL_SLOT >> 8 & 0xff, UNDERSTUDY_CALL_SLOT >> 16 & 0xff};
 
 constexpr u64 page_of(u64 address) {
     return address & ~(kPageBytes - 1);

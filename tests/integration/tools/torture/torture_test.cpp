@@ -54,6 +54,12 @@ TEST_F(Torture, AStepThroughTheClockShowsNoCounter) {
     expect_equal({"--seed", "2", "--rounds", "1", "--operations", "8", "--only", "stepped"});
 }
 
+// System calls that are no SYSCALL, to whoever looks closely.
+TEST_F(Torture, RewrittenSystemCallsAreLikeAnyOther) {
+    expect_equal({"--seed", "3", "--rounds", "1", "--operations", "24", "--only",
+                  "calls-interrupted,calls-stopped,calls-kept,calls-stepped,calls-self-stepped,calls-without-page"});
+}
+
 // A page that may be written and executed at once, written again.
 TEST_F(Torture, CodeMadeAtRunTimeRuns) {
     expect_equal(
