@@ -17,6 +17,10 @@
 // Behind the frame that the processor or a stub pushed (struct understudy_frame from `vector` on): the registers, and
 // the C++ handler with a pointer to all of it. It may change any of it.
 .macro handle function
+    handle_before_return \function
+    jmp resume
+.endm
+.macro handle_before_return function
     pushq %rax
     pushq %rbx
     pushq %rcx
@@ -35,7 +39,6 @@
     cld
     movq %rsp, %rdi
     call \function
-    jmp resume
 .endm
 
 // A frame for an entry that was called: it returns to behind the call. Clobbers nothing; the flags are not the caller's.
@@ -98,7 +101,18 @@ exception_vectors:
     .set vector, vector + 1
     .endr
 exception:
-    handle handle_exception
+    handle_before_return handle_exception
+    testb %al, %al
+    jz resume
+    // Counted code's trap, for what is executed in a program's stead. A stop clears this stack, so it is made on another.
+    movq %rsp, %rsi
+    leaq trap_stack_top - FRAME_BYTES(%rip), %rdi
+    movl $FRAME_BYTES / 8, %ecx
+    rep movsq
+    leaq trap_stack_top - FRAME_BYTES(%rip), %rsp
+    movq %rsp, %rdi
+    call handle_budget
+    jmp resume
 
 // --- Counted code: the cell turned negative -----------------------------------------------------------------------------
     .globl trap_entry

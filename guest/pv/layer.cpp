@@ -9,6 +9,7 @@ static_assert(offsetof(understudy_layer, flush_due) == LAYER_FLUSH_DUE);
 static_assert(offsetof(understudy_layer, system_calls) == LAYER_SYSTEM_CALLS);
 static_assert(UNDERSTUDY_CALL_SLOT == UNDERSTUDY_CONTROL_ADDRESS + offsetof(understudy_control, syscall_entry));
 static_assert(UNDERSTUDY_CALL_NUMBER_SHIFT == CALL_NUMBER_SHIFT && UNDERSTUDY_CALL_OFFSET_MASK == CALL_OFFSET_MASK);
+static_assert(sizeof(understudy_frame) == FRAME_BYTES);
 static_assert(UNDERSTUDY_EXCEPTION_STACK_BYTES == EXCEPTION_STACK_BYTES);
 static_assert(offsetof(vcpu_info_t, evtchn_upcall_pending) == VCPU_INFO_PENDING);
 static_assert(offsetof(vcpu_info_t, evtchn_upcall_mask) == VCPU_INFO_MASK);

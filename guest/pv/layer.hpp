@@ -44,6 +44,13 @@ template <typename T>
 [[nodiscard]] inline const understudy_control& control() {
     return *reinterpret_cast<const understudy_control*>(physical(layer.control));
 }
+// True: what was charged has made the cell negative, and a budget stop is due.
+[[nodiscard]] inline bool charge(u64 counts) {
+    auto* const cell = &reinterpret_cast<understudy_control*>(physical(layer.control))->cell;
+    bool negative = false;
+    __asm__ volatile("subq %2, %1" : "=@ccs"(negative), "+m"(*cell) : "r"(counts) : "memory");
+    return negative;
+}
 [[nodiscard]] inline PageTables page_tables() {
     return {physical(0), layer.memory_bytes + UNDERSTUDY_LAYER_BYTES};
 }
@@ -115,9 +122,10 @@ void move_vcpu_info(u64 physical_address);
 // Nanoseconds since boot, by the count between stops.
 [[nodiscard]] u64 clock_now();
 void start_clock();
-// A program that is stepped sees the vDSO read the clock in one step: where `frame` stands behind the first instruction of
-// that, with a raw value of the counter in RAX, the rest is done here.
-void finish_clock_read(understudy_frame& frame);
+// A program that is stepped sees the vDSO read the clock in one step: where `frame` stands behind the first instruction
+// of that, which has counted, the rest is done here. True: the counter wants a stop first, and `frame` is back at the
+// beginning.
+[[nodiscard]] bool finish_clock_read(understudy_frame& frame);
 
 // --- entry.S
 [[nodiscard]] inline u64 read_gs() {

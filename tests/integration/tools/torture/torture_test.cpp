@@ -60,6 +60,11 @@ TEST_F(Torture, RewrittenSystemCallsAreLikeAnyOther) {
                   "calls-interrupted,calls-stopped,calls-kept,calls-stepped,calls-self-stepped,calls-without-page"});
 }
 
+// Programs that wait without their kernel: each look at the clock counts.
+TEST_F(Torture, WhoPollsAClockIsInterrupted) {
+    expect_equal({"--seed", "4", "--rounds", "1", "--operations", "16", "--only", "polled,stepped"});
+}
+
 // A page that may be written and executed at once, written again.
 TEST_F(Torture, CodeMadeAtRunTimeRuns) {
     expect_equal(
