@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,6 +38,7 @@ class LinuxMachine final : public Machine {
     [[nodiscard]] std::uint64_t memory_digest(PageRange pages) override;
     [[nodiscard]] const FaultReport& fault_report() const override { return fault_; }
     [[nodiscard]] std::string engine_name() const override { return engine_->name(); }
+    [[nodiscard]] ExitFigures exits() const override;
     [[nodiscard]] NicAddresses nic_addresses() override { return nic_.value_or(NicAddresses{}); }
     [[nodiscard]] GuestShape shape() const override;
     [[nodiscard]] GuestMemory& memory() override { return memory_; }
@@ -91,6 +93,8 @@ class LinuxMachine final : public Machine {
     std::vector<Output> outputs_;
     std::string console_tail_;  // the last text, for reports
     FaultReport fault_;
+    std::map<std::uint8_t, std::uint64_t> exits_by_port_;
+    std::uint64_t kicks_ = 0;  // that found the guest running
     std::atomic<bool> abandoned_{false};
 };
 
