@@ -52,7 +52,6 @@ LinuxMachine::LinuxMachine(const LoadedLinux& linux, const EngineFactory& make_e
       places_(places_of(linux)),
       linux_(linux),
       image_(linux.config.image),
-      image_digest_(image_.empty() ? std::string() : digest_file(image_).text()),
       engine_(make_engine(memory_.all(), write_linux_image(linux, memory_))),
       bus_(memory_, [this](std::size_t number) -> understudy_device& { return device_page(number); }) {
     if (linux.config.has_network) {
@@ -436,6 +435,11 @@ std::uint64_t LinuxMachine::memory_digest(PageRange pages) {
 }
 
 GuestShape LinuxMachine::shape() const {
+    std::call_once(digested_, [&] {
+        if (image_digest_.empty() && !image_.empty()) {
+            image_digest_ = digest_file(image_).text();
+        }
+    });
     return {GuestKind::linux_guest, memory_.size(), image_digest_};
 }
 

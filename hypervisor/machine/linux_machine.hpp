@@ -5,6 +5,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -41,6 +42,7 @@ class LinuxMachine final : public Machine {
     [[nodiscard]] ExitFigures exits() const override;
     [[nodiscard]] NicAddresses nic_addresses() override { return nic_.value_or(NicAddresses{}); }
     [[nodiscard]] GuestShape shape() const override;
+    [[nodiscard]] Bytes memory_size() const override { return memory_.size(); }
     [[nodiscard]] GuestMemory& memory() override { return memory_; }
     [[nodiscard]] std::span<std::byte> blank_memory() override;
     [[nodiscard]] std::vector<std::byte> save_vcpu() override;
@@ -80,7 +82,8 @@ class LinuxMachine final : public Machine {
     LinuxPlaces places_;
     std::optional<LoadedLinux> linux_;  // its symbols, where this machine booted
     std::string image_;                 // the guest's disk; empty: none
-    std::string image_digest_;
+    mutable std::once_flag digested_;
+    mutable std::string image_digest_;  // empty before somebody asks
     std::optional<NicAddresses> nic_;
     std::unique_ptr<engine::Engine> engine_;
     device::DeviceBus bus_;

@@ -99,8 +99,9 @@ class Machine {
     [[nodiscard]] virtual ExitFigures exits() const { return {}; }
 
     [[nodiscard]] virtual NicAddresses nic_addresses() = 0;
-    // What a host must have to take over this guest's state.
+    // What a host must have to take over this guest's state. The first time it may read all of the guest's disk.
     [[nodiscard]] virtual GuestShape shape() const = 0;
+    [[nodiscard]] virtual Bytes memory_size() const { return shape().memory; }
     // State transfer, at a stop after apply().
     [[nodiscard]] virtual GuestMemory& memory() = 0;
     // All of it, zeroed: what a state that leaves zero pages out is written into.

@@ -104,8 +104,8 @@ class GuestBench {
     const GuestBenchOptions& options_;
     std::string no_lan_;  // why there is none
     LinuxImage image_;
-    Words client_;  // before a command that runs in the client's namespace
-    Words host_;    // and in that of the host's servers
+    Lan::Station client_;
+    Lan::Station host_;  // of the host's own servers
     std::vector<Figure> figures_;
 };
 
@@ -244,7 +244,7 @@ std::shared_ptr<Child> GuestBench::start_on_host(const Words& command, const std
     // What a server says on the way is for people, and mostly on standard error.
     auto serves = std::make_shared<bool>(false);
     const auto server = site_.stage().start(
-        "host-server", host_ + Words{"/bin/sh", "-c", "exec \"$@\" 2>&1", "sh"} + command,
+        "host-server", host_.command + Words{"/bin/sh", "-c", "exec \"$@\" 2>&1", "sh"} + command,
         [serves, ready](std::string_view line) { *serves = *serves || line.find(ready) != std::string_view::npos; });
     site_.stage().until([&] { return *serves; }, 30s, "the host's server to be ready");
     return server;
@@ -252,10 +252,11 @@ std::shared_ptr<Child> GuestBench::start_on_host(const Words& command, const std
 
 double GuestBench::redis_rate(const char* address, unsigned pipeline) {
     const unsigned requests = pipeline == 1 ? options_.requests : 4 * options_.requests;
-    return figure_of(site_.run(client_ + Words{"redis-benchmark", "-h", address, "-t", "set", "-c", "50", "-P",
-                                               std::to_string(pipeline), "-n", std::to_string(requests), "--csv"},
-                               kLongest),
-                     R"re("SET","([0-9.]+)")re");
+    return figure_of(
+        site_.run(client_.command + Words{"redis-benchmark", "-h", address, "-t", "set", "-c", "50", "-P",
+                                          std::to_string(pipeline), "-n", std::to_string(requests), "--csv"},
+                  kLongest),
+        R"re("SET","([0-9.]+)")re");
 }
 
 // "exits":{"idle":12,...} at the end of `understudy run --json`: what there was for each request, by kind.
@@ -315,8 +316,8 @@ void GuestBench::redis() {
 }
 
 double GuestBench::bulk_rate(const char* direction) {
-    return figure_of(site_.run(client_ + Words{probe_file().string(), direction, kGuestAddress, "7008",
-                                               std::to_string(kOfferedMbits), std::to_string(options_.seconds)},
+    return figure_of(site_.run(client_.command + Words{probe_file().string(), direction, kGuestAddress, "7008",
+                                                       std::to_string(kOfferedMbits), std::to_string(options_.seconds)},
                                kLongest),
                      "mbits ([0-9.]+)");
 }
@@ -348,10 +349,11 @@ void GuestBench::bulk() {
 }
 
 double GuestBench::pgbench_rate(const char* address, const char* mode) {
-    return figure_of(site_.run(client_ + Words{"pgbench", "-h", address, "-U", "postgres", "-n", mode, "-c", "8", "-j",
-                                               "1", "-T", std::to_string(options_.seconds), "postgres"},
-                               kLongest),
-                     "tps = ([0-9.]+)");
+    return figure_of(
+        site_.run(client_.command + Words{"pgbench", "-h", address, "-U", "postgres", "-n", mode, "-c", "8", "-j", "1",
+                                          "-T", std::to_string(options_.seconds), "postgres"},
+                  kLongest),
+        "tps = ([0-9.]+)");
 }
 
 // A cluster in memory, as the guest's is, with the same settings.
@@ -374,7 +376,8 @@ void GuestBench::postgres() {
     const auto words = image_.guest(description.arguments, "512M", kGuestAddress, description.ready);
     const auto prepare = [&](const char* address) {
         static_cast<void>(site_.run(
-            client_ + Words{"pgbench", "-h", address, "-U", "postgres", "-i", "-q", "-s", "5", "postgres"}, kLongest));
+            client_.command + Words{"pgbench", "-h", address, "-U", "postgres", "-i", "-q", "-s", "5", "postgres"},
+            kLongest));
     };
     prepare(kHostAddress);
     const std::array<std::pair<const char*, const char*>, 2> modes = {{{"-S", "read-only"}, {"-N", "simple update"}}};

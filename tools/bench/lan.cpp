@@ -58,7 +58,7 @@ Lan::Lan() {
     configure({"ip", "link", "set", std::string(kBridge), "up"});
 }
 
-std::vector<std::string> Lan::add_station(Stage& stage, const std::string& name, const std::string& address) {
+Lan::Station Lan::add_station(Stage& stage, const std::string& name, const std::string& address) {
     bool there = false;
     const auto holder = stage.start("station-" + name, {"unshare", "-n", "sh", "-c", "echo there; exec sleep infinity"},
                                     [&](std::string_view /*line*/) { there = true; });
@@ -76,7 +76,7 @@ std::vector<std::string> Lan::add_station(Stage& stage, const std::string& name,
     inside({"ip", "address", "add", address + "/24", "dev", "eth0"});
     inside({"ip", "link", "set", "lo", "up"});
     inside({"ip", "link", "set", "eth0", "up"});
-    return words;
+    return {holder, words};
 }
 
 }  // namespace understudy::tools

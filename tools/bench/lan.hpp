@@ -22,10 +22,12 @@ class Lan {
     // loopback. Throws understudy::Error.
     Lan();
 
-    // A namespace with an address on the LAN, "10.77.0.2", that lives as long as the stage. Returns the words before a
-    // command that runs there.
-    [[nodiscard]] static std::vector<std::string> add_station(Stage& stage, const std::string& name,
-                                                              const std::string& address);
+    // A namespace with an address on the LAN.
+    struct Station {
+        std::shared_ptr<Child> holder;     // the namespace lives as long
+        std::vector<std::string> command;  // before a command that runs there
+    };
+    [[nodiscard]] static Station add_station(Stage& stage, const std::string& name, const std::string& address);
 };
 
 }  // namespace understudy::tools
