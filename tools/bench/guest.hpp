@@ -11,7 +11,7 @@ namespace understudy::tools {
 struct GuestBenchOptions {
     unsigned repeats = 3;                    // of each measurement; the best or the median counts
     std::vector<std::string> only;           // rows, by the names of guest_bench_rows(); empty: all
-    std::filesystem::path image;             // with redis-server, postgresql and busybox; empty: is built
+    std::filesystem::path image;             // with redis-server and postgresql; empty: is built
     std::filesystem::path systemd_image;     // empty: booting one is not measured
     std::filesystem::path uncounted_kernel;  // a vmlinux without counting; empty: not compared
     unsigned requests = 100'000;             // of redis-benchmark; four times as many when pipelined

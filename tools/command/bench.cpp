@@ -41,7 +41,7 @@ Command add_guest_bench(CLI::App& bench) {
         ->capture_default_str();
     app->add_option("--only", options->only, "Some rows")->delimiter(',')->check(CLI::IsMember(guest_bench_rows()));
     app->add_option("--image", options->image,
-                    "With redis-server, postgresql and busybox, of this host's release [one is built]")
+                    "With redis-server and postgresql, of this host's release [one is built]")
         ->check(CLI::ExistingFile);
     app->add_option("--systemd-image", options->systemd_image, "One of `understudy image --systemd`, to boot")
         ->check(CLI::ExistingFile);
