@@ -52,6 +52,15 @@
 #define UNDERSTUDY_PORT_FLUSH_TLB 0x21     /* forget every translation */
 #define UNDERSTUDY_PORT_FAULT_ADDRESS 0x22 /* fault_address = CR2 */
 
+/* --- Rewritten system calls: `jmp *UNDERSTUDY_CALL_SLOT`, with RCX and R11 lost as SYSCALL loses them ------------------ */
+#define UNDERSTUDY_CALL_SLOT 0x40018 /* control page, syscall_entry */
+/* R11: any address in the page of the site. ECX: in its low bits the offset in that page that is returned to, behind the
+ * SYSCALL; above it the number of the call, or, if this is set, RAX has that. */
+#define UNDERSTUDY_CALL_NUMBERED 0x80000000u
+#define UNDERSTUDY_CALL_NUMBER_SHIFT 16
+#define UNDERSTUDY_CALL_NUMBER_MAX 0x7fff
+#define UNDERSTUDY_CALL_OFFSET_MASK 0x1fff
+
 /* EAX of an exit: the reason in bits 8.., the status in bits 0..7. */
 #define UNDERSTUDY_EXIT_POWEROFF 0
 #define UNDERSTUDY_EXIT_REBOOT 1
@@ -80,7 +89,7 @@ struct understudy_control {
 	understudy_s64 cell;
 	understudy_s64 armed;
 	understudy_u64 trap_entry;    /* the layer's; keeps every register */
-	understudy_u64 syscall_entry; /* the layer's: where rewritten SYSCALL sites call */
+	understudy_u64 syscall_entry; /* the layer's: where rewritten SYSCALL sites jump; see UNDERSTUDY_CALL_* */
 	/* The clock: now = clock_ns + ((armed - cell) >> UNDERSTUDY_CLOCK_SHIFT). */
 	understudy_u64 clock_ns;
 	/* CLOCK_REALTIME = the clock + this, at boot. */

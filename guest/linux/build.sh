@@ -7,6 +7,8 @@
 #        puts vmlinux, its configuration and its version into FOLDER, building them first if need be
 #   UNDERSTUDY_LINUX_SOURCE=linux-source-6.1.tar.xz ...
 #        uses that source instead of fetching Debian's package
+#   build.sh --uncounted --abi paravirtual.h --out FOLDER
+#        builds it without the pass, to measure what counting costs (understudy bench guest); never to be replicated
 #   build.sh --kernel VMLINUX --out FOLDER
 #        puts that kernel into FOLDER and builds nothing
 set -euo pipefail
@@ -14,9 +16,14 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 package=linux-source-6.1
 tarball=$package.tar.xz
-plugin= abi= out= kernel=
+plugin= abi= out= kernel= uncounted=
 while [ $# -gt 0 ]; do
     case $1 in
+        --uncounted)
+            uncounted=yes
+            shift
+            continue
+            ;;
         --kernel) kernel=$2 ;;
         --plugin) plugin=$2 ;;
         --abi) abi=$2 ;;
@@ -45,7 +52,8 @@ if [ -n "$kernel" ]; then
     { [ -z "$mark" ] || tail -c +$((mark + 9)) "$kernel" | gzip -dc 2>/dev/null; } >"$out/config" || true
     exit 0
 fi
-[ -r "$plugin" ] && [ -r "$abi" ] || fail "--plugin and --abi are needed"
+[ -n "$uncounted" ] || [ -r "$plugin" ] || fail "--plugin is needed"
+[ -r "$abi" ] || fail "--abi is needed"
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/understudy
 mkdir -p "$cache" "$out"
@@ -62,7 +70,7 @@ fi
 
 # What the kernel follows from.
 key=$({
-    echo "$version"
+    echo "$version$uncounted"
     clang-14 --version | head -n 1
     cat "$abi" "$here/config" "$here/build.sh"
     find "$here/overlay" "$here/../toolchain" -type f \( -name '*.[chS]' -o -name '*.cpp' -o -name '*.hpp' -o -name '*.mk' -o -name Makefile \) -print0 | sort -z | xargs -0 cat
@@ -116,15 +124,18 @@ echo 'obj-y += understudy/' >>"$work/source/arch/x86/Kbuild"
 echo 'include $(srctree)/arch/x86/understudy/link.mk' >>"$work/source/arch/x86/Makefile"
 
 # The pass without what tells where it was built: the same bytes from every build folder, at the same path.
-llvm-objcopy-14 --strip-debug --remove-section=.note.gnu.build-id "$plugin" "$work/understudy_count.so"
-plugin=$work/understudy_count.so
-# ccache does not know that the pass is one of the compiler's inputs.
-export CCACHE_EXTRAFILES=$plugin
+pass=
+if [ -z "$uncounted" ]; then
+    llvm-objcopy-14 --strip-debug --remove-section=.note.gnu.build-id "$plugin" "$work/understudy_count.so"
+    pass=-fpass-plugin=$work/understudy_count.so
+    # ccache does not know that the pass is one of the compiler's inputs.
+    export CCACHE_EXTRAFILES=$work/understudy_count.so
+fi
 export KBUILD_BUILD_USER=understudy KBUILD_BUILD_HOST=understudy KBUILD_BUILD_TIMESTAMP='1970-01-01'
 # What the kernel's build calls GCC_PLUGINS_CFLAGS it leaves out where plugins do not belong: the vDSO is not counted.
 build() {
     make -s -C "$work/source" O="$work/build" LLVM=-14 CC="ccache clang-14" \
-        KCFLAGS="-fpass-plugin=$plugin -include $overlay/instructions.h" GCC_PLUGINS_CFLAGS="-fpass-plugin=$plugin" \
+        KCFLAGS="$pass -include $overlay/instructions.h" GCC_PLUGINS_CFLAGS="$pass" \
         KAFLAGS="-include $overlay/hypercalls.h" "$@"
 }
 KCONFIG_ALLCONFIG=$here/config build allnoconfig >&2

@@ -23,8 +23,8 @@ u64 clock_now() {
 
 namespace {
 
-constexpr u64 kFirstInstruction = 8;
-constexpr u64 kClockReadBytes = 41;
+constexpr u64 kFirstInstruction = 9;
+constexpr u64 kClockReadBytes = 74;
 struct Code {
     u8 bytes[kClockReadBytes];
 };
@@ -36,26 +36,39 @@ constexpr void name_control(Code& code, u64 at, u64 offset) {
     }
 }
 
-// How the vDSO reads the clock (guest/linux/overlay/instructions.h), up to where it has clock_ns in RAX and what was
-// counted since in RDX.
+// How the vDSO counts, and reads the clock (guest/linux/overlay/instructions.h), up to where it has clock_ns in RAX and
+// what was counted since in RDX.
 constexpr Code clock_read() {
     Code code = {{
+        0x48, 0x83, 0x2c, 0x25,
+        0,    0,    0,    0,
+        40,          //  0 sub $40, cell
+        0x79, 0x16,  //  9 jns 33
+        0x85, 0xe4,  // 11 test %esp, %esp
+        0x48, 0x8d, 0x64, 0x24,
+        0x80,  // 13 lea -128(%rsp), %rsp
+        0xff, 0x14, 0x25, 0,
+        0,    0,    0,  // 18 call *trap_entry
+        0x48, 0x8d, 0xa4, 0x24,
+        0x80, 0,    0,    0,  // 25 lea 128(%rsp), %rsp
         0x48, 0x8b, 0x04, 0x25,
-        0,    0,    0,    0,  //  0 mov armed, %rax
-        0x48, 0x89, 0xc2,     //  8 mov %rax, %rdx
+        0,    0,    0,    0,  // 33 mov armed, %rax
+        0x48, 0x89, 0xc2,     // 41 mov %rax, %rdx
         0x48, 0x2b, 0x14, 0x25,
-        0,    0,    0,    0,  // 11 sub cell, %rdx
+        0,    0,    0,    0,  // 44 sub cell, %rdx
         0x48, 0x3b, 0x04, 0x25,
-        0,    0,    0,    0,                       // 19 cmp armed, %rax
-        0x75, 0xe3,                                // 27 jne 0
-        0x48, 0xc1, 0xea, UNDERSTUDY_CLOCK_SHIFT,  // 29 shr $2, %rdx
+        0,    0,    0,    0,                       // 52 cmp armed, %rax
+        0x75, 0xe3,                                // 60 jne 33
+        0x48, 0xc1, 0xea, UNDERSTUDY_CLOCK_SHIFT,  // 62 shr $2, %rdx
         0x48, 0x8b, 0x04, 0x25,
-        0,    0,    0,    0,  // 33 mov clock_ns, %rax
+        0,    0,    0,    0,  // 66 mov clock_ns, %rax
     }};
-    name_control(code, 4, offsetof(understudy_control, armed));
-    name_control(code, 15, offsetof(understudy_control, cell));
-    name_control(code, 23, offsetof(understudy_control, armed));
-    name_control(code, 37, offsetof(understudy_control, clock_ns));
+    name_control(code, 4, offsetof(understudy_control, cell));
+    name_control(code, 21, offsetof(understudy_control, trap_entry));
+    name_control(code, 37, offsetof(understudy_control, armed));
+    name_control(code, 48, offsetof(understudy_control, cell));
+    name_control(code, 56, offsetof(understudy_control, armed));
+    name_control(code, 70, offsetof(understudy_control, clock_ns));
     return code;
 }
 constexpr Code kClockRead = clock_read();
@@ -66,21 +79,26 @@ bool is_there(u64 address) {
 
 }  // namespace
 
-void finish_clock_read(understudy_frame& frame) {
+bool finish_clock_read(understudy_frame& frame) {
     const u64 begin = frame.rip - kFirstInstruction;
     if (is_kernel_address(begin) || !is_there(begin) || !is_there(begin + kClockReadBytes - 1)) {
-        return;
+        return false;
     }
     for (u64 i = 0; i < kClockReadBytes; ++i) {
         if (reinterpret_cast<const volatile u8*>(begin)[i] != kClockRead.bytes[i]) {
-            return;
+            return false;
         }
     }
     constexpr u64 kArithmeticFlags = 0x8d5;
+    frame.rflags &= ~kArithmeticFlags;
+    if (control().cell < 0) {
+        frame.rip = begin;
+        return true;
+    }
     frame.rax = control().clock_ns;
     frame.rdx = clock_now() - control().clock_ns;
-    frame.rflags &= ~kArithmeticFlags;
     frame.rip = begin + kClockReadBytes;
+    return false;
 }
 
 // Xen's clock is the counter, scaled, from a point on. Here RDTSC is the clock in nanoseconds: nothing is to be scaled.

@@ -11,11 +11,16 @@
 #define RUNNING_FLAGS 0x3202
 // What of a program's flags survives a system call: TF, DF, AC.
 #define KEPT_FLAGS 0x40500
-#define TRAP_FLAG_BIT 8
+// Addresses of programs have no more.
+#define CANONICAL_BITS 47
 
 // Behind the frame that the processor or a stub pushed (struct understudy_frame from `vector` on): the registers, and
 // the C++ handler with a pointer to all of it. It may change any of it.
 .macro handle function
+    handle_before_return \function
+    jmp resume
+.endm
+.macro handle_before_return function
     pushq %rax
     pushq %rbx
     pushq %rcx
@@ -34,7 +39,6 @@
     cld
     movq %rsp, %rdi
     call \function
-    jmp resume
 .endm
 
 // A frame for an entry that was called: it returns to behind the call. Clobbers nothing; the flags are not the caller's.
@@ -97,7 +101,18 @@ exception_vectors:
     .set vector, vector + 1
     .endr
 exception:
-    handle handle_exception
+    handle_before_return handle_exception
+    testb %al, %al
+    jz resume
+    // Counted code's trap, for what is executed in a program's stead. A stop clears this stack, so it is made on another.
+    movq %rsp, %rsi
+    leaq trap_stack_top - FRAME_BYTES(%rip), %rdi
+    movl $FRAME_BYTES / 8, %ecx
+    rep movsq
+    leaq trap_stack_top - FRAME_BYTES(%rip), %rsp
+    movq %rsp, %rdi
+    call handle_budget
+    jmp resume
 
 // --- Counted code: the cell turned negative -----------------------------------------------------------------------------
     .globl trap_entry
@@ -154,21 +169,26 @@ from_syscall_stub:
     pushq %r11
     jmp system_call
 
-// A rewritten site: `call *syscall_entry`. The word below the program's stack pointer is lost to it, which is why a site
-// in a function with a red zone is not rewritten.
+// A rewritten site (guest/linux/overlay/calls.c): no stack was touched, and RCX and R11 say where it was.
     .globl syscall_entry
 syscall_entry:
-    popq %rcx
     movq %rsp, saved_stack(%rip)
     movq layer + LAYER_KERNEL_STACK(%rip), %rsp
     pushq DATA_SELECTOR
     pushq saved_stack(%rip)
     pushfq
-    andl $KEPT_FLAGS, (%rsp)
-    orl $RUNNING_FLAGS & ~0x3000, (%rsp)
-    btl $TRAP_FLAG_BIT, (%rsp)
-    jc 3f
-2:  cld
+    testl %ecx, %ecx
+    js 1f
+    movl %ecx, %eax
+    shrl $CALL_NUMBER_SHIFT, %eax
+1:  andl $CALL_OFFSET_MASK, %ecx
+    andq $-4096, %r11
+    addq %r11, %rcx
+    popq %r11
+    andl $KEPT_FLAGS, %r11d
+    jnz 3f
+2:  orl $RUNNING_FLAGS & ~0x3000, %r11d
+    pushq %r11
 system_call:
     pushq CODE_SELECTOR
     pushq %rcx
@@ -182,7 +202,7 @@ system_call:
     movq vcpu_info(%rip), %rcx
     movb $1, VCPU_INFO_MASK(%rcx)
     jmp *syscall_callback(%rip)
-3:  pushq $RUNNING_FLAGS  // the program is stepped, the kernel is not
+3:  pushq $RUNNING_FLAGS  // the program may be stepped, the kernel is not
     popfq
     jmp 2b
 
@@ -200,7 +220,19 @@ iret_entry:
     jne 5f
     movq layer + LAYER_USER_GS(%rip), %rax
     wrgsbase %rax
+    // Behind a system call RCX is RIP: then a jump does it, for a third of the time. Flags are as IRETQ would leave them.
+    cmpq %rcx, 8(%rsp)
+    jne 6f
+    cmpq $RUNNING_FLAGS & ~0x3000, 24(%rsp)
+    jne 6f
+    movq %rcx, %rax
+    shrq $CANONICAL_BITS, %rax
+    jnz 6f
     popq %rax
+    movq 24(%rsp), %rsp
+    cmpb $0, one(%rip)
+    jmp *%rcx
+6:  popq %rax
     movq CODE_SELECTOR, 8(%rsp)
     movq DATA_SELECTOR, 32(%rsp)
     orl $RUNNING_FLAGS, 16(%rsp)
@@ -239,6 +271,9 @@ start:
 // What the ring-0 stub returns through.
 syscall_frame:
     .quad from_syscall_stub, 0x33, RUNNING_FLAGS & ~0x200, exception_stack_top, 0x2b
+
+one:
+    .byte 1
 
     .bss
     .balign 4096

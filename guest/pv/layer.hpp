@@ -6,6 +6,7 @@
 //   fault_address.cpp  which address a page fault was about
 //   emulation.cpp      instructions that ring 3 may not execute, and the clock
 //   replaced.cpp       instructions that the kernel replaced in programs
+//   rewritten.cpp      system calls that it rewrote there
 //   instruction.cpp    the decoder of both
 //   hypercalls.cpp     the table of hypercalls
 //   memory.cpp         hypercalls about page tables
@@ -42,6 +43,13 @@ template <typename T>
 }
 [[nodiscard]] inline const understudy_control& control() {
     return *reinterpret_cast<const understudy_control*>(physical(layer.control));
+}
+// True: what was charged has made the cell negative, and a budget stop is due.
+[[nodiscard]] inline bool charge(u64 counts) {
+    auto* const cell = &reinterpret_cast<understudy_control*>(physical(layer.control))->cell;
+    bool negative = false;
+    __asm__ volatile("subq %2, %1" : "=@ccs"(negative), "+m"(*cell) : "r"(counts) : "memory");
+    return negative;
 }
 [[nodiscard]] inline PageTables page_tables() {
     return {physical(0), layer.memory_bytes + UNDERSTUDY_LAYER_BYTES};
@@ -88,6 +96,13 @@ enum class Emulated : u8 {
 };
 [[nodiscard]] Emulated emulate_program(understudy_frame& frame);
 
+// --- rewritten.cpp
+// A program that is stepped sees its system calls as they were written. True: it is in one, and goes on; false: `frame`
+// stands where an unchanged program would.
+[[nodiscard]] bool finish_stepped_call(understudy_frame& frame);
+// A program has thrown the control page away, and calls through it: true where that was the fault, and it goes on.
+[[nodiscard]] bool finish_call_without_control_page(understudy_frame& frame, u64 fault_address);
+
 // --- memory.cpp
 void flush_tlb();
 [[nodiscard]] long mmu_update(const mmu_update_t* updates, u64 count, u32* done);
@@ -108,9 +123,10 @@ void move_vcpu_info(u64 physical_address);
 // Nanoseconds since boot, by the count between stops.
 [[nodiscard]] u64 clock_now();
 void start_clock();
-// A program that is stepped sees the vDSO read the clock in one step: where `frame` stands behind the first instruction of
-// that, with a raw value of the counter in RAX, the rest is done here.
-void finish_clock_read(understudy_frame& frame);
+// A program that is stepped sees the vDSO read the clock in one step: where `frame` stands behind the first instruction
+// of that, which has counted, the rest is done here. True: the counter wants a stop first, and `frame` is back at the
+// beginning.
+[[nodiscard]] bool finish_clock_read(understudy_frame& frame);
 
 // --- entry.S
 [[nodiscard]] inline u64 read_gs() {

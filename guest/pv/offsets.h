@@ -17,4 +17,10 @@
 
 #define HYPERVISOR_IRET 23
 
+#define CALL_NUMBER_SHIFT 16
+#define CALL_OFFSET_MASK 0x1fff
+
+// struct understudy_frame
+#define FRAME_BYTES 176
+
 #define EXCEPTION_STACK_BYTES 16384

@@ -90,6 +90,35 @@ Emulated store_x87(understudy_frame& frame, const Instruction& i, u64 address) {
     return store(frame, address, bytes);
 }
 
+// What Linux answers where the processor refuses these (UMIP): tables at the end of the address space, and of no
+// length.
+constexpr u64 kDescriptorTableBytes = 10;
+constexpr u64 kGdtBase = 0xfffffffffffe0000;
+constexpr u64 kIdtBase = 0xffffffffffff0000;
+constexpr u32 kTaskSegment = 0x40;
+constexpr u32 kMachineStatus = 0x80050033;  // CR0 as Linux has it
+
+Emulated store_descriptor_table(understudy_frame& frame, u64 base, u64 address) {
+    clear(0, 2);
+    for (u64 i = 0; i < sizeof base; ++i) {
+        state[2 + i] = static_cast<u8>(base >> (8 * i));
+    }
+    return store(frame, address, kDescriptorTableBytes);
+}
+
+// Memory gets a word of it; a register all that it holds.
+Emulated store_selector(understudy_frame& frame, const Instruction& i, u32 value, u64 address) {
+    constexpr u64 kWord = 0xffff;
+    if (i.modrm >> 6 != 3) {
+        state[0] = static_cast<u8>(value);
+        state[1] = static_cast<u8>(value >> 8);
+        return store(frame, address, 2);
+    }
+    u64& target = register_of(frame, (i.modrm & 7u) | ((i.rex & 1u) << 3));
+    target = i.operand_16 ? (target & ~kWord) | (value & kWord) : value;
+    return Emulated::done;
+}
+
 Emulated execute(understudy_frame& frame, const Instruction& i, u64 address) {
     const bool names_memory = i.has_modrm && i.modrm >> 6 != 3;
     if (i.map == Map::one_byte) {
@@ -102,13 +131,24 @@ Emulated execute(understudy_frame& frame, const Instruction& i, u64 address) {
         case 0xa2:
             cpuid(frame);
             return Emulated::done;
-        case 0x00:  // VERR, VERW: of no segment is it true
+        case 0x01:  // SGDT, SIDT, SMSW
+            if (i.extension() == 4) {
+                return store_selector(frame, i, kMachineStatus, address);
+            }
+            if (i.extension() > 1 || !names_memory) {
+                return Emulated::no;
+            }
+            return store_descriptor_table(frame, i.extension() == 0 ? kGdtBase : kIdtBase, address);
+        case 0x00:
+            if (i.extension() < 2) {  // SLDT, STR
+                return store_selector(frame, i, i.extension() == 0 ? 0 : kTaskSegment, address);
+            }
             if (i.extension() != 4 && i.extension() != 5) {
                 return Emulated::no;
             }
-            [[fallthrough]];
-        case 0x02:  // LAR
-        case 0x03:  // LSL
+            [[fallthrough]];  // VERR, VERW: of no segment is it true
+        case 0x02:            // LAR
+        case 0x03:            // LSL
             frame.rflags &= ~kZeroFlag;
             return Emulated::done;
         case 0xae:

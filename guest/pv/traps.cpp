@@ -23,6 +23,9 @@ constexpr u64 kKernelData = 0x18;
 
 constexpr unsigned kVectors = 256;
 
+// What an instruction that is executed in a program's stead counts for: 100 ns, less than the trap takes anywhere.
+constexpr u64 kEmulationCharge = 400;
+
 Handler handlers[kVectors] = {};
 u64 event_callback = 0;
 
@@ -83,6 +86,22 @@ bool find_fault_address(understudy_frame& frame) {
     frame.error_code |= (present ? kFaultProtection : u64{0}) | (of_program ? kFaultUser : u64{0});
     vcpu_info->arch.cr2 = found.address;
     return true;
+}
+
+// Makes a program's frame ready for a budget stop, which keeps it: without what is the processor's.
+bool stop_before_return(understudy_frame& frame) {
+    frame.vector = VECTOR_BUDGET;
+    frame.error_code = 0;
+    frame.rflags = (frame.rflags & ~(kFlagsIopl | kFlagResume)) | kRunningFlags;
+    frame.cs = kCode;
+    frame.ss = kData;
+    return true;
+}
+
+// A program that does nothing else comes to a stop all the same. True: the counter wants one.
+bool count_emulation(understudy_frame& frame) {
+    ++layer.emulated;
+    return !is_kernel_address(frame.rip) && charge(kEmulationCharge) && stop_before_return(frame);
 }
 
 }  // namespace
@@ -158,7 +177,8 @@ extern "C" void handle_iret(understudy_frame* frame) {
     handle_upcall(frame);
 }
 
-extern "C" void handle_exception(understudy_frame* frame) {
+// True: a budget stop is due before the frame is returned to.
+extern "C" bool handle_exception(understudy_frame* frame) {
     u64 vector = frame->vector & (kVectors - 1);
     if (vector == kInterruptVector) {
         out<UNDERSTUDY_PORT_INTERRUPT>();
@@ -169,29 +189,33 @@ extern "C" void handle_exception(understudy_frame* frame) {
         // The kernel's frame names no place to run. Its owner gets the exception.
         unwind_iret(*frame);
     } else if (in_layer(frame->rip)) {
-        if (vector == kDebugVector && (frame->rflags & kFlagTrap) != 0) {
-            return;  // a program that is stepped has come by a rewritten system call; TF is cleared on the way
+        if (vector == kDebugVector) {
+            return false;  // a program that is stepped has come by a rewritten system call; TF is cleared on the way
         }
         die(UNDERSTUDY_FAULT_IN_LAYER, frame);
     }
     if (vector == kDebugVector && (frame->rflags & kFlagTrap) != 0 && !is_kernel_address(frame->rip)) {
-        finish_clock_read(*frame);
+        if (finish_clock_read(*frame)) {
+            return stop_before_return(*frame);
+        }
+        if (finish_stepped_call(*frame)) {
+            return false;
+        }
     }
     if (vector == kPageFaultVector) {
-        if (!find_fault_address(*frame)) {
-            return;
+        if (!find_fault_address(*frame) || finish_call_without_control_page(*frame, vcpu_info->arch.cr2)) {
+            return false;
         }
     } else if (vector == kInvalidOpcodeVector) {
-        ++layer.emulated;
         if (is_kernel_address(frame->rip) ? emulate_xen_cpuid(*frame) : emulate_program(*frame) == Emulated::done) {
-            return;
+            return count_emulation(*frame);
         }
         vector = frame->vector & (kVectors - 1);  // the emulated instruction may have raised another
     } else if (vector == kGeneralProtectionVector && emulate_privileged(*frame)) {
-        ++layer.emulated;
-        return;
+        return count_emulation(*frame);
     }
     enter_handler(*frame, vector);
+    return false;
 }
 
 }  // namespace understudy::pv

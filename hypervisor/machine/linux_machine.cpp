@@ -1,6 +1,7 @@
 #include "hypervisor/machine/linux_machine.hpp"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 
 #include "common/digest.hpp"
@@ -47,7 +48,6 @@ LinuxMachine::LinuxMachine(const LoadedLinux& linux, const EngineFactory& make_e
       places_(places_of(linux)),
       linux_(linux),
       image_(linux.config.image),
-      image_digest_(image_.empty() ? std::string() : digest_file(image_).text()),
       engine_(make_engine(memory_.all(), write_linux_image(linux, memory_))),
       bus_(memory_, [this](std::size_t number) -> understudy_device& { return device_page(number); }) {
     if (linux.config.has_network) {
@@ -143,18 +143,46 @@ std::optional<Stop> LinuxMachine::run(Budget budget) {
         }
         if (const auto* out = std::get_if<engine::PortOut>(&exit)) {
             // Ports are the layer's. A program's OUT meets nothing.
-            if (in_layer(engine_->registers().rip) && !serve(*out)) {
-                if (interrupted_at_ && budget.written != nullptr) {
-                    copy_written(*budget.written);
+            if (in_layer(engine_->registers().rip)) {
+                ++exits_by_port_[out->port];
+                if (!serve(*out)) {
+                    if (interrupted_at_ && budget.written != nullptr) {
+                        copy_written(*budget.written);
+                    }
+                    return stopped_at(*out);
                 }
-                return stopped_at(*out);
             }
         } else if (const auto* reason = std::get_if<engine::Broken>(&exit)) {
             return broken(reason->reason);
         } else {
+            ++kicks_;
             kicked(budget);
         }
     }
+}
+
+ExitFigures LinuxMachine::exits() const {
+    static constexpr std::array<std::pair<std::uint8_t, std::string_view>, 7> kPorts = {{
+        {UNDERSTUDY_PORT_IDLE, "idle"},
+        {UNDERSTUDY_PORT_BUDGET, "budget"},
+        {UNDERSTUDY_PORT_DEVICE, "device"},
+        {UNDERSTUDY_PORT_FLUSH, "flush"},
+        {UNDERSTUDY_PORT_PAGE_TABLE, "page_table"},
+        {UNDERSTUDY_PORT_FLUSH_TLB, "flush_tlb"},
+        {UNDERSTUDY_PORT_FAULT_ADDRESS, "fault_address"},
+    }};
+    ExitFigures result;
+    for (const auto& [port, kind] : kPorts) {
+        const auto found = exits_by_port_.find(port);
+        result.figures.push_back({kind, found == exits_by_port_.end() ? 0 : found->second});
+    }
+    result.figures.push_back({"kick", kicks_});
+    // The guest's own words.
+    result.figures.push_back({"page_fault", layer().page_faults});
+    result.figures.push_back({"system_call", layer().system_calls});
+    result.figures.push_back({"hypercall", layer().hypercalls});
+    result.figures.push_back({"emulated", layer().emulated});
+    return result;
 }
 
 // Services of the processor: no stops.
@@ -420,6 +448,11 @@ std::uint64_t LinuxMachine::memory_digest(PageRange pages) {
 }
 
 GuestShape LinuxMachine::shape() const {
+    std::call_once(digested_, [&] {
+        if (image_digest_.empty() && !image_.empty()) {
+            image_digest_ = digest_file(image_).text();
+        }
+    });
     return {GuestKind::linux_guest, memory_.size(), image_digest_};
 }
 

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <atomic>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -40,8 +42,10 @@ class LinuxMachine final : public Machine {
     [[nodiscard]] std::uint64_t memory_digest(PageRange pages) override;
     [[nodiscard]] const FaultReport& fault_report() const override { return fault_; }
     [[nodiscard]] std::string engine_name() const override { return engine_->name(); }
+    [[nodiscard]] ExitFigures exits() const override;
     [[nodiscard]] NicAddresses nic_addresses() override { return nic_.value_or(NicAddresses{}); }
     [[nodiscard]] GuestShape shape() const override;
+    [[nodiscard]] Bytes memory_size() const override { return memory_.size(); }
     [[nodiscard]] GuestMemory& memory() override { return memory_; }
     [[nodiscard]] std::span<std::byte> blank_memory() override;
     [[nodiscard]] std::vector<std::byte> save_vcpu() override;
@@ -89,7 +93,8 @@ class LinuxMachine final : public Machine {
     LinuxPlaces places_;
     std::optional<LoadedLinux> linux_;  // its symbols, where this machine booted
     std::string image_;                 // the guest's disk; empty: none
-    std::string image_digest_;
+    mutable std::once_flag digested_;
+    mutable std::string image_digest_;  // empty before somebody asks
     std::optional<NicAddresses> nic_;
     std::unique_ptr<engine::Engine> engine_;
     device::DeviceBus bus_;
@@ -107,6 +112,8 @@ class LinuxMachine final : public Machine {
     std::vector<Output> outputs_;
     std::string console_tail_;  // the last text, for reports
     FaultReport fault_;
+    std::map<std::uint8_t, std::uint64_t> exits_by_port_;
+    std::uint64_t kicks_ = 0;  // that found the guest running
     std::atomic<bool> abandoned_{false};
 };
 

@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/execution.hpp"
@@ -78,6 +79,15 @@ struct FaultReport {
     [[nodiscard]] std::string text() const;  // several lines
 };
 
+// What led out of a guest, or into its layer, since it began on this host: for reports, no part of its state.
+struct ExitFigures {
+    struct Figure {
+        std::string_view kind;  // "idle", "flush_tlb"
+        std::uint64_t count = 0;
+    };
+    std::vector<Figure> figures;
+};
+
 using EngineFactory = std::function<std::unique_ptr<engine::Engine>(std::span<std::byte>, const engine::BootState&)>;
 
 // Used by one thread, the vCPU's; kick() and abandon() excepted.
@@ -113,10 +123,13 @@ class Machine {
     [[nodiscard]] virtual std::uint64_t memory_digest(PageRange pages) = 0;
     [[nodiscard]] virtual const FaultReport& fault_report() const = 0;
     [[nodiscard]] virtual std::string engine_name() const = 0;
+    // At a stop. Nothing where nobody counts.
+    [[nodiscard]] virtual ExitFigures exits() const { return {}; }
 
     [[nodiscard]] virtual NicAddresses nic_addresses() = 0;
-    // What a host must have to take over this guest's state.
+    // What a host must have to take over this guest's state. The first time it may read all of the guest's disk.
     [[nodiscard]] virtual GuestShape shape() const = 0;
+    [[nodiscard]] virtual Bytes memory_size() const { return shape().memory; }
     // State transfer, at a stop after apply().
     [[nodiscard]] virtual GuestMemory& memory() = 0;
     // All of it, zeroed: what a state that leaves zero pages out is written into.

@@ -1,13 +1,13 @@
 #include "tools/bench/site.hpp"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <csignal>
 #include <string_view>
 #include <utility>
 
-#include "common/error.hpp"
+#include "tools/bench/lines_of.hpp"
 #include "tools/output/event.hpp"
 
 namespace understudy::tools {
@@ -16,7 +16,7 @@ namespace {
 using namespace std::chrono_literals;
 using replication::Role;
 
-constexpr auto kStartTime = 20s;
+constexpr auto kStartTime = 60s;
 constexpr std::uint16_t kServicePort = 6379;  // of the guest
 
 }  // namespace
@@ -31,20 +31,17 @@ std::filesystem::path Site::program(const std::string& name) const {
 }
 
 std::vector<std::string> Site::run(const std::vector<std::string>& command, std::chrono::milliseconds timeout) {
-    std::vector<std::string> lines;
-    Child child(stage_.io(), {command, stage_.directory().path() / "run.out", stage_.directory().path() / "run.err"},
-                [&](std::string_view line) { lines.emplace_back(line); });
-    stage_.until([&] { return !child.running(); }, timeout, command.front() + " to end");
-    if (child.exit_status() != 0) {
-        throw Error::format("{} ended with status {}: {}", fmt::join(command, " "), child.exit_status(),
-                            child.last_words());
-    }
-    return lines;
+    return lines_of(stage_, command, timeout);
 }
 
 // A child that nobody holds is killed and reaped.
 Site::Guest::~Guest() {
-    stage_.dismiss(gateway_.server);
+    if (gateway_) {
+        stage_.dismiss(gateway_->server);
+    }
+    for (const auto& process : processes_) {
+        stage_.dismiss(process);
+    }
 }
 
 void Site::Guest::handle(const Event& event) {
@@ -63,42 +60,75 @@ void Site::Guest::handle(const Event& event) {
     }
 }
 
-// Each guest has a gateway of its own, so that none inherits the connections of the one before.
-std::unique_ptr<Site::Guest> Site::prepare_guest() {
-    const std::string vm = fmt::format("bench-{}", ++guests_);
-    auto gateway = start_gateway(stage_, executable_, "gateway-" + vm, kServicePort);
-    guest_port_ = gateway.host_port;
-    return std::unique_ptr<Guest>(new Guest(stage_, vm, std::move(gateway)));
+std::unique_ptr<Site::Guest> Site::new_guest(std::optional<GatewayService> gateway) {
+    return std::unique_ptr<Guest>(new Guest(stage_, fmt::format("bench-{}", ++guests_), std::move(gateway)));
 }
 
-// `understudy <subcommand>` that starts the guest's program.
-std::vector<std::string> Site::command(const std::string& subcommand, const Guest& guest, const std::string& name,
-                                       const std::vector<std::string>& options,
-                                       const std::vector<std::string>& arguments) const {
-    std::vector<std::string> words = {
-        executable_.string(),   subcommand, "--name", guest.vm_,   "--program",
-        program(name).string(), "--memory", "64M",    "--network", guest.gateway_.endpoint};
-    words.insert(words.end(), options.begin(), options.end());
-    words.emplace_back("--");
-    words.insert(words.end(), arguments.begin(), arguments.end());
-    return words;
+// Each has a gateway of its own, so that none inherits the connections of the one before.
+GatewayService Site::new_gateway() {
+    auto gateway = start_gateway(stage_, executable_, fmt::format("gateway-{}", guests_ + 1), kServicePort);
+    guest_port_ = gateway.host_port;
+    return gateway;
+}
+
+Site::GuestWords Site::small_guest(const std::string& name, const std::vector<std::string>& arguments,
+                                   const GatewayService& gateway) const {
+    return {.machine = {"--program", program(name).string(), "--memory", "64M"},
+            .arguments = arguments,
+            .networks = {gateway.endpoint, gateway.endpoint},
+            .backup_options = {},
+            // A connection made before the guest's server listens would wait for a retransmission: its console tells.
+            .ready = name == "kv" ? " ready " : ""};
+}
+
+// `understudy <subcommand>` that starts the guest.
+std::vector<std::string> Site::command(const std::string& subcommand, const Guest& guest, const GuestWords& words,
+                                       const std::vector<std::string>& options) const {
+    std::vector<std::string> command = {executable_.string(), subcommand, "--name", guest.vm_};
+    command.insert(command.end(), words.machine.begin(), words.machine.end());
+    if (!words.networks[0].empty()) {
+        command.insert(command.end(), {"--network", words.networks[0]});
+    }
+    command.insert(command.end(), options.begin(), options.end());
+    command.emplace_back("--");
+    command.insert(command.end(), words.arguments.begin(), words.arguments.end());
+    return command;
 }
 
 std::unique_ptr<Site::Guest> Site::start_alone(const std::string& name, const std::vector<std::string>& arguments,
                                                const std::vector<std::string>& options) {
-    auto guest = prepare_guest();
+    auto gateway = new_gateway();
+    const GuestWords words = small_guest(name, arguments, gateway);
+    return start_alone(new_guest(std::move(gateway)), words, options);
+}
+
+std::unique_ptr<Site::Guest> Site::start_alone(const GuestWords& words, const std::vector<std::string>& options) {
+    return start_alone(new_guest({}), words, options);
+}
+
+std::unique_ptr<Site::Guest> Site::start_alone(std::unique_ptr<Guest> guest, const GuestWords& words,
+                                               const std::vector<std::string>& options) {
     guest->processes_.push_back(
-        stage_.start(guest->vm_, command("run", *guest, name, options, arguments),
+        stage_.start(guest->vm_, command("run", *guest, words, options),
                      [raw = guest.get()](std::string_view line) { raw->console_.emplace_back(line); }));
-    await_service(*guest, name);
+    await_service(*guest, words.ready);
     return guest;
 }
 
 std::unique_ptr<Site::Guest> Site::start_protected(const std::string& name, const std::vector<std::string>& arguments) {
-    auto guest = prepare_guest();
+    auto gateway = new_gateway();
+    const GuestWords words = small_guest(name, arguments, gateway);
+    return start_protected(new_guest(std::move(gateway)), words);
+}
+
+std::unique_ptr<Site::Guest> Site::start_protected(const GuestWords& words) {
+    return start_protected(new_guest({}), words);
+}
+
+std::unique_ptr<Site::Guest> Site::start_protected(std::unique_ptr<Guest> guest, const GuestWords& words) {
     const std::vector<std::string> pair_options = {"--listen",    "127.0.0.1:0", "--arbiter", arbiters_.url,
                                                    "--suspicion", "1000",        "--json"};
-    guest->processes_.push_back(stage_.start(guest->vm_, command("primary", *guest, name, pair_options, arguments),
+    guest->processes_.push_back(stage_.start(guest->vm_, command("primary", *guest, words, pair_options),
                                              [raw = guest.get()](std::string_view line) {
                                                  if (const auto event = parse_event(line)) {
                                                      raw->handle(*event);
@@ -106,12 +136,16 @@ std::unique_ptr<Site::Guest> Site::start_protected(const std::string& name, cons
                                              }));
     stage_.until([&] { return guest->role_ == Role::solo && !guest->address_.empty(); }, kStartTime,
                  "the primary to start");
-    std::vector<std::string> backup = {executable_.string(), "backup",        "--name",    guest->vm_,
-                                       "--primary",          guest->address_, "--network", guest->gateway_.endpoint};
+    std::vector<std::string> backup = {executable_.string(), "backup",    "--name",
+                                       guest->vm_,           "--primary", guest->address_};
+    if (!words.networks[1].empty()) {
+        backup.insert(backup.end(), {"--network", words.networks[1]});
+    }
+    backup.insert(backup.end(), words.backup_options.begin(), words.backup_options.end());
     backup.insert(backup.end(), pair_options.begin(), pair_options.end());
     guest->processes_.push_back(stage_.start(guest->vm_ + "-backup", backup, [](std::string_view) {}));
     stage_.until([&] { return guest->role_ == Role::leading; }, kStartTime, "the guest to be protected");
-    await_service(*guest, name);
+    await_service(*guest, words.ready);
     return guest;
 }
 
@@ -119,16 +153,24 @@ void Site::await_end(Guest& guest, std::chrono::milliseconds timeout) {
     stage_.until([&] { return guest.ended(); }, timeout, "the guest's program to end");
 }
 
-// A connection made before the guest's server listens would wait for a retransmission: its console tells.
-void Site::await_service(const Guest& guest, const std::string& program) {
-    if (program != "kv") {
+std::vector<std::string> Site::end(Guest& guest) {
+    for (const auto& process : guest.processes_) {
+        stage_.dismiss(process);
+    }
+    guest.processes_.front()->signal(SIGTERM);
+    await_end(guest, kStartTime);
+    return guest.console_;
+}
+
+void Site::await_service(const Guest& guest, const std::string& ready) {
+    if (ready.empty()) {
         return;  // it serves nobody
     }
-    const auto ready = [&] {
+    const auto serves = [&] {
         return std::ranges::any_of(guest.console(),
-                                   [](const std::string& line) { return line.find(" ready ") != std::string::npos; });
+                                   [&](const std::string& line) { return line.find(ready) != std::string::npos; });
     };
-    stage_.until(ready, kStartTime, "the guest's server to be ready");
+    stage_.until(serves, kStartTime, "the guest's server to be ready");
 }
 
 }  // namespace understudy::tools

@@ -2,6 +2,7 @@
 // processes of this machine.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -46,13 +47,13 @@ class Site {
 
       private:
         friend class Site;
-        Guest(Stage& stage, std::string vm, GatewayService gateway)
+        Guest(Stage& stage, std::string vm, std::optional<GatewayService> gateway)
             : stage_(stage), vm_(std::move(vm)), gateway_(std::move(gateway)) {}
         void handle(const Event& event);  // of the primary
 
         Stage& stage_;
         const std::string vm_;
-        GatewayService gateway_;
+        std::optional<GatewayService> gateway_;
         std::optional<replication::Role> role_;
         std::string address_;
         LineCutter console_lines_;
@@ -61,11 +62,27 @@ class Site {
         Stage::Clock::time_point settled_at_ = Stage::Clock::time_point::max();
         std::vector<std::shared_ptr<Child>> processes_;
     };
+    // A program of programs/ on the small kernel, behind a gateway.
     [[nodiscard]] std::unique_ptr<Guest> start_alone(const std::string& program,
                                                      const std::vector<std::string>& arguments,
                                                      const std::vector<std::string>& options = {});
     [[nodiscard]] std::unique_ptr<Guest> start_protected(const std::string& program,
                                                          const std::vector<std::string>& arguments);
+
+    // Any guest, by what describes it on the command line.
+    struct GuestWords {
+        std::vector<std::string> machine;         // "--image", ..., "--memory", ...
+        std::vector<std::string> arguments;       // behind "--"
+        std::array<std::string, 2> networks;      // of primary and backup; empty: none
+        std::vector<std::string> backup_options;  // "--image", ...
+        std::string ready;  // a line of its console that has this in it says that it serves; empty: none
+    };
+    [[nodiscard]] std::unique_ptr<Guest> start_alone(const GuestWords& words,
+                                                     const std::vector<std::string>& options = {});
+    [[nodiscard]] std::unique_ptr<Guest> start_protected(const GuestWords& words);
+
+    // Ends a guest as SIGTERM does; what it, and the command that ran it, had to say.
+    [[nodiscard]] std::vector<std::string> end(Guest& guest);
 
     // Waits until the guest's program has ended.
     void await_end(Guest& guest, std::chrono::milliseconds timeout);
@@ -77,11 +94,17 @@ class Site {
     [[nodiscard]] Stage& stage() { return stage_; }
 
   private:
-    [[nodiscard]] std::unique_ptr<Guest> prepare_guest();
+    [[nodiscard]] std::unique_ptr<Guest> new_guest(std::optional<GatewayService> gateway);
+    [[nodiscard]] GatewayService new_gateway();
+    [[nodiscard]] GuestWords small_guest(const std::string& name, const std::vector<std::string>& arguments,
+                                         const GatewayService& gateway) const;
+    [[nodiscard]] std::unique_ptr<Guest> start_alone(std::unique_ptr<Guest> guest, const GuestWords& words,
+                                                     const std::vector<std::string>& options);
+    [[nodiscard]] std::unique_ptr<Guest> start_protected(std::unique_ptr<Guest> guest, const GuestWords& words);
     [[nodiscard]] std::vector<std::string> command(const std::string& subcommand, const Guest& guest,
-                                                   const std::string& program, const std::vector<std::string>& options,
-                                                   const std::vector<std::string>& arguments) const;
-    void await_service(const Guest& guest, const std::string& program);
+                                                   const GuestWords& words,
+                                                   const std::vector<std::string>& options) const;
+    void await_service(const Guest& guest, const std::string& ready);
 
     Stage stage_;
     std::filesystem::path executable_;

@@ -12,9 +12,10 @@
 
 #include "common/error.hpp"
 #include "logging_channel/log_file.hpp"
+#include "tools/bench/figure.hpp"
 #include "tools/bench/quantile.hpp"
 #include "tools/bench/site.hpp"
-#include "tools/output/json.hpp"
+#include "tools/bench/spin_times.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -23,49 +24,6 @@ using namespace std::chrono_literals;
 
 constexpr auto kLongest = 10min;  // of one measurement
 constexpr unsigned kRedisRequests = 100'000;
-
-// "sort rounds=20 checksum=... elapsed_ns=97968818": kernel and nanoseconds; of several passes the last.
-std::map<std::string, double> kernel_times(const std::vector<std::string>& lines, std::size_t from = 0) {
-    static const std::regex pattern(R"(([a-z-]+) .*elapsed_ns=(\d+))");
-    std::map<std::string, double> times;
-    for (std::size_t i = from; i < lines.size(); ++i) {
-        std::smatch match;
-        if (std::regex_match(lines[i], match, pattern) && match[1] != "total") {
-            times[match[1]] = std::stod(match[2]);
-        }
-    }
-    return times;
-}
-
-// How much faster `a` is than `b`: the geometric mean of b/a over the kernels that both have.
-double speed_ratio(const std::map<std::string, double>& a, const std::map<std::string, double>& b) {
-    double sum = 0;
-    std::size_t count = 0;
-    for (const auto& [kernel, time] : a) {
-        if (const auto other = b.find(kernel); other != b.end() && time > 0 && other->second > 0) {
-            sum += std::log(other->second / time);
-            ++count;
-        }
-    }
-    return count == 0 ? 0 : std::exp(sum / static_cast<double>(count));
-}
-
-// The best time of each kernel: what a shared machine adds is always more, never less.
-void keep_best(std::map<std::string, double>& best, const std::map<std::string, double>& times) {
-    for (const auto& [kernel, time] : times) {
-        const auto [at, added] = best.emplace(kernel, time);
-        at->second = std::min(at->second, time);
-    }
-}
-
-struct Figure {
-    std::string name;
-    double value = 0;
-    std::string unit;
-    std::string target;
-    bool met = false;
-    std::string detail;
-};
 
 class Smoke {
   public:
@@ -100,30 +58,28 @@ class Smoke {
 void Smoke::measure_spin() {
     // The last of two passes counts: a pair has settled by then.
     const std::vector<std::string> rounds = {"--rounds", std::to_string(options_.spin_rounds), "--passes", "2"};
-    std::map<std::string, double> native;
-    std::map<std::string, double> alone;
-    std::map<std::string, double> guarded;
+    SpinTimes native;
+    SpinTimes alone;
+    SpinTimes guarded;
     for (unsigned i = 0; i < options_.repeats; ++i) {
         std::vector<std::string> command = {site_.program("native/spin").string()};
         command.insert(command.end(), rounds.begin(), rounds.end());
-        keep_best(native, kernel_times(site_.run(command, kLongest)));
+        keep_best(native, spin_times(site_.run(command, kLongest)));
         {
             const auto guest = site_.start_alone("spin", rounds);
             site_.await_end(*guest, kLongest);
-            keep_best(alone, kernel_times(guest->console()));
+            keep_best(alone, spin_times(guest->console()));
         }
         {
             const auto guest = site_.start_protected("spin", rounds);
             site_.await_end(*guest, kLongest);
             // The kernel under way when the pair had settled is not counted.
-            keep_best(guarded, kernel_times(guest->console(), guest->console_lines_unsettled() + 1));
+            keep_best(guarded, spin_times(guest->console(), guest->console_lines_unsettled() + 1));
         }
     }
     for (const auto& measured : native) {
         const std::string& kernel = measured.first;
-        const auto ms = [&](const std::map<std::string, double>& times) {
-            return times.contains(kernel) ? times.at(kernel) / 1e6 : 0.0;
-        };
+        const auto ms = [&](const SpinTimes& times) { return times.contains(kernel) ? times.at(kernel) / 1e6 : 0.0; };
         site_.stage().timeline().say(
             "spin", fmt::format("{:12} native {:8.1f} ms, alone {:8.1f} ms, protected {:8.1f} ms", kernel, ms(native),
                                 ms(alone), ms(guarded)));
@@ -244,31 +200,12 @@ void Smoke::measure_takeover() {
          fmt::format("median {:.1f} ms, from the kill on", median(gaps))});
 }
 
-void print(const std::vector<Figure>& figures, bool json) {
-    if (json) {
-        std::string rows;
-        for (const Figure& figure : figures) {
-            rows +=
-                fmt::format("{}{{\"name\":{},\"value\":{},\"unit\":{},\"target\":{},\"met\":{},\"detail\":{}}}",
-                            rows.empty() ? "" : ",", json_string(figure.name), figure.value, json_string(figure.unit),
-                            json_string(figure.target), figure.met, json_string(figure.detail));
-        }
-        fmt::print("{{\"figures\":[{}]}}\n", rows);
-        return;
-    }
-    fmt::print("\n");
-    for (const Figure& figure : figures) {
-        fmt::print("  {:32} {:9.3f} {:3} target {:8} {:7} {}\n", figure.name, figure.value, figure.unit, figure.target,
-                   figure.met ? "met" : "MISSED", figure.detail);
-    }
-}
-
 }  // namespace
 
 void run_smoke_bench(const SmokeOptions& options) {
     Site site(std::filesystem::read_symlink("/proc/self/exe"));
     Smoke smoke(site, options);
-    print(smoke.measure(), options.json);
+    print_figures(smoke.measure(), options.json);
 }
 
 }  // namespace understudy::tools

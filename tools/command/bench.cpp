@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "tools/bench/arbiter.hpp"
+#include "tools/bench/guest.hpp"
 #include "tools/bench/smoke.hpp"
 #include "tools/command/commands.hpp"
 
@@ -32,6 +33,40 @@ Command add_smoke(CLI::App& bench) {
             }};
 }
 
+Command add_guest_bench(CLI::App& bench) {
+    const auto options = std::make_shared<GuestBenchOptions>();
+    CLI::App* app = bench.add_subcommand("guest", "What Linux as a guest costs, beside the host");
+    app->add_option("--repeats", options->repeats, "Of each measurement; the best or the median counts")
+        ->check(CLI::Range(1, 100))
+        ->capture_default_str();
+    app->add_option("--only", options->only, "Some rows")->delimiter(',')->check(CLI::IsMember(guest_bench_rows()));
+    app->add_option("--image", options->image,
+                    "With redis-server and postgresql, of this host's release [one is built]")
+        ->check(CLI::ExistingFile);
+    app->add_option("--systemd-image", options->systemd_image, "One of `understudy image --systemd`, to boot")
+        ->check(CLI::ExistingFile);
+    app->add_option("--uncounted-kernel", options->uncounted_kernel, "A guest kernel without counting, to compare with")
+        ->check(CLI::ExistingFile);
+    app->add_option("--requests", options->requests, "Of a run of redis-benchmark; four times as many pipelined")
+        ->check(CLI::Range(100, 100'000'000))
+        ->capture_default_str();
+    app->add_option("--seconds", options->seconds, "Of a run of pgbench, and of bulk data")
+        ->check(CLI::Range(1, 3600))
+        ->capture_default_str();
+    app->add_flag("--json", options->json, "End with one JSON object instead of a table");
+    app->footer(
+        "Host and guest, unprotected and protected, take turns in one session; client and servers are stations of a "
+        "LAN\n"
+        "in network namespaces, which needs root. A missed target is said, not an error; so is what cannot be "
+        "measured.\n\n"
+        "Examples:\n  understudy bench guest --repeats 5\n  understudy bench guest --only calls,faults,redis --image "
+        "all.img");
+    return {app, [options] {
+                run_guest_bench(*options);
+                return 0;
+            }};
+}
+
 Command add_arbiter_bench(CLI::App& bench) {
     const auto options = std::make_shared<ArbiterBenchOptions>();
     CLI::App* app = bench.add_subcommand("arbiter", "Our arbiter and a three-node etcd, side by side on one disk");
@@ -51,7 +86,7 @@ Command add_arbiter_bench(CLI::App& bench) {
 Command add_bench(CLI::App& root) {
     CLI::App* app = root.add_subcommand("bench", "Measure: replication overhead, failover times, the arbiter");
     app->require_subcommand(1);
-    const std::vector<Command> benchmarks = {add_smoke(*app), add_arbiter_bench(*app)};
+    const std::vector<Command> benchmarks = {add_smoke(*app), add_guest_bench(*app), add_arbiter_bench(*app)};
     app->footer("Example:\n  understudy bench smoke");
     return {app, [benchmarks] {
                 for (const Command& benchmark : benchmarks) {

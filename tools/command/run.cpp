@@ -35,6 +35,15 @@ std::string command_line_of(const VmDescription& vm) {
     return words;
 }
 
+// {"idle":12,...}
+std::string exits_json(const machine::ExitFigures& exits) {
+    std::string members;
+    for (const auto& [kind, count] : exits.figures) {
+        members += fmt::format("{}\"{}\":{}", members.empty() ? "" : ",", kind, count);
+    }
+    return "{" + members + "}";
+}
+
 // The exit status of `understudy run` is the command's own.
 int report(const replication::LoneGuestResult& result, const Options& options) {
     using replication::Ending;
@@ -42,9 +51,10 @@ int report(const replication::LoneGuestResult& result, const Options& options) {
         fmt::print(
             "{{\"event\":\"ended\",\"exit_status\":{},\"fault\":{},\"stops\":{},\"counted\":{},\"memory_digest\":\"{:"
             "016x}\","
-            "\"log_bytes\":{}}}\n",
+            "\"log_bytes\":{},\"exits\":{}}}\n",
             result.loop.ending == Ending::exit ? result.loop.last.stop.argument : 0,
-            result.loop.ending == Ending::fault, result.stops, result.counts, result.memory_digest, result.log_bytes);
+            result.loop.ending == Ending::fault, result.stops, result.counts, result.memory_digest, result.log_bytes,
+            exits_json(result.exits));
     }
     if (result.loop.ending == Ending::fault) {
         fmt::print(stderr, "{}", result.fault_report);

@@ -3,9 +3,10 @@
  * Executable pages. No entry of a program's tables permits execution before the page has been judged, which happens when
  * a program first runs into it: a fault, in a context that may sleep and knows the file. A page then is
  *
- *   plain       of a file that nobody can write (the image), without sites: executed as it is
- *   copied      executed from a copy, in which sites are replaced. The kernel sees the page itself everywhere: pte_val()
- *               leads from the copy to it, so files, cores and debuggers have the bytes that were written.
+ *   plain       of a file that nobody can write (the image), without sites and system calls: executed as it is
+ *   copied      executed from a copy, in which sites are replaced and system calls rewritten (calls.c). The kernel sees
+ *               the page itself everywhere: pte_val() leads from the copy to it, so files, cores and debuggers have the
+ *               bytes that were written.
  *
  * A copy is fresh until somebody may write the page: an entry that permits both writing and execution permits one at a
  * time, and each change of mind is a fault. What is executed is always something that was judged.
@@ -24,6 +25,7 @@
 #include <asm/paravirt.h>
 #include <asm/trap_pf.h>
 #include <asm/tlbflush.h>
+#include "calls.h"
 #include "code.h"
 #include "understudy.h"
 
@@ -264,18 +266,21 @@ static struct copy *new_copy(struct page *page)
 
 static int judge(struct vm_area_struct *vma, unsigned long address, struct page *page)
 {
-	static struct understudy_sites sites; /* under `judging` */
+	static struct understudy_sites sites; /* under `judging`, both */
+	static u8 executed[PAGE_SIZE];
 	unsigned long frame = page_to_pfn(page);
 	struct copy *copy = copy_of(frame);
-	unsigned int at;
-	u8 *text;
+	unsigned int at, calls = 0;
 
 	if (is_judged(frame) && !(copy && copy->stale))
 		return 0;
 	if (!never_written(vma, page))
 		forbid_writing(vma, address, page);
-	understudy_find_sites(vma, address, page_address(page), &sites);
-	if (!sites.count && !copy && never_written(vma, page)) {
+	memcpy(executed, page_address(page), PAGE_SIZE);
+	understudy_find_sites(vma, address, executed, &sites);
+	if (!PageAnon(page)) /* where it is, all of it is what the file says of it */
+		calls = understudy_rewrite_calls(vma, address, executed);
+	if (!sites.count && !calls && !copy && never_written(vma, page)) {
 		set_bit(frame, judged);
 		return 0;
 	}
@@ -283,10 +288,10 @@ static int judge(struct vm_area_struct *vma, unsigned long address, struct page 
 		copy = new_copy(page);
 	if (!copy)
 		return -ENOMEM;
-	text = page_address(copy->page);
-	copy_page(text, page_address(page));
 	for_each_set_bit(at, sites.at, PAGE_SIZE)
-		understudy_replace_site(text + at);
+		understudy_replace_site(executed + at);
+	/* At once: others may execute the old copy to this moment. */
+	memcpy(page_address(copy->page), executed, PAGE_SIZE);
 	copy->stale = false;
 	set_bit(frame, judged);
 	return 0;

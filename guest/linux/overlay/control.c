@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The control page: the counter cell of all counted code, kernel and programs alike. Every process has it at
- * UNDERSTUDY_CONTROL_ADDRESS: counted programs count there, rewritten system calls call through it, the vDSO reads the
+ * UNDERSTUDY_CONTROL_ADDRESS: counted programs count there, rewritten system calls jump through it, the vDSO reads the
  * clock in it.
  */
 #include <linux/binfmts.h>
@@ -50,6 +50,9 @@ int __wrap_arch_setup_additional_pages(struct linux_binprm *bprm, int uses_inter
 	vma = _install_special_mapping(mm, UNDERSTUDY_CONTROL_ADDRESS, PAGE_SIZE,
 				       VM_READ | VM_WRITE | VM_SHARED | VM_DONTEXPAND | VM_PFNMAP,
 				       &control_mapping);
+	/* Every program comes here with its first system call. */
+	if (!IS_ERR(vma))
+		vmf_insert_pfn(vma, UNDERSTUDY_CONTROL_ADDRESS, PHYS_PFN(__pa_symbol(&understudy_control)));
 	mmap_write_unlock(mm);
 	if (IS_ERR(vma)) {
 		pr_warn_once("%s: its image lies where the control page has to be (%#x)\n", current->comm,

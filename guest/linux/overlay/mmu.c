@@ -186,6 +186,14 @@ static void our_load_sp0(unsigned long sp0)
 	this_cpu_write(cpu_tss_rw.x86_tss.sp0, sp0);
 }
 
+static u64 (*other_read_msr)(unsigned int msr);
+
+/* Each switch between threads asks for the program's GS base: RDMSR is a trap, and the layer has it in memory. */
+static u64 our_read_msr(unsigned int msr)
+{
+	return msr == MSR_KERNEL_GS_BASE ? understudy_layer()->user_gs : other_read_msr(msr);
+}
+
 /* RDTSC is the guest's clock, in nanoseconds: there is nothing to measure it by, and no need. */
 static unsigned long counter_khz(void)
 {
@@ -210,6 +218,8 @@ void __init __wrap_xen_init_mmu_ops(void)
 	xen_pagetable_init = x86_init.paging.pagetable_init;
 	x86_init.paging.pagetable_init = pagetable_init;
 	pv_ops.cpu.load_sp0 = our_load_sp0;
+	other_read_msr = pv_ops.cpu.read_msr;
+	pv_ops.cpu.read_msr = our_read_msr;
 	x86_platform.calibrate_cpu = counter_khz;
 	/* There is no BIOS to scan for, and no interrupt controller to probe. */
 	legacy_pic = &null_legacy_pic;

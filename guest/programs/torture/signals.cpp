@@ -142,10 +142,40 @@ void posix_timer(Context& context) {
     context.seen.add(static_cast<int>(arrived));
 }
 
+// Waits for a signal, or a time, by nothing but a look at the clock, or at the processor.
+void polled(Context& context) {
+    const Handled handled(SIGALRM, 0);
+    itimerval timer{};
+    timer.it_value.tv_usec = static_cast<suseconds_t>(context.random.between(100, 3000));
+    const int before = arrived;
+    const std::uint64_t way = context.random.below(4);
+    std::uint64_t rounds = 0;
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    const std::int64_t end = now.tv_sec * 1'000'000'000 + now.tv_nsec + timer.it_value.tv_usec * 1000;
+    if (way != 3) {
+        setitimer(ITIMER_REAL, &timer, nullptr);
+    }
+    for (bool waits = true; waits; ++rounds) {
+        if (way == 0) {
+            context.seen.add(__builtin_ia32_rdtsc());
+        } else if (way == 1) {
+            unsigned leaf = 0;
+            unsigned subleaf = 0;
+            __asm__ volatile("cpuid" : "+a"(leaf), "+c"(subleaf) : : "rbx", "rdx");
+        } else {
+            clock_gettime(CLOCK_MONOTONIC, &now);
+        }
+        waits = way == 3 ? now.tv_sec * 1'000'000'000 + now.tv_nsec < end : arrived == before;
+    }
+    context.seen.add(rounds);
+    context.seen.add(now.tv_nsec);
+}
+
 constexpr std::array kOperations = {
     Operation{"interval-timer", interval_timer}, Operation{"send-to-self", send_to_self},
     Operation{"timer-file", timer_file},         Operation{"signal-file", signal_file},
-    Operation{"posix-timer", posix_timer},
+    Operation{"posix-timer", posix_timer},       Operation{"polled", polled},
 };
 
 }  // namespace

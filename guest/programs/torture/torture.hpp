@@ -60,7 +60,8 @@ struct Operation {
     void (*run)(Context& context);
 };
 
-// code.cpp, compute.cpp, ...
+// calls.cpp, code.cpp, compute.cpp, ...
+std::span<const Operation> call_operations();
 std::span<const Operation> code_operations();
 std::span<const Operation> compute_operations();
 std::span<const Operation> file_operations();

@@ -161,6 +161,7 @@ LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
     }
     result.stops = sink.stops();
     result.counts = machine.count().value;
+    result.exits = machine.exits();
     return result;
 }
 

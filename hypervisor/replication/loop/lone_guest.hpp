@@ -30,6 +30,7 @@ struct LoneGuestResult {
     std::uint64_t counts = 0;         // counted instructions
     std::uint64_t memory_digest = 0;  // at the end
     std::uint64_t log_bytes = 0;
+    machine::ExitFigures exits;
 };
 
 // Runs until the program ends, the guest breaks, or SIGINT, SIGTERM or the console's escape arrives (then the log is

@@ -78,7 +78,7 @@ std::optional<PageRange> Recorder::memory_to_compare(const machine::Machine& mac
         return std::nullopt;
     }
     next_memory_digest_ = now() + config_.memory_digest_interval;
-    const std::uint64_t all = machine.shape().memory.value / kPageBytes;
+    const std::uint64_t all = machine.memory_size().value / kPageBytes;
     const std::uint64_t window = config_.memory_digest_window.value / kPageBytes;
     if (window == 0 || window >= all) {
         return PageRange{};

@@ -82,6 +82,7 @@ std::unique_ptr<machine::Machine> make_machine(boost::asio::io_context& io, chan
 
 ReplicaResult run_primary(const machine::GuestConfig& guest, const ReplicaConfig& config) {
     auto machine = machine::boot(guest, engine::make_kvm_engine);
+    static_cast<void>(machine->shape());  // reads the disk now, not when a backup waits for it
     const VmId& vm = machine::name_of(guest);
     boost::asio::io_context io(1);
     RoleConfig role;

@@ -55,6 +55,17 @@ TEST_F(Torture, AStepThroughTheClockShowsNoCounter) {
     expect_equal({"--seed", "2", "--rounds", "1", "--operations", "8", "--only", "stepped"});
 }
 
+// System calls that are no SYSCALL, to whoever looks closely.
+TEST_F(Torture, RewrittenSystemCallsAreLikeAnyOther) {
+    expect_equal({"--seed", "3", "--rounds", "1", "--operations", "24", "--only",
+                  "calls-interrupted,calls-stopped,calls-kept,calls-stepped,calls-self-stepped,calls-without-page"});
+}
+
+// Programs that wait without their kernel: each look at the clock counts.
+TEST_F(Torture, WhoPollsAClockIsInterrupted) {
+    expect_equal({"--seed", "4", "--rounds", "1", "--operations", "16", "--only", "polled,stepped"});
+}
+
 // A page that may be written and executed at once, written again.
 TEST_F(Torture, CodeMadeAtRunTimeRuns) {
     expect_equal(

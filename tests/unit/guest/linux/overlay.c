@@ -1,17 +1,25 @@
-/* The overlay's file, and its function as the test wants it. */
+/* The overlay's files, and their functions as the tests want them. */
+#include "guest/linux/overlay/calls.c"
+#include "guest/linux/overlay/functions.c"
 #include "guest/linux/overlay/sites.c"
 #include "tests/unit/guest/linux/sites_interface.h"
 
+static const unsigned long start = 0x7f0000000000;
+
+static struct vm_area_struct mapping_of(struct file *file)
+{
+	return (struct vm_area_struct){
+		.vm_start = start,
+		.vm_end = start + (file->bytes ? file->size : PAGE_SIZE) + PAGE_SIZE,
+		.vm_pgoff = 0,
+		.vm_file = file->bytes ? file : NULL,
+	};
+}
+
 void find_sites_of_page(const uint8_t *bytes, size_t file_size, const uint8_t *page, size_t offset, uint64_t *bits)
 {
-	static const unsigned long start = 0x7f0000000000;
 	struct file file = { bytes, file_size };
-	struct vm_area_struct vma = {
-		.vm_start = start,
-		.vm_end = start + (bytes ? file_size : PAGE_SIZE) + PAGE_SIZE,
-		.vm_pgoff = 0,
-		.vm_file = bytes ? &file : NULL,
-	};
+	struct vm_area_struct vma = mapping_of(&file);
 	struct understudy_sites sites;
 
 	understudy_find_sites(&vma, start + offset, page, &sites);
@@ -21,4 +29,12 @@ void find_sites_of_page(const uint8_t *bytes, size_t file_size, const uint8_t *p
 void replace_site_byte(uint8_t *site)
 {
 	understudy_replace_site(site);
+}
+
+unsigned int rewrite_calls_of_page(const uint8_t *bytes, size_t file_size, size_t offset, uint8_t *page)
+{
+	struct file file = { bytes, file_size };
+	struct vm_area_struct vma = mapping_of(&file);
+
+	return understudy_rewrite_calls(&vma, start + offset, page);
 }

@@ -40,4 +40,12 @@ std::uint8_t replaced(std::uint8_t first) {
     return first;
 }
 
+RewrittenPage rewrite_calls(Bytes file, std::size_t offset) {
+    RewrittenPage page;
+    page.text.resize(kPage);
+    std::ranges::copy(file.subspan(offset, std::min(kPage, file.size() - offset)), page.text.begin());
+    page.calls = rewrite_calls_of_page(file.data(), file.size(), offset, page.text.data());
+    return page;
+}
+
 }  // namespace understudy::linux_guest

@@ -1,4 +1,4 @@
-// The finder of guest/linux/overlay/sites.c, for files on the host.
+// The judge of pages, guest/linux/overlay/, for files on the host.
 #pragma once
 
 #include <cstddef>
@@ -17,5 +17,12 @@ using Bytes = std::span<const std::uint8_t>;
 
 // The byte that takes a site's first one's place.
 [[nodiscard]] std::uint8_t replaced(std::uint8_t first);
+
+struct RewrittenPage {
+    std::vector<std::uint8_t> text;
+    unsigned calls = 0;
+};
+// The page at `offset` of a file that is mapped whole, with its system calls rewritten (guest/linux/overlay/calls.c).
+[[nodiscard]] RewrittenPage rewrite_calls(Bytes file, std::size_t offset);
 
 }  // namespace understudy::linux_guest

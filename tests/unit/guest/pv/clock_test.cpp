@@ -13,49 +13,11 @@ using Code = std::vector<u8>;
 
 // As guest/linux/overlay/instructions.h has it assembled.
 Code clock_read() {
-    constexpr auto kBytes = static_cast<u8>(UNDERSTUDY_CONTROL_ADDRESS >> 16);
-    constexpr auto kLow = static_cast<u8>(UNDERSTUDY_CONTROL_ADDRESS >> 8);
-    return {0x48,
-            0x8b,
-            0x04,
-            0x25,
-            8,
-            kLow,
-            kBytes,
-            UNDERSTUDY_CONTROL_ADDRESS >> 24,
-            0x48,
-            0x89,
-            0xc2,
-            0x48,
-            0x2b,
-            0x14,
-            0x25,
-            0,
-            kLow,
-            kBytes,
-            UNDERSTUDY_CONTROL_ADDRESS >> 24,
-            0x48,
-            0x3b,
-            0x04,
-            0x25,
-            8,
-            kLow,
-            kBytes,
-            UNDERSTUDY_CONTROL_ADDRESS >> 24,
-            0x75,
-            0xe3,
-            0x48,
-            0xc1,
-            0xea,
-            2,
-            0x48,
-            0x8b,
-            0x04,
-            0x25,
-            32,
-            kLow,
-            kBytes,
-            UNDERSTUDY_CONTROL_ADDRESS >> 24};
+    return {0x48, 0x83, 0x2c, 0x25, 0x00, 0x00, 0x04, 0x00, 0x28, 0x79, 0x16, 0x85, 0xe4, 0x48, 0x8d,
+            0x64, 0x24, 0x80, 0xff, 0x14, 0x25, 0x10, 0x00, 0x04, 0x00, 0x48, 0x8d, 0xa4, 0x24, 0x80,
+            0x00, 0x00, 0x00, 0x48, 0x8b, 0x04, 0x25, 0x08, 0x00, 0x04, 0x00, 0x48, 0x89, 0xc2, 0x48,
+            0x2b, 0x14, 0x25, 0x00, 0x00, 0x04, 0x00, 0x48, 0x3b, 0x04, 0x25, 0x08, 0x00, 0x04, 0x00,
+            0x75, 0xe3, 0x48, 0xc1, 0xea, 0x02, 0x48, 0x8b, 0x04, 0x25, 0x20, 0x00, 0x04, 0x00};
 }
 
 class SteppedClock : public testing::Test {
@@ -69,7 +31,7 @@ class SteppedClock : public testing::Test {
     void put(const Code& code) {
         begin_ = arena_.put(code);
         layer_.map(begin_ & ~(kPageBytes - 1), kUser);
-        frame_.rip = begin_ + 8;
+        frame_.rip = begin_ + 9;
         frame_.rax = 1'000'000;
         frame_.rflags = 0x302 | 0x8d5;
     }
@@ -82,10 +44,19 @@ class SteppedClock : public testing::Test {
 
 TEST_F(SteppedClock, IsReadInOneStep) {
     put(clock_read());
-    finish_clock_read(frame_);
+    EXPECT_FALSE(finish_clock_read(frame_));
     EXPECT_EQ(frame_.rip, begin_ + clock_read().size());
     EXPECT_EQ(frame_.rax, 5000U);
     EXPECT_EQ(frame_.rdx, 100U);
+    EXPECT_EQ(frame_.rflags, 0x302U);
+}
+
+TEST_F(SteppedClock, StopsFirstWhereTheCounterWantsIt) {
+    put(clock_read());
+    reinterpret_cast<understudy_control*>(physical(layer.control))->cell = -7;
+    EXPECT_TRUE(finish_clock_read(frame_));
+    EXPECT_EQ(frame_.rip, begin_);
+    EXPECT_EQ(frame_.rax, 1'000'000U);
     EXPECT_EQ(frame_.rflags, 0x302U);
 }
 
@@ -93,17 +64,17 @@ TEST_F(SteppedClock, OtherCodeIsLeftAlone) {
     Code code = clock_read();
     code[30] = 0x90;
     put(code);
-    finish_clock_read(frame_);
-    EXPECT_EQ(frame_.rip, begin_ + 8);
+    EXPECT_FALSE(finish_clock_read(frame_));
+    EXPECT_EQ(frame_.rip, begin_ + 9);
     EXPECT_EQ(frame_.rax, 1'000'000U);
 }
 
 TEST_F(SteppedClock, NothingIsReadWhereThereIsNothing) {
     frame_.rip = 0x10000;
-    finish_clock_read(frame_);
+    EXPECT_FALSE(finish_clock_read(frame_));
     EXPECT_EQ(frame_.rip, 0x10000U);
     frame_.rip = 4;
-    finish_clock_read(frame_);
+    EXPECT_FALSE(finish_clock_read(frame_));
     EXPECT_EQ(frame_.rip, 4U);
 }
 

@@ -198,7 +198,7 @@ void Arena::clear() {
 
 u64 Arena::put(std::span<const u8> instruction) {
     auto* const code = reinterpret_cast<u8*>(code_);
-    constexpr std::size_t kMost = 64;
+    constexpr std::size_t kMost = 128;
     if (instruction.size() > kMost) {
         std::abort();
     }

@@ -149,7 +149,8 @@ TEST_F(Replaced, WhatIsNotThereStaysInvalid) {
     for (const Site& site : kSites) {
         const std::string name = site.name;
         if (name.starts_with("cpuid") || name.starts_with("fx") || name.starts_with("fn") || name.starts_with("verr") ||
-            name.starts_with("lar") || name.starts_with("lsl")) {
+            name.starts_with("lar") || name.starts_with("lsl") || name.starts_with("sgdt") ||
+            name.starts_with("smsw") || name.starts_with("sldt")) {
             continue;
         }
         frame_.rdi = frame_.r8 = data_page();
@@ -162,6 +163,32 @@ TEST_F(Replaced, WhatIsNotThereStaysInvalid) {
         EXPECT_EQ(emulate_as_it_is(code), Emulated::no) << fmt::format("{:02x}", fmt::join(code, " "));
     }
     EXPECT_EQ(std::ranges::count(std::span(data(), kPageBytes), 0xee), static_cast<long>(kPageBytes));
+}
+
+// As Linux does where the processor refuses them.
+TEST_F(Replaced, TablesAndTaskAreWhatLinuxSaysWithUmip) {
+    constexpr std::array<u8, 10> kGdt = {0, 0, 0, 0, 0xfe, 0xff, 0xff, 0xff, 0xff, 0xff};
+    constexpr std::array<u8, 10> kIdt = {0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    frame_.rdi = data_page();
+    EXPECT_EQ(emulate({0x0f, 0x01, 0x07}, 0), Emulated::done);  // sgdt (%rdi)
+    EXPECT_TRUE(std::ranges::equal(std::span(data(), kGdt.size()), kGdt));
+    EXPECT_EQ(data()[kGdt.size()], 0xee);
+    EXPECT_EQ(emulate({0x0f, 0x01, 0x0f}, 0), Emulated::done);  // sidt (%rdi)
+    EXPECT_TRUE(std::ranges::equal(std::span(data(), kIdt.size()), kIdt));
+    EXPECT_EQ(emulate({0x0f, 0x01, 0x27}, 0), Emulated::done);  // smsw (%rdi)
+    EXPECT_EQ(data()[0], 0x33);
+    EXPECT_EQ(data()[1], 0x00);
+    EXPECT_EQ(data()[2], kIdt[2]);
+    frame_.rax = frame_.r8 = ~u64{0};
+    EXPECT_EQ(emulate({0x0f, 0x01, 0xe0}, 0), Emulated::done);  // smsw %eax
+    EXPECT_EQ(frame_.rax, 0x80050033U);
+    EXPECT_EQ(emulate({0x66, 0x41, 0x0f, 0x00, 0xc8}, 2), Emulated::done);  // str %r8w
+    EXPECT_EQ(frame_.r8, 0xffffffffffff0040U);
+    EXPECT_EQ(emulate({0x0f, 0x00, 0xc0}, 0), Emulated::done);  // sldt %eax
+    EXPECT_EQ(frame_.rax, 0U);
+    frame_.rdi = 0x10000;
+    EXPECT_EQ(emulate({0x0f, 0x01, 0x07}, 0), Emulated::raises);
+    EXPECT_EQ(frame_.vector, kPageFaultVector);
 }
 
 // Runs x87 instructions that leave traces of their own place: the last instruction's and operand's address, its opcode.

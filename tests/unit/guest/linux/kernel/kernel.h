@@ -1,4 +1,4 @@
-/* As much of the kernel's interfaces as guest/linux/overlay/sites.c uses, for the host: included before everything else. */
+/* As much of the kernel's interfaces as the judge of pages uses (guest/linux/overlay), for the host: included before everything else. */
 #ifndef UNDERSTUDY_TEST_KERNEL_H
 #define UNDERSTUDY_TEST_KERNEL_H
 
@@ -13,16 +13,20 @@ typedef uint8_t u8;
 typedef uint16_t u16;
 typedef uint32_t u32;
 typedef uint64_t u64;
+typedef int8_t s8;
 typedef int32_t s32;
 typedef int64_t s64;
 
 #define PAGE_SHIFT 12
-#define PAGE_SIZE (1 << PAGE_SHIFT)
+#define PAGE_SIZE (1UL << PAGE_SHIFT)
 #define BITS_PER_LONG 64
 #define BIT_ULL(bit) (1ULL << (bit))
 #define DECLARE_BITMAP(name, bits) unsigned long name[(bits) / BITS_PER_LONG]
 #define min(a, b) ((a) < (b) ? (a) : (b))
 #define max(a, b) ((a) > (b) ? (a) : (b))
+#define max_t(type, a, b) max((type)(a), (type)(b))
+#define S8_MIN INT8_MIN
+#define S8_MAX INT8_MAX
 #define min_t(type, a, b) min((type)(a), (type)(b))
 #define round_down(value, unit) ((value) / (unit) * (unit))
 #define offset_in_page(address) ((address) % PAGE_SIZE)
@@ -30,6 +34,13 @@ typedef int64_t s64;
 static inline void __set_bit(long bit, unsigned long *map)
 {
 	map[bit / BITS_PER_LONG] |= 1UL << bit % BITS_PER_LONG;
+}
+
+static inline unsigned int find_next_bit(const unsigned long *map, unsigned int bits, unsigned int at)
+{
+	while (at < bits && !(map[at / BITS_PER_LONG] >> at % BITS_PER_LONG & 1))
+		at++;
+	return at;
 }
 
 static inline void bitmap_zero(unsigned long *map, unsigned int bits)

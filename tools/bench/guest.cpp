@@ -1,0 +1,458 @@
+#include "tools/bench/guest.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <memory>
+#include <optional>
+#include <regex>
+
+#include "common/error.hpp"
+#include "tools/bench/figure.hpp"
+#include "tools/bench/lan.hpp"
+#include "tools/bench/lines_of.hpp"
+#include "tools/bench/linux_image.hpp"
+#include "tools/bench/quantile.hpp"
+#include "tools/bench/site.hpp"
+#include "tools/bench/spin_times.hpp"
+#include "tools/demo/guest.hpp"
+
+namespace understudy::tools {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kLongest = 10min;  // of one measurement
+constexpr const char* kClientAddress = "10.77.0.2";
+constexpr const char* kHostAddress = "10.77.0.3";
+constexpr const char* kGuestAddress = "10.77.0.4";
+constexpr double kOfferedMbits = 1000;
+
+double best(const std::vector<double>& values) {
+    return values.empty() ? 0 : *std::ranges::min_element(values);
+}
+
+// What stands behind a name in the lines of a program: "calls_ns 131.2".
+double figure_of(const std::vector<std::string>& lines, const std::string& pattern) {
+    const std::regex expression(pattern);
+    for (const std::string& line : lines) {
+        std::smatch match;
+        if (std::regex_search(line, match, expression)) {
+            return std::stod(match[1]);
+        }
+    }
+    throw Error::format("no figure: {}", fmt::join(lines, " | "));
+}
+
+std::vector<std::string> operator+(std::vector<std::string> words, const std::vector<std::string>& more) {
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+}
+
+class GuestBench {
+  public:
+    GuestBench(Site& site, const GuestBenchOptions& options, std::string no_lan)
+        : site_(site),
+          options_(options),
+          no_lan_(std::move(no_lan)),
+          image_(site, options.image, {"redis-server", "postgresql"}) {
+        if (no_lan_.empty()) {
+            client_ = Lan::add_station(site_.stage(), "client", kClientAddress);
+            host_ = Lan::add_station(site_.stage(), "host", kHostAddress);
+        }
+    }
+
+    std::vector<Figure> measure();
+
+    void boot();
+    void systemd();
+    void calls();
+    void faults();
+    void spawns();
+    void spin();
+    void redis();
+    void bulk();
+    void postgres();
+    void kernel();
+
+  private:
+    using Words = std::vector<std::string>;
+
+    void add(Figure figure);
+    void add_missing(const std::string& name, const std::string& why);
+    [[nodiscard]] double seconds_until(const Site::GuestWords& words);
+    // Of the probe, on the host and in a guest, by turns.
+    struct HostAndGuest {
+        std::vector<double> host;
+        std::vector<double> guest;
+    };
+    [[nodiscard]] HostAndGuest probe(const Words& arguments, const std::string& pattern);
+    [[nodiscard]] std::filesystem::path probe_file() const {
+        return site_.executable().parent_path() / "guest" / "linux" / "probe";
+    }
+    [[nodiscard]] std::shared_ptr<Child> start_on_host(const Words& command, const std::string& ready);
+    [[nodiscard]] double redis_rate(const char* address, unsigned pipeline);
+    [[nodiscard]] double bulk_rate(const char* direction);
+    [[nodiscard]] double pgbench_rate(const char* address, const char* mode);
+    void add_exits(const std::string& name, const std::vector<std::string>& said, double requests);
+
+    Site& site_;
+    const GuestBenchOptions& options_;
+    std::string no_lan_;  // why there is none
+    LinuxImage image_;
+    Lan::Station client_;
+    Lan::Station host_;  // of the host's own servers
+    std::vector<Figure> figures_;
+};
+
+struct Row {
+    const char* name;
+    void (GuestBench::*measure)();
+    bool needs_lan = false;
+};
+constexpr std::array kRows = {
+    Row{"boot", &GuestBench::boot},
+    Row{"systemd", &GuestBench::systemd},
+    Row{"calls", &GuestBench::calls},
+    Row{"faults", &GuestBench::faults},
+    Row{"spawns", &GuestBench::spawns},
+    Row{"spin", &GuestBench::spin},
+    Row{"redis", &GuestBench::redis, true},
+    Row{"bulk", &GuestBench::bulk, true},
+    Row{"postgres", &GuestBench::postgres, true},
+    Row{"kernel", &GuestBench::kernel, true},
+};
+
+std::vector<Figure> GuestBench::measure() {
+    for (const Row& row : kRows) {
+        if (!options_.only.empty() && std::ranges::find(options_.only, row.name) == options_.only.end()) {
+            continue;
+        }
+        if (row.needs_lan && !no_lan_.empty()) {
+            add_missing(row.name, no_lan_);
+            continue;
+        }
+        try {
+            (this->*row.measure)();
+        } catch (const Error& error) {
+            add_missing(row.name, error.what());
+        }
+    }
+    return figures_;
+}
+
+void GuestBench::add(Figure figure) {
+    site_.stage().timeline().say("bench", fmt::format("{}: {:.3f} {}", figure.name, figure.value, figure.unit));
+    figures_.push_back(std::move(figure));
+}
+
+void GuestBench::add_missing(const std::string& name, const std::string& why) {
+    site_.stage().timeline().say("bench", fmt::format("{}: not measured: {}", name, why));
+    figures_.push_back({name, 0, "", "", false, "not measured: " + why, false});
+}
+
+// --- Starting
+// ------------------------------------------------------------------------------------------------------------
+
+double GuestBench::seconds_until(const Site::GuestWords& words) {
+    const auto begin = Stage::Clock::now();
+    const auto guest = site_.start_alone(words);
+    return std::chrono::duration<double>(Stage::Clock::now() - begin).count();
+}
+
+void GuestBench::boot() {
+    std::vector<double> times;
+    for (unsigned i = 0; i < options_.repeats; ++i) {
+        times.push_back(1e3 * seconds_until(image_.guest({"sh", "-c", "echo first words; exec sleep 100"}, "256M", "",
+                                                         "first words")));
+    }
+    const double ms = best(times);
+    add({"boot, to a command's first words", ms, "ms", "<= 150", ms <= 150,
+         fmt::format("from the start of `understudy run`, best of {}", times.size())});
+}
+
+void GuestBench::systemd() {
+    if (options_.systemd_image.empty()) {
+        add_missing("boot, systemd to the login", "name an image by --systemd-image (understudy image --systemd)");
+        return;
+    }
+    const LinuxImage image(site_, options_.systemd_image, {});
+    std::vector<double> times;
+    for (unsigned i = 0; i < options_.repeats; ++i) {
+        times.push_back(seconds_until(image.guest({}, "512M", "", "login")));
+    }
+    const double seconds = best(times);
+    add({"boot, systemd to the login", seconds, "s", "<= 3", seconds <= 3, fmt::format("best of {}", times.size())});
+}
+
+// --- The kernel's services
+// --------------------------------------------------------------------------------------------
+
+GuestBench::HostAndGuest GuestBench::probe(const Words& arguments, const std::string& pattern) {
+    HostAndGuest result;
+    for (unsigned i = 0; i < options_.repeats; ++i) {
+        result.host.push_back(figure_of(site_.run(Words{probe_file().string()} + arguments, kLongest), pattern));
+        result.guest.push_back(figure_of(image_.run(image_.program(probe_file(), arguments), kLongest), pattern));
+    }
+    return result;
+}
+
+void GuestBench::calls() {
+    const auto [host, guest] = probe({"calls", "1000000"}, "calls_ns ([0-9.]+)");
+    const double ns = best(guest);
+    add({"getppid", ns, "ns", "<= 150", ns <= 150, fmt::format("by glibc's site; host {:.0f} ns", best(host))});
+}
+
+void GuestBench::faults() {
+    const auto [host, guest] = probe({"faults", "20000"}, "faults_ns ([0-9.]+)");
+    const double us = best(guest) / 1e3;
+    add({"anonymous page fault", us, "us", "<= 8", us <= 8, fmt::format("host {:.1f} us", best(host) / 1e3)});
+}
+
+void GuestBench::spawns() {
+    const auto [host, guest] = probe({"spawns", "300"}, "spawns_ns ([0-9.]+)");
+    const double ratio = best(host) / best(guest);
+    add({"fork, exec, wait: host's time to guest's", ratio, "", ">= 1", ratio >= 1,
+         fmt::format("of a small dynamic program; guest {:.2f} ms, host {:.2f} ms", best(guest) / 1e6,
+                     best(host) / 1e6)});
+}
+
+void GuestBench::spin() {
+    const Words arguments = {"--rounds", "100", "--passes", "2"};
+    SpinTimes host;
+    SpinTimes guest;
+    SpinTimes small;
+    for (unsigned i = 0; i < options_.repeats; ++i) {
+        keep_best(host, spin_times(site_.run(Words{site_.program("native/spin").string()} + arguments, kLongest)));
+        keep_best(guest, spin_times(image_.run(image_.program(site_.program("spin"), arguments), kLongest)));
+        const auto alone = site_.start_alone("spin", arguments);
+        site_.await_end(*alone, kLongest);
+        keep_best(small, spin_times(alone->console()));
+    }
+    const double ratio = speed_ratio(guest, host);
+    add({"spin, counted, guest to host", ratio, "", ">= 0.93", ratio >= 0.93,
+         fmt::format("speed, geometric mean of kernels; on the small kernel {:.3f}", speed_ratio(small, host))});
+}
+
+// --- Servers
+// -----------------------------------------------------------------------------------------------------------------
+
+std::shared_ptr<Child> GuestBench::start_on_host(const Words& command, const std::string& ready) {
+    // What a server says on the way is for people, and mostly on standard error.
+    auto serves = std::make_shared<bool>(false);
+    const auto server = site_.stage().start(
+        "host-server", host_.command + Words{"/bin/sh", "-c", "exec \"$@\" 2>&1", "sh"} + command,
+        [serves, ready](std::string_view line) { *serves = *serves || line.find(ready) != std::string_view::npos; });
+    site_.stage().until([&] { return *serves; }, 30s, "the host's server to be ready");
+    return server;
+}
+
+double GuestBench::redis_rate(const char* address, unsigned pipeline) {
+    const unsigned requests = pipeline == 1 ? options_.requests : 4 * options_.requests;
+    return figure_of(
+        site_.run(client_.command + Words{"redis-benchmark", "-h", address, "-t", "set", "-c", "50", "-P",
+                                          std::to_string(pipeline), "-n", std::to_string(requests), "--csv"},
+                  kLongest),
+        R"re("SET","([0-9.]+)")re");
+}
+
+// "exits":{"idle":12,...} at the end of `understudy run --json`: what there was for each request, by kind.
+void GuestBench::add_exits(const std::string& name, const std::vector<std::string>& said, double requests) {
+    const auto ended =
+        std::ranges::find_if(said, [](const auto& line) { return line.find("\"exits\":{") != line.npos; });
+    if (ended == said.end()) {
+        throw Error("the guest's run said nothing of its exits");
+    }
+    double exits = 0;
+    std::string kinds;
+    static const std::regex pattern("\"([a-z_]+)\":([0-9]+)");
+    const std::string members = ended->substr(ended->find("\"exits\":{") + 9);
+    for (auto at = std::sregex_iterator(members.begin(), members.end(), pattern); at != std::sregex_iterator(); ++at) {
+        const double each = std::stod((*at)[2]) / requests;
+        const std::string kind = (*at)[1];
+        const bool leaves = kind != "page_fault" && kind != "system_call" && kind != "hypercall" && kind != "emulated";
+        exits += leaves ? each : 0;
+        if (each >= 0.0005) {
+            kinds += fmt::format("{}{} {:.3f}", kinds.empty() ? "" : ", ", kind, each);
+        }
+    }
+    add({name + ", exits each", exits, "", "", true, kinds});
+}
+
+void GuestBench::redis() {
+    const GuestDescription description = describe(GuestKind::redis);
+    const auto server = start_on_host(description.arguments, description.ready);
+    const auto words = image_.guest(description.arguments, description.memory, kGuestAddress, description.ready);
+    for (const unsigned pipeline : {1U, 16U}) {
+        std::vector<double> host;
+        std::vector<double> alone;
+        std::vector<double> guarded;
+        std::vector<std::string> said;
+        for (unsigned i = 0; i < options_.repeats; ++i) {
+            host.push_back(redis_rate(kHostAddress, pipeline));
+            {
+                const auto guest = site_.start_alone(words, {"--json"});
+                alone.push_back(redis_rate(kGuestAddress, pipeline));
+                said = site_.end(*guest);
+            }
+            const auto guest = site_.start_protected(words);
+            guarded.push_back(redis_rate(kGuestAddress, pipeline));
+        }
+        const std::string name = pipeline == 1 ? "redis SET" : fmt::format("redis SET, pipelined by {}", pipeline);
+        const double wanted = pipeline == 1 ? 0.7 : 0.8;
+        const double ratio = median(alone) / median(host);
+        add({name + ", guest to host", ratio, "", fmt::format(">= {}", wanted), ratio >= wanted,
+             fmt::format("{:.0f}/s and {:.0f}/s, 50 clients, medians of {}", median(alone), median(host),
+                         alone.size())});
+        const double kept = median(guarded) / median(alone);
+        add({name + ", protected to unprotected", kept, "", ">= 0.6", kept >= 0.6,
+             fmt::format("{:.0f}/s", median(guarded))});
+        add_exits(name, said, pipeline == 1 ? options_.requests : 4.0 * options_.requests);
+    }
+    site_.stage().dismiss(server);
+}
+
+double GuestBench::bulk_rate(const char* direction) {
+    return figure_of(site_.run(client_.command + Words{probe_file().string(), direction, kGuestAddress, "7008",
+                                                       std::to_string(kOfferedMbits), std::to_string(options_.seconds)},
+                               kLongest),
+                     "mbits ([0-9.]+)");
+}
+
+void GuestBench::bulk() {
+    const auto words = image_.guest(image_.program(probe_file(), {"serve", "7008"}), "256M", kGuestAddress, "ready");
+    std::map<std::string, std::vector<double>> alone;
+    std::map<std::string, std::vector<double>> guarded;
+    const auto measure = [&](std::map<std::string, std::vector<double>>& rates) {
+        for (const char* direction : {"receive", "transmit"}) {
+            rates[direction].push_back(bulk_rate(direction));
+        }
+    };
+    for (unsigned i = 0; i < options_.repeats; ++i) {
+        {
+            const auto guest = site_.start_alone(words);
+            measure(alone);
+        }
+        const auto guest = site_.start_protected(words);
+        measure(guarded);
+    }
+    for (const auto& [direction, wanted] : std::map<std::string, double>{{"receive", 0.95}, {"transmit", 0.98}}) {
+        const double ratio = median(guarded[direction]) / median(alone[direction]);
+        add({fmt::format("TCP, {}, protected to unprotected", direction), ratio, "", fmt::format(">= {}", wanted),
+             ratio >= wanted,
+             fmt::format("{:.0f} and {:.0f} Mbit/s of {:.0f} offered", median(guarded[direction]),
+                         median(alone[direction]), kOfferedMbits)});
+    }
+}
+
+double GuestBench::pgbench_rate(const char* address, const char* mode) {
+    return figure_of(
+        site_.run(client_.command + Words{"pgbench", "-h", address, "-U", "postgres", "-n", mode, "-c", "8", "-j", "1",
+                                          "-T", std::to_string(options_.seconds), "postgres"},
+                  kLongest),
+        "tps = ([0-9.]+)");
+}
+
+// A cluster in memory, as the guest's is, with the same settings.
+constexpr const char* kStartPostgres =
+    "set -e; bin=$(ls -d /usr/lib/postgresql/*/bin | tail -n 1); data=$1; mkdir -p $data; chown postgres $data; "
+    "runuser -u postgres -- $bin/initdb -A trust -D $data > /dev/null; "
+    "echo 'host all all all trust' >> $data/pg_hba.conf; "
+    "exec runuser -u postgres -- $bin/postgres -D $data -c unix_socket_directories= -c listen_addresses='*' "
+    "-c min_wal_size=32MB -c max_wal_size=48MB -c shared_buffers=32MB";
+
+void GuestBench::postgres() {
+    const std::filesystem::path data = fmt::format("/dev/shm/understudy-bench-{}", ::getpid());
+    const auto remove = [](const std::filesystem::path* path) {
+        std::error_code ignored;
+        std::filesystem::remove_all(*path, ignored);
+    };
+    const std::unique_ptr<const std::filesystem::path, decltype(remove)> removed(&data, remove);
+    const GuestDescription description = describe(GuestKind::postgres);
+    const auto server = start_on_host({"sh", "-c", kStartPostgres, "sh", data.string()}, description.ready);
+    const auto words = image_.guest(description.arguments, "512M", kGuestAddress, description.ready);
+    const auto prepare = [&](const char* address) {
+        static_cast<void>(site_.run(
+            client_.command + Words{"pgbench", "-h", address, "-U", "postgres", "-i", "-q", "-s", "5", "postgres"},
+            kLongest));
+    };
+    prepare(kHostAddress);
+    const std::array<std::pair<const char*, const char*>, 2> modes = {{{"-S", "read-only"}, {"-N", "simple update"}}};
+    std::map<std::string, std::vector<double>> host;
+    std::map<std::string, std::vector<double>> guest;
+    std::vector<std::string> said;
+    for (unsigned i = 0; i < options_.repeats; ++i) {
+        const auto alone = site_.start_alone(words, {"--json"});
+        prepare(kGuestAddress);
+        for (const auto& [mode, name] : modes) {
+            host[name].push_back(pgbench_rate(kHostAddress, mode));
+            guest[name].push_back(pgbench_rate(kGuestAddress, mode));
+        }
+        said = site_.end(*alone);
+    }
+    for (const auto& mode : modes) {
+        const std::string name = mode.second;
+        const double ratio = median(guest[name]) / median(host[name]);
+        add({fmt::format("pgbench, {}, guest to host", name), ratio, "", ">= 0.6", ratio >= 0.6,
+             fmt::format("{:.0f} and {:.0f} transactions/s, 8 clients, data in memory", median(guest[name]),
+                         median(host[name]))});
+    }
+    add_exits("pgbench, both", said, options_.seconds * (guest["read-only"].back() + guest["simple update"].back()));
+    site_.stage().dismiss(server);
+}
+
+void GuestBench::kernel() {
+    if (options_.uncounted_kernel.empty()) {
+        add_missing("redis SET, counted kernel to uncounted",
+                    "needs one: guest/linux/build.sh --uncounted --abi guest/abi/paravirtual.h --out FOLDER, then "
+                    "--uncounted-kernel FOLDER/vmlinux");
+        return;
+    }
+    const GuestDescription description = describe(GuestKind::redis);
+    const auto words = image_.guest(description.arguments, description.memory, kGuestAddress, description.ready);
+    std::vector<double> counted;
+    std::vector<double> uncounted;
+    for (unsigned i = 0; i < options_.repeats; ++i) {
+        {
+            const auto guest = site_.start_alone(words);
+            counted.push_back(redis_rate(kGuestAddress, 1));
+        }
+        const auto guest = site_.start_alone(words, {"--kernel", options_.uncounted_kernel.string()});
+        uncounted.push_back(redis_rate(kGuestAddress, 1));
+    }
+    const double ratio = median(counted) / median(uncounted);
+    add({"redis SET, counted kernel to uncounted", ratio, "", ">= 0.93", ratio >= 0.93,
+         fmt::format("{:.0f}/s and {:.0f}/s", median(counted), median(uncounted))});
+}
+
+}  // namespace
+
+const std::vector<std::string>& guest_bench_rows() {
+    static const std::vector<std::string> names = [] {
+        std::vector<std::string> result;
+        std::ranges::transform(kRows, std::back_inserter(result), [](const Row& row) { return std::string(row.name); });
+        return result;
+    }();
+    return names;
+}
+
+void run_guest_bench(const GuestBenchOptions& options) {
+    const bool wants_lan = std::ranges::any_of(kRows, [&](const Row& row) {
+        return row.needs_lan &&
+               (options.only.empty() || std::ranges::find(options.only, row.name) != options.only.end());
+    });
+    const std::string no_lan = wants_lan ? Lan::missing() : "not wanted";
+    std::optional<Lan> lan;
+    if (no_lan.empty()) {
+        lan.emplace();  // before anything is started
+    }
+    Site site(std::filesystem::read_symlink("/proc/self/exe"));
+    GuestBench bench(site, options, no_lan);
+    print_figures(bench.measure(), options.json);
+}
+
+}  // namespace understudy::tools

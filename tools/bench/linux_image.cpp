@@ -1,0 +1,93 @@
+#include "tools/bench/linux_image.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "common/error.hpp"
+#include "tools/bench/lan.hpp"
+#include "tools/process/run.hpp"
+
+namespace understudy::tools {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kImageTime = 30min;  // packages may come by a slow network
+
+std::string quoted(const std::string& word) {
+    std::string result = "'";
+    for (const char c : word) {
+        result += c == '\'' ? "'\\''" : std::string(1, c);
+    }
+    return result + "'";
+}
+
+// The file in words that a command line has room for.
+std::vector<std::string> packed(const std::filesystem::path& file) {
+    constexpr std::size_t kLongestWord = 100'000;
+    const auto done = run_to_end({"/bin/sh", "-c", fmt::format("gzip -9 -c {} | base64 -w 0", quoted(file.string()))});
+    if (done.exit_status != 0 || done.output.empty()) {
+        throw Error::format("{} cannot be packed: {}", file.string(), done.errors);
+    }
+    std::vector<std::string> words;
+    for (std::size_t at = 0; at < done.output.size(); at += kLongestWord) {
+        words.push_back(done.output.substr(at, kLongestWord));
+    }
+    return words;
+}
+
+}  // namespace
+
+LinuxImage::LinuxImage(Site& site, std::filesystem::path image, const std::vector<std::string>& packages)
+    : site_(site), image_(std::move(image)) {
+    if (!image_.empty()) {
+        return;
+    }
+    image_ = site_.stage().directory().path() / "guest.img";
+    std::vector<std::string> words = {site_.executable().string(), "image", "--output", image_.string()};
+    for (const std::string& package : packages) {
+        words.insert(words.end(), {"--package", package});
+    }
+    static_cast<void>(site_.run(words, kImageTime));
+}
+
+Site::GuestWords LinuxImage::guest(const std::vector<std::string>& command, const std::string& memory,
+                                   const std::string& address, const std::string& ready) const {
+    Site::GuestWords words;
+    words.machine = {"--image", image_.string(), "--memory", memory};
+    words.backup_options = {"--image", image_.string()};
+    words.arguments = command;
+    words.ready = ready;
+    if (!address.empty()) {
+        words.machine.insert(words.machine.end(), {"--address", address + "/24"});
+        words.networks = {fmt::format("tap:one,bridge={}", Lan::kBridge),
+                          fmt::format("tap:other,bridge={}", Lan::kBridge)};
+    }
+    return words;
+}
+
+std::vector<std::string> LinuxImage::program(const std::filesystem::path& file,
+                                             const std::vector<std::string>& arguments) {
+    if (!packed_.contains(file)) {
+        packed_[file] = packed(file);
+    }
+    std::string script =
+        "printf %s \"$@\" | base64 -d | gzip -d > /tmp/program && chmod +x /tmp/program && exec /tmp/program";
+    for (const std::string& argument : arguments) {
+        script += " " + quoted(argument);
+    }
+    std::vector<std::string> words = {"sh", "-c", script, "sh"};
+    std::ranges::copy(packed_[file], std::back_inserter(words));
+    return words;
+}
+
+std::vector<std::string> LinuxImage::run(const std::vector<std::string>& command, std::chrono::milliseconds timeout) {
+    std::vector<std::string> words = {
+        site_.executable().string(), "run", "--image", image_.string(), "--memory", "256M", "--",
+    };
+    std::ranges::copy(command, std::back_inserter(words));
+    return site_.run(words, timeout);
+}
+
+}  // namespace understudy::tools

@@ -1,0 +1,38 @@
+// Guests that boot an image, and programs of this host in them.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tools/bench/site.hpp"
+
+namespace understudy::tools {
+
+// An image with a shell, base64 and gzip: any of Debian's.
+class LinuxImage {
+  public:
+    // `image`: a file; empty: one of `packages` is built, or taken from what was built before.
+    LinuxImage(Site& site, std::filesystem::path image, const std::vector<std::string>& packages);
+
+    // Words that describe a guest that runs `command`; `address`: of its tap on the Lan, or empty for no network.
+    [[nodiscard]] Site::GuestWords guest(const std::vector<std::string>& command, const std::string& memory,
+                                         const std::string& address = {}, const std::string& ready = {}) const;
+    // The command that brings a program of this host along and runs it.
+    [[nodiscard]] std::vector<std::string> program(const std::filesystem::path& file,
+                                                   const std::vector<std::string>& arguments);
+    // Runs a command in a guest of its own, to its end; the lines of its console.
+    [[nodiscard]] std::vector<std::string> run(const std::vector<std::string>& command,
+                                               std::chrono::milliseconds timeout);
+
+    [[nodiscard]] const std::filesystem::path& file() const { return image_; }
+
+  private:
+    Site& site_;
+    std::filesystem::path image_;
+    std::map<std::filesystem::path, std::vector<std::string>> packed_;  // programs, compressed, as words
+};
+
+}  // namespace understudy::tools
