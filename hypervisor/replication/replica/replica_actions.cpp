@@ -34,8 +34,12 @@ void ReplicaDriver::begin_transfer(const ReplicaId& candidate, Generation genera
     candidates_.erase(candidate);
     peer_->welcome({config_.id, generation, vcpu_.machine().shape()});
     attend_backup();
-    live_sink_.request_snapshot();
-    vcpu_.stop_soon();
+    transfer_ = std::make_shared<Transfer>(Transfer{Clock::now(), {}});
+    try {
+        live_sink_.request_snapshot(memory::prepare_snapshot(vcpu_.machine().memory(), config_.snapshot));
+    } catch (const Error& error) {
+        core_.peer_lost(error.what());
+    }
 }
 
 void ReplicaDriver::refuse(const ReplicaId& candidate, const std::string& why) {
@@ -50,6 +54,7 @@ void ReplicaDriver::drop_peer() {
         peer_->close();
         retired_ = std::move(peer_);
     }
+    live_sink_.request_snapshot(nullptr);
 }
 
 void ReplicaDriver::show_role(Role role, Generation generation, const std::string& reason) {

@@ -112,6 +112,9 @@ void ReplicaDriver::tick() {
         peer_->tick();
     }
     core_.tick();
+    if (live_sink_.wants_stop()) {
+        vcpu_.stop_soon();
+    }
     report_progress_to_user();
 }
 
@@ -177,6 +180,7 @@ ReplicaResult ReplicaDriver::run() {
     if (peer_) {
         peer_->close();
     }
+    live_sink_.request_snapshot(nullptr);
     end_vcpu();  // what its thread leaves behind may be read from here on
     if (config_.observer.on_compared && vcpu_.followed()) {
         const std::uint64_t divergences = diverged() ? 1 : 0;

@@ -87,6 +87,7 @@ class ReplicaDriver final : private ReplicaWorld {
     void candidate(std::unique_ptr<channel::Connection> connection, const channel::Hello& hello);
     void attend_backup();
     void attend_primary();
+    void backup_ready();
     void records_from_primary(std::vector<channel::ReceivedRecord> records);
     void state_from_primary(channel::LogBase base, const std::vector<std::byte>& vcpu_state);
 
@@ -107,7 +108,12 @@ class ReplicaDriver final : private ReplicaWorld {
     Periodic ticks_;
     boost::asio::signal_set signals_;
     std::optional<ReplicaResult> result_;
-    Clock::time_point lost_at_;  // when this replica began to decide
+    struct Transfer {
+        Clock::time_point begun;
+        TransferFigures figures;
+    };
+    std::shared_ptr<Transfer> transfer_;  // the last; its state's source has it, too
+    Clock::time_point lost_at_;           // when this replica began to decide
     Clock::time_point next_lag_;
     Clock::time_point next_compared_;
 

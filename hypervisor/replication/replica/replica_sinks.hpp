@@ -3,6 +3,8 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
+#include <mutex>
 
 #include "hypervisor/replication/loop/source_sink.hpp"
 #include "hypervisor/replication/replica/handover.hpp"
@@ -18,13 +20,20 @@ class LiveSink final : public Sink {
     void accept(const Record& record, std::vector<Output> outputs) override;
     void settled(machine::Machine& machine) override;
 
-    // I/O thread: take the guest's state at its next stop.
-    void request_snapshot() { snapshot_requested_ = true; }
+    // I/O thread: take the guest's state into `snapshot` at the first stop at which it is ready. A null one: not any
+    // more.
+    void request_snapshot(std::unique_ptr<memory::MemorySnapshot> snapshot);
+    // I/O thread: the guest's next stop is the one that is waited for.
+    [[nodiscard]] bool wants_stop();
 
   private:
+    [[nodiscard]] std::unique_ptr<memory::MemorySnapshot> due_snapshot();
+
     Outbox& outbox_;
     Brake& brake_;
     std::atomic<bool> snapshot_requested_{false};
+    std::mutex mutex_;
+    std::unique_ptr<memory::MemorySnapshot> snapshot_;  // that is not taken yet
     bool marked_ = false;
     channel::LogBase position_;  // of the last record
 };
