@@ -32,6 +32,9 @@ class DeviceBus {
     // Bit i: device i has something to tell its driver. Asked once a stop, after everything was done there.
     [[nodiscard]] std::uint64_t take_events();
 
+    // A device has not finished what it took: see Device.
+    [[nodiscard]] bool unfinished() const;
+
     void save(Encoder& encoder) const;
     // False: the bytes are no such state, or of other devices.
     [[nodiscard]] bool restore(Decoder& decoder);

@@ -5,6 +5,7 @@
 
 #include "common/digest.hpp"
 #include "common/file_digest.hpp"
+#include "hypervisor/device/balloon_device.hpp"
 #include "hypervisor/device/block_device.hpp"
 #include "hypervisor/device/console_device.hpp"
 #include "hypervisor/device/entropy_device.hpp"
@@ -18,7 +19,7 @@ namespace {
 constexpr std::uint64_t kComparedFlags = x86::kFlagDirection;
 constexpr std::uint64_t kOutLength = 2;
 constexpr std::byte kOutOpcode{0xe7};
-constexpr std::uint32_t kStateVersion = 1;
+constexpr std::uint32_t kStateVersion = 2;
 constexpr std::size_t kConsoleTail = 2000;
 
 // Whatever the guest made of the words that a clock is computed from.
@@ -79,6 +80,7 @@ void LinuxMachine::add_devices() {
     if (!image_.empty()) {
         bus_.add(std::make_unique<device::BlockDevice>(image_));
     }
+    bus_.add(std::make_unique<device::BalloonDevice>(memory_));
 }
 
 const understudy_layer& LinuxMachine::layer() const {
@@ -303,7 +305,7 @@ Wants LinuxMachine::wants() {
     if (const auto queues = bus_.queues(devices_.entropy); !queues.empty()) {
         wants.random_bytes = device::EntropyDevice::wanted(queues);
     }
-    wants.to_run = events_ != 0;
+    wants.to_run = events_ != 0 || bus_.unfinished();
     return wants;
 }
 
