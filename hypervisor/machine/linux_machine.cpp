@@ -48,7 +48,7 @@ std::string_view fault_name(std::uint32_t why) {
 }  // namespace
 
 LinuxMachine::LinuxMachine(const LoadedLinux& linux, const EngineFactory& make_engine)
-    : memory_(whole_memory(linux.config.memory)),
+    : memory_(whole_memory(linux.config.memory), GuestMemory::Population::later),
       places_(places_of(linux)),
       linux_(linux),
       image_(linux.config.image),
@@ -414,7 +414,6 @@ GuestShape LinuxMachine::shape() const {
 
 std::span<std::byte> LinuxMachine::blank_memory() {
     memory_.clear();
-    memory_.populate_in_background();
     return memory_.all();
 }
 
