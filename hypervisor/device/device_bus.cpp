@@ -38,6 +38,7 @@ std::uint64_t DeviceBus::offered(const Device& device) {
 
 void DeviceBus::boot() {
     for (std::size_t i = 0; i < slots_.size(); ++i) {
+        reset(slots_[i]);
         const Device& device = *slots_[i].device;
         understudy_device& page = page_(i);
         page = {};

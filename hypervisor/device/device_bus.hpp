@@ -18,7 +18,7 @@ class DeviceBus {
 
     // Devices are numbered in the order in which they are added. All of them before boot() or restore().
     std::size_t add(std::unique_ptr<Device> device);
-    // Writes what the driver is to find.
+    // Writes what the driver is to find; whatever a driver had done before is forgotten.
     void boot();
 
     // The driver has changed the status or the queues of device `number`.

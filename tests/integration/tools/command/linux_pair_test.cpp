@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <memory>
@@ -144,6 +145,23 @@ TEST_F(LinuxPair, ABackupIsDroppedBeforeItsStateTakesTooMuchMemoryOfThePrimarysH
     EXPECT_TRUE(primary.running());
     EXPECT_EQ(primary.role(), Role::solo);
     EXPECT_FALSE(primary.transfer());
+}
+
+TEST_F(LinuxPair, ARestartedGuestIsStillProtectedAndRestartsWhereItLives) {
+    Replica& primary = start_primary({"primary", "--memory", "96M", "--on-reboot", "restart", "--digest-interval", "20",
+                                      "--", "sh", "-c", "echo booted; sleep 4; reboot -f"},
+                                     "booted");
+    stage_.until([&] { return primary.serves(); }, kPatience, "a guest");
+    Replica& backup = start("host-2", {"backup", "--primary", primary.address()}, root_->image(), "booted");
+    stage_.until([&] { return primary.role() == Role::leading; }, kPatience, "a protected guest");
+    const auto boots = [](const Replica& replica) { return std::ranges::count(replica.console(), "booted\r"); };
+    const auto before = boots(primary);
+    stage_.until([&] { return boots(primary) > before; }, kPatience, "a reboot of a protected guest");
+    primary.signal(SIGKILL);
+    stage_.until([&] { return backup.went_live(); }, kPatience, "a takeover");
+    stage_.until([&] { return backup.serves(); }, kPatience, "a reboot behind a takeover");
+    EXPECT_GT(backup.compared_stops(), 20U);
+    EXPECT_EQ(backup.divergences(), 0U);
 }
 
 }  // namespace
