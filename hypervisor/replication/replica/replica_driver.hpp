@@ -69,6 +69,8 @@ class ReplicaDriver final : private ReplicaWorld {
     void show_role(Role role, Generation generation, const std::string& reason) override;
     void terminate(const action::Terminate& end) override;
     arbiter::Client::Callback answer_for(std::uint64_t ticket);
+    void tell_end();
+    void stop_after(std::chrono::nanoseconds time);
 
     // The vCPU's thread. log_drained() and vcpu_ended() are called there, and go on here.
     void log_drained();
@@ -105,6 +107,7 @@ class ReplicaDriver final : private ReplicaWorld {
     std::unique_ptr<channel::Listener> listener_;
     std::unique_ptr<LiveIo> live_;
     boost::asio::steady_timer last_words_;
+    bool telling_end_ = false;  // the arbiter has not answered yet
     Periodic ticks_;
     boost::asio::signal_set signals_;
     std::optional<ReplicaResult> result_;

@@ -16,6 +16,7 @@
 #include "tools/demo/replica.hpp"
 #include "tools/demo/services.hpp"
 #include "tools/demo/stage.hpp"
+#include "tools/process/run.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -120,6 +121,32 @@ TEST_F(LinuxPair, TheConsoleGoesOnWhereTheGuestDoes) {
 
 // 400 MiB that the guest wrote and freed: it has reported them some seconds later. All of memory is compared
 // afterwards.
+TEST_F(LinuxPair, ANameIsFreeAgainWhenItsGuestHasEnded) {
+    Replica& primary = start_primary({"primary", "--", "sh", "-c", "sleep 3; exit 4"});
+    Replica& backup = start("host-2", {"backup", "--primary", primary.address()}, root_->image());
+    stage_.until([&] { return primary.role() == Role::leading; }, kPatience, "a protected guest");
+    stage_.until([&] { return !primary.running() && !backup.running(); }, kPatience, "the guest's end");
+    EXPECT_THAT(primary.end(), HasSubstr("status 4"));
+    EXPECT_THAT(backup.end(), HasSubstr("status 4"));
+    Replica& next = start_primary();
+    EXPECT_EQ(next.generation(), 3U) << "behind those of the guest that ended";
+
+    // This one is killed: it says nothing.
+    next.signal(SIGKILL);
+    stage_.until([&] { return !next.running(); }, kPatience, "its death");
+    const Replica& refused = start("host-3", {"primary", "--", "sh"}, root_->image());
+    stage_.until([&] { return !refused.running(); }, kPatience, "a refusal");
+    EXPECT_THAT(refused.end(), HasSubstr("understudy arbiter forget"));
+    const auto forget = [&](std::vector<std::string> words) {
+        words.insert(words.begin(), {kExecutable, "arbiter", "forget", "--arbiter", arbiters_.url, "--vm", "guest"});
+        return run_to_end(std::move(words));
+    };
+    EXPECT_THAT(forget({"--generation", "3"}).errors, HasSubstr("no replica of guest runs any more"));
+    EXPECT_THAT(forget({"--generation", "2", "--no-replica-runs"}).errors, HasSubstr("VM guest is at generation 3"));
+    EXPECT_EQ(forget({"--generation", "3", "--no-replica-runs"}).exit_status, 0);
+    EXPECT_EQ(start_primary().generation(), 4U);
+}
+
 TEST_F(LinuxPair, MemoryThatTheGuestHasFreedIsNotSent) {
     Replica& primary = start_primary({"primary", "--memory", "768M", "--digest-interval", "100", "--", "sh", "-c",
                                       "dd if=/dev/urandom of=/tmp/x bs=1M count=400; rm /tmp/x; sleep 12; echo freed; "
