@@ -422,7 +422,7 @@ class DomainReader {
         Refusal{"devices/video", "there is no display; the guest's console is text"},
         Refusal{"os/loader", "there is no firmware: the guest starts in its kernel"},
         Refusal{"cputune", "pin the replica's process instead, with taskset or systemd"},
-        Refusal{"memoryBacking", "the guest's memory is ordinary, populated memory, remove it"},
+        Refusal{"memoryBacking", "the guest's memory is ordinary memory, remove it"},
         Refusal{"maxMemory", "a guest's memory is fixed, remove it"},
     };
 
