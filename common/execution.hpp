@@ -51,8 +51,9 @@ enum class RequestKind : std::uint8_t {
     flush = 10,        // an output ring is full and wants to be emptied, no recorded answer
     scan_code = 11,    // new executable memory wants its nondeterministic instructions replaced, no recorded answer
     device = 12,       // a driver has changed device `argument`, no recorded answer
+    restart = 13,      // the guest starts again from its beginning, its clock and counts going on; no recorded answer
 };
-constexpr RequestKind kLastRequestKind = RequestKind::device;
+constexpr RequestKind kLastRequestKind = RequestKind::restart;
 
 // A guest that ended because it wants to be started again.
 constexpr std::uint64_t kExitReboot = 256;

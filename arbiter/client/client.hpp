@@ -37,6 +37,9 @@ class Client {
     void test_and_set(const TestAndSetRequest& request, std::chrono::milliseconds timeout, Callback done) {
         submit(request, timeout, std::move(done));
     }
+    void end(const EndRequest& request, std::chrono::milliseconds timeout, Callback done) {
+        submit(request, timeout, std::move(done));
+    }
     // The VM's present state: a linearizable read. Verdict no: the VM is not registered.
     virtual void read(const VmId& vm, std::chrono::milliseconds timeout, Callback done) = 0;
     // All VMs, in the order of their names. What changes meanwhile may be in it or not.

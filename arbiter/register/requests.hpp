@@ -12,18 +12,21 @@
 namespace understudy::arbiter {
 
 // What the register holds for one VM: its newest generation, that generation's members, and the member that won its
-// test-and-set, once one has asked.
+// test-and-set, once one has asked. A generation without members is of a guest that has ended: nobody runs the VM.
 struct VmState {
     Generation generation;
     std::vector<ReplicaId> members;
     std::optional<ReplicaId> winner;
+
+    [[nodiscard]] bool ended() const { return members.empty(); }
 
     bool operator==(const VmState&) const = default;
 };
 
 // Replaces generation `expected` by `next` with `members`. Granted when the VM's generation is `expected` (0: the VM is
 // not registered) and `proposer` owns it, that is, won it or is its only member. A claim registers the VM: expected =
-// 0, next = 1, members = {proposer}. A granted request that is repeated gets the same answer.
+// 0, next = 1, members = {proposer}; of a VM that has ended: expected = its generation. A granted request that is
+// repeated gets the same answer.
 struct FormRequest {
     VmId vm;
     Generation expected;
@@ -40,8 +43,17 @@ struct TestAndSetRequest {
     ReplicaId candidate;
 };
 
+// The VM's guest has ended, in its newest generation, `generation`: the VM may be claimed again. Asked by a member
+// whose guest has ended and which has said all that there was to say; the winner, where there is one. Or, with no
+// `replica`, by an operator who knows that none runs. A granted request that is repeated gets the same answer.
+struct EndRequest {
+    VmId vm;
+    Generation generation;
+    ReplicaId replica;
+};
+
 // What changes the register.
-using VmOperation = std::variant<FormRequest, TestAndSetRequest>;
+using VmOperation = std::variant<FormRequest, TestAndSetRequest, EndRequest>;
 
 [[nodiscard]] inline const VmId& vm_of(const VmOperation& operation) {
     return std::visit([](const auto& request) -> const VmId& { return request.vm; }, operation);

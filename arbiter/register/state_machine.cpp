@@ -27,6 +27,8 @@ std::string Command::encode() const {
         }
     } else if (const auto* test = std::get_if<TestAndSetRequest>(&operation)) {
         encoder.bytes(test->vm).u64(test->generation.value).bytes(test->candidate);
+    } else if (const auto* end = std::get_if<EndRequest>(&operation)) {
+        encoder.bytes(end->vm).u64(end->generation.value).bytes(end->replica);
     }
     return out;
 }
@@ -66,6 +68,14 @@ std::optional<Command> Command::decode(std::string_view bytes) {
             test.generation.value = decoder.u64();
             test.candidate = decoder.string(kMaxName);
             command.operation = std::move(test);
+            break;
+        }
+        case 3: {
+            EndRequest end;
+            end.vm = decoder.string(kMaxName);
+            end.generation.value = decoder.u64();
+            end.replica = decoder.string(kMaxName);
+            command.operation = std::move(end);
             break;
         }
         default:

@@ -56,7 +56,8 @@ Decision decide(std::optional<VmRecord>& record, const FormRequest& request) {
         }
         return refuse(request.expected == Generation{0} ? Reason::already_claimed : Reason::other_generation);
     }
-    if (record && !owns(record->state, request.proposer)) {
+    const bool claims = request.members.size() == 1;
+    if (record && !(record->state.ended() ? claims : owns(record->state, request.proposer))) {
         return refuse(Reason::not_owner);
     }
     record = VmRecord{VmState{request.next, request.members, std::nullopt}, request.expected, request.proposer};
@@ -84,6 +85,33 @@ Decision decide(std::optional<VmRecord>& record, const TestAndSetRequest& reques
     return {true, Reason::none};
 }
 
+Decision decide(std::optional<VmRecord>& record, const EndRequest& request) {
+    const bool by_operator = request.replica.empty();
+    if (!valid_name(request.vm) || (!by_operator && !valid_name(request.replica))) {
+        return refuse(Reason::invalid);
+    }
+    if (!record) {
+        return refuse(Reason::unknown_vm);
+    }
+    auto& state = record->state;
+    if (state.generation != request.generation) {
+        return refuse(Reason::other_generation);
+    }
+    if (state.ended()) {
+        return {true, Reason::none};
+    }
+    const bool member = std::find(state.members.begin(), state.members.end(), request.replica) != state.members.end();
+    if (!by_operator && !member) {
+        return refuse(Reason::not_member);
+    }
+    if (!by_operator && state.winner && *state.winner != request.replica) {
+        return refuse(Reason::lost);
+    }
+    state.members.clear();
+    state.winner.reset();
+    return {true, Reason::none};
+}
+
 Decision decide(std::optional<VmRecord>& record, const VmOperation& operation) {
     return std::visit([&](const auto& request) { return decide(record, request); }, operation);
 }
@@ -98,7 +126,7 @@ std::string explain(Reason reason, const VmId& vm, const std::optional<VmState>&
         case Reason::already_claimed:
             return fmt::format(
                 "VM {} is already registered, at generation {}: it runs elsewhere or did; join it as a backup, or give "
-                "this one another name",
+                "this one another name; if no replica of it runs any more: understudy arbiter forget",
                 vm, generation);
         case Reason::other_generation:
             return fmt::format("VM {} is at generation {}", vm, generation);

@@ -47,6 +47,7 @@ struct Decision {
 // `record` is empty where the VM is not registered; it is changed only when the request is granted.
 [[nodiscard]] Decision decide(std::optional<VmRecord>& record, const FormRequest& request);
 [[nodiscard]] Decision decide(std::optional<VmRecord>& record, const TestAndSetRequest& request);
+[[nodiscard]] Decision decide(std::optional<VmRecord>& record, const EndRequest& request);
 [[nodiscard]] Decision decide(std::optional<VmRecord>& record, const VmOperation& operation);
 
 // As they are on the wire and on disk, field by field; strings and lists within the bounds above.

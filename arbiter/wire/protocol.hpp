@@ -26,7 +26,7 @@
 
 namespace understudy::arbiter {
 
-constexpr std::uint16_t kProtocolVersion = 2;
+constexpr std::uint16_t kProtocolVersion = 3;
 constexpr std::size_t kMaxMessageBytes = std::size_t{1} << 20U;
 constexpr std::size_t kMaxFirstMessageBytes = 512;  // from somebody of whom nothing is known yet
 constexpr std::size_t kMaxText = 1024;              // bytes of an explanation

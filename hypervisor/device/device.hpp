@@ -27,6 +27,14 @@ class Device {
     virtual void started(std::uint64_t /*driver_features*/) {}
     // Takes what the driver put into its queues at this stop. What the guest says goes to `outputs`.
     virtual void collect(std::span<Virtqueue> queues, std::vector<Output>& outputs) = 0;
+
+    // What it took at this stop is not done: it wants another one soon, whether the guest has something to do or not.
+    [[nodiscard]] virtual bool unfinished() const { return false; }
+    // The driver has reset it.
+    virtual void reset() {}
+    // What it remembers from stop to stop, beside its queues; the decoder notes what is no such state.
+    virtual void save(Encoder& /*encoder*/) const {}
+    virtual void restore(Decoder& /*decoder*/) {}
 };
 
 }  // namespace understudy::device

@@ -38,6 +38,7 @@ std::uint64_t DeviceBus::offered(const Device& device) {
 
 void DeviceBus::boot() {
     for (std::size_t i = 0; i < slots_.size(); ++i) {
+        reset(slots_[i]);
         const Device& device = *slots_[i].device;
         understudy_device& page = page_(i);
         page = {};
@@ -59,6 +60,7 @@ void DeviceBus::reset(Slot& slot) {
     slot.running = false;
     slot.needs_reset = false;
     slot.features = 0;
+    slot.device->reset();
 }
 
 void DeviceBus::start(Slot& slot, const understudy_device& page) {
@@ -137,6 +139,10 @@ std::uint64_t DeviceBus::take_events() {
     return events;
 }
 
+bool DeviceBus::unfinished() const {
+    return std::ranges::any_of(slots_, [](const Slot& slot) { return slot.running && slot.device->unfinished(); });
+}
+
 void DeviceBus::save(Encoder& encoder) const {
     encoder.u32(static_cast<std::uint32_t>(slots_.size()));
     for (const Slot& slot : slots_) {
@@ -144,6 +150,7 @@ void DeviceBus::save(Encoder& encoder) const {
         for (const Virtqueue& queue : slot.queues) {
             queue.save(encoder);
         }
+        slot.device->save(encoder);
     }
 }
 
@@ -166,6 +173,7 @@ bool DeviceBus::restore(Decoder& decoder) {
                 return false;
             }
         }
+        slot.device->restore(decoder);
         if (slot.running) {
             slot.device->started(slot.features);
         }

@@ -18,7 +18,7 @@ class DeviceBus {
 
     // Devices are numbered in the order in which they are added. All of them before boot() or restore().
     std::size_t add(std::unique_ptr<Device> device);
-    // Writes what the driver is to find.
+    // Writes what the driver is to find; whatever a driver had done before is forgotten.
     void boot();
 
     // The driver has changed the status or the queues of device `number`.
@@ -31,6 +31,9 @@ class DeviceBus {
     [[nodiscard]] std::span<Virtqueue> queues(std::size_t number);
     // Bit i: device i has something to tell its driver. Asked once a stop, after everything was done there.
     [[nodiscard]] std::uint64_t take_events();
+
+    // A device has not finished what it took: see Device.
+    [[nodiscard]] bool unfinished() const;
 
     void save(Encoder& encoder) const;
     // False: the bytes are no such state, or of other devices.

@@ -229,7 +229,7 @@ class Writer {
     // PML4 slot 257: the layer's region, and all of memory once more for the layer to look at.
     void write_layer_map() {
         const std::uint64_t tables = ram_ + UNDERSTUDY_TABLES_OFFSET;
-        const std::uint64_t whole = memory_.size().value;
+        const std::uint64_t whole = whole_memory({ram_}).value;
         entry(tables + kSlotTable, table_index(UNDERSTUDY_LAYER_ADDRESS, 3)) = (tables + kLayerDirectory) | kEntry;
         for (std::uint64_t offset = 0; ram_ + offset < whole; offset += x86::kLargePageBytes) {
             entry(tables + kLayerDirectory, offset / x86::kLargePageBytes) = (ram_ + offset) | kEntry | x86::kLarge;
@@ -321,6 +321,11 @@ class Writer {
 Bytes whole_memory(Bytes ram) {
     const std::uint64_t table = align_up(ram.value / kPage * sizeof(std::uint64_t), x86::kLargePageBytes);
     return {ram.value + UNDERSTUDY_LAYER_BYTES + table};
+}
+
+Bytes boot_bytes(const LoadedLinux& linux) {
+    const std::uint64_t ram = linux.config.memory.value;
+    return {lay_out(linux, ram).end + whole_memory({ram}).value - ram};
 }
 
 LinuxPlaces places_of(const LoadedLinux& linux) {

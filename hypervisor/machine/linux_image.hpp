@@ -30,6 +30,9 @@ struct LoadedLinux {
 // What guest memory has to hold for `ram` of the kernel's: the layer and its table too.
 [[nodiscard]] Bytes whole_memory(Bytes ram);
 
+// At most so much of it is not zero before the first instruction.
+[[nodiscard]] Bytes boot_bytes(const LoadedLinux& linux);
+
 // Where things are in a guest's memory that the monitor looks at; all of it outside the guest's reach.
 struct LinuxPlaces {
     std::uint64_t ram = 0;      // bytes; the layer's region follows
@@ -37,7 +40,7 @@ struct LinuxPlaces {
 };
 [[nodiscard]] LinuxPlaces places_of(const LoadedLinux& linux);
 
-// Writes everything into `memory` (whole_memory(), all zero) and returns the vCPU's first state.
+// Writes everything into `memory` (whole_memory() or more, all zero) and returns the vCPU's first state.
 engine::BootState write_linux_image(const LoadedLinux& linux, memory::GuestMemory& memory);
 
 // The vCPU's tables, without the page tables: what a machine whose state comes from elsewhere starts from.

@@ -29,6 +29,7 @@ void LinuxMachine::kick(Kick how) {
     if (how == Kick::anywhere) {
         kicked_anywhere_ = true;
     }
+    const std::lock_guard lock(engine_changes_);
     engine_->kick();
 }
 

@@ -6,9 +6,11 @@
 
 #include "common/digest.hpp"
 #include "common/file_digest.hpp"
+#include "hypervisor/device/balloon_device.hpp"
 #include "hypervisor/device/block_device.hpp"
 #include "hypervisor/device/console_device.hpp"
 #include "hypervisor/device/entropy_device.hpp"
+#include "hypervisor/machine/boot_copy.hpp"
 #include "hypervisor/machine/stops.hpp"
 
 namespace understudy::machine {
@@ -19,8 +21,9 @@ namespace {
 constexpr std::uint64_t kComparedFlags = x86::kFlagDirection;
 constexpr std::uint64_t kOutLength = 2;
 constexpr std::byte kOutOpcode{0xe7};
-constexpr std::uint32_t kStateVersion = 1;
+constexpr std::uint32_t kStateVersion = 2;
 constexpr std::size_t kConsoleTail = 2000;
+constexpr std::size_t kMaxEngineState = 64U << 10;
 
 // Whatever the guest made of the words that a clock is computed from.
 GuestTime bounded_clock(std::uint64_t nanoseconds) {
@@ -41,13 +44,19 @@ std::string_view fault_name(std::uint32_t why) {
     }
 }
 
+Bytes memory_of(const LoadedLinux& linux) {
+    const bool restarts = linux.config.restarts_on_reboot || linux.config.restarts_on_crash;
+    return {whole_memory(linux.config.memory).value + (restarts ? boot_copy_bytes(linux).value : 0)};
+}
+
 }  // namespace
 
 LinuxMachine::LinuxMachine(const LoadedLinux& linux, const EngineFactory& make_engine)
-    : memory_(whole_memory(linux.config.memory)),
+    : memory_(memory_of(linux), GuestMemory::Population::later),
       places_(places_of(linux)),
       linux_(linux),
       image_(linux.config.image),
+      make_engine_(make_engine),
       engine_(make_engine(memory_.all(), write_linux_image(linux, memory_))),
       bus_(memory_, [this](std::size_t number) -> understudy_device& { return device_page(number); }) {
     if (linux.config.has_network) {
@@ -55,12 +64,14 @@ LinuxMachine::LinuxMachine(const LoadedLinux& linux, const EngineFactory& make_e
     }
     add_devices();
     bus_.boot();
+    keep_restart(linux);
 }
 
 LinuxMachine::LinuxMachine(const GuestShape& shape, std::string image, const EngineFactory& make_engine)
     : memory_(shape.memory, GuestMemory::Population::later),
       image_(std::move(image)),
       image_digest_(shape.image_digest),
+      make_engine_(make_engine),
       engine_(make_engine(memory_.all(), linux_boot_state({}))),
       bus_(memory_, [this](std::size_t number) -> understudy_device& { return device_page(number); }) {}
 
@@ -75,6 +86,7 @@ void LinuxMachine::add_devices() {
     if (!image_.empty()) {
         bus_.add(std::make_unique<device::BlockDevice>(image_));
     }
+    bus_.add(std::make_unique<device::BalloonDevice>(memory_));
 }
 
 const understudy_layer& LinuxMachine::layer() const {
@@ -87,7 +99,7 @@ understudy_device& LinuxMachine::device_page(std::size_t number) {
 
 void LinuxMachine::abandon() {
     abandoned_ = true;
-    engine_->kick();
+    kick();
 }
 
 // --- The counter
@@ -277,6 +289,9 @@ Stop LinuxMachine::stopped_at(engine::PortOut exit) {
 
 Stop LinuxMachine::ended(std::uint32_t value) {
     const std::uint32_t reason = value >> 8U & 0xffU;
+    if (restarts(reason)) {
+        return restarted();
+    }
     if (reason == UNDERSTUDY_EXIT_CRASH) {
         const Stop stop = broken("its kernel panicked");
         fault_.has_state = false;
@@ -285,6 +300,43 @@ Stop LinuxMachine::ended(std::uint32_t value) {
     Stop stop = next_stop(StopKind::exit);
     stop.argument = reason == UNDERSTUDY_EXIT_REBOOT ? kExitReboot : value & 0xffU;
     collect(stop);
+    return stop;
+}
+
+bool LinuxMachine::restarts(std::uint32_t reason) const {
+    return (reason == UNDERSTUDY_EXIT_REBOOT && restart_.on_reboot) ||
+           (reason == UNDERSTUDY_EXIT_CRASH && restart_.on_crash);
+}
+
+// The guest has said its last words, and stands before its first instruction again. A new engine, because one that
+// keeps translations of the guest's page tables does not see that others took their place.
+Stop LinuxMachine::restarted() {
+    Stop stop = next_stop(StopKind::request);
+    stop.request = RequestKind::restart;
+    collect(stop);
+    if (stop.kind == StopKind::fault) {
+        return stop;
+    }
+    if (!restore_boot_copy(memory_, whole_memory({places_.ram}).value, restart_.boot_copy)) {
+        stop.kind = StopKind::fault;
+        stop.request = RequestKind::none;
+        fault_ = {};
+        fault_.reason = "it overwrote what it was to be restarted from";
+        fault_.has_state = false;
+        return stop;
+    }
+    {
+        const std::lock_guard lock(engine_changes_);
+        engine_.reset();
+        engine_ = make_engine_(memory_.all(), linux_boot_state({}));
+        engine_->restore(restart_.vcpu);
+        engine_->kick();  // the one before may have had one
+    }
+    tracks_writes_ = false;
+    forget_translations_ = false;
+    bus_.boot();
+    events_ = 0;
+    port_ = 0;
     return stop;
 }
 
@@ -344,7 +396,7 @@ Wants LinuxMachine::wants() {
     if (const auto queues = bus_.queues(devices_.entropy); !queues.empty()) {
         wants.random_bytes = device::EntropyDevice::wanted(queues);
     }
-    wants.to_run = events_ != 0;
+    wants.to_run = events_ != 0 || bus_.unfinished();
     return wants;
 }
 
@@ -458,8 +510,28 @@ GuestShape LinuxMachine::shape() const {
 
 std::span<std::byte> LinuxMachine::blank_memory() {
     memory_.clear();
-    memory_.populate_in_background();
     return memory_.all();
+}
+
+void LinuxMachine::keep_restart(const LoadedLinux& linux) {
+    restart_.on_reboot = linux.config.restarts_on_reboot;
+    restart_.on_crash = linux.config.restarts_on_crash;
+    if (restart_.on_reboot || restart_.on_crash) {
+        restart_.boot_copy = keep_boot_copy(memory_, whole_memory({places_.ram}).value);
+        restart_.vcpu = engine_->save();
+    }
+}
+
+void LinuxMachine::save_restart(Encoder& encoder) const {
+    encoder.flag(restart_.on_reboot).flag(restart_.on_crash).u64(restart_.boot_copy).bytes(as_text(restart_.vcpu));
+}
+
+void LinuxMachine::restore_restart(Decoder& decoder) {
+    restart_.on_reboot = decoder.flag();
+    restart_.on_crash = decoder.flag();
+    restart_.boot_copy = decoder.u64();
+    const auto vcpu = as_bytes(decoder.bytes(kMaxEngineState));
+    restart_.vcpu.assign(vcpu.begin(), vcpu.end());
 }
 
 std::vector<std::byte> LinuxMachine::save_vcpu() {
@@ -473,6 +545,7 @@ std::vector<std::byte> LinuxMachine::save_vcpu() {
     }
     encoder.u32(nic.ipv4);
     bus_.save(encoder);
+    save_restart(encoder);
     encoder.bytes(as_text(engine_->save()));
     const auto bytes = as_bytes(out);
     return {bytes.begin(), bytes.end()};
@@ -483,7 +556,7 @@ void LinuxMachine::restore_vcpu(std::span<const std::byte> state) {
     const std::uint32_t version = decoder.u32();
     places_ = {decoder.u64(), decoder.u64()};
     const bool fits = decoder.ok() && version == kStateVersion && places_.ram % x86::kLargePageBytes == 0 &&
-                      places_.ram < memory_.size().value && whole_memory({places_.ram}) == memory_.size() &&
+                      places_.ram < memory_.size().value && whole_memory({places_.ram}) <= memory_.size() &&
                       memory_.range({places_.control}, x86::kPageBytes) && places_.control % x86::kPageBytes == 0;
     if (!fits) {
         throw Error("the received state is not one of a Linux guest of this version");
@@ -501,7 +574,7 @@ void LinuxMachine::restore_vcpu(std::span<const std::byte> state) {
     if (!bus_.restore(decoder)) {
         throw Error("the received state is of a guest with other devices: give this host the same image and network");
     }
-    constexpr std::size_t kMaxEngineState = 64U << 10;
+    restore_restart(decoder);
     const auto engine_state = as_bytes(decoder.bytes(kMaxEngineState));
     if (!decoder.finished()) {
         throw Error("the received state is not one of a Linux guest of this version");

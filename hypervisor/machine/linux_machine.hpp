@@ -83,11 +83,24 @@ class LinuxMachine final : public Machine {
     Stop next_stop(StopKind kind);
     Stop stopped_at(engine::PortOut exit);
     Stop ended(std::uint32_t value);
+    [[nodiscard]] bool restarts(std::uint32_t reason) const;
+    Stop restarted();
     Stop broken(std::string reason);
     void report_fault(std::uint32_t why);
     [[nodiscard]] std::optional<std::string> symbol_at(std::uint64_t address) const;
     void collect(Stop& stop);
     [[nodiscard]] bool take_early_console();
+
+    // How a guest starts again; without one it does not.
+    struct Restart {
+        bool on_reboot = false;
+        bool on_crash = false;
+        std::uint64_t boot_copy = 0;  // its digest; it lies behind all else
+        std::vector<std::byte> vcpu;  // before the first instruction
+    };
+    void keep_restart(const LoadedLinux& linux);
+    void save_restart(Encoder& encoder) const;
+    void restore_restart(Decoder& decoder);
 
     GuestMemory memory_;
     LinuxPlaces places_;
@@ -96,7 +109,10 @@ class LinuxMachine final : public Machine {
     mutable std::once_flag digested_;
     mutable std::string image_digest_;  // empty before somebody asks
     std::optional<NicAddresses> nic_;
+    EngineFactory make_engine_;
+    std::mutex engine_changes_;  // a restarted guest has another one; kick() is called from other threads
     std::unique_ptr<engine::Engine> engine_;
+    Restart restart_;
     device::DeviceBus bus_;
     DeviceNumbers devices_;
     InstructionCount count_;

@@ -46,10 +46,12 @@ std::optional<std::string> nearest_symbol(const std::optional<LoadedVm>& vm, std
 }  // namespace
 
 SmallMachine::SmallMachine(const LoadedVm& vm, const EngineFactory& make_engine)
-    : memory_(vm.config.memory),
+    : memory_(vm.config.memory, GuestMemory::Population::later),
       rewriter_(memory_),
       vm_(vm),
-      engine_(make_engine(memory_.all(), write_boot_image(vm, memory_))) {}
+      engine_(make_engine(memory_.all(), write_boot_image(vm, memory_))) {
+    memory_.populate_in_background();
+}
 
 SmallMachine::SmallMachine(Bytes memory, const EngineFactory& make_engine)
     : memory_(memory, GuestMemory::Population::later),

@@ -48,6 +48,8 @@ struct LinuxConfig {
     bool has_network = false;
     NetworkConfig network;
     std::vector<std::string> nameservers;
+    bool restarts_on_reboot = false;  // and does not end
+    bool restarts_on_crash = false;   // of its kernel
     // CLOCK_REALTIME at guest time 0.
     std::chrono::nanoseconds realtime_offset{0};
 };

@@ -7,9 +7,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
-#include <fstream>
-#include <sstream>
+#include <cstring>
 #include <string>
+
+#include "hypervisor/memory/headroom.hpp"
 
 namespace understudy::memory {
 namespace {
@@ -20,26 +21,30 @@ namespace {
     __asm__ volatile("lock orb $0, %0" : "+m"(at) : : "memory");
 }
 
-// What the host could still give, swap aside; nothing where it does not tell.
-std::optional<std::uint64_t> available_memory() {
-    std::ifstream in("/proc/meminfo");
-    std::string name;
-    std::uint64_t kibibytes = 0;
-    for (std::string line; std::getline(in, line);) {
-        if (std::istringstream words(line); words >> name >> kibibytes && name == "MemAvailable:") {
-            return kibibytes << 10;
-        }
-    }
-    return std::nullopt;
-}
-
 // Beyond this the kernel would not refuse but kill, and not necessarily us.
 void check_available(Bytes size) {
-    if (const auto available = available_memory(); available && size.value > *available) {
+    if (const auto available = memory_headroom(); available && size > *available) {
         throw Error::format(
             "this host has {} MiB of memory to spare, the guest wants {} MiB; choose a smaller --memory",
-            *available >> 20, size.value >> 20);
+            available->value >> 20, size.value >> 20);
     }
+}
+
+// Where huge pages begin, which not every kernel does by itself.
+void* map_aligned(std::size_t size) {
+    constexpr std::uintptr_t kHuge = std::uintptr_t{2} << 20U;
+    void* const address =
+        ::mmap(nullptr, size + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (address == MAP_FAILED) {
+        return address;
+    }
+    const std::size_t front = (kHuge - reinterpret_cast<std::uintptr_t>(address) % kHuge) % kHuge;
+    auto* const begin = static_cast<std::byte*>(address);
+    if (front > 0) {
+        ::munmap(begin, front);
+    }
+    ::munmap(begin + front + size, kHuge - front);
+    return begin + front;
 }
 
 bool inside(GuestAddress at, std::uint64_t size, std::uint64_t memory_size) {
@@ -50,8 +55,7 @@ bool inside(GuestAddress at, std::uint64_t size, std::uint64_t memory_size) {
 
 GuestMemory::GuestMemory(Bytes size, Population population) {
     check_available(size);
-    void* address =
-        ::mmap(nullptr, size.value, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* address = map_aligned(size.value);
     if (address == MAP_FAILED) {
         throw Error::from_errno(
             fmt::format("cannot map {} MiB of guest memory; choose a smaller --memory", size.value >> 20), errno);
@@ -70,7 +74,7 @@ GuestMemory::GuestMemory(Bytes size, Population population) {
 }
 
 GuestMemory::~GuestMemory() {
-    populating_ = {};  // stopped and joined
+    stop_populating();
     ::munmap(bytes_.data(), bytes_.size());
 }
 
@@ -91,6 +95,27 @@ void GuestMemory::populate_in_background() {
             touch(bytes[at]);
         }
     });
+}
+
+void GuestMemory::stop_populating() {
+    populating_ = {};  // stopped and joined
+}
+
+void GuestMemory::discard(GuestAddress at, std::uint64_t size) {
+    const std::span bytes(checked(at, size), size);
+    {
+        const std::lock_guard lock(discarding_);
+        if (snapshots_ == 0 && ::madvise(bytes.data(), bytes.size(), MADV_DONTNEED) == 0) {
+            return;
+        }
+    }
+    for (std::size_t page = 0; page < bytes.size(); page += kPageBytes) {
+        const auto one = bytes.subspan(page, std::min(kPageBytes, bytes.size() - page));
+        const bool zero = one[0] == std::byte{0} && std::memcmp(one.data(), one.data() + 1, one.size() - 1) == 0;
+        if (!zero) {
+            std::ranges::fill(one, std::byte{0});
+        }
+    }
 }
 
 std::span<const std::byte> GuestMemory::pages(PageRange range) const {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <thread>
@@ -41,6 +42,30 @@ class GuestMemory {
     void clear();
     // Populates on a thread of its own, while memory is in use already; done or given up when this object ends.
     void populate_in_background();
+    void stop_populating();
+
+    // Zeroes whole pages that the guest has no use for, and gives them back to the host. While a snapshot is taken of
+    // this memory it may still want what they held: then they are only zeroed. A range outside memory is a programmer's
+    // error and aborts.
+    void discard(GuestAddress at, std::uint64_t size);
+
+    // Held by a snapshot of this memory as long as there is one.
+    class SnapshotUse {
+      public:
+        explicit SnapshotUse(GuestMemory& memory) : memory_(memory) {
+            const std::lock_guard lock(memory_.discarding_);
+            ++memory_.snapshots_;
+        }
+        ~SnapshotUse() {
+            const std::lock_guard lock(memory_.discarding_);
+            --memory_.snapshots_;
+        }
+        SnapshotUse(const SnapshotUse&) = delete;
+        SnapshotUse& operator=(const SnapshotUse&) = delete;
+
+      private:
+        GuestMemory& memory_;
+    };
 
     // Nothing when any byte of the range lies outside.
     [[nodiscard]] std::optional<std::span<std::byte>> range(GuestAddress at, std::uint64_t size);
@@ -71,6 +96,8 @@ class GuestMemory {
     std::byte* checked(GuestAddress address, std::size_t size);
 
     std::span<std::byte> bytes_;
+    std::mutex discarding_;  // of what follows, and held while memory is discarded
+    unsigned snapshots_ = 0;
     std::jthread populating_;
 };
 

@@ -55,6 +55,10 @@ struct Options {
     std::vector<std::uint64_t> servers;
     std::string address;
     std::uint64_t target = 0;
+
+    std::string vm;
+    std::uint64_t generation = 0;
+    bool no_replica_runs = false;
 };
 
 EventWriter::Form form(const Options& options) {
@@ -305,8 +309,9 @@ int dump(const Options& options) {
                 fmt::print("{{\"vm\":{},\"generation\":{},\"members\":[{}],\"winner\":{}}}\n", json_string(vm),
                            state.generation.value, members, state.winner ? json_string(*state.winner) : "null");
             } else {
-                fmt::print("{}  generation {}  members {}  winner {}\n", vm, state.generation.value,
-                           fmt::join(state.members, " "), state.winner.value_or("-"));
+                fmt::print("{}  generation {}  {}{}  winner {}\n", vm, state.generation.value,
+                           state.ended() ? "ended" : "members ", fmt::join(state.members, " "),
+                           state.winner.value_or("-"));
             }
         }
     });
@@ -315,6 +320,35 @@ int dump(const Options& options) {
         throw Error(trouble.empty() ? "the arbiter did not answer" : trouble);
     }
     return result;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// forget
+// ---------------------------------------------------------------------------------------------------------------------
+
+// A VM whose guest has ended has said so itself, as a rule. Where its last replica could not, only people know.
+int forget(const Options& options) {
+    if (!options.no_replica_runs) {
+        throw Error::format(
+            "make sure that no replica of {} runs any more, on any host, and say so with --no-replica-runs: one that "
+            "does would go on beside the next",
+            options.vm);
+    }
+    boost::asio::io_context io;
+    const auto client = arbiter::connect(io, options.url);
+    arbiter::Outcome outcome;
+    client->end({options.vm, {options.generation}, {}}, kPatience,
+                [&](arbiter::Outcome answer) {
+                    outcome = std::move(answer);
+                    io.stop();
+                });
+    io.run_for(kPatience + milliseconds(1000));
+    if (outcome.verdict != arbiter::Verdict::yes) {
+        throw Error(outcome.explanation.empty() ? "the arbiter did not answer" : outcome.explanation);
+    }
+    EventWriter(stdout, form(options))
+        .write(Event("forgotten", {{"vm", options.vm}, {"generation", options.generation}}));
+    return 0;
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -459,6 +493,14 @@ Command add_arbiter(CLI::App& root) {
     };
     on_cluster("status", "Term, leader, indexes, members and their lag, size on disk", "", status);
     on_cluster("dump", "The decided generations of all VMs", "", dump);
+    on_cluster("forget", "Let a name be claimed again whose guest has ended without saying so",
+               " \\\n      --vm shop --generation 3 --no-replica-runs", forget);
+    one->add_option("--vm", options->vm, "The VM")->required();
+    one->add_option("--generation", options->generation,
+                    "Its newest, as `arbiter dump` shows it: nothing is done in another")
+        ->required();
+    one->add_flag("--no-replica-runs", options->no_replica_runs,
+                  "You made sure that no replica of it runs, on any host");
     on_cluster("snapshot", "Write a snapshot on every server now", "", snapshot);
     on_cluster("add", "Add a server that runs with --join", " --id 4 --address 127.0.0.1:7004", add);
     one->add_option("--id", options->target, "Its number")->required()->check(CLI::PositiveNumber);

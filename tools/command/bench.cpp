@@ -5,6 +5,7 @@
 
 #include "tools/bench/arbiter.hpp"
 #include "tools/bench/guest.hpp"
+#include "tools/bench/join.hpp"
 #include "tools/bench/smoke.hpp"
 #include "tools/command/commands.hpp"
 
@@ -81,12 +82,30 @@ Command add_arbiter_bench(CLI::App& bench) {
     return {app, [options] { return run_arbiter_bench(*options); }};
 }
 
+Command add_join_bench(CLI::App& bench) {
+    const auto options = std::make_shared<JoinBenchOptions>();
+    CLI::App* app = bench.add_subcommand("join", "What it costs a guest with much memory that a backup joins");
+    app->add_option("--memory", options->memory, "The guest's")->capture_default_str();
+    app->add_option("--data", options->data, "What redis holds in it")->capture_default_str();
+    app->add_option("--image", options->image, "Of a guest with redis-server; without it one is built");
+    app->add_option("--repeats", options->repeats, "How many backups join, one after the other")
+        ->check(CLI::Range(1, 100))
+        ->capture_default_str();
+    app->add_flag("--json", options->json, "End with one JSON object instead of a table");
+    app->footer("Example:\n  understudy bench join --memory 1G --image redis.img");
+    return {app, [options] {
+                run_join_bench(*options);
+                return 0;
+            }};
+}
+
 }  // namespace
 
 Command add_bench(CLI::App& root) {
     CLI::App* app = root.add_subcommand("bench", "Measure: replication overhead, failover times, the arbiter");
     app->require_subcommand(1);
-    const std::vector<Command> benchmarks = {add_smoke(*app), add_guest_bench(*app), add_arbiter_bench(*app)};
+    const std::vector<Command> benchmarks = {add_smoke(*app), add_guest_bench(*app), add_join_bench(*app),
+                                             add_arbiter_bench(*app)};
     app->footer("Example:\n  understudy bench smoke");
     return {app, [benchmarks] {
                 for (const Command& benchmark : benchmarks) {

@@ -102,7 +102,7 @@ Check check_joins() {
         return {"joining", State::ok, "userfaultfd with write protection: a guest runs on while a backup joins"};
     }
     return {"joining", State::limited, "no userfaultfd: a guest waits for a copy of its memory when a backup joins",
-            "run as root, or as root: sysctl vm.unprivileged_userfaultfd=1"};
+            "run as root, or as root: sysctl vm.unprivileged_userfaultfd=1, or give permission for /dev/userfaultfd"};
 }
 
 Check check_memory() {
@@ -113,7 +113,7 @@ Check check_memory() {
         return {"memory", State::ok, fmt::format("{} MiB free at least", free_mib)};
     }
     return {"memory", State::limited, fmt::format("{} MiB free", free_mib),
-            "a guest's memory is populated when it starts: free some, or choose a smaller --memory"};
+            "a guest has its memory as it uses it: free some, or choose a smaller --memory"};
 }
 
 Check check_kvm_device(const engine::KvmProbe& probe) {

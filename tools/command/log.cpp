@@ -38,17 +38,12 @@ constexpr std::array kKinds = {
 };
 static_assert(kKinds.size() == static_cast<std::size_t>(kLastStopKind), "a kind of stop has no name here");
 constexpr std::array kRequests = {
-    Name<RequestKind>{RequestKind::rdtsc, "rdtsc"},
-    Name<RequestKind>{RequestKind::rdtscp, "rdtscp"},
-    Name<RequestKind>{RequestKind::rdrand, "rdrand"},
-    Name<RequestKind>{RequestKind::rdseed, "rdseed"},
-    Name<RequestKind>{RequestKind::cpuid, "cpuid"},
-    Name<RequestKind>{RequestKind::xgetbv, "xgetbv"},
-    Name<RequestKind>{RequestKind::rdpid, "rdpid"},
-    Name<RequestKind>{RequestKind::entropy, "entropy"},
-    Name<RequestKind>{RequestKind::syscall_site, "syscall_site"},
-    Name<RequestKind>{RequestKind::flush, "flush"},
-    Name<RequestKind>{RequestKind::scan_code, "scan_code"},
+    Name<RequestKind>{RequestKind::rdtsc, "rdtsc"},     Name<RequestKind>{RequestKind::rdtscp, "rdtscp"},
+    Name<RequestKind>{RequestKind::rdrand, "rdrand"},   Name<RequestKind>{RequestKind::rdseed, "rdseed"},
+    Name<RequestKind>{RequestKind::cpuid, "cpuid"},     Name<RequestKind>{RequestKind::xgetbv, "xgetbv"},
+    Name<RequestKind>{RequestKind::rdpid, "rdpid"},     Name<RequestKind>{RequestKind::restart, "restart"},
+    Name<RequestKind>{RequestKind::entropy, "entropy"}, Name<RequestKind>{RequestKind::syscall_site, "syscall_site"},
+    Name<RequestKind>{RequestKind::flush, "flush"},     Name<RequestKind>{RequestKind::scan_code, "scan_code"},
     Name<RequestKind>{RequestKind::device, "device"},
 };
 static_assert(kRequests.size() == static_cast<std::size_t>(kLastRequestKind), "a request has no name here");

@@ -14,6 +14,7 @@
 #include "tools/output/patient_output.hpp"
 #include "tools/output/role_word.hpp"
 #include "tools/process/exit_status.hpp"
+#include "tools/vm/vm_description.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -33,6 +34,14 @@ replication::ReplicaObserver make_observer(const std::shared_ptr<PatientOutput>&
     };
     observer.on_transfer = [out](Bytes done, Bytes total) {
         out->write({"transfer", {{"bytes_done", done.value}, {"bytes_total", total.value}}});
+    };
+    observer.on_transferred = [out](const replication::TransferFigures& figures) {
+        out->write({"transferred",
+                    {{"bytes_sent", figures.sent.value},
+                     {"ms", in_milliseconds(figures.took)},
+                     {"stood_still_ms", in_milliseconds(figures.stood_still)},
+                     {"longest_wait_ms", in_milliseconds(figures.longest_wait)},
+                     {"put_aside", figures.put_aside.value}}});
     };
     observer.on_live = [out](Generation generation, std::chrono::nanoseconds takeover) {
         out->write({"live", {{"generation", generation.value}, {"takeover_ms", in_milliseconds(takeover)}}});
@@ -71,6 +80,9 @@ ReplicaOptions::ReplicaOptions(CLI::App& app) {
     app.add_option("--digest-interval", digest_interval_ms_,
                    "Milliseconds of guest time between digests of all guest memory while this replica leads; 0: none "
                    "[4 MiB every 10 ms, turn and turn about]");
+    app.add_option("--put-aside", put_aside_,
+                   "The most memory for what the guest changes while its state is sent to a backup, for example 256M; "
+                   "beyond it the backup is dropped [half of what host and control group have to spare]");
     app.add_flag("--json", json_, "Events as JSON, one object a line");
 }
 
@@ -82,6 +94,9 @@ replication::ReplicaConfig ReplicaOptions::config() {
     config.listen_address = listen.host;
     config.listen_port = listen.port;
     config.suspicion = std::chrono::milliseconds(suspicion_ms_);
+    if (!put_aside_.empty()) {
+        config.snapshot.put_aside = parse_size(put_aside_);
+    }
     set_digest_interval(config.recorder, digest_interval_ms_);
     std::signal(SIGPIPE, SIG_IGN);  // who reads the output may go; this replica stays
     config.observer = make_observer(std::make_shared<PatientOutput>(STDOUT_FILENO), json_);

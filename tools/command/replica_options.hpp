@@ -34,6 +34,7 @@ class ReplicaOptions {
     std::string listen_ = "0.0.0.0:7300";
     std::uint64_t suspicion_ms_ = 100;
     std::optional<std::uint64_t> digest_interval_ms_;
+    std::string put_aside_;
     bool json_ = false;
 };
 

@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "common/error.hpp"
+#include "tools/command/choice.hpp"
 #include "tools/vm/domain_xml.hpp"
 
 namespace understudy::tools {
@@ -47,6 +48,14 @@ VmOptions::VmOptions(CLI::App& app) {
         ->excludes(domain)
         ->excludes(program);
     app.add_option("--cmdline", command_line_, "The Linux kernel's command line")->excludes(domain)->excludes(program);
+    const std::vector<std::pair<std::string, bool>> ends = {{"destroy", false}, {"restart", true}};
+    add_choice(app, "--on-reboot", restarts_on_reboot_, ends,
+               "When the guest asks for a reboot: destroy ends it, restart starts it again [destroy]")
+        ->excludes(domain)
+        ->excludes(program);
+    add_choice(app, "--on-crash", restarts_on_crash_, ends, "The same, when its kernel panics [destroy]")
+        ->excludes(domain)
+        ->excludes(program);
     app.add_option("--memory", memory_, "The guest's memory [512M; 64M with --program]")->excludes(domain);
     app.add_option("--root", root_archive_, "With --program: a tar archive, the guest's read-only root")
         ->needs(program);
@@ -83,6 +92,8 @@ VmDescription VmOptions::description() const {
         result.image = image_;
         result.initrd = initrd_;
         result.command_line = command_line_;
+        result.restarts_on_reboot = restarts_on_reboot_;
+        result.restarts_on_crash = restarts_on_crash_;
         if (!arguments_.empty() && names_command(command_line_)) {
             throw Error("the command is named twice: behind '--' in --cmdline, and after '--'");
         }

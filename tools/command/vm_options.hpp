@@ -44,6 +44,8 @@ class VmOptions {
     std::string gateway_;
     std::string mac_;
     std::string kernel_;
+    bool restarts_on_reboot_ = false;
+    bool restarts_on_crash_ = false;
 };
 
 }  // namespace understudy::tools

@@ -62,6 +62,13 @@ void Replica::handle(std::string_view line) {
         if (const auto total = event->number("bytes_total"); total > 0 && !std::exchange(transfer_said_, true)) {
             say(*event, fmt::format("receives the guest's state, {:.1f} MB", static_cast<double>(total) / 1e6));
         }
+    } else if (kind == "transferred") {
+        transfer_ = Transfer{event->number("bytes_sent"), event->real("ms"), event->real("stood_still_ms"),
+                             event->real("longest_wait_ms"), event->number("put_aside")};
+        say(*event,
+            fmt::format("a backup has the state: {:.1f} MB in {:.1f} s, for which the guest stood still {:.1f} ms",
+                        static_cast<double>(transfer_->bytes_sent) / 1e6, transfer_->ms / 1e3,
+                        transfer_->stood_still_ms));
     } else if (kind == "live") {
         takeover_ms_ = event->real("takeover_ms");
         say(*event, fmt::format("LIVE {:.1f} ms after it saw the death", *takeover_ms_));

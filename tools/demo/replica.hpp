@@ -17,6 +17,15 @@
 
 namespace understudy::tools {
 
+// The transfer of the guest's state to a backup, as its primary told it.
+struct Transfer {
+    std::uint64_t bytes_sent = 0;
+    double ms = 0;
+    double stood_still_ms = 0;  // the guest
+    double longest_wait_ms = 0;
+    std::uint64_t put_aside = 0;
+};
+
 class Replica {
   public:
     // `host` names it in the timeline, where its events appear as they come. `ready`: a line of the guest's console
@@ -42,6 +51,9 @@ class Replica {
     // The last lines of that console.
     [[nodiscard]] const std::deque<std::string>& console() const { return console_; }
 
+    // The last that this replica has made as a primary.
+    [[nodiscard]] const std::optional<Transfer>& transfer() const { return transfer_; }
+
     [[nodiscard]] std::uint64_t lag_records() const { return lag_records_; }
     [[nodiscard]] double lag_ms() const { return lag_ms_; }
     // All its lives long: who finds itself different begins anew.
@@ -65,6 +77,7 @@ class Replica {
     std::uint64_t lag_records_ = 0;
     double lag_ms_ = 0;
     std::optional<double> takeover_ms_;
+    std::optional<Transfer> transfer_;
     std::uint64_t compared_stops_ = 0;
     std::uint64_t compared_before_ = 0;
     std::uint64_t divergences_ = 0;

@@ -209,10 +209,17 @@ class DomainReader {
     }
 
     void read_on_poweroff(const xmlNode* element) { must_destroy(element, "a guest that powers off has ended"); }
-    void read_on_reboot(const xmlNode* element) {
-        must_destroy(element, "a guest that asks for a reboot ends, with a status of its own for a supervisor to see");
+    void read_on_reboot(const xmlNode* element) { result_.restarts_on_reboot = restarts(element); }
+    void read_on_crash(const xmlNode* element) { result_.restarts_on_crash = restarts(element); }
+    [[nodiscard]] bool restarts(const xmlNode* element) const {
+        const std::string what = text_of(element);
+        if (what != "destroy" && what != "restart") {
+            refuse(element,
+                   fmt::format("the guest ends or starts again: write <{0}>destroy</{0}> or <{0}>restart</{0}>",
+                               name_of(element)));
+        }
+        return what == "restart";
     }
-    void read_on_crash(const xmlNode* element) { must_destroy(element, "a guest that crashes ends with a report"); }
     void must_destroy(const xmlNode* element, std::string_view what_happens) const {
         if (text_of(element) != "destroy") {
             refuse(element,
@@ -415,7 +422,7 @@ class DomainReader {
         Refusal{"devices/video", "there is no display; the guest's console is text"},
         Refusal{"os/loader", "there is no firmware: the guest starts in its kernel"},
         Refusal{"cputune", "pin the replica's process instead, with taskset or systemd"},
-        Refusal{"memoryBacking", "the guest's memory is ordinary, populated memory, remove it"},
+        Refusal{"memoryBacking", "the guest's memory is ordinary memory, remove it"},
         Refusal{"maxMemory", "a guest's memory is fixed, remove it"},
     };
 

@@ -20,6 +20,8 @@ machine::LinuxConfig linux_config(const VmDescription& vm) {
     config.initrd = vm.initrd.string();
     config.command_line = vm.command_line;
     config.image = vm.image.string();
+    config.restarts_on_reboot = vm.restarts_on_reboot;
+    config.restarts_on_crash = vm.restarts_on_crash;
     config.arguments = vm.arguments;
     config.environment = vm.environment;
     config.has_network = vm.network.present();

@@ -35,6 +35,8 @@ struct VmDescription {
     std::filesystem::path image;   // the guest's disk, read-only
     std::filesystem::path initrd;  // in place of ours
     std::string command_line;      // the kernel's
+    bool restarts_on_reboot = false;
+    bool restarts_on_crash = false;
     // The command to run, its name first; of an image alone: none, its own init runs. For `program`: argv[1] and what
     // follows.
     std::vector<std::string> arguments;

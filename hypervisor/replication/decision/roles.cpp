@@ -112,6 +112,11 @@ bool not_ready_yet(const Context& context, const Event& /*event*/) {
 bool retry_is_due(const Context& context, const Event& /*event*/) {
     return context.question != Question::none && !context.awaiting && context.now >= context.retry_at;
 }
+// The claim was refused because the VM is registered, but its guest has ended: it can be claimed from there on.
+bool has_ended(const Context& context, const Event& event) {
+    const auto& current = std::get<event::ArbiterAnswered>(event).outcome.current;
+    return current && current->ended() && current->generation > context.generation;
+}
 bool claim_is_late(const Context& context, const Event& /*event*/) {
     return context.claim_until && context.now >= *context.claim_until;
 }
@@ -175,6 +180,11 @@ void nothing(Context& /*context*/, const Event& /*event*/, Actions& /*actions*/)
 
 void start_claim(Context& context, const Event& /*event*/, Actions& actions) {
     context.claim_until = context.now + context.config.claim_deadline;
+    ask(context, actions, Question::form);
+}
+
+void claim_behind_end(Context& context, const Event& event, Actions& actions) {
+    context.generation = std::get<event::ArbiterAnswered>(event).outcome.current->generation;
     ask(context, actions, Question::form);
 }
 
@@ -344,6 +354,8 @@ constexpr auto kTransitions = [] {
     return std::to_array<Transition>({
         {claiming, started, always, "", claiming, start_claim, "register generation 1 before the guest runs"},
         {claiming, granted, always, "", solo, own_the_vm, "the only member of generation 1 owns the VM"},
+        {claiming, refused, has_ended, "its guest has ended", claiming, claim_behind_end,
+         "nobody runs the VM: register the generation behind its last"},
         {claiming, refused, always, "", terminated, give_up_claim, "the VM runs elsewhere"},
         {claiming, unanswered, claim_is_late, "deadline passed", terminated, give_up_arbiter,
          "nothing runs yet: better to say so than to wait"},

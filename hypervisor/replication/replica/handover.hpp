@@ -2,6 +2,7 @@
 // way to the replayer (ChannelFeed), and the brake with which the I/O thread holds a guest that runs too far ahead.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -22,6 +23,7 @@ struct Snapshot {
     channel::LogBase base;
     std::unique_ptr<memory::MemorySnapshot> memory;  // null: it could not be taken
     std::vector<std::byte> vcpu_state;
+    std::chrono::nanoseconds stood_still{0};  // the guest, while it was taken
 };
 
 // A mark or a record of a guest that lives, with the outputs it brought.

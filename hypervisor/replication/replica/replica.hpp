@@ -12,12 +12,23 @@
 #include <string_view>
 
 #include "hypervisor/machine/vm_config.hpp"
+#include "hypervisor/memory/memory_snapshot.hpp"
 #include "hypervisor/network/link.hpp"
 #include "hypervisor/replication/decision/roles.hpp"
 #include "hypervisor/replication/loop/console.hpp"
 #include "hypervisor/replication/loop/recorder.hpp"
 
 namespace understudy::replication {
+
+// What the transfer of the guest's state to a backup cost.
+struct TransferFigures {
+    Bytes sent;                               // zero pages left out, the log of meanwhile included
+    std::chrono::nanoseconds took{0};         // from the backup's arrival until it had the state
+    std::chrono::nanoseconds stood_still{0};  // the guest, at the stop whose state it is
+    // The guest, at a write to what had to be put aside first: the longest of these.
+    std::chrono::nanoseconds longest_wait{0};
+    Bytes put_aside;  // at the same time, at the most
+};
 
 // What a replica tells while it runs. Called on the I/O thread; absent ones are skipped.
 struct ReplicaObserver {
@@ -26,6 +37,8 @@ struct ReplicaObserver {
     // At the backup: records and guest time received, not yet replayed.
     std::function<void(std::uint64_t records, std::chrono::nanoseconds behind)> on_lag;
     std::function<void(Bytes done, Bytes total)> on_transfer;
+    // At the primary: a backup has the state.
+    std::function<void(const TransferFigures& figures)> on_transferred;
     // A backup has gone live; from the death seen to the guest running.
     std::function<void(Generation generation, std::chrono::nanoseconds takeover)> on_live;
     // At the backup: stops replayed and compared with the primary's digests, and how many of them differed. The first
@@ -45,6 +58,7 @@ struct ReplicaConfig {
     ConsoleConfig console;     // offered while the guest lives here
     RecorderConfig recorder;
     std::chrono::milliseconds suspicion{100};
+    memory::SnapshotConfig snapshot;  // of the state for a backup that joins
     // Where a backup that differs from its log leaves its guest's state, and then that which it gets from the primary:
     // two files that `understudy log` and `understudy replay` read. Empty: nowhere.
     std::string keep_diverged;

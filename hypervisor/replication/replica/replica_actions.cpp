@@ -34,8 +34,12 @@ void ReplicaDriver::begin_transfer(const ReplicaId& candidate, Generation genera
     candidates_.erase(candidate);
     peer_->welcome({config_.id, generation, vcpu_.machine().shape()});
     attend_backup();
-    live_sink_.request_snapshot();
-    vcpu_.stop_soon();
+    transfer_ = std::make_shared<Transfer>(Transfer{Clock::now(), {}});
+    try {
+        live_sink_.request_snapshot(memory::prepare_snapshot(vcpu_.machine().memory(), config_.snapshot));
+    } catch (const Error& error) {
+        core_.peer_lost(error.what());
+    }
 }
 
 void ReplicaDriver::refuse(const ReplicaId& candidate, const std::string& why) {
@@ -51,6 +55,7 @@ void ReplicaDriver::drop_peer() {
         peer_->close();
         retired_ = std::move(peer_);
     }
+    live_sink_.request_snapshot(nullptr);
 }
 
 void ReplicaDriver::show_role(Role role, Generation generation, const std::string& reason) {
@@ -71,8 +76,37 @@ void ReplicaDriver::terminate(const action::Terminate& end) {
     } else if (peer_) {
         peer_->close();
     }
-    last_words_.expires_after(kLastWords);
-    last_words_.async_wait([this](const boost::system::error_code& /*error*/) { io_.stop(); });
+    if (end.reason == action::Terminate::Reason::guest_ended && !core_.follows() &&
+        core_.roles().generation().value > 0) {
+        tell_end();
+    }
+    stop_after(kLastWords);
+}
+
+// Whoever claims the VM next need not ask whether it still runs. The peer has been told, or will not win any more.
+void ReplicaDriver::tell_end() {
+    const Generation generation = core_.roles().generation();
+    telling_end_ = true;
+    arbiter_->end({vm_, generation, config_.id}, kArbiterTimeout, [this](const arbiter::Outcome& outcome) {
+        telling_end_ = false;
+        if (outcome.verdict != arbiter::Verdict::yes && config_.observer.on_warning) {
+            config_.observer.on_warning(fmt::format(
+                "the arbiter was not told that the guest has ended, and keeps its name ({}); see `understudy arbiter "
+                "forget --help`",
+                outcome.explanation));
+        }
+    });
+}
+
+void ReplicaDriver::stop_after(std::chrono::nanoseconds time) {
+    last_words_.expires_after(time);
+    last_words_.async_wait([this](const boost::system::error_code& /*error*/) {
+        if (telling_end_) {
+            stop_after(kLastWords);
+        } else {
+            io_.stop();
+        }
+    });
 }
 
 }  // namespace understudy::replication

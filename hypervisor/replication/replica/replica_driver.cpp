@@ -156,6 +156,9 @@ void ReplicaDriver::tick() {
     }
     core_.tick();
     notice_standstill();
+    if (live_sink_.wants_stop()) {
+        vcpu_.stop_soon();
+    }
     report_progress_to_user();
 }
 
@@ -222,6 +225,7 @@ ReplicaResult ReplicaDriver::run() {
     if (peer_) {
         peer_->close();
     }
+    live_sink_.request_snapshot(nullptr);
     end_vcpu();  // what its thread leaves behind may be read from here on
     const auto why = failure();
     if (config_.observer.on_compared && vcpu_.followed()) {

@@ -78,6 +78,8 @@ class ReplicaDriver final : private ReplicaWorld {
     void show_role(Role role, Generation generation, const std::string& reason) override;
     void terminate(const action::Terminate& end) override;
     arbiter::Client::Callback answer_for(std::uint64_t ticket);
+    void tell_end();
+    void stop_after(std::chrono::nanoseconds time);
 
     // The vCPU's thread. log_drained() and vcpu_ended() are called there, and go on here.
     void log_drained();
@@ -103,6 +105,7 @@ class ReplicaDriver final : private ReplicaWorld {
     void candidate(std::unique_ptr<channel::Connection> connection, const channel::Hello& hello);
     void attend_backup();
     void attend_primary();
+    void backup_ready();
     void records_from_primary(std::vector<channel::ReceivedRecord> records);
     void state_from_primary(channel::LogBase base, const std::vector<std::byte>& vcpu_state);
 
@@ -120,10 +123,16 @@ class ReplicaDriver final : private ReplicaWorld {
     std::unique_ptr<channel::Listener> listener_;
     std::unique_ptr<LiveIo> live_;
     boost::asio::steady_timer last_words_;
+    bool telling_end_ = false;  // the arbiter has not answered yet
     Periodic ticks_;
     boost::asio::signal_set signals_;
     std::optional<ReplicaResult> result_;
-    Clock::time_point lost_at_;  // when this replica began to decide
+    struct Transfer {
+        Clock::time_point begun;
+        TransferFigures figures;
+    };
+    std::shared_ptr<Transfer> transfer_;  // the last; its state's source has it, too
+    Clock::time_point lost_at_;           // when this replica began to decide
     Clock::time_point next_lag_;
     Clock::time_point next_compared_;
     bool joined_again_ = false;

@@ -13,12 +13,19 @@ constexpr Bytes kCopyBacklog = 32_MiB;
 
 class SnapshotSource final : public channel::StateSource {
   public:
-    explicit SnapshotSource(std::unique_ptr<memory::MemorySnapshot> snapshot) : snapshot_(std::move(snapshot)) {}
+    // `done` is told what the snapshot cost when it is not needed any more.
+    SnapshotSource(std::unique_ptr<memory::MemorySnapshot> snapshot,
+                   std::function<void(const memory::MemorySnapshot::Cost&)> done)
+        : snapshot_(std::move(snapshot)), done_(std::move(done)) {}
+    ~SnapshotSource() override { done_(snapshot_->cost()); }
+    SnapshotSource(const SnapshotSource&) = delete;
+    SnapshotSource& operator=(const SnapshotSource&) = delete;
     [[nodiscard]] Bytes size() const override { return snapshot_->size(); }
     void read(std::size_t offset, std::span<std::byte> into) override { snapshot_->read(offset, into); }
 
   private:
     std::unique_ptr<memory::MemorySnapshot> snapshot_;
+    std::function<void(const memory::MemorySnapshot::Cost&)> done_;
 };
 
 }  // namespace
@@ -68,11 +75,17 @@ void ReplicaDriver::take(Snapshot& snapshot) {
         return;
     }
     if (!snapshot.memory) {
-        core_.peer_lost("this host has no memory left to keep the guest's state for a backup");
+        core_.peer_lost("this host could not take the guest's state for a backup");
         return;
     }
-    peer_->send_state(snapshot.base, std::make_unique<SnapshotSource>(std::move(snapshot.memory)),
-                      std::move(snapshot.vcpu_state), [this](const channel::StateProgress& progress) {
+    transfer_->figures.stood_still = snapshot.stood_still;
+    auto source = std::make_unique<SnapshotSource>(std::move(snapshot.memory),
+                                                   [transfer = transfer_](const memory::MemorySnapshot::Cost& cost) {
+                                                       transfer->figures.longest_wait = cost.longest_wait;
+                                                       transfer->figures.put_aside = cost.put_aside;
+                                                   });
+    peer_->send_state(snapshot.base, std::move(source), std::move(snapshot.vcpu_state),
+                      [this](const channel::StateProgress& progress) {
                           if (config_.observer.on_transfer) {
                               config_.observer.on_transfer(progress.done, progress.total);
                           }
@@ -96,13 +109,22 @@ void ReplicaDriver::candidate(std::unique_ptr<channel::Connection> connection, c
 void ReplicaDriver::attend_backup() {
     channel::Connection::Handlers handlers;
     handlers.on_heard = [this] { core_.heard(); };
-    handlers.on_ready = [this] { core_.peer_ready(); };
+    handlers.on_ready = [this] { backup_ready(); };
     handlers.on_report = [this](const channel::Report& report) {
         core_.peer_reported(report.received, report.replayed);
     };
     handlers.on_goodbye = [this](const std::string& why) { core_.goodbye(why); };
     handlers.on_closed = [this](const std::string& why) { core_.peer_lost(why); };
     peer_->start(std::move(handlers));
+}
+
+void ReplicaDriver::backup_ready() {
+    if (transfer_ && config_.observer.on_transferred) {
+        transfer_->figures.sent = peer_->written();
+        transfer_->figures.took = Clock::now() - transfer_->begun;
+        config_.observer.on_transferred(transfer_->figures);
+    }
+    core_.peer_ready();
 }
 
 void ReplicaDriver::attend_primary() {

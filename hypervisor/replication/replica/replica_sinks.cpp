@@ -1,14 +1,22 @@
 #include "hypervisor/replication/replica/replica_sinks.hpp"
 
+#include <chrono>
+#include <utility>
+
 namespace understudy::replication {
 namespace {
 
-// A host without memory for it has no backup then, but its guest goes on.
-Snapshot snapshot_of(machine::Machine& machine, const channel::LogBase& position) {
+using Clock = std::chrono::steady_clock;
+
+// Where it cannot be taken there is no backup, but the guest goes on.
+Snapshot snapshot_of(machine::Machine& machine, const channel::LogBase& position,
+                     std::unique_ptr<memory::MemorySnapshot> memory) {
+    const auto begin = Clock::now();
     try {
-        return {position, memory::take_snapshot(machine.memory().all()), machine.save_vcpu()};
+        memory->take();
+        return {position, std::move(memory), machine.save_vcpu(), Clock::now() - begin};
     } catch (const Error&) {
-        return {position, nullptr, {}};
+        return {position, nullptr, {}, Clock::now() - begin};
     }
 }
 
@@ -16,6 +24,29 @@ Snapshot snapshot_of(machine::Machine& machine, const channel::LogBase& position
 
 void LiveSink::take(std::vector<std::uint64_t> numbers, std::vector<std::byte> content) {
     outbox_.put(Copied{std::move(numbers), std::move(content)});
+}
+
+void LiveSink::request_snapshot(std::unique_ptr<memory::MemorySnapshot> snapshot) {
+    const std::lock_guard lock(mutex_);
+    snapshot_.swap(snapshot);
+    snapshot_requested_ = snapshot_ != nullptr;
+}
+
+bool LiveSink::wants_stop() {
+    const std::lock_guard lock(mutex_);
+    return snapshot_ && snapshot_->ready();
+}
+
+std::unique_ptr<memory::MemorySnapshot> LiveSink::due_snapshot() {
+    if (!snapshot_requested_) {
+        return nullptr;
+    }
+    const std::lock_guard lock(mutex_);
+    if (!snapshot_ || !snapshot_->ready()) {
+        return nullptr;
+    }
+    snapshot_requested_ = false;
+    return std::move(snapshot_);
 }
 
 void LiveSink::mark(const Record& mark, std::vector<Output> outputs) {
@@ -34,9 +65,9 @@ void LiveSink::accept(const Record& record, std::vector<Output> outputs) {
 }
 
 void LiveSink::settled(machine::Machine& machine) {
-    if (snapshot_requested_.exchange(false)) {
+    if (auto snapshot = due_snapshot()) {
         has_backup_ = true;
-        outbox_.put(snapshot_of(machine, position_));
+        outbox_.put(snapshot_of(machine, position_, std::move(snapshot)));
     }
     brake_.wait();
 }

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
+#include <mutex>
 
 #include "hypervisor/replication/loop/source_sink.hpp"
 #include "hypervisor/replication/replica/handover.hpp"
@@ -19,18 +21,24 @@ class LiveSink final : public Sink, private machine::WrittenPages {
     void accept(const Record& record, std::vector<Output> outputs) override;
     void settled(machine::Machine& machine) override;
 
-    // I/O thread: take the guest's state at its next stop. From there on somebody follows.
-    void request_snapshot() { snapshot_requested_ = true; }
+    // I/O thread: take the guest's state into `snapshot` at the first stop at which it is ready; from there on somebody
+    // follows. A null one: not any more.
+    void request_snapshot(std::unique_ptr<memory::MemorySnapshot> snapshot);
+    // I/O thread: the guest's next stop is the one that is waited for.
+    [[nodiscard]] bool wants_stop();
     // I/O thread: nobody follows any more.
     void backup_gone() { has_backup_ = false; }
 
   private:
     void take(std::vector<std::uint64_t> numbers, std::vector<std::byte> content) override;
+    [[nodiscard]] std::unique_ptr<memory::MemorySnapshot> due_snapshot();
 
     Outbox& outbox_;
     Brake& brake_;
     std::atomic<bool> snapshot_requested_{false};
     std::atomic<bool> has_backup_{false};
+    std::mutex mutex_;
+    std::unique_ptr<memory::MemorySnapshot> snapshot_;  // that is not taken yet
     bool marked_ = false;
     channel::LogBase position_;  // of the last record
 };

@@ -41,7 +41,7 @@ class LinuxRoot {
         const Finished made = run_to_end(
             {.command = {"sh", "-ec",
                          "cp $(command -v busybox) root/bin/busybox\n"
-                         "for name in sh cat cp dd echo env poweroff reboot sleep stty true; do ln -s busybox "
+                         "for name in sh cat cp date dd echo env poweroff reboot rm sleep stty true; do ln -s busybox "
                          "root/bin/$name; done\n"
                          "printf '#!/bin/sh\\necho init \"$@\"\\nexec poweroff -f\\n' > root/sbin/init\n"
                          "chmod 755 root/sbin/init\n"

@@ -31,6 +31,11 @@ void Cluster::invent(Client& client) {
     } else if (!seen) {
         const auto replica = some_replica();
         operation.request = FormRequest{vm, {0}, {1}, replica, {replica}};
+    } else if (seen->ended()) {
+        const auto replica = some_replica();
+        operation.request = FormRequest{vm, seen->generation, seen->generation.next(), replica, {replica}};
+    } else if (chance(0.1)) {
+        operation.request = EndRequest{vm, seen->generation, chance(0.2) ? ReplicaId() : some_replica()};
     } else if (chance(0.5) && (seen->winner || seen->members.size() == 1)) {
         const auto owner = seen->winner.value_or(seen->members.front());
         operation.request = FormRequest{vm, seen->generation, seen->generation.next(), owner, members_with(owner)};

@@ -75,6 +75,9 @@ std::string text(const VmOperation& operation) {
         return fmt::format("form {} {}->{} by {} [{}]", form->vm, form->expected.value, form->next.value,
                            form->proposer, fmt::join(form->members, ","));
     }
+    if (const auto* end = std::get_if<EndRequest>(&operation)) {
+        return fmt::format("end {} g{} by {}", end->vm, end->generation.value, end->replica);
+    }
     const auto& test = std::get<TestAndSetRequest>(operation);
     return fmt::format("test_and_set {} g{} by {}", test.vm, test.generation.value, test.candidate);
 }

@@ -86,6 +86,30 @@ TEST_F(LinuxGuest, PowersOffWithSuccessAndAsksForARebootWithAStatusOfItsOwn) {
     EXPECT_EQ(reboot.errors, "understudy: the guest asked for a reboot\n");
 }
 
+// As often as a few seconds allow. Its clock goes on, its uptime begins anew.
+TEST_F(LinuxGuest, IsRestartedWhereThatIsWhatARebootMeans) {
+    const Finished done = shell(
+        "$U run --image root.img --memory 96M --on-reboot restart --record log --digest-interval 1 --env T=$(date +%s) "
+        "-- sh -c 'echo boots; read up rest < /proc/uptime; [ ${up%.*} -lt 60 ] || exit 8; "
+        "[ $(date +%s) -lt $((T+4)) ] || exit 7; sleep 1; reboot -f'");
+    EXPECT_EQ(done.exit_status, 7) << done.errors;
+    EXPECT_THAT(done.output, StartsWith("boots\r\nboots\r\n"));
+    const Finished replayed = shell("$U replay log");
+    EXPECT_EQ(replayed.exit_status, 0) << replayed.errors;
+    EXPECT_EQ(replayed.output, done.output);
+    EXPECT_THAT(replayed.errors, HasSubstr("all equal"));
+    EXPECT_THAT(shell("$U log --summary log").output, HasSubstr("restart"));
+}
+
+TEST_F(LinuxGuest, IsRestartedWhereThatIsWhatACrashMeans) {
+    const Finished done = shell(
+        "$U run --image root.img --memory 96M --on-crash restart --env T=$(date +%s) "
+        "-- sh -c '[ $(date +%s) -lt $((T+3)) ] || exit 7; sleep 1; echo c > /proc/sysrq-trigger'");
+    EXPECT_EQ(done.exit_status, 7) << done.errors;
+    EXPECT_THAT(done.output, HasSubstr("Kernel panic"));
+    EXPECT_THAT(shell("$U run --image root.img --on-crash preserve").errors, HasSubstr("--on-crash"));
+}
+
 TEST_F(LinuxGuest, IsTypedIntoAndReplaysWhatWasTyped) {
     const Finished typed = shell(
         "printf 'echo $((6*7))\\nexit 3\\n' | $U run --image root.img --memory 96M --console - --record log "

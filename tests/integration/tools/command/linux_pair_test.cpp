@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <memory>
@@ -15,6 +16,7 @@
 #include "tools/demo/replica.hpp"
 #include "tools/demo/services.hpp"
 #include "tools/demo/stage.hpp"
+#include "tools/process/run.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -42,16 +44,17 @@ class LinuxPair : public testing::OnKvm {
     }
 
     // Each host has its console's socket under its own name.
-    Replica& start(const std::string& host, std::vector<std::string> command, const std::string& image) {
+    Replica& start(const std::string& host, std::vector<std::string> command, const std::string& image,
+                   std::string ready = {}) {
         const std::vector<std::string> rest = {
             "--name",    "guest",       "--image",     image,      "--listen",         "127.0.0.1:0",  "--json",
             "--arbiter", arbiters_.url, "--suspicion", kSuspicion, "--console-socket", socket_of(host)};
         command.insert(command.begin(), kExecutable);
         command.insert(command.begin() + 2, rest.begin(), rest.end());
-        return *replicas_.emplace_back(std::make_unique<Replica>(stage_, host, std::move(command)));
+        return *replicas_.emplace_back(std::make_unique<Replica>(stage_, host, std::move(command), std::move(ready)));
     }
-    Replica& start_primary() {
-        Replica& primary = start("host-1", {"primary", "--", "sh"}, root_->image());
+    Replica& start_primary(std::vector<std::string> command = {"primary", "--", "sh"}, std::string ready = {}) {
+        Replica& primary = start("host-1", std::move(command), root_->image(), std::move(ready));
         stage_.until([&] { return primary.role() == Role::solo && !primary.address().empty(); }, kPatience,
                      "a primary");
         return primary;
@@ -113,6 +116,78 @@ TEST_F(LinuxPair, TheConsoleGoesOnWhereTheGuestDoes) {
     type("exit 9\n");
     stage_.until([&] { return !backup.running(); }, kPatience, "the guest's end");
     EXPECT_THAT(backup.end(), HasSubstr("status 9"));
+    EXPECT_EQ(backup.divergences(), 0U);
+}
+
+// 400 MiB that the guest wrote and freed: it has reported them some seconds later. All of memory is compared
+// afterwards.
+TEST_F(LinuxPair, ANameIsFreeAgainWhenItsGuestHasEnded) {
+    Replica& primary = start_primary({"primary", "--", "sh", "-c", "sleep 3; exit 4"});
+    Replica& backup = start("host-2", {"backup", "--primary", primary.address()}, root_->image());
+    stage_.until([&] { return primary.role() == Role::leading; }, kPatience, "a protected guest");
+    stage_.until([&] { return !primary.running() && !backup.running(); }, kPatience, "the guest's end");
+    EXPECT_THAT(primary.end(), HasSubstr("status 4"));
+    EXPECT_THAT(backup.end(), HasSubstr("status 4"));
+    Replica& next = start_primary();
+    EXPECT_EQ(next.generation(), 3U) << "behind those of the guest that ended";
+
+    // This one is killed: it says nothing.
+    next.signal(SIGKILL);
+    stage_.until([&] { return !next.running(); }, kPatience, "its death");
+    const Replica& refused = start("host-3", {"primary", "--", "sh"}, root_->image());
+    stage_.until([&] { return !refused.running(); }, kPatience, "a refusal");
+    EXPECT_THAT(refused.end(), HasSubstr("understudy arbiter forget"));
+    const auto forget = [&](std::vector<std::string> words) {
+        words.insert(words.begin(), {kExecutable, "arbiter", "forget", "--arbiter", arbiters_.url, "--vm", "guest"});
+        return run_to_end(std::move(words));
+    };
+    EXPECT_THAT(forget({"--generation", "3"}).errors, HasSubstr("no replica of guest runs any more"));
+    EXPECT_THAT(forget({"--generation", "2", "--no-replica-runs"}).errors, HasSubstr("VM guest is at generation 3"));
+    EXPECT_EQ(forget({"--generation", "3", "--no-replica-runs"}).exit_status, 0);
+    EXPECT_EQ(start_primary().generation(), 4U);
+}
+
+TEST_F(LinuxPair, MemoryThatTheGuestHasFreedIsNotSent) {
+    Replica& primary = start_primary({"primary", "--memory", "768M", "--digest-interval", "100", "--", "sh", "-c",
+                                      "dd if=/dev/urandom of=/tmp/x bs=1M count=400; rm /tmp/x; sleep 12; echo freed; "
+                                      "while :; do sleep 1; done"},
+                                     "freed");
+    stage_.until([&] { return primary.serves(); }, kPatience * 3, "memory to be freed");
+    const Replica& backup = start("host-2", {"backup", "--primary", primary.address()}, root_->image());
+    stage_.until([&] { return backup.compared_stops() > 20; }, kPatience, "stops that were compared");
+    ASSERT_TRUE(primary.transfer());
+    EXPECT_LT(primary.transfer()->bytes_sent, 150U << 20U);
+    EXPECT_EQ(backup.divergences(), 0U);
+}
+
+// Memory is written to faster than it is sent, and there is hardly room for what it held.
+TEST_F(LinuxPair, ABackupIsDroppedBeforeItsStateTakesTooMuchMemoryOfThePrimarysHost) {
+    Replica& primary = start_primary({"primary", "--memory", "512M", "--put-aside", "256K", "--", "sh", "-c",
+                                      "while :; do dd if=/dev/urandom of=/tmp/x bs=1M count=300; echo written; done"},
+                                     "written");
+    stage_.until([&] { return primary.serves(); }, kPatience, "a busy guest");
+    const Replica& backup = start("host-2", {"backup", "--primary", primary.address()}, root_->image());
+    stage_.until([&] { return !backup.running(); }, kPatience, "the backup to be dropped");
+    EXPECT_THAT(backup.end(), HasSubstr("status 1"));
+    EXPECT_TRUE(primary.running());
+    EXPECT_EQ(primary.role(), Role::solo);
+    EXPECT_FALSE(primary.transfer());
+}
+
+TEST_F(LinuxPair, ARestartedGuestIsStillProtectedAndRestartsWhereItLives) {
+    Replica& primary = start_primary({"primary", "--memory", "96M", "--on-reboot", "restart", "--digest-interval", "20",
+                                      "--", "sh", "-c", "echo booted; sleep 4; reboot -f"},
+                                     "booted");
+    stage_.until([&] { return primary.serves(); }, kPatience, "a guest");
+    Replica& backup = start("host-2", {"backup", "--primary", primary.address()}, root_->image(), "booted");
+    stage_.until([&] { return primary.role() == Role::leading; }, kPatience, "a protected guest");
+    const auto boots = [](const Replica& replica) { return std::ranges::count(replica.console(), "booted\r"); };
+    const auto before = boots(primary);
+    stage_.until([&] { return boots(primary) > before; }, kPatience, "a reboot of a protected guest");
+    primary.signal(SIGKILL);
+    stage_.until([&] { return backup.went_live(); }, kPatience, "a takeover");
+    stage_.until([&] { return backup.serves(); }, kPatience, "a reboot behind a takeover");
+    EXPECT_GT(backup.compared_stops(), 20U);
     EXPECT_EQ(backup.divergences(), 0U);
 }
 

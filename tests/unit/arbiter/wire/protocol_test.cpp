@@ -48,6 +48,7 @@ std::vector<WireMessage> examples() {
         Reply{8, ListReply{{{"vm", VmState{{2}, {"a"}, std::nullopt}}}, true}},
         Reply{9, status},
         Reply{10, DoneReply{false, "why"}},
+        Request{14, Submit{{1, 2}, 5, 3, EndRequest{"vm", {2}, "a"}}},
     };
 }
 
@@ -84,7 +85,7 @@ TEST(Protocol, GoldenBytesOfTheHandshake) {
     const std::string expected(
         "\x01"
         "UARB"
-        "\x02\x00"
+        "\x03\x00"
         "\x02"
         "\x00\x00\x00\x00\x00\x00\x00\x00"
         "\x03\x00\x00\x00"

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "common/temporary_directory.hpp"
+#include "hypervisor/device/balloon_device.hpp"
 #include "hypervisor/device/block_device.hpp"
 #include "hypervisor/device/console_device.hpp"
 #include "hypervisor/device/device_bus.hpp"
@@ -25,15 +26,21 @@ namespace {
 using namespace understudy;
 using namespace understudy::device;
 
-constexpr Bytes kMemory{64U << 10};
+constexpr Bytes kMemory{68U << 10};
 constexpr std::uint64_t kPages = 0xC000;
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kConsole = 0;
 constexpr std::size_t kEntropy = 1;
 constexpr std::size_t kNet = 2;
-constexpr std::size_t kDevices = 4;
+constexpr std::size_t kBalloon = 4;
+constexpr std::size_t kDevices = 5;
 constexpr std::size_t kMaxStops = 24;
 constexpr std::uint16_t kRing = 8;
+
+// Those that are used.
+constexpr std::size_t queues_of(std::size_t device) {
+    return device == kBalloon ? 3 : 2;
+}
 
 void require(bool holds) {
     if (!holds) {
@@ -59,6 +66,7 @@ class Guest {
         bus_.add(std::make_unique<EntropyDevice>());
         bus_.add(std::make_unique<NetDevice>(MacAddress{2, 0, 0, 0, 0, 1}));
         bus_.add(std::make_unique<BlockDevice>(image()));
+        bus_.add(std::make_unique<BalloonDevice>(memory_));
         bus_.boot();
     }
 
@@ -75,7 +83,7 @@ class Guest {
     // What a sound driver does: queues of kRing entries, side by side, everything accepted.
     void start(std::size_t number, std::uint64_t features) {
         understudy_device& device = page(number);
-        for (std::size_t q = 0; q < 2; ++q) {
+        for (std::size_t q = 0; q < queues_of(number); ++q) {
             understudy_queue& queue = device.queue[q];
             const std::uint64_t base = 0x1000 * (2 * number + q);
             queue.size = kRing;
@@ -220,7 +228,7 @@ class Life {
 
     void put() {
         const std::size_t number = source_.u8() % kDevices;
-        const std::size_t queue = source_.u8() % 2;
+        const std::size_t queue = source_.u8() % queues_of(number);
         const std::uint16_t address = source_.u16();
         const std::uint16_t bytes = source_.u16();
         const std::uint16_t flags = source_.u8() % 8;

@@ -140,8 +140,9 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{domain("<console type='tcp'><source mode='bind' host='127.0.0.1' service='1'/></console>"),
                 "d.xml:8: <console> cannot be honoured"},
         Refused{domain("", "<on_poweroff>restart</on_poweroff>"), "write <on_poweroff>destroy</on_poweroff>"},
-        Refused{domain("", "<on_reboot>restart</on_reboot>"),
-                "d.xml:6: <on_reboot> cannot be honoured: a guest that asks for a reboot ends"},
+        Refused{domain("", "<on_reboot>preserve</on_reboot>"),
+                "d.xml:6: <on_reboot> cannot be honoured: the guest ends or starts again: write "
+                "<on_reboot>destroy</on_reboot> or <on_reboot>restart</on_reboot>"},
         Refused{domain("<hostdev mode='subsystem' type='pci'><source><address domain='0' bus='6' slot='2' "
                        "function='0'/></source></hostdev>"),
                 "d.xml:8: <hostdev> cannot be honoured"},
@@ -163,7 +164,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "d.xml:8: <model> cannot be honoured"},
         Refused{domain("", "<cpu mode='host-passthrough'/>"), "d.xml:6: <cpu> cannot be honoured"},
         Refused{domain("", "<clock offset='localtime'/>"), "d.xml:6: <clock> cannot be honoured"},
-        Refused{domain("", "<on_crash>restart</on_crash>"), "d.xml:6: <on_crash> cannot be honoured"},
+        Refused{domain("", "<on_crash>coredump-destroy</on_crash>"), "d.xml:6: <on_crash> cannot be honoured"},
         Refused{domain("", "<features><hyperv/></features>"), "d.xml:6: <hyperv> cannot be honoured"},
         Refused{domain("", "<currentMemory unit='MiB'>32</currentMemory>"), "<currentMemory> differs from <memory>"},
         Refused{domain("", "<memoryBacking><hugepages/></memoryBacking>"), "d.xml:6: <memoryBacking>"}));

@@ -105,6 +105,18 @@ Story following() {
     return story;
 }
 
+TEST(Roles, AVmWhoseGuestHasEndedIsClaimedBehindItsLastGeneration) {
+    Story p = primary();
+    EXPECT_EQ(p(event::Started{}), "Claiming: form#1(0->1,P)");
+    EXPECT_EQ(p(answer(1, Verdict::no, VmState{{4}, {}, std::nullopt})), "Claiming: form#2(4->5,P)");
+    EXPECT_EQ(p(answer(2, Verdict::yes)), "Solo: speak(5) start_guest");
+    // Somebody else was faster.
+    Story late = primary();
+    late(event::Started{});
+    late(answer(1, Verdict::no, VmState{{4}, {}, std::nullopt}));
+    EXPECT_EQ(late(answer(2, Verdict::no, VmState{{5}, {"Q"}, std::nullopt})), "Terminated: terminate(0)");
+}
+
 TEST(Roles, FromClaimToPairToSurvivor) {
     Story p = primary();
     EXPECT_EQ(p(event::Started{}), "Claiming: form#1(0->1,P)");
