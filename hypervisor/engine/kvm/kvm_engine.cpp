@@ -145,6 +145,7 @@ class KvmEngine final : public Engine {
     void load_registers();
     void write_edited_registers();
     kvm_sregs& edited_special_registers();
+    void mend_task_segment(kvm_sregs& sregs) const;
     int enter();
     // The one field of the run area that both threads write.
     std::atomic_ref<std::uint8_t> immediate_exit() { return std::atomic_ref(shared().immediate_exit); }
@@ -162,6 +163,7 @@ class KvmEngine final : public Engine {
     SyscallRegisters syscall_registers_{};
     bool port_pending_ = false;
     bool disables_counter_ = false;
+    bool has_available_tss_ = false;
     std::atomic<pid_t> thread_{0};
     std::atomic<bool> kick_pending_{false};
 };
@@ -197,6 +199,7 @@ KvmEngine::KvmEngine(std::span<std::byte> memory, const BootState& boot)
     struct sigaction action {};
     action.sa_handler = [](int) {};  // its only effect is that KVM_RUN returns
     ::sigaction(kick_signal(), &action, nullptr);
+    has_available_tss_ = kvm_flavour() == "kvm_amd";
     boot_vcpu();
 }
 
@@ -222,6 +225,7 @@ void KvmEngine::boot_vcpu() {
     const x86::SegmentDescriptor tss{
         .base = boot_.tss, .limit = boot_.tss_size, .type = x86::kBusyTss, .code_or_data = false};
     sregs.tr = segment(tss, boot_.tss_selector);
+    mend_task_segment(sregs);
     call("the long-mode registers", vcpu_.get(), KVM_SET_SREGS, &sregs);
 
     set_syscall_registers({static_cast<std::uint64_t>(boot_.data_selector - 8) << 48 |
@@ -285,6 +289,7 @@ kvm_sregs KvmEngine::special_registers() {
 
 void KvmEngine::enter_ring3(const Registers& registers) {
     kvm_sregs sregs = special_registers();
+    mend_task_segment(sregs);
     sregs.cs = code_segment_;
     sregs.ss = data_segment_;
     shared().s.regs.sregs = sregs;
@@ -316,8 +321,9 @@ Exit KvmEngine::run() {
     port_pending_ = std::holds_alternative<PortOut>(exit);
     if (std::holds_alternative<AbsentPort>(exit) && shared().io.direction == KVM_EXIT_IO_IN) {
         const std::size_t bytes = std::size_t{shared().io.size} * shared().io.count;
-        std::memset(run_area_.data() + shared().io.data_offset, 0xff,
-                    std::min(bytes, run_area_.size() - std::min<std::size_t>(shared().io.data_offset, run_area_.size())));
+        std::memset(
+            run_area_.data() + shared().io.data_offset, 0xff,
+            std::min(bytes, run_area_.size() - std::min<std::size_t>(shared().io.data_offset, run_area_.size())));
     }
     return exit;
 }
@@ -335,8 +341,8 @@ void KvmEngine::complete() {
     load_registers();
 }
 
-// A KVM without hardware virtualization runs the guest's RDTSC on the processor as this thread would: it traps where this
-// thread's does. Then KVM looks at the guest's CR4.TSD.
+// A KVM without hardware virtualization runs the guest's RDTSC on the processor as this thread would: it traps where
+// this thread's does. Then KVM looks at the guest's CR4.TSD.
 int KvmEngine::enter() {
     if (!disables_counter_) {
         return ::ioctl(vcpu_.get(), KVM_RUN, 0);
@@ -352,7 +358,16 @@ int KvmEngine::enter() {
 // The special registers as the last exit left them, for an edit that the next entry takes over.
 kvm_sregs& KvmEngine::edited_special_registers() {
     shared().kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
+    mend_task_segment(shared().s.regs.sregs);
     return shared().s.regs.sregs;
+}
+
+// An emulated AMD processor (QEMU without KVM) grants ports by a task segment only where that is not marked busy, as it
+// is behind LTR. KVM shows every one as busy. Processors do not look.
+void KvmEngine::mend_task_segment(kvm_sregs& sregs) const {
+    if (has_available_tss_) {
+        sregs.tr.type = x86::kAvailableTss;
+    }
 }
 
 void KvmEngine::set_page_table(std::uint64_t address) {
@@ -401,6 +416,7 @@ void KvmEngine::restore(std::span<const std::byte> bytes) {
     if (state.version != kStateVersion || state.size != sizeof state) {
         throw Error("the vCPU state is of another version");
     }
+    mend_task_segment(state.sregs);
     call("special registers", vcpu_.get(), KVM_SET_SREGS, &state.sregs);
     call("the FPU state", vcpu_.get(), kSetXsave, &state.xsave);
     set_syscall_registers(state.syscall_registers);
