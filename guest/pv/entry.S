@@ -7,8 +7,8 @@
 
 #define CODE_SELECTOR $0x33
 #define DATA_SELECTOR $0x2b
-// Always one, interrupts on, IOPL 3: what every frame of a running guest has.
-#define RUNNING_FLAGS 0x3202
+// Always one, interrupts on: what every frame of a running guest has.
+#define RUNNING_FLAGS 0x202
 // What of a program's flags survives a system call: TF, DF, AC.
 #define KEPT_FLAGS 0x40500
 // Addresses of programs have no more.
@@ -165,7 +165,7 @@ from_syscall_stub:
     pushq DATA_SELECTOR
     pushq saved_stack(%rip)
     andl $KEPT_FLAGS, %r11d
-    orl $RUNNING_FLAGS & ~0x3000, %r11d
+    orl $RUNNING_FLAGS, %r11d
     pushq %r11
     jmp system_call
 
@@ -187,7 +187,7 @@ syscall_entry:
     popq %r11
     andl $KEPT_FLAGS, %r11d
     jnz 3f
-2:  orl $RUNNING_FLAGS & ~0x3000, %r11d
+2:  orl $RUNNING_FLAGS, %r11d
     pushq %r11
 system_call:
     pushq CODE_SELECTOR
@@ -259,6 +259,12 @@ iret_to_program:
 // --- The beginning: RAX = the kernel's entry, RSI = start_info, RSP = its first stack --------------------------------------
     .globl start
 start:
+    // Nothing uses these; what they hold at the start differs from one KVM to another, and the kernel keeps it.
+    xorl %ecx, %ecx
+    movl %ecx, %ds
+    movl %ecx, %es
+    movl %ecx, %fs
+    movl %ecx, %gs
     pushq %rax
     pushq %rsi
     call handle_start
@@ -270,7 +276,7 @@ start:
     .balign 16
 // What the ring-0 stub returns through.
 syscall_frame:
-    .quad from_syscall_stub, 0x33, RUNNING_FLAGS & ~0x200, exception_stack_top, 0x2b
+    .quad from_syscall_stub, 0x33, RUNNING_FLAGS, exception_stack_top, 0x2b
 
 one:
     .byte 1

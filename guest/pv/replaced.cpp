@@ -37,14 +37,22 @@ void store_fxsave(bool wide) {
     state[31] = 0;
 }
 
+// Of three words the upper halves are reserved: ones, as processors have it; emulated ones store zeros.
+void clear_environment() {
+    clear(12, kFnstenvBytes);
+    for (u64 word = 0; word < 12; word += 4) {
+        state[word + 2] = state[word + 3] = 0xff;
+    }
+}
+
 void store_environment() {
     __asm__ volatile("fnstenv %0" : "=m"(state));
-    clear(12, kFnstenvBytes);
+    clear_environment();
 }
 
 void store_all() {
     __asm__ volatile("fnsave %0" : "=m"(state));
-    clear(12, kFnstenvBytes);
+    clear_environment();
 }
 
 // The way of a fault that the instruction itself would have had.

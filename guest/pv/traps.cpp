@@ -11,9 +11,10 @@ namespace {
 constexpr u64 kFlagInterrupt = 0x200;
 constexpr u64 kFlagTrap = 0x100;
 constexpr u64 kFlagResume = 0x10000;
-constexpr u64 kFlagsIopl = 0x3000;
 constexpr u64 kArithmeticFlags = 0x8d5;
-constexpr u64 kRunningFlags = 0x3202;
+// Undefined behind most instructions, so not the same on every processor; only PUSHF and LAHF show it.
+constexpr u64 kFlagAuxiliaryCarry = 0x10;
+constexpr u64 kRunningFlags = 0x202;
 
 constexpr u64 kCode = 0x33;
 constexpr u64 kData = 0x2b;
@@ -117,7 +118,7 @@ void set_event_callback(u64 address) {
 void enter_kernel(understudy_frame& frame, u64 address, bool with_error_code, bool mask_events) {
     const bool of_program = !is_kernel_address(frame.rip);
     u64* stack = nullptr;
-    u64 flags = frame.rflags & ~(kFlagsIopl | kFlagResume | kFlagInterrupt);
+    u64 flags = frame.rflags & ~(kFlagResume | kFlagInterrupt | kFlagAuxiliaryCarry);
     if (of_program) {
         stack = reinterpret_cast<u64*>(layer.kernel_stack);
         layer.user_gs = read_gs();

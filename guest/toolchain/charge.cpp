@@ -18,16 +18,19 @@ namespace {
 // what was written between them. The way to the trap lies behind the function's section, so that the counted path
 // falls through. The call needs a stack without a red zone; the trap itself keeps every register.
 //
-// The control page is a symbol: the kernel has it in its data, a program at a fixed address.
+// The kernel has the control page in its data, as a symbol; a program has it at a fixed address below 2 GiB, which
+// needs no relocation: shared libraries and executables that are loaded anywhere count as well.
 //
-// The flags that the charge leaves depend on how the cell was armed, which differs between replicas. A program may fault
-// before it has set others, and its kernel then stores them: in a program they are set to something that is the same
-// everywhere. A kernel's flags are seen by nobody but its layer, which masks them.
+// The flags that the charge leaves depend on how the cell was armed, which differs between replicas. A program may
+// fault before it has set others, and its kernel then stores them: in a program they are set to something that is the
+// same everywhere. A kernel's flags are seen by nobody but its layer, which masks them.
 std::string charge_sequence(bool in_kernel) {
     static_assert(offsetof(abi::Control, cell) == 0);
-    const std::string trap_entry = "understudy_control+" + std::to_string(offsetof(abi::Control, trap_entry));
-    return std::string(
-               "subq $0, understudy_control\n\t"
+    const std::string cell = in_kernel ? std::string("understudy_control") : std::to_string(abi::kControlBase);
+    const std::string trap_entry = cell + "+" + std::to_string(offsetof(abi::Control, trap_entry));
+    return std::string("subq $0, ") + cell +
+           std::string(
+               "\n\t"
                "js .Lunderstudy_trap${:uid}\n"
                ".Lunderstudy_go_on${:uid}:\n\t") +
            (in_kernel ? "" : "testq %rsp, %rsp\n\t") +
@@ -49,8 +52,9 @@ void charge(llvm::Value* counts, llvm::Instruction* where) {
     auto* type = llvm::FunctionType::get(builder.getVoidTy(), {builder.getInt64Ty()}, false);
     const std::string operand = constant != nullptr ? "i" : "r";
     const bool in_kernel = where->getModule()->getCodeModel() == llvm::CodeModel::Kernel;
-    auto* sequence = llvm::InlineAsm::get(type, charge_sequence(in_kernel), operand + ",~{memory},~{dirflag},~{fpsr},~{flags}",
-                                          /*hasSideEffects=*/true);
+    auto* sequence =
+        llvm::InlineAsm::get(type, charge_sequence(in_kernel), operand + ",~{memory},~{dirflag},~{fpsr},~{flags}",
+                             /*hasSideEffects=*/true);
     builder.CreateCall(type, sequence, {counts})->setDoesNotThrow();
 }
 

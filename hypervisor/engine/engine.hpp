@@ -36,8 +36,9 @@ enum RegisterNumber : std::uint8_t {
     kR11 = 11
 };
 
-// RFLAGS of a running guest: IOPL = 3 (ring 3 may do OUT), interrupts on, the always-one bit.
-constexpr std::uint64_t kInitialRflags = x86::kFlagIoPrivilege3 | x86::kFlagInterrupt | x86::kFlagAlwaysOne;
+// RFLAGS of a running guest: interrupts on, the always-one bit. IOPL is 0, as on every KVM and in every program: ring 3
+// may do OUT where the task segment's bitmap says so.
+constexpr std::uint64_t kInitialRflags = x86::kFlagInterrupt | x86::kFlagAlwaysOne;
 
 // What the vCPU needs to start: where the tables are that put it into long mode, ring 3.
 struct BootState {

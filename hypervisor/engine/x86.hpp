@@ -46,7 +46,6 @@ enum Flags : std::uint64_t {
     kFlagInterrupt = 1u << 9,
     kFlagDirection = 1u << 10,
     kFlagOverflow = 1u << 11,
-    kFlagIoPrivilege3 = 3u << 12,
 };
 constexpr std::uint64_t kArithmeticFlags =
     kFlagCarry | kFlagParity | kFlagAuxiliaryCarry | kFlagZero | kFlagSign | kFlagOverflow;
@@ -64,6 +63,12 @@ enum SegmentType : std::uint8_t {
     kAvailableTss = 9,
     kBusyTss = 11,
 };
+
+// A 64-bit task segment ends in a bitmap of ports that ring 3 may use: clear bits, and a byte of ones behind.
+constexpr std::uint16_t kTssBitmapPointer = 102;
+constexpr std::uint16_t kTssBitmap = 104;
+constexpr std::uint16_t kTssPorts = 256;
+constexpr std::uint16_t kTssBytes = kTssBitmap + kTssPorts / 8 + 1;
 
 struct SegmentDescriptor {
     std::uint64_t base = 0;

@@ -33,7 +33,6 @@ constexpr std::uint16_t kCodeSelector = 0x33;
 constexpr std::uint16_t kTssSelector = 0x40;
 constexpr std::uint16_t kProcessorSelector = 0x78;
 constexpr std::uint16_t kGdtEntries = 16;
-constexpr std::uint16_t kTssBytes = 104;
 
 // Tables in the layer's region, from UNDERSTUDY_TABLES_OFFSET on.
 constexpr std::uint64_t kSlotTable = 0;           // the page that PML4 slot 257 names
@@ -252,7 +251,7 @@ class Writer {
         gdt[kCodeSelector / 8] = x86::code_segment(3).encoded();
         const std::uint64_t tss_address = UNDERSTUDY_LAYER_ADDRESS + UNDERSTUDY_TABLES_OFFSET + kTss;
         const x86::SegmentDescriptor tss{
-            .base = tss_address, .limit = kTssBytes - 1, .type = x86::kAvailableTss, .code_or_data = false};
+            .base = tss_address, .limit = x86::kTssBytes - 1, .type = x86::kAvailableTss, .code_or_data = false};
         gdt[kTssSelector / 8] = tss.encoded();
         gdt[kTssSelector / 8 + 1] = tss_address >> 32;
         // Programs learn which processor they are on from the limit of this segment (the vDSO's getcpu).
@@ -270,6 +269,14 @@ class Writer {
         put_stack(kStackOffset);
         for (unsigned i = 0; i < kStacks; ++i) {
             put_stack(kInterruptStacks + i * sizeof(std::uint64_t));
+        }
+        // The layer's ports, in eights, with the next three of the last (EAX is four bytes). All others fault, as they
+        // do for any program.
+        memory_.at<std::uint16_t>({tables + kTss + x86::kTssBitmapPointer}) = x86::kTssBitmap;
+        const auto ports = *memory_.range({tables + kTss + x86::kTssBitmap}, x86::kTssBytes - x86::kTssBitmap);
+        std::ranges::fill(ports, std::byte{0xff});
+        for (const unsigned first : {UNDERSTUDY_PORT_IDLE, UNDERSTUDY_PORT_PAGE_TABLE}) {
+            ports[first / 8] = ports[first / 8 + 1] = std::byte{0};
         }
         for (std::uint64_t vector = 0; vector < 256; ++vector) {
             const std::uint64_t stub = layer().vectors + vector * UNDERSTUDY_VECTOR_BYTES;
@@ -371,7 +378,7 @@ engine::BootState linux_boot_state(std::uint64_t syscall_stub) {
     boot.idt_size = 256 * 16 - 1;
     boot.tss = kTables + kTss;
     boot.tss_selector = kTssSelector;
-    boot.tss_size = kTssBytes - 1;
+    boot.tss_size = x86::kTssBytes - 1;
     boot.syscall_stub = syscall_stub;
     boot.syscall_stub_selector = kStubSelector;
     boot.code_selector = kCodeSelector;

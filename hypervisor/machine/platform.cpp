@@ -27,9 +27,6 @@ constexpr std::uint64_t kUserPage = x86::kPresent | x86::kWritable | x86::kUser 
 
 constexpr std::uint16_t kStubSelector = 0x10;
 constexpr std::uint16_t kTssSelector = 0x40;
-// A task segment whose I/O bitmap permits ports 0 to 255: some KVM flavours look there, others at IOPL.
-constexpr std::uint16_t kTssBitmap = 104;
-constexpr std::uint16_t kTssSize = kTssBitmap + 256 / 8 + 2;
 static_assert(sizeof(CodeRanges) <= x86::kPageBytes);
 
 void write_page_tables(GuestMemory& memory) {
@@ -63,7 +60,7 @@ void write_descriptors(GuestMemory& memory, GuestAddress vectors) {
     gdt[abi::kDataSelector / 8] = x86::data_segment(3).encoded();
     gdt[abi::kCodeSelector / 8] = x86::code_segment(3).encoded();
     const x86::SegmentDescriptor tss{
-        .base = kTss.value, .limit = kTssSize - 1, .type = x86::kAvailableTss, .code_or_data = false};
+        .base = kTss.value, .limit = x86::kTssBytes - 1, .type = x86::kAvailableTss, .code_or_data = false};
     gdt[kTssSelector / 8] = tss.encoded();
     memory.at<decltype(gdt)>(kGdt) = gdt;
 
@@ -75,8 +72,8 @@ void write_descriptors(GuestMemory& memory, GuestAddress vectors) {
                                                    stub >> 32};
         memory.at<std::array<std::uint64_t, 2>>(kIdt + vector * sizeof gate) = gate;
     }
-    memory.at<std::uint16_t>(kTss + 102) = kTssBitmap;
-    memory.at<std::uint16_t>(kTss + (kTssSize - 2)) = 0xffff;  // the bitmap's end
+    memory.at<std::uint16_t>(kTss + x86::kTssBitmapPointer) = x86::kTssBitmap;
+    memory.at<std::uint8_t>(kTss + (x86::kTssBytes - 1)) = 0xff;
     // out kPortSyscall, eax; hlt. The monitor never lets it get past the OUT.
     memory.at<std::array<std::uint8_t, 3>>(kSyscallStub) = {0xe7, abi::kPortSyscall, 0xf4};
 }
@@ -94,7 +91,7 @@ engine::BootState write_platform(GuestMemory& memory, GuestAddress vectors) {
     boot.idt_size = 256 * 16 - 1;
     boot.tss = kTss.value;
     boot.tss_selector = kTssSelector;
-    boot.tss_size = kTssSize - 1;
+    boot.tss_size = x86::kTssBytes - 1;
     boot.syscall_stub = kSyscallStub.value;
     boot.syscall_stub_selector = kStubSelector;
     boot.code_selector = abi::kCodeSelector;

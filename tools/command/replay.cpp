@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <optional>
 
 #include "hypervisor/replication/loop/lone_guest.hpp"
 #include "tools/command/commands.hpp"
@@ -13,9 +14,22 @@ namespace {
 struct Options {
     std::string log;
     std::string image;
+    std::string memory;
+    std::optional<std::uint64_t> memory_at;
     bool quiet = false;
     bool json = false;
 };
+
+replication::ReplayConfig config_of(const Options& options) {
+    replication::ReplayConfig config{options.log, options.image};
+    if (!options.memory.empty()) {
+        config.memory = options.memory;
+    }
+    if (options.memory_at) {
+        config.memory_at = StopNumber{*options.memory_at};
+    }
+    return config;
+}
 
 int report(const replication::ReplayResult& result, const Options& options) {
     const bool equal = result.divergence.empty();
@@ -49,13 +63,16 @@ Command add_replay(CLI::App& root) {
     auto options = std::make_shared<Options>();
     app->add_option("log", options->log, "The file that `understudy run --record` wrote")->required();
     app->add_option("--image", options->image, "The guest's disk [where the recording host had it]");
+    auto* memory = app->add_option("--memory", options->memory,
+                                   "Write the guest's memory to this file: where the log disagrees, or at its end");
+    app->add_option("--memory-at", options->memory_at, "Write it at the stop of this number instead")->needs(memory);
     app->add_flag("--quiet", options->quiet, "Leave out what the guest prints");
     app->add_flag("--json", options->json, "Print one JSON object instead of what the guest prints");
     app->footer(
         "The exit status is 0 only if the whole log was replayed and every record agreed. Where one does not, the "
         "first is\n"
         "named, and what differs.\n\nExample:\n  understudy replay spin.log");
-    return {app, [options] { return report(replication::replay_log(options->log, options->image), *options); }};
+    return {app, [options] { return report(replication::replay_log(config_of(*options)), *options); }};
 }
 
 }  // namespace understudy::tools

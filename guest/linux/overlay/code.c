@@ -207,19 +207,23 @@ static void set_rights(struct vm_area_struct *vma, unsigned long address, struct
 {
 	spinlock_t *lock;
 	pte_t *entry = lock_entry(vma->vm_mm, address, &lock);
-	bool had_more;
+	bool executable, writable;
 
 	if (!entry)
 		return;
 	if (pte_present(*entry) && pte_pfn(*entry) == page_to_pfn(page)) {
-		had_more = pte_write(*entry) || pte_exec(*entry);
+		writable = pte_write(*entry);
+		executable = pte_exec(*entry);
 		if (execute)
 			set_pte_at(vma->vm_mm, address, entry, pte_mkexec(*entry));
 		else
 			set_pte_at(vma->vm_mm, address, entry,
 				   pte_wrprotect(pte_set_flags(*entry, _PAGE_NX | UNDERSTUDY_UNJUDGED)));
-		if (had_more)
+		if (writable || executable)
 			flush_tlb_page(vma, address);
+		/* What fetches instructions remembers translations of its own: touching the new entry as data is no flush. */
+		if (executable)
+			understudy_layer()->flush_due |= UNDERSTUDY_FLUSH_ALL;
 	}
 	pte_unmap_unlock(entry, lock);
 }

@@ -6,7 +6,7 @@
  * RDTSC, RDTSCP  read the guest's clock (1 GHz) from the control page. The loop is that of docs/guest-abi.md: a kick may
  *                lower both cells between any two instructions, and no register may keep a raw value of them.
  * FXSAVE         forgets the last x87 instruction (FOP, FIP, FDP), which a context switch of the host clears, and the
- *                processor's own MXCSR mask.
+ *                processor's own MXCSR mask; the bytes that are reserved behind its registers some processors leave out.
  *
  * The vDSO runs in programs, which have the control page at a fixed address. Reading the clock counts there, so that who
  * waits for a time by reading it comes to a stop: 40 counts, 10 ns. Flags behind the count hold nothing of the cell where
@@ -58,11 +58,19 @@ asm(".macro rdtsc\n\t"
     "fxsave64 \\operand\n\t"
     "pushq %rax\n\t"
     "leaq \\operand, %rax\n\t"
+    "movb $0, 5(%rax)\n\t"
     "movw $0, 6(%rax)\n\t"
     "movq $0, 8(%rax)\n\t"
     "movq $0, 16(%rax)\n\t"
     "movl $0xffff, 28(%rax)\n\t"
+    ".irp register, 32, 48, 64, 80, 96, 112, 128, 144\n\t"
+    "movw $0, \\register + 10(%rax)\n\t"
+    "movl $0, \\register + 12(%rax)\n\t"
+    ".endr\n\t"
     "popq %rax\n"
+    ".endm\n"
+    ".macro fxsave operand:vararg\n\t" /* where the kernel asks for the MXCSR mask */
+    "fxsaveq \\operand\n"
     ".endm\n");
 
 #endif

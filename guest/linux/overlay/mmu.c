@@ -50,7 +50,7 @@ static void flush_one(unsigned long address)
 	}
 	forgotten_page = address;
 	/* Should no new entry come, the layer flushes on the way to the program. */
-	understudy_layer()->flush_due = 1;
+	understudy_layer()->flush_due |= UNDERSTUDY_FLUSH_PAGE;
 }
 
 static void flush_multi(const struct cpumask *cpus, const struct flush_tlb_info *info)
@@ -88,7 +88,7 @@ static void our_set_pte(pte_t *ptep, pte_t pte)
 		/* The old translation does not permit this; what is found instead is the new one. */
 		asm volatile("lock orb $0, (%0)" : : "r"(forgotten_page) : "memory");
 		forgotten_page = 0;
-		understudy_layer()->flush_due = 0;
+		understudy_layer()->flush_due &= ~(u64)UNDERSTUDY_FLUSH_PAGE;
 	}
 }
 

@@ -151,6 +151,7 @@ class KvmEngine final : public Engine {
     void load_registers();
     void write_edited_registers();
     kvm_sregs& edited_special_registers();
+    void mend_task_segment(kvm_sregs& sregs) const;
     int enter();
     // The one field of the run area that both threads write.
     std::atomic_ref<std::uint8_t> immediate_exit() { return std::atomic_ref(shared().immediate_exit); }
@@ -169,6 +170,7 @@ class KvmEngine final : public Engine {
     SyscallRegisters syscall_registers_{};
     bool port_pending_ = false;
     bool disables_counter_ = false;
+    bool has_available_tss_ = false;
     std::atomic<pid_t> thread_{0};
     std::atomic<bool> kick_pending_{false};
 };
@@ -201,6 +203,7 @@ KvmEngine::KvmEngine(std::span<std::byte> memory, const BootState& boot)
     struct sigaction action {};
     action.sa_handler = [](int) {};  // its only effect is that KVM_RUN returns
     ::sigaction(kick_signal(), &action, nullptr);
+    has_available_tss_ = kvm_flavour() == "kvm_amd";
     boot_vcpu();
 }
 
@@ -226,6 +229,7 @@ void KvmEngine::boot_vcpu() {
     const x86::SegmentDescriptor tss{
         .base = boot_.tss, .limit = boot_.tss_size, .type = x86::kBusyTss, .code_or_data = false};
     sregs.tr = segment(tss, boot_.tss_selector);
+    mend_task_segment(sregs);
     call("the long-mode registers", vcpu_.get(), KVM_SET_SREGS, &sregs);
 
     set_syscall_registers({static_cast<std::uint64_t>(boot_.data_selector - 8) << 48 |
@@ -289,6 +293,7 @@ kvm_sregs KvmEngine::special_registers() {
 
 void KvmEngine::enter_ring3(const Registers& registers) {
     kvm_sregs sregs = special_registers();
+    mend_task_segment(sregs);
     sregs.cs = code_segment_;
     sregs.ss = data_segment_;
     shared().s.regs.sregs = sregs;
@@ -357,7 +362,16 @@ int KvmEngine::enter() {
 // The special registers as the last exit left them, for an edit that the next entry takes over.
 kvm_sregs& KvmEngine::edited_special_registers() {
     shared().kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
+    mend_task_segment(shared().s.regs.sregs);
     return shared().s.regs.sregs;
+}
+
+// An emulated AMD processor (QEMU without KVM) grants ports by a task segment only where that is not marked busy, as it
+// is behind LTR. KVM shows every one as busy. Processors do not look.
+void KvmEngine::mend_task_segment(kvm_sregs& sregs) const {
+    if (has_available_tss_) {
+        sregs.tr.type = x86::kAvailableTss;
+    }
 }
 
 void KvmEngine::set_page_table(std::uint64_t address) {
@@ -423,6 +437,7 @@ void KvmEngine::restore(std::span<const std::byte> bytes) {
     if (state.version != kStateVersion || state.size != sizeof state) {
         throw Error("the vCPU state is of another version");
     }
+    mend_task_segment(state.sregs);
     call("special registers", vcpu_.get(), KVM_SET_SREGS, &state.sregs);
     call("the FPU state", vcpu_.get(), kSetXsave, &state.xsave);
     set_syscall_registers(state.syscall_registers);

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <fstream>
 #include <memory>
 
 #include "common/digest.hpp"
@@ -91,6 +92,37 @@ class FileFeed final : public RecordFeed {
     channel::LogEnd end_;
 };
 
+void write_memory(machine::Machine& machine, const std::filesystem::path& path) {
+    std::ofstream file(path, std::ios::binary);
+    const auto write = [&file](std::span<const std::byte> bytes) {
+        file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    };
+    write(machine.memory().all());
+    write(machine.save_vcpu());
+    if (!file.flush()) {
+        throw Error::format("cannot write the guest's memory to {}", path.string());
+    }
+}
+
+// A replayer that writes the guest's memory at one stop.
+class WatchedReplayer final : public Replayer {
+  public:
+    WatchedReplayer(RecordFeed& feed, const ReplayConfig& config) : Replayer(feed), config_(config) {}
+
+    std::optional<Input> input(const Record& reached, machine::Machine& machine) override {
+        if (config_.memory && config_.memory_at == reached.stop.number) {
+            write_memory(machine, *config_.memory);
+            written_ = true;
+        }
+        return Replayer::input(reached, machine);
+    }
+    [[nodiscard]] bool written() const { return written_; }
+
+  private:
+    const ReplayConfig& config_;
+    bool written_ = false;
+};
+
 // Keeps the console text that a replayed guest prints.
 class ReplaySink final : public Sink {
   public:
@@ -165,29 +197,37 @@ LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
     return result;
 }
 
-ReplayResult replay_log(const std::filesystem::path& path, const std::string& image) {
-    channel::LogReader reader(path);
+ReplayResult replay_log(const ReplayConfig& config) {
+    channel::LogReader reader(config.log);
     const channel::LogHeader& header = reader.header();
     if (header.cpu_table_digest != machine::cpuid_table_digest()) {
         throw Error::format("{} was recorded with another CPU table; replay it with the version that recorded it",
-                            path.string());
+                            config.log.string());
     }
     const std::unique_ptr<machine::Machine> machine =
-        machine::blank(header.guest, image.empty() ? header.image : image, engine::make_kvm_engine);
+        machine::blank(header.guest, config.image.empty() ? header.image : config.image, engine::make_kvm_engine);
     if (header.engine != machine->engine_name()) {
-        throw Error::format("{} was recorded on engine {}, this host has {}", path.string(), header.engine,
+        throw Error::format("{} was recorded on engine {}, this host has {}", config.log.string(), header.engine,
                             machine->engine_name());
     }
     machine->restore_vcpu(reader.read_state(machine->blank_memory()));
 
     FileFeed feed(reader);
-    Replayer replayer(feed);
+    WatchedReplayer replayer(feed, config);
     ReplaySink sink;
     ReplayResult result;
     try {
         result.loop = run_loop(*machine, {&replayer, &sink}, [] { return Voice{}; });
     } catch (const Divergence& divergence) {
         result.divergence = divergence.what();
+    }
+    if (config.memory && !replayer.written()) {
+        if (config.memory_at) {
+            throw Error::format("the replay did not come to stop {}: it ended behind {} records{}",
+                                config.memory_at->value, replayer.compared(),
+                                result.divergence.empty() ? "" : "; " + result.divergence);
+        }
+        write_memory(*machine, *config.memory);
     }
     result.records = replayer.compared();
     result.memory_digest = machine->memory_digest({});

@@ -47,8 +47,15 @@ struct ReplayResult {
     std::uint64_t memory_digest = 0;  // at the end
     std::string console;              // what the guest printed
 };
+struct ReplayConfig {
+    std::filesystem::path log;
+    std::string image{};  // this host's copy of the guest's disk; empty: where the recording host had it
+    // Where to write the guest's memory, and behind it what Machine::save_vcpu() says: for comparing two hosts, byte by
+    // byte. At the stop of that number, before its input; without one, where the log disagrees or ends.
+    std::optional<std::filesystem::path> memory{};
+    std::optional<StopNumber> memory_at{};
+};
 // Throws understudy::Error when the file holds no log, or one of another engine or CPU table.
-// `image`: this host's copy of the guest's disk; empty: where the recording host had it.
-[[nodiscard]] ReplayResult replay_log(const std::filesystem::path& log, const std::string& image = {});
+[[nodiscard]] ReplayResult replay_log(const ReplayConfig& config);
 
 }  // namespace understudy::replication

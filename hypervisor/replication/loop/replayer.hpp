@@ -23,7 +23,7 @@ class Divergence : public Error {
     using Error::Error;
 };
 
-class Replayer final : public Source, public Sink {
+class Replayer : public Source, public Sink {
   public:
     explicit Replayer(RecordFeed& feed) : feed_(feed) {}
 

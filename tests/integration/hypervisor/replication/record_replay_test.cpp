@@ -101,7 +101,7 @@ TEST_F(RecordReplay, TimerInterruptsInAComputingLoop) {
     const LoneGuestResult recorded = record(test_program("interrupts"), {}, 200'000, std::chrono::milliseconds(20));
     ASSERT_EQ(recorded.loop.ending, Ending::exit);
     EXPECT_GT(stops(StopKind::budget), 50u);
-    const ReplayResult replayed = replay_log(log());
+    const ReplayResult replayed = replay_log({log()});
     expect_equal(recorded, replayed);
     unsigned long long ticks = 0;
     ASSERT_EQ(std::sscanf(replayed.console.c_str(), "ticks=%llu", &ticks), 1) << replayed.console;
@@ -113,7 +113,7 @@ TEST_F(RecordReplay, EveryKernelOfSpinAtAnOddQuantum) {
     const LoneGuestResult recorded = record(std::string(UNDERSTUDY_BINARY_DIR) + "/programs/spin", {"--rounds", "2"},
                                             70'001, std::chrono::milliseconds(50));
     ASSERT_EQ(recorded.loop.ending, Ending::exit);
-    const ReplayResult replayed = replay_log(log());
+    const ReplayResult replayed = replay_log({log()});
     expect_equal(recorded, replayed);
     EXPECT_THAT(replayed.console, HasSubstr("total rounds=2"));
 }
@@ -123,13 +123,13 @@ TEST_F(RecordReplay, TheClockGoesOnWhileUncountedCodeComputes) {
     const LoneGuestResult recorded = record(test_program("uncounted_clock"), {}, 1u << 22, GuestTime{0});
     ASSERT_EQ(recorded.loop.ending, Ending::exit);
     EXPECT_EQ(recorded.loop.last.stop.argument, 0u);
-    expect_equal(recorded, replay_log(log()));
+    expect_equal(recorded, replay_log({log()}));
 }
 
 TEST_F(RecordReplay, NondeterministicInstructionsAreRecordedOrAnsweredFromTheTable) {
     const LoneGuestResult recorded = record(test_program("nondeterminism"), {}, 1u << 22, std::chrono::milliseconds(1));
     ASSERT_EQ(recorded.loop.ending, Ending::exit);
-    const ReplayResult replayed = replay_log(log());
+    const ReplayResult replayed = replay_log({log()});
     expect_equal(recorded, replayed);
     EXPECT_THAT(replayed.console, HasSubstr("tsc grows=1"));
     EXPECT_THAT(replayed.console, HasSubstr("processor=0"));
@@ -146,7 +146,7 @@ class DataInCode : public RecordReplay, public testing::WithParamInterface<std::
 TEST_P(DataInCode, IsLeftAloneAndTheCodeAroundItReplays) {
     const LoneGuestResult recorded = record(test_program(GetParam()), {}, 1u << 22, std::chrono::milliseconds(1));
     ASSERT_EQ(recorded.loop.ending, Ending::exit);
-    const ReplayResult replayed = replay_log(log());
+    const ReplayResult replayed = replay_log({log()});
     expect_equal(recorded, replayed);
     EXPECT_THAT(replayed.console, HasSubstr("object whole"));
     EXPECT_THAT(replayed.console, HasSubstr("nameless whole"));
@@ -167,7 +167,7 @@ TEST_F(RecordReplay, TheFirstDivergentRecordIsNamedWithWhatDiffers) {
             record.input.clock += std::chrono::microseconds(1);
         }
     });
-    const ReplayResult replayed = replay_log(log());
+    const ReplayResult replayed = replay_log({log()});
     EXPECT_THAT(replayed.divergence, HasSubstr("does not agree with the guest"));
     EXPECT_THAT(replayed.divergence, HasSubstr("memory"));
     EXPECT_GE(replayed.records, kChanged);
@@ -176,7 +176,7 @@ TEST_F(RecordReplay, TheFirstDivergentRecordIsNamedWithWhatDiffers) {
 TEST_F(RecordReplay, AWrongDigestOfRegistersIsNamedAtItsRecord) {
     static_cast<void>(record(test_program("nondeterminism"), {}, 1u << 22, GuestTime{0}));
     rewrite([](Record& record) { record.digests.registers ^= record.stop.number.value == 5 ? 1 : 0; });
-    const ReplayResult replayed = replay_log(log());
+    const ReplayResult replayed = replay_log({log()});
     EXPECT_THAT(replayed.divergence, HasSubstr("record 5 does not agree with the guest: registers"));
     EXPECT_EQ(replayed.records, 4u);
 }
@@ -184,7 +184,7 @@ TEST_F(RecordReplay, AWrongDigestOfRegistersIsNamedAtItsRecord) {
 TEST_F(RecordReplay, ATruncatedLogIsReplayedAsFarAsItIsWhole) {
     static_cast<void>(record(test_program("nondeterminism"), {}, 1u << 22, GuestTime{0}));
     fs::resize_file(log(), fs::file_size(log()) - 20);
-    const ReplayResult replayed = replay_log(log());
+    const ReplayResult replayed = replay_log({log()});
     EXPECT_EQ(replayed.divergence, "");
     EXPECT_GT(replayed.records, 3u);
     EXPECT_THAT(replayed.log_end, HasSubstr("byte"));
@@ -198,15 +198,15 @@ TEST_F(RecordReplay, ADamagedRecordEndsTheReplayBeforeIt) {
         file.seekp(static_cast<std::streamoff>(fs::file_size(log())) - 60);
         file.put('\x55').put('\xaa');
     }
-    const ReplayResult replayed = replay_log(log());
+    const ReplayResult replayed = replay_log({log()});
     EXPECT_EQ(replayed.divergence, "");
     EXPECT_THAT(replayed.log_end, HasSubstr("byte"));
 }
 
 TEST_F(RecordReplay, WhatIsNoLogIsRefused) {
     std::ofstream(log()) << "this is not a log";
-    EXPECT_THROW(static_cast<void>(replay_log(log())), Error);
-    EXPECT_THROW(static_cast<void>(replay_log(folder_.path() / "missing")), Error);
+    EXPECT_THROW(static_cast<void>(replay_log({log()})), Error);
+    EXPECT_THROW(static_cast<void>(replay_log({folder_.path() / "missing"})), Error);
 }
 
 static_assert(offsetof(abi::Control, transmit) == 96, "programs/crash.c overwrites it");
@@ -225,7 +225,7 @@ TEST_P(Crashes, EndTheRunWithAReport) {
     EXPECT_THAT(recorded.fault_report, HasSubstr(GetParam().reason));
     EXPECT_THAT(recorded.fault_report, HasSubstr(GetParam().symbol));
     EXPECT_THAT(recorded.fault_report, HasSubstr("rip"));
-    const ReplayResult replayed = replay_log(log());
+    const ReplayResult replayed = replay_log({log()});
     EXPECT_EQ(replayed.divergence, "");
     EXPECT_EQ(replayed.loop.ending, Ending::fault);
 }

@@ -231,6 +231,9 @@ TEST_F(Replaced, FnstenvAndFnsaveDoWhatTheyDo) {
     EXPECT_EQ(passed(), 3U);
     EXPECT_EQ(std::memcmp(data() + 8, expected.data(), 28), 0);
     EXPECT_EQ(data()[8 + 28], 0xee);
+    for (const std::size_t reserved : {2, 3, 6, 7, 10, 11}) {
+        EXPECT_EQ(data()[8 + reserved], 0xff) << "whatever the processor stores";
+    }
 
     use_x87();
     __asm__ volatile("fnsave %0\n\tfrstor %0" : "=m"(expected));

@@ -301,6 +301,24 @@ TEST_F(WrittenLinuxImage, MapsAllMemoryOnceMoreForTheLayer) {
     EXPECT_FALSE(translate(memory_, state_.page_table, UNDERSTUDY_CONTROL_ADDRESS)) << "nothing of programs yet";
 }
 
+// IOPL is 0 everywhere: ring 3 has the ports of the task segment's bitmap, and those are the layer's.
+TEST_F(WrittenLinuxImage, GivesRing3ThePortsOfTheLayer) {
+    const std::uint64_t bitmap = state_.tss + at<std::uint16_t>(state_.tss + x86::kTssBitmapPointer);
+    ASSERT_LE(bitmap + x86::kTssPorts / 8, state_.tss + state_.tss_size) << "with the byte of ones behind it";
+    const auto refused = [&](unsigned port) { return (at<std::uint8_t>(bitmap + port / 8) >> port % 8 & 1) != 0; };
+    for (const unsigned port :
+         {UNDERSTUDY_PORT_IDLE, UNDERSTUDY_PORT_FLUSH, UNDERSTUDY_PORT_PAGE_TABLE, UNDERSTUDY_PORT_FAULT_ADDRESS}) {
+        for (unsigned byte = 0; byte < 4; ++byte) {
+            EXPECT_FALSE(refused(port + byte)) << port << " takes EAX";
+        }
+    }
+    for (const unsigned port : {0x60U, 0x70U, 0x80U, 0xffU}) {
+        EXPECT_TRUE(refused(port)) << port;
+    }
+    EXPECT_EQ(at<std::uint8_t>(state_.tss + state_.tss_size), 0xff);
+    EXPECT_EQ(state_.registers.rflags, 0x202U);
+}
+
 TEST_F(WrittenLinuxImage, HasTheFileSystemBehindTheKernel) {
     const std::uint64_t place = kText + 3 * kPage;
     EXPECT_EQ(at<char>(place), 'i');

@@ -1,0 +1,39 @@
+// Entries into the kernel: what it finds on its stack.
+#include <gtest/gtest.h>
+
+#include <array>
+
+#include "tests/unit/guest/pv/host_layer.hpp"
+
+namespace understudy::pv {
+namespace {
+
+class EntryIntoTheKernel : public testing::Test {
+  protected:
+    // The flags that the kernel finds, of a program that was interrupted with `flags`.
+    u64 flags_of_program(u64 flags) {
+        std::array<u64, 16> stack{};
+        layer.kernel_stack = reinterpret_cast<u64>(stack.data() + stack.size());
+        understudy_frame frame{};
+        frame.rip = 0x401000;
+        frame.rflags = flags;
+        enter_kernel(frame, 0xffffffff81000000, false, false);
+        return stack[stack.size() - 3];
+    }
+
+    HostLayer layer_;
+};
+
+// Behind most instructions it is undefined, and processors differ in what they leave there. All other flags may be
+// live.
+TEST_F(EntryIntoTheKernel, ShowsNoAuxiliaryCarryOfAProgram) {
+    EXPECT_EQ(flags_of_program(0x216), 0x206U);
+    EXPECT_EQ(flags_of_program(0xad7), 0xac7U);
+}
+
+TEST_F(EntryIntoTheKernel, ShowsNoResumeFlag) {
+    EXPECT_EQ(flags_of_program(0x10202), 0x202U);
+}
+
+}  // namespace
+}  // namespace understudy::pv
