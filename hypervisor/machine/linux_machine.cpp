@@ -99,7 +99,7 @@ understudy_device& LinuxMachine::device_page(std::size_t number) {
 
 void LinuxMachine::abandon() {
     abandoned_ = true;
-    kick();
+    kick(Kick::at_next_count);
 }
 
 // --- The counter
