@@ -134,11 +134,9 @@ std::uint64_t least_memory(const LoadedLinux& linux) {
     return least;
 }
 
-// What the kernel has to say goes to the console; of what it merely tells, nothing. Programs ask the kernel for the
-// time instead of reading it in the vDSO: for one that waits for a clock and enters the kernel for nothing else, time
-// would stand still. What the user says comes last and wins.
+// What the kernel has to say goes to the console; of what it merely tells, nothing. What the user says comes last and wins.
 std::string command_line(const LinuxConfig& config) {
-    return "console=hvc0 quiet vdso=0 " + config.command_line;
+    return "console=hvc0 quiet " + config.command_line;
 }
 
 class Writer {

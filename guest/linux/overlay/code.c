@@ -25,6 +25,7 @@
 #include <asm/paravirt.h>
 #include <asm/trap_pf.h>
 #include <asm/tlbflush.h>
+#include "ahead.h"
 #include "calls.h"
 #include "code.h"
 #include "understudy.h"
@@ -360,8 +361,6 @@ static void make_writable(struct vm_area_struct *vma, unsigned long address)
 	put_page(page);
 }
 
-vm_fault_t __real_handle_mm_fault(struct vm_area_struct *vma, unsigned long address, unsigned int flags,
-				  struct pt_regs *regs);
 vm_fault_t __wrap_handle_mm_fault(struct vm_area_struct *vma, unsigned long address, unsigned int flags,
 				  struct pt_regs *regs);
 
@@ -376,6 +375,9 @@ vm_fault_t __wrap_handle_mm_fault(struct vm_area_struct *vma, unsigned long addr
 	if ((flags & FAULT_FLAG_INSTRUCTION) && (vma->vm_flags & VM_EXEC) &&
 	    !(result & (VM_FAULT_ERROR | VM_FAULT_RETRY | VM_FAULT_COMPLETED)))
 		result |= make_executable(vma, address & PAGE_MASK);
+	if ((flags & FAULT_FLAG_WRITE) &&
+	    !(result & (VM_FAULT_ERROR | VM_FAULT_RETRY | VM_FAULT_COMPLETED)))
+		understudy_fault_ahead(vma, address & PAGE_MASK);
 	return result;
 }
 

@@ -7,6 +7,7 @@
 #include <linux/binfmts.h>
 #include <linux/elf.h>
 #include <linux/mm.h>
+#include <asm/vdso.h>
 #include <asm/xen/hypercall.h>
 #include "understudy.h"
 
@@ -61,3 +62,20 @@ int __wrap_arch_setup_additional_pages(struct linux_binprm *bprm, int uses_inter
 	}
 	return __real_arch_setup_additional_pages(bprm, uses_interp);
 }
+
+/*
+ * Looks at the clock count in the vDSO (instructions.h), but for time(), which reads a word of memory there. Its name is
+ * taken away, so that the C library asks the kernel.
+ */
+static int __init hide_time(void)
+{
+	static const char name[] __initconst = "__vdso_time";
+	char *data = vdso_image_64.data;
+	unsigned long at;
+
+	for (at = 0; at + sizeof(name) <= vdso_image_64.size; at++)
+		if (!memcmp(data + at, name, sizeof(name)))
+			data[at] = '-';
+	return 0;
+}
+early_initcall(hide_time);

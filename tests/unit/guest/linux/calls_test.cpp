@@ -101,17 +101,17 @@ struct Arrival {
 
 // Follows stubs from `at` to the jump through the control page. No arrival: anything else was met.
 bool follow(const Code& page, std::size_t at, Arrival& arrival) {
-    static const Code kAddress = {0x4c, 0x8d, 0x1d, 0, 0, 0, 0};
-    static const Code kJump = {0xff, 0x24, 0x25, 0x18, 0x00, 0x04, 0x00};
+    static const Code load_page = {0x4c, 0x8d, 0x1d, 0, 0, 0, 0};
+    static const Code leave = {0xff, 0x24, 0x25, 0x18, 0x00, 0x04, 0x00};
     bool has_word = false;
     const auto reads = [&](const Code& code) {
         return at + code.size() <= kPage && std::equal(code.begin(), code.end(), page.begin() + static_cast<long>(at));
     };
     for (int i = 0; i < 8 && at + 2 <= kPage; ++i) {
-        if (reads(kAddress)) {
+        if (reads(load_page)) {
             arrival.has_page = true;
-            at += kAddress.size();
-        } else if (reads(kJump)) {
+            at += load_page.size();
+        } else if (reads(leave)) {
             return has_word && arrival.has_page;
         } else if (page[at] == 0xb9) {
             has_word = true;
