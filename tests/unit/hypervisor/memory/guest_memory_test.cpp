@@ -51,5 +51,19 @@ TEST(GuestMemory, IsZeroAgainAfterClearing) {
     EXPECT_TRUE(std::ranges::all_of(memory.all(), [](std::byte b) { return b == std::byte{0}; }));
 }
 
+TEST(GuestMemory, WhatIsDiscardedIsZero) {
+    GuestMemory memory(4_MiB);
+    std::ranges::fill(memory.all(), std::byte{1});
+    memory.discard({kPageBytes}, 2 << 20U);
+    const auto is = [&](std::uint64_t at, std::uint64_t size, std::byte what) {
+        return std::ranges::all_of(memory.all().subspan(at, size), [&](std::byte byte) { return byte == what; });
+    };
+    EXPECT_TRUE(is(0, kPageBytes, std::byte{1}));
+    EXPECT_TRUE(is(kPageBytes, 2 << 20U, std::byte{0}));
+    EXPECT_TRUE(is((2 << 20U) + kPageBytes, (2 << 20U) - kPageBytes, std::byte{1}));
+    memory.all()[kPageBytes] = std::byte{2};
+    EXPECT_EQ(memory.at<std::uint8_t>({kPageBytes}), 2) << "it can be used again";
+}
+
 }  // namespace
 }  // namespace understudy::memory
