@@ -71,6 +71,10 @@ static void written_over(void) {
     for (unsigned char i = 1; i < 9; i++) {
         ((volatile unsigned char*)code)[1] = i;
         expect(function() == i, "a function returns what it was written to return");
+        // As compilers at run time do it, with the same page.
+        expect(mprotect(code, 4096, PROT_READ | PROT_EXEC) == 0, "mprotect");
+        expect(function() == i, "a function returns the same when it cannot be written");
+        expect(mprotect(code, 4096, PROT_READ | PROT_WRITE | PROT_EXEC) == 0, "mprotect");
     }
 }
 
