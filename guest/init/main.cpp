@@ -135,6 +135,7 @@ void end_the_rest() {
 }
 
 int run(const Settings& settings) {
+    setsid();  // the first process leads a session and a group, as everywhere
     const pid_t command = fork();
     if (command < 0) {
         complain("cannot fork");

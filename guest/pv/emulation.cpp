@@ -20,6 +20,10 @@ enum Msr : u32 {
 constexpr u64 kEfer = 0xd01;
 constexpr u64 kPat = 0x0007040600070406;
 
+// What the kernel last wrote to CR4: of it, whether programs may read the counter (prctl(PR_SET_TSC)).
+constexpr u64 kCr4TimeStampDisable = 4;
+u64 written_cr4 = 0;
+
 }  // namespace
 
 void cpuid(understudy_frame& frame) {
@@ -111,9 +115,10 @@ u64 control_register(unsigned number) {
     }
 }
 
-// RDTSC and RDTSCP trap where they are disabled (CR4.TSD), of kernel and program alike.
+// RDTSC and RDTSCP trap where they are disabled (CR4.TSD), of kernel and program alike; the kernel may have disabled them
+// for a program.
 bool emulate_time(understudy_frame& frame, const u8* code) {
-    if (code[0] != kEscape) {
+    if (code[0] != kEscape || ((written_cr4 & kCr4TimeStampDisable) != 0 && !is_kernel_address(frame.rip))) {
         return false;
     }
     if (code[1] == 0x31) {
@@ -145,7 +150,12 @@ bool emulate_two_byte(understudy_frame& frame, const u8* code, u8 rex, unsigned 
             frame.rip += length + 2;
             return true;
         }
-        case 0x22:  // MOV to control and debug registers, and from those: there is nothing behind them
+        case 0x22:  // MOV to control and debug registers, and from those: there is nothing behind them, but for CR4.TSD
+            if ((code[1] >> 3 & 7u) == 4) {
+                written_cr4 = register_of(frame, (code[1] & 7u) | ((rex & 1u) << 3));
+            }
+            frame.rip += length + 2;
+            return true;
         case 0x21:
         case 0x23:
             frame.rip += length + 2;

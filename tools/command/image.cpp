@@ -108,6 +108,8 @@ Command add_image(CLI::App& root) {
         ->type_name("NAME");
     app->add_option("--mirror", request.mirror, "Where the suite is; without it, Debian's own servers")
         ->type_name("URL");
+    app->add_option("--debs", request.debs, "Packages of your own, which go before others of an older version")
+        ->type_name("FOLDER");
     app->add_option("--from-tar", request.tar, "A root file system as a tar, compressed or not (docker export)")
         ->type_name("FILE");
     app->add_option("--add", options->additions,

@@ -246,6 +246,9 @@ std::string content_key(const ImageRequest& request, const std::vector<std::stri
     } else {
         text += fmt::format("tar {}\n", digest_file(request.tar).text());
     }
+    if (!request.debs.empty()) {
+        text += describe({.host = request.debs, .guest = "debs"});
+    }
     for (const Addition& addition : request.additions) {
         text += describe(addition);
     }
@@ -262,6 +265,7 @@ std::vector<std::string> arguments_for(const ImageRequest& request) {
     std::ranges::for_each(request.packages, [&](const std::string& package) { add("--package", package); });
     add("--suite", request.suite);
     add("--mirror", request.mirror);
+    add("--debs", request.debs);
     add("--from-tar", request.tar);
     for (const Addition& addition : request.additions) {
         add("--add", fmt::format("{}:{}", addition.host.string(), addition.guest));

@@ -112,7 +112,7 @@ std::vector<std::string> parse_simulation(std::string_view output) {
 }
 
 std::vector<std::string> plan_packages(const ImageRequest& request) {
-    if (!request.suite.empty()) {
+    if (!request.suite.empty() || !request.debs.empty()) {
         return {};
     }
     static_cast<void>(apt_sources());
@@ -132,8 +132,9 @@ std::vector<std::string> plan_packages(const ImageRequest& request) {
 }
 
 std::string plan_key(const ImageRequest& request) {
-    return key_of(fmt::format("plan\nsuite {}\n{}\n{}{}", request.suite, fmt::join(named_packages(request), " "),
-                              state_of("/etc/apt"), state_of("/var/lib/apt/lists")));
+    return key_of(fmt::format("plan\nsuite {}\ndebs {}\n{}\n{}{}", request.suite, request.debs.empty() ? "no" : "yes",
+                              fmt::join(named_packages(request), " "), state_of("/etc/apt"),
+                              state_of("/var/lib/apt/lists")));
 }
 
 std::vector<std::string> bootstrap_command(const ImageRequest& request, const fs::path& tar) {
@@ -145,6 +146,12 @@ std::vector<std::string> bootstrap_command(const ImageRequest& request, const fs
     } else if (request.suite.empty()) {
         const auto sources = apt_sources();
         command.insert(command.end(), sources.begin(), sources.end());
+    }
+    if (!request.debs.empty()) {
+        if (!request.suite.empty() && request.mirror.empty()) {
+            command.emplace_back("http://deb.debian.org/debian");
+        }
+        command.push_back(fmt::format("deb [trusted=yes] copy:{} ./", fs::canonical(request.debs).string()));
     }
     return command;
 }

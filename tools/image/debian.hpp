@@ -20,8 +20,8 @@ namespace understudy::tools {
 [[nodiscard]] std::vector<std::string> parse_simulation(std::string_view output);
 
 // What would be installed into an empty root, by the lists that this host's apt has. Needs neither root nor network.
-// Of a request that names a suite this host's apt knows nothing: empty. Throws understudy::Error, for a package that
-// does not exist for one.
+// Of a request that names a suite, or brings packages, this host's apt knows nothing: empty. Throws understudy::Error,
+// for a package that does not exist for one.
 [[nodiscard]] std::vector<std::string> plan_packages(const ImageRequest& request);
 
 // Changes whenever plan_packages() could answer something else: the request's packages, and apt's lists and settings.

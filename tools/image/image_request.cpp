@@ -37,8 +37,14 @@ void check_source(const ImageRequest& request) {
     if (!packages && request.tar.empty()) {
         throw Error("an image of what? Give --package NAME, --systemd, or --from-tar FILE");
     }
-    if (!request.tar.empty() && (!request.packages.empty() || !request.suite.empty())) {
-        throw Error("a root from a tar takes no packages: give either --package and --suite, or --from-tar");
+    if (!request.tar.empty() && (!request.packages.empty() || !request.suite.empty() || !request.debs.empty())) {
+        throw Error("a root from a tar takes no packages: give either --package, --debs and --suite, or --from-tar");
+    }
+    if (std::error_code ignored; !request.debs.empty() && !fs::is_regular_file(request.debs / "Packages", ignored)) {
+        throw Error::format("{0} has no list of packages: (cd {0} && dpkg-scanpackages --multiversion . > Packages)",
+                            request.debs.string());
+    } else if (!request.debs.empty() && fs::canonical(request.debs).string().find(' ') != std::string::npos) {
+        throw Error::format("{}: apt takes no folder with a space in its path", request.debs.string());
     }
     if (std::error_code ignored; !request.tar.empty() && !fs::is_regular_file(request.tar, ignored)) {
         throw Error::format("{} is no file that could be a tar", request.tar.string());

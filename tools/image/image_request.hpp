@@ -21,6 +21,7 @@ struct ImageRequest {
     std::vector<std::string> packages{};  // Debian's names, "name=version" too
     std::string suite{};                  // the packages' release; empty: what this host's own sources say
     std::string mirror{};                 // where the suite is; empty: Debian's own servers
+    std::filesystem::path debs{};         // packages of one's own, with their list (dpkg-scanpackages); empty: none
     std::filesystem::path tar{};          // a root file system, compressed or not; empty: packages
     std::vector<Addition> additions{};
     bool systemd = false;  // systemd is the first program, and root is logged in on the console

@@ -84,7 +84,9 @@ static void our_set_pte(pte_t *ptep, pte_t pte)
 	    ((value & (_PAGE_NX | _PAGE_RW)) != _PAGE_NX || (value & UNDERSTUDY_COPY)))
 		value = understudy_program_entry(value);
 	native_set_pte(ptep, native_make_pte(normalized(value)));
-	if (unlikely(forgotten_page) && pte_write(pte) && pte_present(pte) && ptep == forgotten_entry()) {
+	/* What was written: of an entry that asks for writing and execution, at first only the one. */
+	if (unlikely(forgotten_page) && (value & (_PAGE_PRESENT | _PAGE_RW)) == (_PAGE_PRESENT | _PAGE_RW) &&
+	    ptep == forgotten_entry()) {
 		/* The old translation does not permit this; what is found instead is the new one. */
 		asm volatile("lock orb $0, (%0)" : : "r"(forgotten_page) : "memory");
 		forgotten_page = 0;

@@ -67,6 +67,15 @@ TEST(Bootstrap, TakesASuiteInPlaceOfThisHostsSources) {
     EXPECT_EQ(command.back(), "http://m/debian");
 }
 
+TEST(Bootstrap, TakesPackagesOfOnesOwnBesideASuite) {
+    const TemporaryDirectory debs("understudy-debs");
+    const auto command =
+        bootstrap_command({.packages = {"a"}, .suite = "trixie", .debs = debs.path()}, "/work/root.tar");
+    EXPECT_EQ(command.back(), "deb [trusted=yes] copy:" + std::filesystem::canonical(debs.path()).string() + " ./");
+    EXPECT_EQ(command[command.size() - 2], "http://deb.debian.org/debian");
+    EXPECT_THAT(plan_packages({.packages = {"nobody-has-this"}, .debs = debs.path()}), IsEmpty());
+}
+
 TEST(PlanKey, KnowsOneRequestFromAnother) {
     EXPECT_EQ(plan_key({.packages = {"a", "b"}}), plan_key({.packages = {"b", "a"}}));
     EXPECT_NE(plan_key({.packages = {"a"}}), plan_key({.packages = {"b"}}));

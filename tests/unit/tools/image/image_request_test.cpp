@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <string>
 
 #include "common/error.hpp"
@@ -43,6 +44,15 @@ TEST(ImageRequest, IsOfPackagesOrOfATar) {
     EXPECT_THAT(error_of([] { check({.packages = {"redis"}, .tar = "/etc/hostname"}); }), HasSubstr("no packages"));
     EXPECT_THAT(error_of([&] { check({.tar = directory.path()}); }), HasSubstr("no file"));
     EXPECT_THAT(error_of([&] { check({.tar = directory.path() / "root.tar"}); }), HasSubstr("root.tar"));
+}
+
+TEST(ImageRequest, TakesPackagesOfOnesOwnWithTheirList) {
+    const TemporaryDirectory directory;
+    EXPECT_THAT(error_of([&] { check({.packages = {"a"}, .debs = directory.path()}); }),
+                HasSubstr("dpkg-scanpackages"));
+    std::ofstream(directory.path() / "Packages") << "Package: a\n";
+    EXPECT_EQ(error_of([&] { check({.packages = {"a"}, .debs = directory.path()}); }), "");
+    EXPECT_NE(error_of([&] { check({.debs = directory.path(), .tar = "/etc/hostname"}); }), "");
 }
 
 TEST(ImageRequest, TakesNoOptionForAPackage) {
