@@ -93,7 +93,7 @@ bool find_fault_address(understudy_frame& frame) {
 bool stop_before_return(understudy_frame& frame) {
     frame.vector = VECTOR_BUDGET;
     frame.error_code = 0;
-    frame.rflags = (frame.rflags & ~(kFlagsIopl | kFlagResume)) | kRunningFlags;
+    frame.rflags = (frame.rflags & ~kFlagResume) | kRunningFlags;
     frame.cs = kCode;
     frame.ss = kData;
     return true;
@@ -184,7 +184,7 @@ extern "C" bool handle_exception(understudy_frame* frame) {
     if (vector == kInterruptVector) {
         out<UNDERSTUDY_PORT_INTERRUPT>();
         handle_upcall(frame);
-        return;
+        return false;
     }
     if (frame->rip == reinterpret_cast<u64>(iret_to_program) || frame->rip == reinterpret_cast<u64>(resume_iret)) {
         // The kernel's frame names no place to run. Its owner gets the exception.
