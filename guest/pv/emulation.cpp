@@ -115,8 +115,8 @@ u64 control_register(unsigned number) {
     }
 }
 
-// RDTSC and RDTSCP trap where they are disabled (CR4.TSD), of kernel and program alike; the kernel may have disabled them
-// for a program.
+// RDTSC and RDTSCP trap where they are disabled (CR4.TSD), of kernel and program alike; the kernel may have disabled
+// them for a program.
 bool emulate_time(understudy_frame& frame, const u8* code) {
     if (code[0] != kEscape || ((written_cr4 & kCr4TimeStampDisable) != 0 && !is_kernel_address(frame.rip))) {
         return false;

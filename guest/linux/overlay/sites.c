@@ -76,6 +76,29 @@ static bool is_site(const u8 *opcode)
 	}
 }
 
+/*
+ * In pages of no file, a compiler at run time keeps its data beside its code, and small numbers and tables there look like
+ * sites (15 is SLDT): replaced, they would be read as something else. Of those only what such code asks a processor for is
+ * taken for code.
+ */
+static bool is_made_site(const u8 *opcode)
+{
+	if (opcode[0] != ESCAPE)
+		return false;
+	switch (opcode[1]) {
+	case 0x01:
+		return opcode[2] == 0xd0; /* XGETBV */
+	case 0x03: /* LSL */
+		return is_register(opcode[2]);
+	case 0xa2: /* CPUID */
+		return true;
+	case 0xc7: /* RDRAND, RDSEED, RDPID */
+		return is_register(opcode[2]) && extension(opcode[2]) >= 6;
+	default:
+		return false;
+	}
+}
+
 void understudy_replace_site(u8 *site)
 {
 	switch (*site) {
@@ -177,6 +200,8 @@ void understudy_find_sites(struct vm_area_struct *vma, unsigned long address, co
 	understudy_read_text(vma, address, page, &text);
 	for (offset = 0; offset < PAGE_END; offset++) {
 		if (!is_site(byte_at(&text, offset)) || offset < searched)
+			continue;
+		if (!vma->vm_file && !is_made_site(byte_at(&text, offset)))
 			continue;
 		if (!opened) {
 			opened = true;
