@@ -134,7 +134,8 @@ std::uint64_t least_memory(const LoadedLinux& linux) {
     return least;
 }
 
-// What the kernel has to say goes to the console; of what it merely tells, nothing. What the user says comes last and wins.
+// What the kernel has to say goes to the console; of what it merely tells, nothing. What the user says comes last and
+// wins.
 std::string command_line(const LinuxConfig& config) {
     return "console=hvc0 quiet " + config.command_line;
 }

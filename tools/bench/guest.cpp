@@ -227,7 +227,7 @@ void GuestBench::spawns() {
 }
 
 void GuestBench::spin() {
-    const Words arguments = {"--rounds", "100", "--passes", "2"};
+    const Words arguments = {"--rounds", "50", "--passes", "2"};
     SpinTimes host;
     SpinTimes guest;
     SpinTimes small;

@@ -102,7 +102,8 @@ Command add_join_bench(CLI::App& bench) {
 }  // namespace
 
 Command add_bench(CLI::App& root) {
-    CLI::App* app = root.add_subcommand("bench", "Measure: guests beside the host, replication overhead, failover times, the arbiter");
+    CLI::App* app = root.add_subcommand(
+        "bench", "Measure: guests beside the host, replication overhead, failover times, the arbiter");
     app->require_subcommand(1);
     const std::vector<Command> benchmarks = {add_smoke(*app), add_guest_bench(*app), add_join_bench(*app),
                                              add_arbiter_bench(*app)};
