@@ -48,7 +48,7 @@ void BalloonDevice::report(Virtqueue& queue) {
         return;
     }
     std::uint64_t skip = done_;
-    std::uint64_t left = kPerStop;
+    std::uint64_t left = per_stop_;
     for (const auto part : chain->writable) {
         const auto rest = part.subspan(std::min<std::uint64_t>(skip, part.size()));
         skip -= part.size() - rest.size();

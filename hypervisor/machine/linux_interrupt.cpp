@@ -59,7 +59,7 @@ void LinuxMachine::interrupt() {
     memory_.at<InterruptFrame>(*interrupted_at_) = {registers.rip, kCodeSelector,
                                                     registers.rflags | engine::kInitialRflags,
                                                     registers.general[engine::kRsp], kDataSelector};
-    registers.rip = vectors + UNDERSTUDY_INTERRUPT_VECTOR * UNDERSTUDY_VECTOR_BYTES;
+    registers.rip = vectors + std::uint64_t{UNDERSTUDY_INTERRUPT_VECTOR} * UNDERSTUDY_VECTOR_BYTES;
     registers.general[engine::kRsp] = frame;
     registers.rflags = engine::kInitialRflags;
     engine_->set_registers(registers);

@@ -77,7 +77,7 @@ void hold_in_registers(Context& context) {
 
 // Many pages, in an order of their own; some for the first time, by a fault.
 void write_all_over(Context& context) {
-    const std::size_t pages = context.random.between(16, 4096);
+    const std::size_t pages = context.random.between(16, 2048);
     const Pages memory(pages * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
     Random random(context.random.next());
     for (std::uint64_t i = turns(context) / 32; i > 0; --i) {

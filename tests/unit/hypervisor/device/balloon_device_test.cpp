@@ -35,7 +35,8 @@ class BalloonDeviceTest : public ::testing::Test {
     Driver inflate_{memory_, 0x10000, 8};
     Driver report_{memory_, 0x20000, 32};
     std::vector<Virtqueue> queues_{3, Virtqueue(memory_)};
-    BalloonDevice balloon_{memory_};
+    static constexpr std::uint64_t kPerStop = std::uint64_t{4} << 20U;
+    BalloonDevice balloon_{memory_, kPerStop};
 };
 
 TEST_F(BalloonDeviceTest, WhatIsReportedIsZeroFromThenOn) {
@@ -52,8 +53,8 @@ TEST_F(BalloonDeviceTest, WhatIsReportedIsZeroFromThenOn) {
 TEST_F(BalloonDeviceTest, OneStopDoesSoMuchAndTheNextGoesOn) {
     report_.put({{kData, 3 << 20, true}, {kData + (3 << 20), 6 << 20, true}});
     stop();
-    EXPECT_TRUE(is(kData, BalloonDevice::kPerStop, 0));
-    EXPECT_TRUE(is(kData + BalloonDevice::kPerStop, 5 << 20, 'x'));
+    EXPECT_TRUE(is(kData, kPerStop, 0));
+    EXPECT_TRUE(is(kData + kPerStop, 5 << 20, 'x'));
     EXPECT_TRUE(balloon_.unfinished());
     EXPECT_TRUE(report_.take_used().empty()) << "the driver still waits";
     stop();
@@ -78,8 +79,8 @@ TEST_F(BalloonDeviceTest, WhatIsUnderWayTravelsWithTheState) {
     EXPECT_TRUE(decoder.finished());
     std::ranges::fill(memory_.all().subspan(kData), std::byte{'y'});
     stop();
-    EXPECT_TRUE(is(kData, BalloonDevice::kPerStop, 'y')) << "that part was done";
-    EXPECT_TRUE(is(kData + BalloonDevice::kPerStop, 2 << 20, 0));
+    EXPECT_TRUE(is(kData, kPerStop, 'y')) << "that part was done";
+    EXPECT_TRUE(is(kData + kPerStop, 2 << 20, 0));
 }
 
 TEST_F(BalloonDeviceTest, OnlyWholePagesGo) {

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
+#include <thread>
+
 namespace understudy::replication {
 namespace {
 
@@ -47,6 +51,26 @@ TEST_F(OutboxTest, AnUrgentItemBehindOthersWakesAndKeepsItsPlace) {
     box_.put(replayed(3), Urgency::when_convenient);
     EXPECT_EQ(wakes_, 1);
     EXPECT_EQ(take(), (std::vector<std::uint64_t>{1, 2, 3}));
+}
+
+// However few items they are: a guest that has written much waits until it is on its way.
+TEST_F(OutboxTest, CopiedBytesAreBounded) {
+    constexpr std::size_t kPart = std::size_t{1} << 20U;
+    std::atomic<std::uint64_t> put = 0;
+    std::jthread guest([&] {
+        for (; put < 200; ++put) {
+            box_.put(Copied{{}, std::vector<std::byte>(kPart)});
+        }
+    });
+    std::uint64_t most = 0;
+    for (std::uint64_t taken = 0; taken < 200;) {
+        const std::uint64_t now = box_.take().size();
+        most = std::max(most, now);
+        taken += now;
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    guest.join();
+    EXPECT_LE(most, 32U);
 }
 
 // Else a thread that puts until the box is full would wait for one that sleeps.
