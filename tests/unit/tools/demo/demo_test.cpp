@@ -144,9 +144,9 @@ TEST(Report, HasTheDocumentedJsonForm) {
     EXPECT_EQ(
         good().to_json(),
         R"({"rounds":[{"fault":"kill","gap_ms":120.5,"takeover_ms":21.2,"acked_writes":500,"lost_acked_writes":0,)"
-        R"("contradictions":0,"dropped_connections":0,"generation":2,"went_on":"host 2","lag_records":3},)"
+        R"("contradictions":0,"dropped_connections":0,"generation":2,"went_on":"host 2","lag_records":3,"noticed":false},)"
         R"({"fault":"partition","gap_ms":143.2,"takeover_ms":null,"acked_writes":400,"lost_acked_writes":0,)"
-        R"("contradictions":0,"dropped_connections":0,"generation":3,"went_on":"host 2","lag_records":0}],)"
+        R"("contradictions":0,"dropped_connections":0,"generation":3,"went_on":"host 2","lag_records":0,"noticed":false}],)"
         R"("seed":7,"longest_gap_ms":143.2,"unplanned_failovers":0,"compared_stops":1000,"divergences":0,"failure":"","ok":true})");
     EXPECT_THAT(good().to_text(), HasSubstr("verdict: the guest survived"));
 }
