@@ -32,6 +32,7 @@ class SnapshotSource final : public channel::StateSource {
 
 void ReplicaDriver::drain(Patience patience) {
     bool copied = false;
+    const bool looked = handed_over_.empty();
     look_at_outbox();
     while (!copied && !handed_over_.empty()) {
         Handover& item = handed_over_.front();
@@ -46,7 +47,8 @@ void ReplicaDriver::drain(Patience patience) {
         }
     }
     core_.handed_over();
-    if (copied && !must_wait_to_copy()) {
+    // The outbox wakes nobody again before it was looked at.
+    if ((copied && !must_wait_to_copy()) || (!looked && handed_over_.empty())) {
         boost::asio::post(io_, [this] { drain(); });
     }
     ticks_.hasten();
