@@ -1,5 +1,7 @@
 #include "hypervisor/replication/replica/handover.hpp"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace understudy::replication {
@@ -38,6 +40,13 @@ void Outbox::release() {
     const std::lock_guard lock(mutex_);
     released_ = true;
     room_.notify_one();
+}
+
+void Intake::begin() {
+    looked_ = items_.empty();
+    if (looked_) {
+        std::ranges::move(outbox_.take(), std::back_inserter(items_));
+    }
 }
 
 void ChannelFeed::push(Record record) {

@@ -78,6 +78,28 @@ class Outbox {
     bool released_ = false;
 };
 
+// What the I/O thread has taken from the outbox and has not done yet: it may leave some of it for later. An outbox
+// wakes once for all that is put before it is looked at, and it is looked at when all of this is done; so the wake of
+// what was put meanwhile is used up, and whoever does the last of it has to come back (owes_a_look()). I/O thread.
+class Intake {
+  public:
+    explicit Intake(Outbox& outbox) : outbox_(outbox) {}
+
+    // A turn begins: where nothing was left, what the outbox has is taken.
+    void begin();
+    // The next to do; null: this turn has no more.
+    [[nodiscard]] Handover* front() { return items_.empty() ? nullptr : &items_.front(); }
+    // It is done.
+    void pop() { items_.pop_front(); }
+    [[nodiscard]] bool empty() const { return items_.empty(); }
+    [[nodiscard]] bool owes_a_look() const { return !looked_ && items_.empty(); }
+
+  private:
+    Outbox& outbox_;
+    std::deque<Handover> items_;
+    bool looked_ = false;  // in this turn
+};
+
 // The log as it comes in over the channel.
 class ChannelFeed final : public RecordFeed {
   public:

@@ -37,6 +37,7 @@ ReplicaDriver::ReplicaDriver(const ReplicaConfig& config, VmId vm, std::unique_p
       signals_(io, SIGINT, SIGTERM),
       core_(*this, std::move(roles), limits_of(config)),
       outbox_([this] { boost::asio::post(io_, [this] { drain(); }); }),
+      intake_(outbox_),
       following_sink_(outbox_),
       live_sink_(outbox_, brake_),
       vcpu_(std::move(machine), config.recorder, {[this] { log_drained(); }, [this] { vcpu_ended(); }}) {
@@ -144,7 +145,7 @@ void ReplicaDriver::keep_state(const std::string& whose, StopNumber stop, std::s
 void ReplicaDriver::tick() {
     retired_.reset();
     vcpu_.kick_if_overdue();
-    if (!handed_over_.empty()) {
+    if (!intake_.empty()) {
         drain();
     }
     if (core_.follows() && peer_) {

@@ -10,7 +10,6 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
-#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -94,7 +93,6 @@ class ReplicaDriver final : private ReplicaWorld {
     enum class Patience { as_convenient, none };
     // With patience, a large copy goes in turns, and not faster than the backup takes it.
     void drain(Patience patience = Patience::as_convenient);
-    void look_at_outbox();
     [[nodiscard]] bool must_wait_to_copy() const;
     void take(Snapshot& snapshot);
     void take(Recorded& recorded);
@@ -149,7 +147,7 @@ class ReplicaDriver final : private ReplicaWorld {
 
     // The vCPU's thread, and what it shares with this one.
     Outbox outbox_;
-    std::deque<Handover> handed_over_;  // taken from it, not yet looked at
+    Intake intake_;
     Brake brake_;
     ChannelFeed feed_;
     FollowingSink following_sink_;

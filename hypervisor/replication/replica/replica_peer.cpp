@@ -32,33 +32,23 @@ class SnapshotSource final : public channel::StateSource {
 
 void ReplicaDriver::drain(Patience patience) {
     bool copied = false;
-    const bool looked = handed_over_.empty();
-    look_at_outbox();
-    while (!copied && !handed_over_.empty()) {
-        Handover& item = handed_over_.front();
-        copied = patience == Patience::as_convenient && std::holds_alternative<Copied>(item);
+    intake_.begin();
+    while (Handover* item = copied ? nullptr : intake_.front()) {
+        copied = patience == Patience::as_convenient && std::holds_alternative<Copied>(*item);
         if (copied && must_wait_to_copy()) {
             break;  // tick() comes back to it
         }
-        std::visit([this](auto& handed) { take(handed); }, item);
-        handed_over_.pop_front();
-        if (patience == Patience::none) {
-            look_at_outbox();
+        std::visit([this](auto& handed) { take(handed); }, *item);
+        intake_.pop();
+        if (patience == Patience::none && intake_.empty()) {
+            intake_.begin();
         }
     }
     core_.handed_over();
-    // The outbox wakes nobody again before it was looked at.
-    if ((copied && !must_wait_to_copy()) || (!looked && handed_over_.empty())) {
+    if ((copied && !must_wait_to_copy()) || intake_.owes_a_look()) {
         boost::asio::post(io_, [this] { drain(); });
     }
     ticks_.hasten();
-}
-
-// What was taken from it before is done first: the outbox bounds how much waits.
-void ReplicaDriver::look_at_outbox() {
-    if (handed_over_.empty()) {
-        std::ranges::move(outbox_.take(), std::back_inserter(handed_over_));
-    }
 }
 
 bool ReplicaDriver::must_wait_to_copy() const {

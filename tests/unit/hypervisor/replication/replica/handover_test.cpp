@@ -53,6 +53,32 @@ TEST_F(OutboxTest, AnUrgentItemBehindOthersWakesAndKeepsItsPlace) {
     EXPECT_EQ(take(), (std::vector<std::uint64_t>{1, 2, 3}));
 }
 
+// Else what was put while something was left would wait until somebody else wakes the thread: for ever.
+TEST_F(OutboxTest, WhoLeavesSomethingForLaterComesBackForWhatWasPutMeanwhile) {
+    Intake intake(box_);
+    box_.put(replayed(1));
+    intake.begin();
+    ASSERT_NE(intake.front(), nullptr);
+    EXPECT_FALSE(intake.owes_a_look());  // and leaves it
+
+    box_.put(replayed(2));
+    EXPECT_EQ(wakes_, 2);
+    intake.begin();
+    EXPECT_EQ(std::get<Replayed>(*intake.front()).stop, StopNumber{1});
+    EXPECT_FALSE(intake.owes_a_look());
+    intake.pop();
+    EXPECT_TRUE(intake.owes_a_look());
+
+    box_.put(replayed(3));
+    EXPECT_EQ(wakes_, 2) << "the wake is used up";
+    intake.begin();
+    for (const std::uint64_t stop : {2, 3}) {
+        EXPECT_EQ(std::get<Replayed>(*intake.front()).stop, StopNumber{stop});
+        intake.pop();
+    }
+    EXPECT_FALSE(intake.owes_a_look());
+}
+
 // However few items they are: a guest that has written much waits until it is on its way.
 TEST_F(OutboxTest, CopiedBytesAreBounded) {
     constexpr std::size_t kPart = std::size_t{1} << 20U;
