@@ -22,6 +22,12 @@ struct InterruptFrame {
 
 constexpr std::uint64_t kCodeSelector = 0x33;
 constexpr std::uint64_t kDataSelector = 0x2b;
+constexpr std::uint64_t kStackAlignment = 16;
+
+// Whether a frame at `address` is written as a whole, to one page: that page is copied.
+bool is_place_for_frame(std::uint64_t address) {
+    return address % kPageBytes <= kPageBytes - sizeof(InterruptFrame);
+}
 
 }  // namespace
 
@@ -50,9 +56,10 @@ void LinuxMachine::kicked(const Budget& budget) {
 
 void LinuxMachine::interrupt() {
     engine::Registers registers = engine_->registers();
-    const std::uint64_t frame = layer().exception_stack - sizeof(InterruptFrame);
+    const std::uint64_t stack = layer().exception_stack / kStackAlignment * kStackAlignment;
+    const std::uint64_t frame = stack - sizeof(InterruptFrame);
     const std::uint64_t vectors = layer().vectors;
-    if (!in_layer(vectors) || !in_layer(frame) || !in_layer(frame + sizeof(InterruptFrame) - 1)) {
+    if (!in_layer(vectors) || !in_layer(frame) || !is_place_for_frame(frame)) {
         return;  // the guest has overwritten its layer; it will meet the consequences by itself
     }
     interrupted_at_ = {places_.ram + frame - UNDERSTUDY_LAYER_ADDRESS};
@@ -63,6 +70,15 @@ void LinuxMachine::interrupt() {
     registers.general[engine::kRsp] = frame;
     registers.rflags = engine::kInitialRflags;
     engine_->set_registers(registers);
+}
+
+// However the interval ended that was to end with the interrupt's own stop: a guest may have overwritten its vector.
+// Nobody can run the interval again, so it is copied, and what the guest did instead of stopping is gone.
+Stop LinuxMachine::interrupted(const Budget& budget) {
+    if (budget.written != nullptr) {
+        copy_written(*budget.written);
+    }
+    return stopped_at({UNDERSTUDY_PORT_INTERRUPT, 0});
 }
 
 void LinuxMachine::track_writes(const Budget& budget) {

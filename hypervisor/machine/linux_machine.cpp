@@ -158,14 +158,11 @@ std::optional<Stop> LinuxMachine::run(Budget budget) {
             if (in_layer(engine_->registers().rip)) {
                 ++exits_by_port_[out->port];
                 if (!serve(*out)) {
-                    if (interrupted_at_ && budget.written != nullptr) {
-                        copy_written(*budget.written);
-                    }
-                    return stopped_at(*out);
+                    return interrupted_at_ ? interrupted(budget) : stopped_at(*out);
                 }
             }
         } else if (const auto* reason = std::get_if<engine::Broken>(&exit)) {
-            return broken(reason->reason);
+            return interrupted_at_ ? interrupted(budget) : broken(reason->reason);
         } else {
             ++kicks_;
             kicked(budget);

@@ -79,6 +79,7 @@ class LinuxMachine final : public Machine {
     void track_writes(const Budget& budget);
     void kicked(const Budget& budget);
     void interrupt();
+    Stop interrupted(const Budget& budget);
     void copy_written(WrittenPages& written);
     Stop next_stop(StopKind kind);
     Stop stopped_at(engine::PortOut exit);

@@ -18,8 +18,12 @@
 
 namespace understudy::replication {
 
+// Of the state transfers of one replica; 0: none.
+using TransferNumber = std::uint64_t;
+
 // A guest's whole state at a stop; the guest runs on while it is sent.
 struct Snapshot {
+    TransferNumber transfer = 0;  // that it was taken for
     channel::LogBase base;
     std::unique_ptr<memory::MemorySnapshot> memory;  // null: it could not be taken
     std::vector<std::byte> vcpu_state;

@@ -36,7 +36,8 @@ void ReplicaDriver::begin_transfer(const ReplicaId& candidate, Generation genera
     attend_backup();
     transfer_ = std::make_shared<Transfer>(Transfer{Clock::now(), {}});
     try {
-        live_sink_.request_snapshot(memory::prepare_snapshot(vcpu_.machine().memory(), config_.snapshot));
+        transfer_number_ =
+            live_sink_.begin_transfer(memory::prepare_snapshot(vcpu_.machine().memory(), config_.snapshot));
     } catch (const Error& error) {
         core_.peer_lost(error.what());
     }
@@ -50,12 +51,11 @@ void ReplicaDriver::refuse(const ReplicaId& candidate, const std::string& why) {
 }
 
 void ReplicaDriver::drop_peer() {
-    live_sink_.backup_gone();
     if (peer_) {
         peer_->close();
         retired_ = std::move(peer_);
     }
-    live_sink_.request_snapshot(nullptr);
+    live_sink_.end_transfer();
 }
 
 void ReplicaDriver::show_role(Role role, Generation generation, const std::string& reason) {

@@ -226,14 +226,15 @@ ReplicaResult ReplicaDriver::run() {
     if (peer_) {
         peer_->close();
     }
-    live_sink_.request_snapshot(nullptr);
+    live_sink_.end_transfer();
     end_vcpu();  // what its thread leaves behind may be read from here on
     const auto why = failure();
+    const bool differs = why && core_.follows();  // what fails of a guest that lives is no difference
     if (config_.observer.on_compared && vcpu_.followed()) {
-        const std::uint64_t divergences = why ? 1 : 0;
+        const std::uint64_t divergences = differs ? 1 : 0;
         config_.observer.on_compared(core_.compared() + divergences, divergences);
     }
-    if (why && vcpu_.followed() && !config_.keep_diverged.empty()) {
+    if (differs && !config_.keep_diverged.empty()) {
         keep_state("backup", core_.replayed_up_to().next(), vcpu_.machine().save_vcpu());
     }
     if (why && core_.roles().role() == Role::following) {

@@ -130,6 +130,7 @@ class ReplicaDriver final : private ReplicaWorld {
         TransferFigures figures;
     };
     std::shared_ptr<Transfer> transfer_;  // the last; its state's source has it, too
+    TransferNumber transfer_number_ = 0;  // its
     Clock::time_point lost_at_;           // when this replica began to decide
     Clock::time_point next_lag_;
     Clock::time_point next_compared_;

@@ -63,8 +63,8 @@ void ReplicaDriver::take(Copied& copied) {
 }
 
 void ReplicaDriver::take(Snapshot& snapshot) {
-    if (!core_.snapshot_taken(snapshot.base.stop)) {
-        return;
+    if (snapshot.transfer != transfer_number_ || !core_.snapshot_taken(snapshot.base.stop)) {
+        return;  // for a backup that is gone
     }
     if (!snapshot.memory) {
         core_.peer_lost("this host could not take the guest's state for a backup");

@@ -9,14 +9,14 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 // Where it cannot be taken there is no backup, but the guest goes on.
-Snapshot snapshot_of(machine::Machine& machine, const channel::LogBase& position,
+Snapshot snapshot_of(machine::Machine& machine, TransferNumber transfer, const channel::LogBase& position,
                      std::unique_ptr<memory::MemorySnapshot> memory) {
     const auto begin = Clock::now();
     try {
         memory->take();
-        return {position, std::move(memory), machine.save_vcpu(), Clock::now() - begin};
+        return {transfer, position, std::move(memory), machine.save_vcpu(), Clock::now() - begin};
     } catch (const Error&) {
-        return {position, nullptr, {}, Clock::now() - begin};
+        return {transfer, position, nullptr, {}, Clock::now() - begin};
     }
 }
 
@@ -26,10 +26,20 @@ void LiveSink::take(std::vector<std::uint64_t> numbers, std::vector<std::byte> c
     outbox_.put(Copied{std::move(numbers), std::move(content)});
 }
 
-void LiveSink::request_snapshot(std::unique_ptr<memory::MemorySnapshot> snapshot) {
+TransferNumber LiveSink::begin_transfer(std::unique_ptr<memory::MemorySnapshot> snapshot) {
     const std::lock_guard lock(mutex_);
     snapshot_.swap(snapshot);
-    snapshot_requested_ = snapshot_ != nullptr;
+    snapshot_requested_ = true;
+    followed_ = ++begun_;
+    return begun_;
+}
+
+void LiveSink::end_transfer() {
+    std::unique_ptr<memory::MemorySnapshot> snapshot;
+    const std::lock_guard lock(mutex_);
+    snapshot_.swap(snapshot);
+    snapshot_requested_ = false;
+    followed_ = 0;
 }
 
 bool LiveSink::wants_stop() {
@@ -37,16 +47,16 @@ bool LiveSink::wants_stop() {
     return snapshot_ && snapshot_->ready();
 }
 
-std::unique_ptr<memory::MemorySnapshot> LiveSink::due_snapshot() {
+LiveSink::Due LiveSink::due_snapshot() {
     if (!snapshot_requested_) {
-        return nullptr;
+        return {};
     }
     const std::lock_guard lock(mutex_);
     if (!snapshot_ || !snapshot_->ready()) {
-        return nullptr;
+        return {};
     }
     snapshot_requested_ = false;
-    return std::move(snapshot_);
+    return {begun_, std::move(snapshot_)};
 }
 
 void LiveSink::mark(const Record& mark, std::vector<Output> outputs) {
@@ -65,9 +75,9 @@ void LiveSink::accept(const Record& record, std::vector<Output> outputs) {
 }
 
 void LiveSink::settled(machine::Machine& machine) {
-    if (auto snapshot = due_snapshot()) {
-        has_backup_ = true;
-        outbox_.put(snapshot_of(machine, position_, std::move(snapshot)));
+    if (Due due = due_snapshot(); due.snapshot) {
+        taken_ = due.transfer;
+        outbox_.put(snapshot_of(machine, due.transfer, position_, std::move(due.snapshot)));
     }
     brake_.wait();
 }

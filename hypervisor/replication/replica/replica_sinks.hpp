@@ -16,29 +16,37 @@ class LiveSink final : public Sink, private machine::WrittenPages {
   public:
     LiveSink(Outbox& outbox, Brake& brake) : outbox_(outbox), brake_(brake) {}
 
-    machine::WrittenPages* written_pages() override { return has_backup_ ? this : nullptr; }
+    machine::WrittenPages* written_pages() override {
+        return taken_ != 0 && taken_ == followed_.load() ? this : nullptr;
+    }
     void mark(const Record& mark, std::vector<Output> outputs) override;
     void accept(const Record& record, std::vector<Output> outputs) override;
     void settled(machine::Machine& machine) override;
 
     // I/O thread: take the guest's state into `snapshot` at the first stop at which it is ready; from there on somebody
-    // follows. A null one: not any more.
-    void request_snapshot(std::unique_ptr<memory::MemorySnapshot> snapshot);
+    // follows. The number comes with the Snapshot: one of another number is late, and nobody's.
+    [[nodiscard]] TransferNumber begin_transfer(std::unique_ptr<memory::MemorySnapshot> snapshot);
+    // I/O thread: nobody follows any more, nor is about to.
+    void end_transfer();
     // I/O thread: the guest's next stop is the one that is waited for.
     [[nodiscard]] bool wants_stop();
-    // I/O thread: nobody follows any more.
-    void backup_gone() { has_backup_ = false; }
 
   private:
     void take(std::vector<std::uint64_t> numbers, std::vector<std::byte> content) override;
-    [[nodiscard]] std::unique_ptr<memory::MemorySnapshot> due_snapshot();
+    struct Due {
+        TransferNumber transfer = 0;
+        std::unique_ptr<memory::MemorySnapshot> snapshot;  // null: none
+    };
+    [[nodiscard]] Due due_snapshot();
 
     Outbox& outbox_;
     Brake& brake_;
     std::atomic<bool> snapshot_requested_{false};
-    std::atomic<bool> has_backup_{false};
+    std::atomic<TransferNumber> followed_{0};  // the transfer of who follows, or will
+    TransferNumber taken_ = 0;                 // the last whose snapshot was taken; vCPU's thread
     std::mutex mutex_;
-    std::unique_ptr<memory::MemorySnapshot> snapshot_;  // that is not taken yet
+    TransferNumber begun_ = 0;                          // the last
+    std::unique_ptr<memory::MemorySnapshot> snapshot_;  // its, that is not taken yet
     bool marked_ = false;
     channel::LogBase position_;  // of the last record
 };

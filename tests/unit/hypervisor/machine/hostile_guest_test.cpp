@@ -2,34 +2,16 @@
 // same: nothing overflows (the sanitizers watch), nothing outside guest memory is read, no clock runs wild.
 #include <gtest/gtest.h>
 
-#include <deque>
-#include <functional>
 #include <limits>
 
 #include "hypervisor/machine/small_machine.hpp"
-#include "tests/unit/hypervisor/machine/idle_engine.hpp"
+#include "tests/unit/hypervisor/machine/scripted_engine.hpp"
 
 namespace understudy::machine {
 namespace {
 
 constexpr Bytes kMemory = 8_MiB;
 constexpr std::uint64_t kAllOnes = std::numeric_limits<std::uint64_t>::max();
-
-// The test plays the guest: each run() takes the next step of its script.
-class ScriptedEngine final : public IdleEngine {
-  public:
-    using Script = std::deque<std::function<engine::Exit()>>;
-
-    explicit ScriptedEngine(Script& script) : script_(script) {}
-    engine::Exit run() override {
-        const auto step = std::move(script_.front());
-        script_.pop_front();
-        return step();
-    }
-
-  private:
-    Script& script_;
-};
 
 class HostileGuest : public testing::Test {
   protected:

@@ -1,0 +1,129 @@
+// The monitor interrupts a program by a frame on the layer's exception stack and by one of its vectors. Both are in the
+// guest's memory, and it may have made anything of them.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "hypervisor/machine/linux_machine.hpp"
+#include "tests/unit/hypervisor/machine/linux_image_files.hpp"
+#include "tests/unit/hypervisor/machine/scripted_engine.hpp"
+
+namespace understudy::machine {
+namespace {
+
+constexpr std::uint64_t kProgram = 0x401000;
+constexpr std::uint64_t kInLayer = UNDERSTUDY_LAYER_ADDRESS + 0x600;
+constexpr int kNobodysPort = 0x99;
+
+class TrackingEngine final : public ScriptedEngine {
+  public:
+    using ScriptedEngine::ScriptedEngine;
+    bool track_writes(bool on) override { return on; }
+    [[nodiscard]] std::vector<std::uint64_t> written_pages() override { return {7}; }
+};
+
+class Pages final : public WrittenPages {
+  public:
+    void take(std::vector<std::uint64_t> numbers, std::vector<std::byte> /*content*/) override {
+        taken.insert(taken.end(), numbers.begin(), numbers.end());
+    }
+    std::vector<std::uint64_t> taken;
+};
+
+class LinuxInterrupt : public LinuxImageFiles {
+  protected:
+    LinuxInterrupt() {
+        layer().vectors = UNDERSTUDY_LAYER_ADDRESS + 0x400;
+        layer().exception_stack = kStack;
+    }
+
+    [[nodiscard]] understudy_layer& layer() { return machine_.memory().at<understudy_layer>({config_.memory.value}); }
+    void be_at(std::uint64_t rip) {
+        engine::Registers registers = engine_->registers();
+        registers.rip = rip;
+        engine_->set_registers(registers);
+    }
+    // The monitor finds the guest in a program, and kicks it for good.
+    engine::Exit kicked() {
+        be_at(kProgram);
+        machine_.kick(Kick::anywhere);
+        return engine::Kicked{};
+    }
+    engine::Exit out(std::uint8_t port) {
+        be_at(kInLayer);
+        return engine::PortOut{port, 0};
+    }
+    // What the script makes of one interval.
+    std::optional<Stop> run() { return machine_.run({{1000}, true, &pages_}); }
+    [[nodiscard]] std::vector<std::uint64_t> where_frame_lies(std::uint64_t stack) const {
+        stack &= ~std::uint64_t{15};  // as the processor does
+        return {(config_.memory.value + stack - 40 - UNDERSTUDY_LAYER_ADDRESS) / kPageBytes,
+                (config_.memory.value + stack - 1 - UNDERSTUDY_LAYER_ADDRESS) / kPageBytes};
+    }
+
+    static constexpr std::uint64_t kStack = UNDERSTUDY_LAYER_ADDRESS + 0x8000;
+    ScriptedEngine::Script script_;
+    engine::Engine* engine_ = nullptr;
+    Pages pages_;
+    LinuxMachine machine_{load_linux(config_), [this](std::span<std::byte>, const engine::BootState&) {
+                              auto engine = std::make_unique<TrackingEngine>(script_);
+                              engine_ = engine.get();
+                              return engine;
+                          }};
+};
+
+TEST_F(LinuxInterrupt, StopsAProgramAndCopiesWhatItWrote) {
+    script_.emplace_back([this] { return kicked(); });
+    script_.emplace_back([this] {
+        EXPECT_EQ(engine_->registers().rip,
+                  layer().vectors + std::uint64_t{UNDERSTUDY_INTERRUPT_VECTOR} * UNDERSTUDY_VECTOR_BYTES);
+        return out(UNDERSTUDY_PORT_INTERRUPT);
+    });
+    const auto stop = run();
+    ASSERT_TRUE(stop);
+    EXPECT_EQ(stop->kind, StopKind::interrupt);
+    EXPECT_EQ(std::ranges::count(pages_.taken, where_frame_lies(kStack).front()), 1);
+    EXPECT_EQ(std::ranges::count(pages_.taken, 7), 1);
+}
+
+// Pages that have been handed out belong to a stop of this kind and to no other: who follows could not take them over.
+TEST_F(LinuxInterrupt, WhateverAnInterruptedIntervalEndsWithIsTheInterruptsStop) {
+    for (const int port : {UNDERSTUDY_PORT_IDLE, UNDERSTUDY_PORT_BUDGET, UNDERSTUDY_PORT_DEVICE, UNDERSTUDY_PORT_EXIT,
+                           UNDERSTUDY_PORT_FAULT, kNobodysPort}) {
+        pages_.taken.clear();
+        script_.emplace_back([this] { return kicked(); });
+        script_.emplace_back([this, port] { return out(static_cast<std::uint8_t>(port)); });
+        const auto stop = run();
+        ASSERT_TRUE(stop);
+        EXPECT_EQ(stop->kind, StopKind::interrupt) << port;
+        EXPECT_FALSE(pages_.taken.empty());
+    }
+    script_.emplace_back([this] { return kicked(); });
+    script_.emplace_back([] { return engine::Broken{"triple fault"}; });
+    script_.emplace_back([] { return engine::Broken{"triple fault"}; });
+    EXPECT_EQ(run()->kind, StopKind::interrupt);
+    EXPECT_EQ(run()->kind, StopKind::fault);
+}
+
+TEST_F(LinuxInterrupt, MayFindAnythingForTheLayersStack) {
+    for (const std::uint64_t stack :
+         {std::uint64_t{0}, ~std::uint64_t{0}, UNDERSTUDY_LAYER_ADDRESS + 39, UNDERSTUDY_LAYER_ADDRESS + 41, kStack + 1,
+          kStack + 8, kStack + 16, UNDERSTUDY_LAYER_ADDRESS + UNDERSTUDY_LAYER_BYTES,
+          UNDERSTUDY_LAYER_ADDRESS + UNDERSTUDY_LAYER_BYTES + 8}) {
+        layer().exception_stack = stack;
+        pages_.taken.clear();
+        script_.emplace_back([this] { return kicked(); });
+        script_.emplace_back([this] { return out(UNDERSTUDY_PORT_BUDGET); });
+        const auto stop = run();
+        ASSERT_TRUE(stop);
+        if (stop->kind == StopKind::interrupt) {
+            for (const std::uint64_t page : where_frame_lies(stack)) {
+                EXPECT_EQ(std::ranges::count(pages_.taken, page), 1) << std::hex << stack;
+            }
+        }
+    }
+}
+
+}  // namespace
+}  // namespace understudy::machine
