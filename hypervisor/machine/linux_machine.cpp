@@ -11,6 +11,7 @@
 #include "hypervisor/device/console_device.hpp"
 #include "hypervisor/device/entropy_device.hpp"
 #include "hypervisor/machine/boot_copy.hpp"
+#include "hypervisor/machine/counter.hpp"
 #include "hypervisor/machine/stops.hpp"
 
 namespace understudy::machine {
@@ -24,12 +25,6 @@ constexpr std::byte kOutOpcode{0xe7};
 constexpr std::uint32_t kStateVersion = 2;
 constexpr std::size_t kConsoleTail = 2000;
 constexpr std::size_t kMaxEngineState = 64U << 10;
-
-// Whatever the guest made of the words that a clock is computed from.
-GuestTime bounded_clock(std::uint64_t nanoseconds) {
-    constexpr auto kMax = static_cast<std::uint64_t>(kMaxGuestTime.count());
-    return GuestTime(static_cast<std::int64_t>(std::min(nanoseconds, kMax)));
-}
 
 std::string_view fault_name(std::uint32_t why) {
     switch (why) {
@@ -126,14 +121,15 @@ void LinuxMachine::stop_at_next_count() {
 }
 
 // At a stop: moves what the cell counted into count_ and the clock, and leaves the pair at zero, the same in every
-// replica however the interval was armed.
-void LinuxMachine::read_counter() {
+// replica however the interval was armed. False: the guest has overwritten the cell; it counts as if it had not moved.
+bool LinuxMachine::read_counter() {
     understudy_control& page = control();
-    const auto counted = static_cast<std::uint64_t>(page.armed) - static_cast<std::uint64_t>(page.cell);
-    count_.value += counted;
-    clock_at_stop_ = bounded_clock(page.clock_ns + (counted >> UNDERSTUDY_CLOCK_SHIFT));
+    const auto counted = counted_since(count_, page.armed, page.cell);
+    count_.value += counted.value_or(0);
+    clock_at_stop_ = bounded_clock(page.clock_ns + (counted.value_or(0) >> UNDERSTUDY_CLOCK_SHIFT));
     page.armed = 0;
     page.cell = 0;
+    return counted.has_value();
 }
 
 // --- From stop to stop
@@ -162,7 +158,11 @@ std::optional<Stop> LinuxMachine::run(Budget budget) {
                 }
             }
         } else if (const auto* reason = std::get_if<engine::Broken>(&exit)) {
-            return interrupted_at_ ? interrupted(budget) : broken(reason->reason);
+            if (interrupted_at_) {
+                return interrupted(budget);
+            }
+            (void)read_counter();  // it has broken already
+            return broken(reason->reason);
         } else {
             ++kicks_;
             kicked(budget);
@@ -225,7 +225,6 @@ void LinuxMachine::clear_exception_stack() {
 }
 
 Stop LinuxMachine::next_stop(StopKind kind) {
-    read_counter();
     if (kind != StopKind::fault && kind != StopKind::interrupt) {
         clear_exception_stack();
     }
@@ -238,6 +237,10 @@ Stop LinuxMachine::next_stop(StopKind kind) {
 
 Stop LinuxMachine::stopped_at(engine::PortOut exit) {
     port_ = exit.port;
+    // Where the monitor ended the interval the guest is taken over as it is; it meets the consequences by itself.
+    if (!read_counter() && exit.port != UNDERSTUDY_PORT_INTERRUPT) {
+        return broken(std::string(kCounterOverwritten));
+    }
     switch (exit.port) {
         case UNDERSTUDY_PORT_IDLE: {
             Stop stop = next_stop(StopKind::idle);

@@ -72,7 +72,7 @@ class LinuxMachine final : public Machine {
 
     void arm(InstructionCount until);
     void stop_at_next_count();
-    void read_counter();
+    [[nodiscard]] bool read_counter();
     void clear_exception_stack();
     [[nodiscard]] bool serve(engine::PortOut exit);
     // linux_interrupt.cpp

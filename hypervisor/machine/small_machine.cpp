@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "common/digest.hpp"
+#include "hypervisor/machine/counter.hpp"
 #include "hypervisor/machine/cpuid_table.hpp"
 #include "hypervisor/machine/platform.hpp"
 #include "hypervisor/machine/rings.hpp"
@@ -23,12 +24,6 @@ std::uint64_t answer_word(const Input& input) {
     std::uint64_t value = 0;
     std::memcpy(&value, input.answer.data(), std::min(input.answer.size(), sizeof value));
     return value;
-}
-
-// Whatever the guest made of the words that a clock is computed from.
-GuestTime bounded_clock(std::uint64_t nanoseconds) {
-    constexpr auto kMax = static_cast<std::uint64_t>(kMaxGuestTime.count());
-    return GuestTime(static_cast<std::int64_t>(std::min(nanoseconds, kMax)));
 }
 
 std::optional<std::string> nearest_symbol(const std::optional<LoadedVm>& vm, std::uint64_t rip) {
@@ -84,15 +79,16 @@ void SmallMachine::stop_at_next_count() {
 }
 
 // At a stop: moves what the cell counted into count_ and the clock, and leaves the pair at zero, the same in every
-// replica however the interval was armed.
-void SmallMachine::read_counter() {
+// replica however the interval was armed. False: the guest has overwritten the cell; it counts as if it had not moved.
+bool SmallMachine::read_counter() {
     abi::Control& cell = control(memory_);
-    const auto counted = static_cast<std::uint64_t>(cell.armed) - static_cast<std::uint64_t>(cell.cell);
-    count_.value += counted;
-    clock_at_stop_ = bounded_clock(cell.clock_ns + (counted >> abi::kClockShift));
+    const auto counted = counted_since(count_, cell.armed, cell.cell);
+    count_.value += counted.value_or(0);
+    clock_at_stop_ = bounded_clock(cell.clock_ns + (counted.value_or(0) >> abi::kClockShift));
     cell.armed = 0;
     cell.cell = 0;
     monitor_state(memory_).instruction_count = count_.value;
+    return counted.has_value();
 }
 
 std::optional<Stop> SmallMachine::run(Budget budget) {
@@ -106,9 +102,11 @@ std::optional<Stop> SmallMachine::run(Budget budget) {
             return with_outputs(stopped_at(*out));
         }
         if (const auto* absent = std::get_if<engine::AbsentPort>(&exit)) {
+            (void)read_counter();  // it has broken already
             return with_outputs(broken(fmt::format("it touched I/O port {:#x}", absent->port)));
         }
         if (const auto* reason = std::get_if<engine::Broken>(&exit)) {
+            (void)read_counter();
             return with_outputs(broken(reason->reason));
         }
         if (budget.may_stop_sooner) {
@@ -122,7 +120,6 @@ std::optional<Stop> SmallMachine::take_over(std::span<const std::byte> /*process
 }
 
 Stop SmallMachine::next_stop() {
-    read_counter();
     Stop stop;
     stop.number = {++monitor_state(memory_).stop_number};
     stop.count = count_;
@@ -169,6 +166,9 @@ void SmallMachine::describe_place() {
 
 Stop SmallMachine::stopped_at(engine::PortOut exit) {
     port_ = exit.port;
+    if (!read_counter()) {
+        return broken(std::string(kCounterOverwritten));
+    }
     const auto meaning = meaning_of(exit.port);
     if (!meaning) {
         return broken(fmt::format("it did OUT to port {:#x}", exit.port));

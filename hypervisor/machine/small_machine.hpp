@@ -50,7 +50,7 @@ class SmallMachine final : public Machine {
   private:
     void arm(InstructionCount until);
     void stop_at_next_count();
-    void read_counter();
+    [[nodiscard]] bool read_counter();
     Stop next_stop();
     Stop broken(std::string reason);
     Stop stopped_at(engine::PortOut exit);

@@ -39,7 +39,8 @@ GuestTime LogWindow::advance(GuestTime clock, Sent what) {
 }
 
 bool LogWindow::report(StopNumber received, StopNumber replayed) {
-    if (received > last_sent_ || replayed > received) {
+    const bool before_its_record = open_mark_ && replayed >= last_sent_;
+    if (received > last_sent_ || replayed > received || before_its_record) {
         return false;
     }
     while (received_entries_ < entries_.size() && entries_[received_entries_].stop <= received) {

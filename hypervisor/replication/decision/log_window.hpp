@@ -53,7 +53,8 @@ class LogWindow {
     void sent(StopNumber stop, GuestTime clock, Bytes size, Sent what = Sent::record);
 
     // What the backup reports: everything up to `received` is in its memory, up to `replayed` replayed. Old reports are
-    // harmless. False: it claims what was never sent, or more replayed than received; the peer is broken.
+    // harmless. False: it claims what was never sent, or more replayed than received, or the stop of a mark whose
+    // record is still to come; the peer is broken.
     [[nodiscard]] bool report(StopNumber received, StopNumber replayed);
 
     // Whether the guest may run on. ReplicaCore asks whenever the vCPU's thread has handed something over or the backup

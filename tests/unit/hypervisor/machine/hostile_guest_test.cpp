@@ -1,5 +1,6 @@
 // A guest owns its control page and its registers, and may put anything there. The monitor computes with them all the
 // same: nothing overflows (the sanitizers watch), nothing outside guest memory is read, no clock runs wild.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -11,6 +12,7 @@ namespace understudy::machine {
 namespace {
 
 constexpr Bytes kMemory = 8_MiB;
+constexpr std::int64_t kMostArmed = std::numeric_limits<std::int64_t>::max();
 constexpr std::uint64_t kAllOnes = std::numeric_limits<std::uint64_t>::max();
 
 class HostileGuest : public testing::Test {
@@ -38,6 +40,23 @@ TEST_F(HostileGuest, MayPutAnythingIntoItsCounterCell) {
     const auto stop = machine_.run({{1000}, true});
     ASSERT_TRUE(stop);
     EXPECT_EQ(stop->kind, StopKind::idle);
+}
+
+// Counts never decrease, whatever is in the cell: the log is made of their differences.
+TEST_F(HostileGuest, FaultsWhereItsCounterIsImpossible) {
+    for (const std::int64_t armed : {std::int64_t{-5}, std::numeric_limits<std::int64_t>::min(), kMostArmed}) {
+        script_.emplace_back([this, armed] {
+            page().armed = armed;
+            page().cell = armed == kMostArmed ? -1 : 0;
+            return idle();
+        });
+        const InstructionCount before = machine_.count();
+        const auto stop = machine_.run({{1000}, false});
+        ASSERT_TRUE(stop);
+        EXPECT_EQ(stop->kind, StopKind::fault);
+        EXPECT_EQ(stop->count, before);
+        EXPECT_THAT(machine_.fault_report().reason, testing::HasSubstr("instruction counter"));
+    }
 }
 
 TEST_F(HostileGuest, MayPutAnythingIntoItsClock) {

@@ -39,6 +39,7 @@ class LinuxInterrupt : public LinuxImageFiles {
     }
 
     [[nodiscard]] understudy_layer& layer() { return machine_.memory().at<understudy_layer>({config_.memory.value}); }
+    [[nodiscard]] understudy_control& control() { return machine_.memory().at<understudy_control>({layer().control}); }
     void be_at(std::uint64_t rip) {
         engine::Registers registers = engine_->registers();
         registers.rip = rip;
@@ -104,6 +105,27 @@ TEST_F(LinuxInterrupt, WhateverAnInterruptedIntervalEndsWithIsTheInterruptsStop)
     script_.emplace_back([] { return engine::Broken{"triple fault"}; });
     EXPECT_EQ(run()->kind, StopKind::interrupt);
     EXPECT_EQ(run()->kind, StopKind::fault);
+}
+
+TEST_F(LinuxInterrupt, AnImpossibleCounterIsAFaultOnlyWhereTheGuestStoppedByItself) {
+    const InstructionCount before = machine_.count();
+    const auto wreck_counter = [this] {
+        control().armed = -5;
+        control().cell = 0;
+    };
+    script_.emplace_back([this] { return kicked(); });
+    script_.emplace_back([&] {
+        wreck_counter();
+        return out(UNDERSTUDY_PORT_INTERRUPT);
+    });
+    EXPECT_EQ(run()->kind, StopKind::interrupt);
+    script_.emplace_back([&] {
+        wreck_counter();
+        return out(UNDERSTUDY_PORT_IDLE);
+    });
+    const auto stop = run();
+    EXPECT_EQ(stop->kind, StopKind::fault);
+    EXPECT_EQ(stop->count, before);
 }
 
 TEST_F(LinuxInterrupt, MayFindAnythingForTheLayersStack) {

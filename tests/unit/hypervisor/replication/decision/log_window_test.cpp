@@ -185,6 +185,18 @@ TEST(LogWindow, ImpossibleReportsAreRefusedAndOldOnesHarmless) {
     EXPECT_EQ(window.replayed_up_to(), StopNumber{6});
 }
 
+// Nobody can have replayed a stop whose record is still to come.
+TEST(LogWindow, AnOpenMarkIsReceivedButNotReplayed) {
+    LogWindow window({5}, small_limits());
+    window.sent({6}, milliseconds(0), {1});
+    window.sent({7}, milliseconds(0), {1}, Sent::mark);
+    EXPECT_TRUE(window.report({7}, {6}));
+    EXPECT_FALSE(window.report({7}, {7}));
+    window.sent({7}, milliseconds(0), {1});
+    EXPECT_TRUE(window.report({7}, {7}));
+    EXPECT_EQ(window.unreplayed().records, 0U);
+}
+
 TEST(ReplayBacklog, AccountsForWhatWasReceivedAndNotReplayed) {
     ReplayBacklog backlog({5}, small_limits());
     EXPECT_TRUE(backlog.drained());
