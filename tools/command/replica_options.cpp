@@ -46,6 +46,9 @@ replication::ReplicaObserver make_observer(const std::shared_ptr<PatientOutput>&
     observer.on_live = [out](Generation generation, std::chrono::nanoseconds takeover) {
         out->write({"live", {{"generation", generation.value}, {"takeover_ms", in_milliseconds(takeover)}}});
     };
+    observer.on_first_words = [out](Generation generation, std::chrono::nanoseconds since_death) {
+        out->write({"spoke", {{"generation", generation.value}, {"first_output_ms", in_milliseconds(since_death)}}});
+    };
     observer.on_compared = [out](std::uint64_t stops, std::uint64_t divergences) {
         out->write({"compared", {{"stops", stops}, {"divergences", divergences}}});
     };

@@ -72,6 +72,8 @@ void Replica::handle(std::string_view line) {
     } else if (kind == "live") {
         takeover_ms_ = event->real("takeover_ms");
         say(*event, fmt::format("LIVE {:.1f} ms after it saw the death", *takeover_ms_));
+    } else if (kind == "spoke") {
+        say(*event, fmt::format("speaks: its first output left after {:.1f} ms", event->real("first_output_ms")));
     } else if (kind == "console") {
         console_lines_.take(event->text("text"), [this](std::string_view text) { handle_console(text); });
     } else if (kind == "compared") {

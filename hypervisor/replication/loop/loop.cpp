@@ -59,6 +59,19 @@ std::optional<Answer> ask(Voice& voice, const Successor& successor, Ask question
     return std::nullopt;
 }
 
+// Whoever has to wait for it lets the outputs go first: a successor, too, that takes the voice within this stop.
+std::optional<Input> input_at(machine::Machine& machine, Record& record, std::vector<Output>& outputs, Voice& voice,
+                              const Successor& successor) {
+    return ask<Input>(voice, successor, [&](Source& source) {
+        if (source.must_wait(record.stop, machine)) {
+            record.mark = true;
+            voice.sink->mark(record, std::exchange(outputs, {}));
+            record.mark = false;
+        }
+        return source.input(record, machine);
+    });
+}
+
 }  // namespace
 
 LoopResult run_loop(machine::Machine& machine, Voice voice, const Successor& successor) {
@@ -80,13 +93,7 @@ LoopResult run_loop(machine::Machine& machine, Voice voice, const Successor& suc
         if (stop->kind == StopKind::interrupt && voice.sink->written_pages() != nullptr) {
             record.delta = std::make_shared<Delta>(Delta{machine.processor(), {}});
         }
-        if (voice.source->must_wait(*stop, machine)) {
-            record.mark = true;
-            voice.sink->mark(record, std::exchange(outputs, {}));
-            record.mark = false;
-        }
-        std::optional<Input> input =
-            ask<Input>(voice, successor, [&](Source& source) { return source.input(record, machine); });
+        std::optional<Input> input = input_at(machine, record, outputs, voice, successor);
         if (!input) {
             return {Ending::no_source, record};
         }

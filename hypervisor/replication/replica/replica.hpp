@@ -41,6 +41,8 @@ struct ReplicaObserver {
     std::function<void(const TransferFigures& figures)> on_transferred;
     // A backup has gone live; from the death seen to the guest running.
     std::function<void(Generation generation, std::chrono::nanoseconds takeover)> on_live;
+    // Then the first of its guest's outputs has left; from the death seen.
+    std::function<void(Generation generation, std::chrono::nanoseconds since_death)> on_first_words;
     // At the backup: stops replayed and compared with the primary's digests, and how many of them differed. The first
     // that differs is the last: what follows would be another machine's life.
     std::function<void(std::uint64_t stops, std::uint64_t divergences)> on_compared;

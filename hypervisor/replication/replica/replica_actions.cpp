@@ -29,6 +29,13 @@ void ReplicaDriver::go_live() {
     }
 }
 
+void ReplicaDriver::release(const std::vector<Output>& outputs) {
+    live_->release(outputs);
+    if (std::exchange(first_words_due_, false) && config_.observer.on_first_words) {
+        config_.observer.on_first_words(core_.roles().generation(), Clock::now() - lost_at_);
+    }
+}
+
 void ReplicaDriver::begin_transfer(const ReplicaId& candidate, Generation generation) {
     peer_ = std::move(candidates_.at(candidate));
     candidates_.erase(candidate);
@@ -61,6 +68,7 @@ void ReplicaDriver::drop_peer() {
 void ReplicaDriver::show_role(Role role, Generation generation, const std::string& reason) {
     if (role == Role::deciding) {
         lost_at_ = Clock::now();
+        first_words_due_ = core_.follows();
     }
     if (config_.observer.on_role) {
         config_.observer.on_role(role, generation, reason);

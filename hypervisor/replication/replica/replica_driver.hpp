@@ -63,7 +63,7 @@ class ReplicaDriver final : private ReplicaWorld {
     void stop_guest_soon() override { vcpu_.stop_soon(); }
     void hold_guest(bool held) override { brake_.set(held); }
     void speak(SpeakerRank rank) override { live_->speak(rank); }
-    void release(const std::vector<Output>& outputs) override { live_->release(outputs); }
+    void release(const std::vector<Output>& outputs) override;
     void begin_transfer(const ReplicaId& candidate, Generation generation) override;
     void refuse(const ReplicaId& candidate, const std::string& why) override;
     Bytes send_record(const Record& record) override { return peer_->send_record(record); }
@@ -132,6 +132,7 @@ class ReplicaDriver final : private ReplicaWorld {
     std::shared_ptr<Transfer> transfer_;  // the last; its state's source has it, too
     TransferNumber transfer_number_ = 0;  // its
     Clock::time_point lost_at_;           // when this replica began to decide
+    bool first_words_due_ = false;        // it has won, and nothing of its guest has left it yet
     Clock::time_point next_lag_;
     Clock::time_point next_compared_;
     bool joined_again_ = false;

@@ -135,6 +135,7 @@ class Replica final : public ReplicaWorld {
     void step_after(Time delay);
     void step();
     void stop_next();
+    void idle(Record record, std::vector<Output> outputs);
     void stop_by_interrupt(std::uint64_t parts);
     void guest_ends();
     void complete(Record record, std::vector<Output> outputs);

@@ -29,10 +29,21 @@ void Replica::start_guest() {
     step_after(world_.pace().running());
 }
 
+// Behind a mark the stop's input is this replica's to give; what was said there does not wait for it.
 void Replica::go_live() {
-    if (!exited_) {
-        start_guest();
+    if (exited_) {
+        return;
     }
+    if (!guest_.at_mark()) {
+        return start_guest();
+    }
+    lives_ = true;
+    Record record;
+    record.stop.number = guest_.stop();
+    if (!said_at_mark_.empty()) {
+        said_.emplace_back(record.stop.number, world_.now());
+    }
+    idle(std::move(record), std::exchange(said_at_mark_, {}));
 }
 
 // Whatever step was due before is not any more.
@@ -68,7 +79,7 @@ void Replica::step() {
     } else if (guest_.at_mark()) {
         Record record;
         record.stop.number = guest_.stop();
-        complete(std::move(record), std::exchange(said_at_mark_, {}));
+        complete(std::move(record), {});
     } else if (held_) {
         waits_for_release_ = true;
     } else {
@@ -115,9 +126,14 @@ void Replica::stop_next() {
     const bool idles = !exited_ && world_.pace().idles_next();
     world_.note(Detail::messages, id_, "guest: stop {}{}{}{}", record.stop.number.value,
                 outputs.empty() ? "" : ", speaks", idles ? ", idles" : "", exited_ ? ", exits" : "");
-    if (!idles) {
-        return complete(std::move(record), std::move(outputs));
+    if (idles) {
+        idle(std::move(record), std::move(outputs));
+    } else {
+        complete(std::move(record), std::move(outputs));
     }
+}
+
+void Replica::idle(Record record, std::vector<Output> outputs) {
     if (!outputs.empty()) {
         record.digests.outputs = 1;
     }
