@@ -1,6 +1,7 @@
 #include "hypervisor/machine/boot_image.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstring>
 #include <filesystem>
@@ -123,7 +124,8 @@ std::vector<std::byte> string_block(const LoadedVm& vm) {
 constexpr std::uint64_t kStringsBase = abi::kBootBase + align_up(sizeof(abi::Boot), 16);
 
 void copy_segments(const ElfImage& image, std::uint64_t bias, GuestMemory& memory) {
-    CodeRewriter rewriter(memory);
+    const std::atomic<bool> never{false};
+    CodeRewriter rewriter(memory, never);
     for (const Segment& segment : image.segments) {
         const auto target = *memory.range({segment.address + bias}, segment.memory_size);
         std::copy(segment.bytes.begin(), segment.bytes.end(), target.begin());

@@ -42,7 +42,7 @@ std::optional<std::string> nearest_symbol(const std::optional<LoadedVm>& vm, std
 
 SmallMachine::SmallMachine(const LoadedVm& vm, const EngineFactory& make_engine)
     : memory_(vm.config.memory, GuestMemory::Population::later),
-      rewriter_(memory_),
+      rewriter_(memory_, abandoned_),
       vm_(vm),
       engine_(make_engine(memory_.all(), write_boot_image(vm, memory_))) {
     memory_.populate_in_background();
@@ -50,7 +50,7 @@ SmallMachine::SmallMachine(const LoadedVm& vm, const EngineFactory& make_engine)
 
 SmallMachine::SmallMachine(Bytes memory, const EngineFactory& make_engine)
     : memory_(memory, GuestMemory::Population::later),
-      rewriter_(memory_),
+      rewriter_(memory_, abandoned_),
       engine_(make_engine(memory_.all(), write_platform(memory_, {abi::kKernelBase}))) {}
 
 void SmallMachine::abandon() {

@@ -12,6 +12,10 @@ namespace understudy::machine {
 namespace {
 
 constexpr std::uint64_t kFunctionAlignment = 16;
+// Bytes that somebody chose may look like a stretch, a jump table or a chain of such tables without an end.
+constexpr std::size_t kMaxStretch = 1U << 16U;  // instructions that are decided on as a whole
+constexpr std::uint64_t kMaxTableEntries = 1U << 14U;
+constexpr unsigned kMaxTableRounds = 64;
 
 // What is known of one byte.
 enum Mark : std::uint8_t {
@@ -22,6 +26,7 @@ enum Mark : std::uint8_t {
     kAccessed = 16,  // a known instruction reads or writes here
     kLocked = 32,    // kStart, and the instruction's first byte is a LOCK prefix: it may be jumped over
     kNamed = 64,     // a hint names it: no instruction reaches over it
+    kDead = 128,     // what begins here runs into what is no code, as far as is known in this round
 };
 
 // One instruction of a stretch that is not decided yet.
@@ -49,8 +54,12 @@ struct Candidate {
 
 class Finder {
   public:
-    Finder(GuestMemory& memory, abi::Region range, const CodeHints& hints)
-        : memory_(memory), base_(range.base), code_(*memory.range({range.base}, range.size)), marks_(code_.size()) {
+    Finder(GuestMemory& memory, abi::Region range, const CodeHints& hints, const std::atomic<bool>& abandoned)
+        : memory_(memory),
+          abandoned_(abandoned),
+          base_(range.base),
+          code_(*memory.range({range.base}, range.size)),
+          marks_(code_.size()) {
         mark_data(hints);
         for (const std::uint64_t address : hints.functions) {
             vouch(address, true);
@@ -65,15 +74,18 @@ class Finder {
         labels_.insert(labels_.end(), hints.labels.begin(), hints.labels.end());
         follow_labels();
         fill_gaps(hints.nothing_known());
-        while (read_jump_tables()) {
+        for (unsigned round = 0; round < kMaxTableRounds && read_jump_tables(); ++round) {
             fill_gaps(hints.nothing_known());
         }
     }
 
     FoundCode result() {
         FoundCode found;
+        std::pair<std::size_t, std::size_t> looked_at;  // those of a stretch follow each other
         for (const Candidate& candidate : candidates_) {
-            if (candidate.trust == Trust::sense && accessed(candidate.from, candidate.to)) {
+            const std::pair stretch(candidate.from, candidate.to);
+            if (std::exchange(looked_at, stretch) != stretch && candidate.trust == Trust::sense &&
+                accessed(candidate.from, candidate.to)) {
                 set(base_ + candidate.from, base_ + candidate.to, kStart | kInside, false);
             }
         }
@@ -135,14 +147,14 @@ class Finder {
     }
 
     void follow_vouched() {
-        while (!vouched_.empty()) {
+        while (!vouched_.empty() && !abandoned_) {
             const std::size_t at = vouched_.back();
             vouched_.pop_back();
             walk(at, Trust::vouched);
         }
     }
     void follow_labels() {
-        while (!labels_.empty()) {
+        while (!labels_.empty() && !abandoned_) {
             const std::uint64_t label = labels_.back();
             labels_.pop_back();
             if (here(label)) {
@@ -158,7 +170,7 @@ class Finder {
         bool sense = true;
         while (at < marks_.size() && !has(at, kStart)) {
             const auto step = step_at(at);
-            sense = step && !has(at, kData) && (trust == Trust::vouched || makes_sense(*step));
+            sense = step && !has(at, kData) && (trust == Trust::vouched || (makes_sense(*step) && !has(at, kDead)));
             if (!sense) {
                 break;
             }
@@ -167,14 +179,21 @@ class Finder {
             if (step->ends) {
                 return commit(trust, from, at);
             }
+            if (stretch_.size() == kMaxStretch) {
+                follow_branch(base_ + at, false, trust);
+                return commit(trust, from, at);
+            }
         }
-        if (sense && ends_well(at, trust)) {
+        if (sense && ends_well(at, trust, last_meant())) {
             return commit(trust, from, at);
         }
         // It ran into what is no code, so one of its calls does not return: the last, as far as can be told.
         const auto last =
             std::find_if(stretch_.rbegin(), stretch_.rend(), [](const Step& step) { return step.may_not_return; });
         if (last == stretch_.rend() && trust == Trust::sense) {
+            for (const Step& step : stretch_) {
+                marks_[step.offset] |= kDead;
+            }
             return std::nullopt;
         }
         if (last != stretch_.rend()) {
@@ -184,15 +203,20 @@ class Finder {
         return commit(trust, from, at);
     }
 
-    // The stretch ends before `at` without an unconditional transfer. May it go on there?
-    [[nodiscard]] bool ends_well(std::size_t at, Trust trust) const {
+    [[nodiscard]] const Step* last_meant() const {
+        const auto last =
+            std::find_if(stretch_.rbegin(), stretch_.rend(), [](const Step& step) { return !step.filler; });
+        return last == stretch_.rend() ? nullptr : &*last;
+    }
+
+    // A stretch ends before `at` without an unconditional transfer. May it go on there? `last` is its last instruction
+    // that is no filler.
+    [[nodiscard]] bool ends_well(std::size_t at, Trust trust, const Step* last) const {
         const bool into_code = at < marks_.size() && has(at, kStart);
         if (trust == Trust::vouched) {
             return into_code;
         }
-        const auto last =
-            std::find_if(stretch_.rbegin(), stretch_.rend(), [](const Step& step) { return !step.filler; });
-        return last == stretch_.rend() || last->ends || last->may_not_return || (into_code && !has(at, kFunction));
+        return last == nullptr || last->ends || last->may_not_return || (into_code && !has(at, kFunction));
     }
 
     [[nodiscard]] std::optional<Step> step_at(std::size_t at) const {
@@ -294,7 +318,8 @@ class Finder {
     // or at the first entry that leads to no instruction.
     void read_jump_table(std::uint64_t table) {
         const auto next = tables_.upper_bound(table);
-        const std::uint64_t end = next == tables_.end() ? memory_.size().value : *next;
+        const std::uint64_t most = table + kMaxTableEntries * sizeof(std::int32_t);
+        const std::uint64_t end = std::min(most, next == tables_.end() ? memory_.size().value : *next);
         for (std::uint64_t at = table; at + sizeof(std::int32_t) <= end; at += sizeof(std::int32_t)) {
             const auto distance = memory_.read<std::int32_t>({at});
             const std::uint64_t target = table + static_cast<std::uint64_t>(std::int64_t{distance.value_or(0)});
@@ -306,8 +331,9 @@ class Finder {
     }
 
     void fill_gaps(bool nothing_known) {
+        set(base_, base_ + marks_.size(), kDead, false);
         const auto known = [](std::uint8_t mark) { return (mark & (kStart | kInside | kData)) != 0; };
-        for (std::size_t at = end_of(0, known); at < marks_.size(); at = end_of(at, known)) {
+        for (std::size_t at = end_of(0, known); at < marks_.size() && !abandoned_; at = end_of(at, known)) {
             const std::size_t end = end_of(at, [&](std::uint8_t mark) { return !known(mark); });
             if (nothing_known) {
                 fill_piecewise(at, end);
@@ -320,24 +346,33 @@ class Finder {
 
     // The gap is code as a whole or not at all.
     void fill_whole(std::size_t from, std::size_t end) {
-        stretch_.clear();
+        std::optional<Step> last;  // that is no filler
         std::size_t at = from;
         while (at < end) {
             const auto step = step_at(at);
             if (!step || !makes_sense(*step)) {
                 return;
             }
-            stretch_.push_back(*step);
+            if (!step->filler) {
+                last = step;
+            }
             at += step->length;
         }
-        if (!ends_well(at, Trust::sense)) {
+        if (!ends_well(at, Trust::sense, last ? &*last : nullptr)) {
             return;
         }
-        commit(Trust::sense, from, end);
+        for (at = from; at < end;) {
+            stretch_.clear();
+            while (at < end && stretch_.size() < kMaxStretch) {
+                stretch_.push_back(*step_at(at));
+                at += stretch_.back().length;
+            }
+            commit(Trust::sense, from, end);
+        }
     }
 
     void fill_piecewise(std::size_t at, std::size_t end) {
-        while (at < end) {
+        while (at < end && !abandoned_) {
             if (has(at, kStart | kInside)) {
                 ++at;
             } else if (const auto behind = walk(at, Trust::sense); behind && *behind > at) {
@@ -350,6 +385,7 @@ class Finder {
     }
 
     GuestMemory& memory_;
+    const std::atomic<bool>& abandoned_;
     std::uint64_t base_;
     std::span<std::byte> code_;
     std::vector<std::uint8_t> marks_;
@@ -363,8 +399,9 @@ class Finder {
 
 }  // namespace
 
-FoundCode find_code(GuestMemory& memory, abi::Region range, const CodeHints& hints) {
-    return Finder(memory, range, hints).result();
+FoundCode find_code(GuestMemory& memory, abi::Region range, const CodeHints& hints,
+                    const std::atomic<bool>& abandoned) {
+    return Finder(memory, range, hints, abandoned).result();
 }
 
 }  // namespace understudy::machine

@@ -19,6 +19,7 @@
 // search goes on at the next multiple of 16, where assemblers and compilers put functions.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -54,7 +55,9 @@ struct FoundCode {
     std::vector<abi::Region> ranges;
 };
 
-// `range` lies in memory, or the programmer erred. A function of guest memory and the hints alone.
-[[nodiscard]] FoundCode find_code(GuestMemory& memory, abi::Region range, const CodeHints& hints);
+// `range` lies in memory, or the programmer erred. A function of guest memory and the hints alone; it takes time in
+// proportion to the range, whatever the bytes, and ends early once `abandoned` is set.
+[[nodiscard]] FoundCode find_code(GuestMemory& memory, abi::Region range, const CodeHints& hints,
+                                  const std::atomic<bool>& abandoned);
 
 }  // namespace understudy::machine

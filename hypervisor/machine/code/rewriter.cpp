@@ -15,6 +15,7 @@ constexpr std::uint64_t kJumpLength = 5;
 constexpr std::uint64_t kMaxInstruction = ZYDIS_MAX_INSTRUCTION_LENGTH;
 constexpr std::uint64_t kTrampolineSize = 64;  // each trampoline's share
 constexpr std::byte kNop{0x90};
+constexpr std::uint64_t kPieceBytes = 4U << 20U;
 
 // Calls visit(offset, instruction) for each instruction of a linear sweep; undecodable bytes are skipped one by one.
 template <typename Visitor>
@@ -62,7 +63,7 @@ class Assembler {
 }  // namespace
 
 CodeMap::CodeMap(std::span<const std::byte> code, std::uint64_t base)
-    : base_(base), starts_(code.size()), targets_(code.size()) {
+    : base_(base), digest_(digest(code)), starts_(code.size()), targets_(code.size()) {
     sweep(code, [&](std::size_t offset, const Instruction& instruction) {
         starts_[offset] = true;
         if (const auto target = branch_target(instruction, base + offset)) {
@@ -88,11 +89,11 @@ std::optional<std::size_t> CodeRewriter::scan_segment(abi::Region segment, const
     if (known.segment_count < CodeRanges::kMaxSegments) {
         known.segments[known.segment_count++] = segment;
     }
-    return replace_in(segment, hints);
+    return replace_in(segment, hints).nondeterministic.size();
 }
 
 std::optional<std::size_t> CodeRewriter::scan(abi::Region range) {
-    if (!memory_.range({range.base}, range.size)) {
+    if (range.base < abi::kProgramBase || !memory_.range({range.base}, range.size)) {
         return std::nullopt;
     }
     const CodeRanges known = code_ranges(memory_);
@@ -112,10 +113,28 @@ std::optional<std::size_t> CodeRewriter::scan(abi::Region range) {
         for (const abi::Region& segment : segments) {
             next = segment.base > at ? std::min(next, segment.base) : next;
         }
-        replaced += replace_in({at, next - at}, {});
+        replaced += replace_in_pieces({at, next - at});
         at = next;
     }
     return replaced + replace_in_segments(range);
+}
+
+// What the search keeps in mind is in proportion to what it searches at once, which is the guest's to choose.
+std::size_t CodeRewriter::replace_in_pieces(abi::Region range) {
+    std::size_t replaced = 0;
+    while (range.size > 0 && !abandoned_) {
+        const std::uint64_t size = std::min(range.size, kPieceBytes);
+        const FoundCode found = replace_in({range.base, size}, {});
+        replaced += found.nondeterministic.size();
+        // An instruction may reach from one piece into the next: that begins where the last known one ended.
+        std::uint64_t done = size;
+        if (size < range.size && !found.ranges.empty()) {
+            const std::uint64_t end = found.ranges.back().base + found.ranges.back().size - range.base;
+            done = size - end < kMaxInstruction ? end : size;
+        }
+        range = {range.base + done, range.size - done};
+    }
+    return replaced;
 }
 
 // Of the program's own segments only what was code is searched again, from begins that are instructions.
@@ -129,14 +148,14 @@ std::size_t CodeRewriter::replace_in_segments(abi::Region range) {
         if (wanted && std::ranges::any_of(segments, holds) && memory_.range({code.base}, code.size)) {
             CodeHints hints;
             hints.functions.push_back(code.base);
-            replaced += replace_in(code, hints);
+            replaced += replace_in(code, hints).nondeterministic.size();
         }
     }
     return replaced;
 }
 
-std::size_t CodeRewriter::replace_in(abi::Region range, const CodeHints& hints) {
-    const FoundCode found = find_code(memory_, range, hints);
+FoundCode CodeRewriter::replace_in(abi::Region range, const CodeHints& hints) {
+    FoundCode found = find_code(memory_, range, hints, abandoned_);
     for (const NondeterministicInstruction& instruction : found.nondeterministic) {
         const auto bytes = *memory_.range({instruction.address}, instruction.length);
         std::ranges::fill(bytes, kNop);
@@ -144,7 +163,7 @@ std::size_t CodeRewriter::replace_in(abi::Region range, const CodeHints& hints) 
         bytes[1] = std::byte{instruction.port};
     }
     remember(found.ranges);
-    return found.nondeterministic.size();
+    return found;
 }
 
 // The longest first: where there is no room for all, those without most system calls are left out.
@@ -160,18 +179,27 @@ void CodeRewriter::remember(std::vector<abi::Region> found) {
             known.ranges[known.count++] = range;
         }
     }
-    maps_.clear();
 }
 
-const CodeMap* CodeRewriter::map_of(std::uint64_t address) {
-    if (maps_.empty()) {
-        const CodeRanges& known = code_ranges(memory_);
-        for (std::uint64_t i = 0; i < std::min(known.count, CodeRanges::kMax); ++i) {
-            if (const auto code = memory_.range({known.ranges[i].base}, known.ranges[i].size)) {
-                maps_.emplace_back(*code, known.ranges[i].base);
-            }
+void CodeRewriter::update_maps() {
+    const CodeRanges& known = code_ranges(memory_);
+    std::vector<CodeMap> maps;
+    for (const abi::Region& range : std::span(known.ranges).first(std::min(known.count, CodeRanges::kMax))) {
+        const auto code = memory_.range({range.base}, range.size);
+        if (!code) {
+            continue;
+        }
+        const auto old = std::ranges::find_if(maps_, [&](const CodeMap& map) { return map.shows(*code, range.base); });
+        if (old != maps_.end()) {
+            maps.push_back(std::move(*old));
+        } else {
+            maps.emplace_back(*code, range.base);
         }
     }
+    maps_ = std::move(maps);
+}
+
+const CodeMap* CodeRewriter::map_of(std::uint64_t address) const {
     const auto found =
         std::find_if(maps_.begin(), maps_.end(), [&](const CodeMap& map) { return map.contains(address); });
     return found == maps_.end() ? nullptr : &*found;
@@ -213,6 +241,7 @@ std::optional<std::uint64_t> CodeRewriter::end_behind(const CodeMap& map, std::u
 }
 
 std::optional<CodeRewriter::Plan> CodeRewriter::plan(std::uint64_t site) {
+    update_maps();
     const CodeMap* map = map_of(site);
     if (map == nullptr || !map->is_start(site)) {
         return std::nullopt;

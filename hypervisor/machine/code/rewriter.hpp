@@ -2,10 +2,12 @@
 // the guest kernel when they are first executed.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <vector>
 
+#include "common/digest.hpp"
 #include "guest/abi/abi.hpp"
 #include "hypervisor/machine/code/finder.hpp"
 #include "hypervisor/memory/guest_memory.hpp"
@@ -24,22 +26,29 @@ class CodeMap {
         return address >= base_ && address - base_ < starts_.size();
     }
     [[nodiscard]] std::uint64_t end() const { return base_ + starts_.size(); }
+    // Is it what a sweep of `code` at `base` would give?
+    [[nodiscard]] bool shows(std::span<const std::byte> code, std::uint64_t base) const {
+        return base == base_ && code.size() == starts_.size() && digest(code) == digest_;
+    }
     [[nodiscard]] bool is_start(std::uint64_t address) const { return contains(address) && starts_[address - base_]; }
     // Does any direct branch of the range lead there?
     [[nodiscard]] bool is_target(std::uint64_t address) const;
 
   private:
     std::uint64_t base_;
+    std::uint64_t digest_;
     std::vector<bool> starts_;
     std::vector<bool> targets_;                   // in the range
     std::vector<std::uint64_t> outside_targets_;  // ascending
 };
 
 // Deterministic: what it writes follows from guest memory alone, so that recorder and replayer, and a backup that
-// received its memory by state transfer, write the same bytes. It keeps nothing but a cache of sweeps.
+// received its memory by state transfer, write the same bytes. It keeps nothing but sweeps, and checks
+// that each is of what is there now.
 class CodeRewriter {
   public:
-    explicit CodeRewriter(GuestMemory& memory) : memory_(memory) {}
+    // A scan of much code ends early once `abandoned` is set: the guest goes nowhere from there.
+    CodeRewriter(GuestMemory& memory, const std::atomic<bool>& abandoned) : memory_(memory), abandoned_(abandoned) {}
 
     // Replaces the RDTSC, RDTSCP, RDRAND, RDSEED, CPUID, XGETBV and RDPID in the code of an executable segment
     // (find_code() says what is code) by `out imm8` (abi::Port) and NOPs, and remembers where code is. Returns how many
@@ -47,7 +56,8 @@ class CodeRewriter {
     std::optional<std::size_t> scan_segment(abi::Region segment, const CodeHints& hints);
 
     // The same for code that the program made or loaded, of which nothing is known. What scan_segment() found to be
-    // data stays data. Beyond what CodeRanges has room for, SYSCALL sites keep trapping.
+    // data stays data. Beyond what CodeRanges has room for, SYSCALL sites keep trapping. Nothing when the range is not
+    // all of programs' memory.
     std::optional<std::size_t> scan(abi::Region range);
 
     // Rewrites the SYSCALL at `site` to reach `syscall_entry` without an exit. `trampoline_used` is the number of bytes
@@ -73,13 +83,16 @@ class CodeRewriter {
     [[nodiscard]] bool jumped_into(std::uint64_t from, std::uint64_t to) const;
     [[nodiscard]] std::optional<std::uint64_t> end_behind(const CodeMap& map, std::uint64_t site,
                                                           std::uint64_t start) const;
-    const CodeMap* map_of(std::uint64_t address);
-    std::size_t replace_in(abi::Region range, const CodeHints& hints);
+    void update_maps();
+    [[nodiscard]] const CodeMap* map_of(std::uint64_t address) const;
+    FoundCode replace_in(abi::Region range, const CodeHints& hints);
+    std::size_t replace_in_pieces(abi::Region range);
     std::size_t replace_in_segments(abi::Region range);
     void remember(std::vector<abi::Region> found);
 
     GuestMemory& memory_;
-    std::vector<CodeMap> maps_;
+    const std::atomic<bool>& abandoned_;
+    std::vector<CodeMap> maps_;  // as memory was when it was last looked at
 };
 
 }  // namespace understudy::machine

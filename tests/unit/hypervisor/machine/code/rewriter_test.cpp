@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <initializer_list>
 
 #include "hypervisor/machine/platform.hpp"
@@ -38,7 +39,8 @@ class CodeRewriterTest : public testing::Test {
     }
 
     GuestMemory memory_{8_MiB};
-    CodeRewriter rewriter_{memory_};
+    std::atomic<bool> abandoned_{false};
+    CodeRewriter rewriter_{memory_, abandoned_};
     std::size_t size_ = 0;
     std::size_t replaced_ = 0;
     std::uint64_t trampoline_used_ = 0;
@@ -83,6 +85,45 @@ TEST_F(CodeRewriterTest, ScanIsIdempotent) {
 TEST_F(CodeRewriterTest, ScanOutsideMemoryIsRefused) {
     EXPECT_FALSE(rewriter_.scan({memory_.size().value - 1, 2}));
     EXPECT_FALSE(rewriter_.scan({~std::uint64_t{0}, 2}));
+}
+
+// What is below programs is none of theirs, and what replaces an instruction would be executed in ring 0.
+TEST_F(CodeRewriterTest, ScanOfSupervisorPagesIsRefused) {
+    std::ranges::fill(memory_.all().subspan(abi::kKernelBase, 2), std::byte{0x0f});
+    memory_.all()[abi::kKernelBase + 1] = std::byte{0xa2};
+    const auto before = bytes(abi::kKernelBase, 2);
+    EXPECT_FALSE(rewriter_.scan({abi::kKernelBase, 16}));
+    EXPECT_FALSE(rewriter_.scan({kCode - 1, 16}));
+    EXPECT_FALSE(rewriter_.scan({0, 16}));
+    EXPECT_EQ(bytes(abi::kKernelBase, 2), before);
+}
+
+// Each of its stretches ends, a megabyte further on, in what is no code: to follow each of them there takes hours.
+TEST_F(CodeRewriterTest, AScanGoesOverEachByteAFewTimesAtTheMost) {
+    constexpr std::size_t kBytes = 4U << 20;
+    const auto code = memory_.all().subspan(kCode, kBytes);
+    std::ranges::fill(code, std::byte{0x50});  // push %rax
+    code.back() = std::byte{0x06};
+    EXPECT_EQ(rewriter_.scan({kCode, kBytes}), 0U);
+}
+
+TEST_F(CodeRewriterTest, AScanFindsWhatIsBehindMoreInstructionsThanItKeeps) {
+    constexpr std::size_t kBytes = 1U << 20;
+    const auto code = memory_.all().subspan(kCode, kBytes);
+    std::ranges::fill(code, std::byte{0x90});
+    code[kBytes - 3] = std::byte{0x0f};
+    code[kBytes - 2] = std::byte{0xa2};  // cpuid
+    code[kBytes - 1] = std::byte{0xc3};
+    EXPECT_EQ(rewriter_.scan({kCode, kBytes}), 1U);
+}
+
+TEST_F(CodeRewriterTest, AScanEndsWhenItIsAskedTo) {
+    abandoned_ = true;
+    std::ranges::fill(memory_.all().subspan(kCode, 16), std::byte{0x90});
+    memory_.all()[kCode + 16] = std::byte{0x0f};
+    memory_.all()[kCode + 17] = std::byte{0xa2};
+    memory_.all()[kCode + 18] = std::byte{0xc3};
+    EXPECT_EQ(rewriter_.scan({kCode, 19}), 0U);
 }
 
 // A program's segment at kCode, and what its image tells.
@@ -290,10 +331,27 @@ TEST_F(CodeRewriterTest, ARewriterThatStartsLaterWritesTheSameBytes) {
     ASSERT_TRUE(rewrite(5));
     GuestMemory copy(8_MiB);
     std::ranges::copy(memory_.all(), copy.all().begin());
-    CodeRewriter late(copy);
+    CodeRewriter late(copy, abandoned_);
     std::uint64_t late_used = trampoline_used_;
     EXPECT_EQ(late.rewrite_site({kCode + 9}, kEntry, late_used), rewrite(9));
     EXPECT_EQ(late_used, trampoline_used_);
+    EXPECT_TRUE(std::ranges::equal(memory_.all(), copy.all()));
+}
+
+// Code that is made anew where other code was: who saw that one must not remember it.
+TEST_F(CodeRewriterTest, ARewriterDecidesFromWhatIsThereNow) {
+    load({0xb8, 0x27, 0, 0, 0, 0x0f, 0x05,  // mov $39, %eax; syscall
+          0xb8, 0x27, 0, 0, 0, 0x0f, 0x05,  //
+          0x90, 0x90, 0xc3});
+    ASSERT_TRUE(rewrite(5));
+    const unsigned jump[] = {0xeb, 0xf8};  // from behind the second, to within what would be moved there
+    memory_.all()[kCode + 14] = static_cast<std::byte>(jump[0]);
+    memory_.all()[kCode + 15] = static_cast<std::byte>(jump[1]);
+    GuestMemory copy(8_MiB);
+    std::ranges::copy(memory_.all(), copy.all().begin());
+    CodeRewriter late(copy, abandoned_);
+    std::uint64_t late_used = trampoline_used_;
+    EXPECT_EQ(late.rewrite_site({kCode + 12}, kEntry, late_used), rewrite(12));
     EXPECT_TRUE(std::ranges::equal(memory_.all(), copy.all()));
 }
 
