@@ -20,6 +20,7 @@
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
 #include <linux/slab.h>
+#include <linux/task_work.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 #include <asm/paravirt.h>
@@ -34,6 +35,12 @@ struct copy {
 	struct page *page;
 	/* The page may have been written since. */
 	bool stale;
+	/* Its page is to be forgotten, by one of these. */
+	bool to_forget;
+	union {
+		struct callback_head at_return;
+		struct work_struct soon;
+	};
 };
 
 static unsigned long *judged; /* by frame */
@@ -259,6 +266,7 @@ static struct copy *new_copy(struct page *page)
 		return NULL;
 	copy->page = alloc_page(GFP_HIGHUSER | __GFP_ACCOUNT);
 	copy->stale = true;
+	copy->to_forget = false;
 	if (copy->page && !xa_err(xa_store_irq(&copies, page_to_pfn(page), copy, GFP_KERNEL))) {
 		set_page_private(copy->page, page_to_pfn(page));
 		return copy;
@@ -456,19 +464,40 @@ long __wrap_pin_user_pages_remote(struct mm_struct *mm, unsigned long start, uns
 	return got;
 }
 
-/* A file that is being executed is written by its own calls: whoever executes it sees that soon. */
-struct written {
-	struct work_struct work;
-	struct page *page;
-};
-
-static void forget_written(struct work_struct *work)
+/*
+ * A file that is being executed is written by its own calls. What locks are held then does not permit to forget the page
+ * there; so it is done on the writer's way back to its program. Of what the kernel writes by itself others hear soon.
+ */
+static void forget_written(struct copy *copy)
 {
-	struct written *written = container_of(work, struct written, work);
+	struct page *page = pfn_to_page(page_private(copy->page));
 
-	forget(written->page);
-	put_page(written->page);
-	kfree(written);
+	copy->to_forget = false;
+	forget(page);
+	put_page(page); /* and the copy, with the last */
+}
+
+static void forget_at_return(struct callback_head *head)
+{
+	forget_written(container_of(head, struct copy, at_return));
+}
+
+static void forget_soon(struct work_struct *work)
+{
+	forget_written(container_of(work, struct copy, soon));
+}
+
+static void forget_later(struct copy *copy, struct page *page)
+{
+	if (copy->to_forget)
+		return;
+	copy->to_forget = true;
+	get_page(page);
+	init_task_work(&copy->at_return, forget_at_return);
+	if (in_task() && !(current->flags & PF_KTHREAD) && !task_work_add(current, &copy->at_return, TWA_RESUME))
+		return;
+	INIT_WORK(&copy->soon, forget_soon);
+	schedule_work(&copy->soon);
 }
 
 bool __real_folio_mark_dirty(struct folio *folio);
@@ -477,17 +506,10 @@ bool __wrap_folio_mark_dirty(struct folio *folio);
 bool __wrap_folio_mark_dirty(struct folio *folio)
 {
 	struct copy *copy = copy_of(folio_pfn(folio));
-	struct written *written;
 
 	if (unlikely(copy) && !copy->stale) {
 		copy->stale = true;
-		written = kmalloc(sizeof(*written), GFP_ATOMIC);
-		if (written) {
-			INIT_WORK(&written->work, forget_written);
-			written->page = folio_page(folio, 0);
-			get_page(written->page);
-			schedule_work(&written->work);
-		}
+		forget_later(copy, folio_page(folio, 0));
 	}
 	return __real_folio_mark_dirty(folio);
 }

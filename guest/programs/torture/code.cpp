@@ -116,7 +116,6 @@ void two_mappings(Context& context) {
                 expect(
                     pwrite(file, code.data(), code.size(), static_cast<off_t>(at)) == static_cast<ssize_t>(code.size()),
                     "a file of code can be written");
-                usleep(20'000);  // a file's own calls are seen by who executes it soon, not at once
             } else {
                 std::memcpy(writable.data() + at, code.data(), code.size());
             }

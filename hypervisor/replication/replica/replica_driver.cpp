@@ -15,6 +15,7 @@ using namespace std::chrono_literals;
 
 constexpr auto kLagInterval = 200ms;
 constexpr auto kComparedInterval = 1s;
+constexpr auto kStopPatience = 10s;
 // Two seconds of them, less than the primary waits.
 constexpr unsigned kTicksToStandStill = 2000ms / Recorder::kOverdueInterval;
 
@@ -157,10 +158,26 @@ void ReplicaDriver::tick() {
     }
     core_.tick();
     notice_standstill();
-    if (live_sink_.wants_stop()) {
-        vcpu_.stop_soon();
-    }
+    bring_guest_to_stop();
     report_progress_to_user();
+}
+
+// For the state that a backup waits for. Not every guest can be interrupted anywhere.
+void ReplicaDriver::bring_guest_to_stop() {
+    if (!live_sink_.wants_stop()) {
+        stop_wanted_since_.reset();
+        return;
+    }
+    vcpu_.stop_soon();
+    if (!stop_wanted_since_) {
+        stop_wanted_since_ = Clock::now();
+    } else if (Clock::now() - *stop_wanted_since_ > kStopPatience) {
+        stop_wanted_since_.reset();
+        core_.peer_lost(
+            fmt::format("the guest has come to no stop for {} s, at which a backup could have its state: "
+                        "it computes where it cannot be interrupted",
+                        kStopPatience.count()));
+    }
 }
 
 void ReplicaDriver::report_progress_to_user() {

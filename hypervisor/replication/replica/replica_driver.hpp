@@ -87,6 +87,7 @@ class ReplicaDriver final : private ReplicaWorld {
     // What the vCPU's thread failed with, or what prevents it from going on; nothing: it did not fail.
     [[nodiscard]] std::optional<std::string> failure() const;
     void notice_standstill();
+    void bring_guest_to_stop();
     void keep_state(const std::string& whose, StopNumber stop, std::span<const std::byte> vcpu_state);
 
     // What the vCPU's thread hands over.
@@ -131,8 +132,9 @@ class ReplicaDriver final : private ReplicaWorld {
     };
     std::shared_ptr<Transfer> transfer_;  // the last; its state's source has it, too
     TransferNumber transfer_number_ = 0;  // its
-    Clock::time_point lost_at_;           // when this replica began to decide
-    bool first_words_due_ = false;        // it has won, and nothing of its guest has left it yet
+    std::optional<Clock::time_point> stop_wanted_since_;
+    Clock::time_point lost_at_;     // when this replica began to decide
+    bool first_words_due_ = false;  // it has won, and nothing of its guest has left it yet
     Clock::time_point next_lag_;
     Clock::time_point next_compared_;
     bool joined_again_ = false;

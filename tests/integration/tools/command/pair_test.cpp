@@ -97,6 +97,20 @@ TEST_F(Pair, APortInUseIsNamed) {
     EXPECT_THAT(second.end(), HasSubstr(first.address()));
 }
 
+// The small kernel's programs are interrupted where they count, and nowhere else.
+TEST_F(Pair, AGuestThatComesToNoStopCannotBeJoinedAndItsPrimarySaysSo) {
+    const std::string spin = UNDERSTUDY_BINARY_DIR "/tests/replication-programs/uncounted_spin";
+    const Replica& first = start("host 1", primary("127.0.0.1:0", spin));
+    const auto said = stage_.directory().path() / "host-1.out";
+    stage_.until([&] { return contents(said).find("spins") != std::string::npos; }, kPatience, "the guest");
+    const Replica& second = start("host 2", backup(first.address()));
+    await_end(second);
+    stage_.until([&] { return contents(said).find("has come to no stop") != std::string::npos; }, kPatience,
+                 "the reason");
+    EXPECT_TRUE(first.running());
+    EXPECT_EQ(first.role(), Role::solo);
+}
+
 TEST_F(Pair, ABackupOfAnotherVmIsRefused) {
     const Replica& first = start_solo();
     const Replica& second = start("host 2", backup(first.address(), "other"));
