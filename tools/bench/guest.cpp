@@ -36,18 +36,6 @@ double best(const std::vector<double>& values) {
     return values.empty() ? 0 : *std::ranges::min_element(values);
 }
 
-// What stands behind a name in the lines of a program: "calls_ns 131.2".
-double figure_of(const std::vector<std::string>& lines, const std::string& pattern) {
-    const std::regex expression(pattern);
-    for (const std::string& line : lines) {
-        std::smatch match;
-        if (std::regex_search(line, match, expression)) {
-            return std::stod(match[1]);
-        }
-    }
-    throw Error::format("no figure: {}", fmt::join(lines, " | "));
-}
-
 std::vector<std::string> operator+(std::vector<std::string> words, const std::vector<std::string>& more) {
     words.insert(words.end(), more.begin(), more.end());
     return words;

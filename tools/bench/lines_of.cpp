@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <regex>
 #include <string_view>
 
 #include "common/error.hpp"
@@ -21,6 +22,17 @@ std::vector<std::string> lines_of(Stage& stage, const std::vector<std::string>& 
                             child.exit_status(), child.last_words());
     }
     return lines;
+}
+
+double figure_of(const std::vector<std::string>& lines, const std::string& pattern) {
+    const std::regex expression(pattern);
+    for (const std::string& line : lines) {
+        std::smatch match;
+        if (std::regex_search(line, match, expression)) {
+            return std::stod(match[1]);
+        }
+    }
+    throw Error::format("no figure: {}", fmt::join(lines, " | "));
 }
 
 }  // namespace understudy::tools

@@ -15,4 +15,8 @@ namespace understudy::tools {
 [[nodiscard]] std::vector<std::string> lines_of(Stage& stage, const std::vector<std::string>& command,
                                                 std::chrono::milliseconds timeout);
 
+// The number that `pattern`'s first group matches in the first line that has it: "calls_ns ([0-9.]+)". Throws
+// understudy::Error where no line has.
+[[nodiscard]] double figure_of(const std::vector<std::string>& lines, const std::string& pattern);
+
 }  // namespace understudy::tools

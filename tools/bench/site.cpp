@@ -53,11 +53,30 @@ void Site::Guest::handle(const Event& event) {
             settled_at_ = Stage::Clock::now() + 1s;
         }
     } else if (event.kind() == "console") {
-        console_lines_.take(event.text("text"), [this](std::string_view line) { console_.emplace_back(line); });
+        console_lines_.take(event.text("text"), [&](std::string_view line) {
+            console_.emplace_back(line);
+            console_times_.push_back(event.time());
+        });
         if (Stage::Clock::now() < settled_at_) {
             unsettled_lines_ = console_.size();
         }
+    } else if (event.kind() == "log") {
+        log_.push_back(event);
     }
+}
+
+std::optional<Site::Guest::Logged> Site::Guest::logged(std::size_t from_line, std::size_t to_line) const {
+    const auto within = [&](const Event& event) {
+        return event.time() >= console_times_.at(from_line) && event.time() <= console_times_.at(to_line);
+    };
+    const auto first = std::ranges::find_if(log_, within);
+    const auto last = std::find_if(log_.rbegin(), log_.rend(), within);
+    if (first == log_.end() || &*first == &*last) {
+        return std::nullopt;
+    }
+    const auto grown = [&](const char* name) { return last->real(name) - first->real(name); };
+    return Logged{std::chrono::duration<double>(last->time() - first->time()).count(), grown("records"),
+                  grown("copied"), grown("bytes_sent"), grown("guest_waited_ms")};
 }
 
 std::unique_ptr<Site::Guest> Site::new_guest(std::optional<GatewayService> gateway) {

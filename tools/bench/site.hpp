@@ -40,6 +40,17 @@ class Site {
         // How many console lines had come a second after the pair was formed: until then the guest gives way to a
         // backup that makes up for the transfer.
         [[nodiscard]] std::size_t console_lines_unsettled() const { return unsettled_lines_; }
+        // Of a protected one, while the console told these lines (their numbers): what its primary logged, as the
+        // primary's own reports in that time have it. Nothing where there are less than two.
+        struct Logged {
+            double seconds = 0;
+            double records = 0;
+            double copied = 0;
+            double bytes = 0;
+            double guest_waited_ms = 0;
+        };
+        [[nodiscard]] std::optional<Logged> logged(std::size_t from_line, std::size_t to_line) const;
+        [[nodiscard]] bool is_protected() const { return role_ == replication::Role::leading; }
         [[nodiscard]] bool ended() const { return !processes_.front()->running(); }
         ~Guest();
         Guest(const Guest&) = delete;
@@ -58,6 +69,8 @@ class Site {
         std::string address_;
         LineCutter console_lines_;
         std::vector<std::string> console_;
+        std::vector<Event::Time> console_times_;  // of a protected guest
+        std::vector<Event> log_;
         std::size_t unsettled_lines_ = 0;
         Stage::Clock::time_point settled_at_ = Stage::Clock::time_point::max();
         std::vector<std::shared_ptr<Child>> processes_;

@@ -7,6 +7,7 @@
 #include "tools/bench/guest.hpp"
 #include "tools/bench/join.hpp"
 #include "tools/bench/smoke.hpp"
+#include "tools/bench/uncounted.hpp"
 #include "tools/command/commands.hpp"
 
 namespace understudy::tools {
@@ -99,6 +100,27 @@ Command add_join_bench(CLI::App& bench) {
             }};
 }
 
+Command add_uncounted_bench(CLI::App& bench) {
+    const auto options = std::make_shared<UncountedBenchOptions>();
+    CLI::App* app = bench.add_subcommand("uncounted", "What it costs to protect programs whose intervals are copied");
+    app->add_option("--repeats", options->repeats, "Of each program, unprotected and protected; the median counts")
+        ->check(CLI::Range(1, 100))
+        ->capture_default_str();
+    app->add_option("--only", options->only, "Some rows")->delimiter(',')->check(CLI::IsMember(uncounted_bench_rows()));
+    app->add_option("--image", options->image, "With redis-server, python3 and gcc [one is built]")
+        ->check(CLI::ExistingFile);
+    app->add_flag("--json", options->json, "End with one JSON object instead of a table");
+    app->footer(
+        "The programs run in one guest after the other, unprotected and protected by turns. The row latency needs "
+        "root, "
+        "for a LAN\nin network namespaces. A missed target is said, not an error.\n\n"
+        "Example:\n  understudy bench uncounted --repeats 3");
+    return {app, [options] {
+                run_uncounted_bench(*options);
+                return 0;
+            }};
+}
+
 }  // namespace
 
 Command add_bench(CLI::App& root) {
@@ -106,7 +128,7 @@ Command add_bench(CLI::App& root) {
         "bench", "Measure: guests beside the host, replication overhead, failover times, the arbiter");
     app->require_subcommand(1);
     const std::vector<Command> benchmarks = {add_smoke(*app), add_guest_bench(*app), add_join_bench(*app),
-                                             add_arbiter_bench(*app)};
+                                             add_uncounted_bench(*app), add_arbiter_bench(*app)};
     app->footer("Example:\n  understudy bench smoke");
     return {app, [benchmarks] {
                 for (const Command& benchmark : benchmarks) {

@@ -43,6 +43,13 @@ replication::ReplicaObserver make_observer(const std::shared_ptr<PatientOutput>&
                      {"longest_wait_ms", in_milliseconds(figures.longest_wait)},
                      {"put_aside", figures.put_aside.value}}});
     };
+    observer.on_log = [out](const replication::LogFigures& figures) {
+        out->write({"log",
+                    {{"records", figures.records},
+                     {"copied", figures.copied},
+                     {"bytes_sent", figures.sent.value},
+                     {"guest_waited_ms", in_milliseconds(figures.guest_waited)}}});
+    };
     observer.on_live = [out](Generation generation, std::chrono::nanoseconds takeover) {
         out->write({"live", {{"generation", generation.value}, {"takeover_ms", in_milliseconds(takeover)}}});
     };

@@ -14,7 +14,7 @@ constexpr std::chrono::seconds kProgressInterval{10};
 constexpr std::size_t kBarWidth = 30;
 
 bool is_progress(const Event& event) {
-    return event.kind() == "transfer" || event.kind() == "lag" || event.kind() == "compared";
+    return event.kind() == "transfer" || event.kind() == "lag" || event.kind() == "compared" || event.kind() == "log";
 }
 
 }  // namespace
@@ -66,6 +66,10 @@ void EventWriter::show_progress(const Event& event) {
         const auto filled = static_cast<std::size_t>(part * kBarWidth);
         line = fmt::format("state [{:#<{}}{:.<{}}] {:3.0f} % of {:.1f} MB", "", filled, "", kBarWidth - filled,
                            part * 100, total / 1e6);
+    } else if (event.kind() == "log") {
+        line = fmt::format("{} records, {} of them copied, {:.1f} MB sent; the guest waited {:.0f} ms for its backup",
+                           event.number("records"), event.number("copied"), event.real("bytes_sent") / 1e6,
+                           event.real("guest_waited_ms"));
     } else {
         if (event.kind() == "lag") {
             lag_ = fmt::format("behind by {} records, {:.1f} ms", event.number("records"), event.real("ms"));

@@ -10,7 +10,12 @@ void Outbox::put(Handover item, Urgency urgency) {
     bool wake = false;
     {
         std::unique_lock lock(mutex_);
-        room_.wait(lock, [&] { return released_ || (items_.size() < kCapacity && copied_bytes_ < kCopiedBytes); });
+        const auto has_room = [&] { return released_ || (items_.size() < kCapacity && copied_bytes_ < kCopiedBytes); };
+        if (!has_room()) {
+            const auto begin = std::chrono::steady_clock::now();
+            room_.wait(lock, has_room);
+            waited_ = waited_.load() + (std::chrono::steady_clock::now() - begin);
+        }
         if (const auto* copied = std::get_if<Copied>(&item)) {
             copied_bytes_ += copied->content.size();
         }

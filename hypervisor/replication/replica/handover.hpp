@@ -2,6 +2,7 @@
 // way to the replayer (ChannelFeed), and the brake with which the I/O thread holds a guest that runs too far ahead.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -68,6 +69,8 @@ class Outbox {
     [[nodiscard]] std::vector<Handover> take();
     // put() never waits again: the replica is ending.
     void release();
+    // How long put() has waited, all in all. From any thread.
+    [[nodiscard]] std::chrono::nanoseconds waited() const { return waited_.load(); }
 
   private:
     static constexpr std::size_t kCapacity = 4096;
@@ -80,6 +83,7 @@ class Outbox {
     std::size_t copied_bytes_ = 0;  // in items_
     bool woken_ = false;            // since the last take()
     bool released_ = false;
+    std::atomic<std::chrono::nanoseconds> waited_{};
 };
 
 // What the I/O thread has taken from the outbox and has not done yet: it may leave some of it for later. An outbox

@@ -30,6 +30,14 @@ struct TransferFigures {
     Bytes put_aside;  // at the same time, at the most
 };
 
+// The log of a pair since its backup has the state, as its primary sees it.
+struct LogFigures {
+    std::uint64_t records = 0;
+    std::uint64_t copied = 0;                  // of these, intervals that the backup takes over (pages and processor)
+    Bytes sent;                                // encoded
+    std::chrono::nanoseconds guest_waited{0};  // for a backup that did not keep up
+};
+
 // What a replica tells while it runs. Called on the I/O thread; absent ones are skipped.
 struct ReplicaObserver {
     std::function<void(const std::string& address)> on_listening;
@@ -39,6 +47,8 @@ struct ReplicaObserver {
     std::function<void(Bytes done, Bytes total)> on_transfer;
     // At the primary: a backup has the state.
     std::function<void(const TransferFigures& figures)> on_transferred;
+    // At the primary of a pair, every second.
+    std::function<void(const LogFigures& figures)> on_log;
     // A backup has gone live; from the death seen to the guest running.
     std::function<void(Generation generation, std::chrono::nanoseconds takeover)> on_live;
     // Then the first of its guest's outputs has left; from the death seen.

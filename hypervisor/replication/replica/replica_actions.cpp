@@ -29,6 +29,15 @@ void ReplicaDriver::go_live() {
     }
 }
 
+void ReplicaDriver::hold_guest(bool held) {
+    brake_.set(held);
+    if (held) {
+        held_since_ = Clock::now();
+    } else if (held_since_) {
+        log_figures_.guest_waited += Clock::now() - *std::exchange(held_since_, std::nullopt);
+    }
+}
+
 void ReplicaDriver::release(const std::vector<Output>& outputs) {
     live_->release(outputs);
     if (std::exchange(first_words_due_, false) && config_.observer.on_first_words) {

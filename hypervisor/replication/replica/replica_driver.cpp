@@ -15,6 +15,7 @@ using namespace std::chrono_literals;
 
 constexpr auto kLagInterval = 200ms;
 constexpr auto kComparedInterval = 1s;
+constexpr auto kLogInterval = 1s;
 constexpr auto kStopPatience = 10s;
 // Two seconds of them, less than the primary waits.
 constexpr unsigned kTicksToStandStill = 2000ms / Recorder::kOverdueInterval;
@@ -181,6 +182,9 @@ void ReplicaDriver::bring_guest_to_stop() {
 }
 
 void ReplicaDriver::report_progress_to_user() {
+    if (core_.roles().role() == Role::leading) {
+        report_log_to_user();
+    }
     if (core_.roles().role() != Role::following) {
         return;
     }
@@ -194,6 +198,26 @@ void ReplicaDriver::report_progress_to_user() {
         next_compared_ = now + kComparedInterval;
         config_.observer.on_compared(core_.compared(), 0);
     }
+}
+
+void ReplicaDriver::begin_log_figures() {
+    log_figures_ = {};
+    written_before_log_ = peer_->written();
+    outbox_waited_before_log_ = outbox_.waited();
+    next_log_figures_ = Clock::now() + kLogInterval;
+}
+
+void ReplicaDriver::report_log_to_user() {
+    const auto now = Clock::now();
+    if (now < next_log_figures_ || !peer_ || !config_.observer.on_log) {
+        return;
+    }
+    next_log_figures_ = now + kLogInterval;
+    LogFigures figures = log_figures_;
+    figures.sent = {peer_->written().value - written_before_log_.value};
+    figures.guest_waited += outbox_.waited() - outbox_waited_before_log_;
+    figures.guest_waited += held_since_ ? now - *held_since_ : Clock::duration(0);
+    config_.observer.on_log(figures);
 }
 
 void ReplicaDriver::make_live_io(network::LinkConfig link) {

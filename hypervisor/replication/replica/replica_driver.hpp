@@ -61,7 +61,7 @@ class ReplicaDriver final : private ReplicaWorld {
     void end_log() override { feed_.close(); }
     void go_live() override;
     void stop_guest_soon() override { vcpu_.stop_soon(); }
-    void hold_guest(bool held) override { brake_.set(held); }
+    void hold_guest(bool held) override;
     void speak(SpeakerRank rank) override { live_->speak(rank); }
     void release(const std::vector<Output>& outputs) override;
     void begin_transfer(const ReplicaId& candidate, Generation generation) override;
@@ -113,6 +113,8 @@ class ReplicaDriver final : private ReplicaWorld {
     // Time.
     void tick();
     void report_progress_to_user();
+    void begin_log_figures();
+    void report_log_to_user();
     void make_live_io(network::LinkConfig link);
 
     const ReplicaConfig config_;
@@ -133,6 +135,12 @@ class ReplicaDriver final : private ReplicaWorld {
     std::shared_ptr<Transfer> transfer_;  // the last; its state's source has it, too
     TransferNumber transfer_number_ = 0;  // its
     std::optional<Clock::time_point> stop_wanted_since_;
+    // Of the log to the present backup.
+    LogFigures log_figures_;
+    Bytes written_before_log_;
+    std::chrono::nanoseconds outbox_waited_before_log_{0};
+    std::optional<Clock::time_point> held_since_;
+    Clock::time_point next_log_figures_;
     Clock::time_point lost_at_;     // when this replica began to decide
     bool first_words_due_ = false;  // it has won, and nothing of its guest has left it yet
     Clock::time_point next_lag_;

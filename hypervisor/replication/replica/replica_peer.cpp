@@ -85,6 +85,8 @@ void ReplicaDriver::take(Snapshot& snapshot) {
 }
 
 void ReplicaDriver::take(Recorded& recorded) {
+    log_figures_.records += recorded.record.mark ? 0 : 1;
+    log_figures_.copied += recorded.record.delta ? 1 : 0;
     core_.recorded(recorded.record, std::move(recorded.outputs), recorded.completes_mark);
 }
 
@@ -116,6 +118,7 @@ void ReplicaDriver::backup_ready() {
         transfer_->figures.took = Clock::now() - transfer_->begun;
         config_.observer.on_transferred(transfer_->figures);
     }
+    begin_log_figures();
     core_.peer_ready();
 }
 

@@ -60,6 +60,11 @@ TEST(EventWriter, WritesProgressOverOnATerminal) {
                                           "behind by 3 records, 0.5 ms\r\x1b[K"
                                           "behind by 3 records, 0.5 ms; 7 stops compared\r\x1b[K"));
     EXPECT_THAT(text, testing::HasSubstr(" live\n"));
+    EXPECT_THAT(written(EventWriter::Form::terminal, {Event("log", {{"records", std::uint64_t{9}},
+                                                                    {"copied", std::uint64_t{2}},
+                                                                    {"bytes_sent", std::uint64_t{1'500'000}},
+                                                                    {"guest_waited_ms", 12.4}})}),
+                testing::HasSubstr("\r\x1b[K9 records, 2 of them copied, 1.5 MB sent; the guest waited 12 ms"));
     EXPECT_THAT(text, testing::EndsWith("\r\x1b[K")) << "what is shown last is no lasting news";
 }
 
