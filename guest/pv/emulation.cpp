@@ -1,5 +1,6 @@
 // Instructions that are executed in the guest's stead: those that ring 3 may not, where Linux's PV code uses them all
 // the same, and those whose answer must not come from the host's processor.
+#include "guest/pv/fault_address.hpp"
 #include "guest/pv/instruction.hpp"
 #include "guest/pv/layer.hpp"
 
@@ -117,8 +118,9 @@ u64 control_register(unsigned number) {
 
 // RDTSC and RDTSCP trap where they are disabled (CR4.TSD), of kernel and program alike; the kernel may have disabled
 // them for a program.
-bool emulate_time(understudy_frame& frame, const u8* code) {
-    if (code[0] != kEscape || ((written_cr4 & kCr4TimeStampDisable) != 0 && !is_kernel_address(frame.rip))) {
+bool emulate_time(understudy_frame& frame, const u8* code, u64 readable) {
+    if (readable < 2 || code[0] != kEscape ||
+        ((written_cr4 & kCr4TimeStampDisable) != 0 && !is_kernel_address(frame.rip))) {
         return false;
     }
     if (code[1] == 0x31) {
@@ -126,7 +128,7 @@ bool emulate_time(understudy_frame& frame, const u8* code) {
         frame.rip += 2;
         return true;
     }
-    if (code[1] == 0x01 && code[2] == 0xf9) {
+    if (readable > 2 && code[1] == 0x01 && code[2] == 0xf9) {
         rdtsc(frame, true);
         frame.rip += 3;
         return true;
@@ -174,11 +176,12 @@ bool emulate_two_byte(understudy_frame& frame, const u8* code, u8 rex, unsigned 
 
 bool emulate_privileged(understudy_frame& frame) {
     const auto* code = reinterpret_cast<const u8*>(frame.rip);
-    if (emulate_time(frame, code)) {
+    const u64 readable = readable_code(page_tables(), layer.page_table, frame.rip);
+    if (emulate_time(frame, code, readable)) {
         return true;
     }
-    if (!is_kernel_address(frame.rip)) {
-        return false;
+    if (!is_kernel_address(frame.rip) || readable < kLongestInstruction) {
+        return false;  // the kernel's code is followed by more of it
     }
     unsigned length = 0;
     u8 rex = 0;
@@ -206,6 +209,9 @@ bool emulate_xen_cpuid(understudy_frame& frame) {
     const auto* const code = reinterpret_cast<const u8*>(frame.rip);
     // Xen's prefix in front of CPUID: ud2; "xen".
     static constexpr u8 kXenCpuid[] = {0x0f, 0x0b, 0x78, 0x65, 0x6e, 0x0f, 0xa2};
+    if (readable_code(page_tables(), layer.page_table, frame.rip) < sizeof kXenCpuid) {
+        return false;
+    }
     for (unsigned i = 0; i < sizeof kXenCpuid; ++i) {
         if (code[i] != kXenCpuid[i]) {
             return false;

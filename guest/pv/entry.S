@@ -207,13 +207,16 @@ system_call:
     jmp 2b
 
 // --- IRETQ of the kernel --------------------------------------------------------------------------------------------------
-// To a program, with nothing pending: straight on. Everything else is decided in C++.
+// To a program, to a place of its own, with nothing pending: straight on. Everything else is decided in C++.
 iret_entry:
     testb $3, 8(%rsp)
     jz 4f
     cmpq $0, layer + LAYER_FLUSH_DUE(%rip)
     jne 4f
     pushq %rax
+    movq 8(%rsp), %rax
+    shrq $CANONICAL_BITS, %rax
+    jnz 7f
     movq vcpu_info(%rip), %rax
     movb $0, VCPU_INFO_MASK(%rax)
     cmpb $0, VCPU_INFO_PENDING(%rax)
@@ -225,9 +228,6 @@ iret_entry:
     jne 6f
     cmpq $RUNNING_FLAGS & ~0x3000, 24(%rsp)
     jne 6f
-    movq %rcx, %rax
-    shrq $CANONICAL_BITS, %rax
-    jnz 6f
     popq %rax
     movq 24(%rsp), %rsp
     cmpb $0, one(%rip)
@@ -240,7 +240,7 @@ iret_entry:
 iret_to_program:
     iretq
 5:  movb $1, VCPU_INFO_MASK(%rax)
-    popq %rax
+7:  popq %rax
 4:  movq %rsp, saved_stack(%rip)
     leaq upcall_stack_top(%rip), %rsp
     pushq %rax  // keeps the place of SS

@@ -178,6 +178,15 @@ bool justified(const PageTables& tables, u64 root, u64 address, u64 error_code) 
     return ((error_code & kFaultWrite) != 0 && !now.writable) || ((error_code & kFaultFetch) != 0 && !now.executable);
 }
 
+u64 readable_code(const PageTables& tables, u64 root, u64 rip) {
+    const auto readable = [&](u64 address) { return tables.translate(root, address).present; };
+    if (!readable(rip)) {
+        return 0;
+    }
+    const u64 here = kPageBytes - rip % kPageBytes;
+    return here >= kLongestInstruction || readable(rip + here) ? kLongestInstruction : here;
+}
+
 FaultAddress fault_address(const Context& context, const PageTables& tables, u64 root) {
     const understudy_frame& frame = *context.frame;
     const u64 error_code = frame.error_code;

@@ -25,11 +25,17 @@ struct FaultAddress {
     u64 address = 0;
 };
 
-// The page tables at `root` are those that the instruction ran with.
+// The page tables at `root` are those that the instruction ran with. Unless it was not even fetched it can be read.
 [[nodiscard]] FaultAddress fault_address(const Context& context, const PageTables& tables, u64 root);
 
 // Would an access of this kind at this address fault, by the tables?
 [[nodiscard]] bool justified(const PageTables& tables, u64 root, u64 address, u64 error_code);
+
+// How many bytes from `rip` on can be read, at most as many as an instruction has. Not all that traps was fetched
+// whole: an opcode that is invalid is so before the rest of it is looked for, and a return may name no place to run at
+// all.
+constexpr u64 kLongestInstruction = 15;
+[[nodiscard]] u64 readable_code(const PageTables& tables, u64 root, u64 rip);
 
 // Does the instruction read and write its memory operand? Some engines report its fault as that of the read; it is
 // reported as that of a write everywhere.

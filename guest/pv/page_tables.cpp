@@ -3,6 +3,9 @@
 namespace understudy::pv {
 
 Translation PageTables::translate(u64 root, u64 address) const {
+    if (const u64 upper = address >> 47; upper != 0 && upper != 0x1ffff) {
+        return {};  // not canonical: an address of nothing
+    }
     Translation result{.present = true, .writable = true, .executable = true};
     u64 table = root;
     for (unsigned level = kLevels; level > 0; --level) {

@@ -173,17 +173,41 @@ Emulated execute(understudy_frame& frame, const Instruction& i, u64 address) {
     }
 }
 
+u64 bytes_behind_opcode(const Instruction& i) {
+    return i.has_modrm ? operand_bytes(i) : 0;
+}
+
+// Of an instruction whose page ends before what follows can be read. The processor has not fetched that: it had seen
+// enough. Does the instruction reach over the end?
+bool reaches_over(const u8* code, u64 readable) {
+    u8 whole[2 * kLongestInstruction] = {};
+    for (u64 at = 0; at < readable; ++at) {
+        whole[at] = code[at];
+    }
+    const Instruction i = decode(whole);
+    return i.replaced && static_cast<u64>(i.behind_modrm - whole) + bytes_behind_opcode(i) > readable;
+}
+
 }  // namespace
 
 Emulated emulate_program(understudy_frame& frame) {
-    const Instruction i = decode(reinterpret_cast<const u8*>(frame.rip));
+    const auto* const code = reinterpret_cast<const u8*>(frame.rip);
+    const u64 readable = readable_code(page_tables(), layer.page_table, frame.rip);
+    if (readable == 0) {
+        return Emulated::no;
+    }
+    if (readable < kLongestInstruction && reaches_over(code, readable)) {
+        vcpu_info->arch.cr2 = frame.rip + readable;
+        return raise(frame, kPageFaultVector, kFaultUser | kFaultFetch);
+    }
+    const Instruction i = decode(code);
     if (!i.known || !i.replaced) {
         return Emulated::no;
     }
     const Context context{&frame, read_fs(), read_gs()};
     const bool has_operand = i.has_modrm && i.modrm >> 6 != 3;
     const u64 address = has_operand ? effective_address(i, context) + segment_base(i, context) : 0;
-    const u64 next = reinterpret_cast<u64>(i.behind_modrm) + (i.has_modrm ? operand_bytes(i) : 0);
+    const u64 next = reinterpret_cast<u64>(i.behind_modrm) + bytes_behind_opcode(i);
     const Emulated result = execute(frame, i, address);
     if (result == Emulated::done) {
         frame.rip = next;

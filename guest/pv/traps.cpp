@@ -65,13 +65,17 @@ void enter_handler(understudy_frame& frame, u64 vector) {
 // replica need not have met it, so it leaves no trace.
 bool find_fault_address(understudy_frame& frame) {
     const bool of_program = !is_kernel_address(frame.rip);
-    if ((frame.error_code & (kFaultWrite | kFaultFetch)) == 0 &&
-        reads_and_writes(reinterpret_cast<const u8*>(frame.rip))) {
+    const PageTables tables = page_tables();
+    const bool of_fetch = (frame.error_code & kFaultFetch) != 0;
+    const bool fetched = !of_fetch && readable_code(tables, layer.page_table, frame.rip) != 0;
+    if (fetched && (frame.error_code & kFaultWrite) == 0 && reads_and_writes(reinterpret_cast<const u8*>(frame.rip))) {
         frame.error_code |= kFaultWrite;
     }
-    const PageTables tables = page_tables();
     const Context context{&frame, read_fs(), read_gs()};
-    FaultAddress found = fault_address(context, tables, layer.page_table);
+    FaultAddress found{};
+    if (of_fetch || fetched) {
+        found = fault_address(context, tables, layer.page_table);
+    }
     if (!found.known) {
         out<UNDERSTUDY_PORT_FAULT_ADDRESS>();
         found = {true, layer.fault_address};
@@ -166,6 +170,11 @@ extern "C" void handle_iret(understudy_frame* frame) {
     const bool to_program = (frame->cs & 3) != 0;
     vcpu_info->evtchn_upcall_mask = (frame->rflags & kFlagInterrupt) == 0 ? 1 : 0;
     if (to_program) {
+        // A program may have asked for any place (sigreturn). The kernel's are not its own; where it gets is a fault.
+        constexpr u64 kProgramsEnd = u64{1} << 47;
+        if (frame->rip > kProgramsEnd) {
+            frame->rip = kProgramsEnd;
+        }
         if (layer.flush_due != 0) {
             flush_tlb();
         }

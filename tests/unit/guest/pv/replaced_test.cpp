@@ -87,6 +87,7 @@ TEST(ReplacedBytes, TrapOnThisProcessor) {
 class Replaced : public testing::Test {
   protected:
     Replaced() {
+        layer_.map(arena_.code(), kUser);
         layer_.map(data_page(), kWritable | kUser);
         layer_.map(data_page() + kPageBytes, kWritable | kUser);
         std::memset(data(), 0xee, 2 * kPageBytes);
@@ -278,6 +279,48 @@ TEST_F(Replaced, AFaultOfTheOperandIsTheInstructionsOwnAndChangesNothing) {
     EXPECT_EQ(frame_.error_code, 7U) << "to a page that is read-only";
     EXPECT_EQ(vcpu_info->arch.cr2, data_page());
     forget_x87();
+}
+
+// The processor has trapped at the first byte, and has not looked for the rest; nor may anybody else.
+TEST_F(Replaced, WhatReachesIntoAPageThatIsNotThereFaultsThere) {
+    const u64 missing = data_page() + 2 * kPageBytes;
+    const auto emulate_before_end = [&](const Code& code, std::size_t on_page) {
+        frame_.rip = missing - on_page;
+        std::memcpy(reinterpret_cast<u8*>(frame_.rip), code.data(), on_page);
+        frame_.vector = kInvalidOpcodeVector;
+        return emulate_program(frame_);
+    };
+    const Code fxsave = {instead_of(0x0f), 0xae, 0x47, 0x10};  // FXSAVE 16(%rdi)
+    for (std::size_t on_page = 1; on_page < fxsave.size(); ++on_page) {
+        ASSERT_EQ(emulate_before_end(fxsave, on_page), Emulated::raises) << on_page;
+        EXPECT_EQ(frame_.vector, kPageFaultVector);
+        EXPECT_EQ(frame_.error_code, 0x14U) << "a program that fetches from a page that is not there";
+        EXPECT_EQ(vcpu_info->arch.cr2, missing);
+    }
+    frame_.rax = 0;
+    ASSERT_EQ(emulate_before_end({instead_of(0x0f), 0xa2}, 2), Emulated::done) << "CPUID, all of it";
+    EXPECT_EQ(frame_.rip, missing);
+    ASSERT_EQ(emulate_before_end({0x06, 0x06}, 2), Emulated::no) << "nothing of ours";
+}
+
+// A return that the kernel makes for a program may name any place.
+TEST_F(Replaced, WhereNothingCanBeReadNothingIsEmulated) {
+    for (const u64 rip :
+         {data_page() + 2 * kPageBytes, u64{1} << 47, u64{0x0000888000000000}, u64{0x9000000000000000}, ~u64{0} >> 1}) {
+        frame_.rip = rip;
+        EXPECT_EQ(emulate_program(frame_), Emulated::no);
+        EXPECT_FALSE(emulate_privileged(frame_));
+        EXPECT_EQ(frame_.rip, rip);
+    }
+}
+
+// RDTSC that traps for being forbidden to ring 3 was fetched whole; what stands behind it need not be there.
+TEST_F(Replaced, RdtscIsReadAtAPagesEnd) {
+    const Code rdtsc = {0x0f, 0x31};
+    frame_.rip = data_page() + 2 * kPageBytes - rdtsc.size();
+    std::memcpy(reinterpret_cast<u8*>(frame_.rip), rdtsc.data(), rdtsc.size());
+    EXPECT_TRUE(emulate_privileged(frame_));
+    EXPECT_EQ(frame_.rip, data_page() + 2 * kPageBytes);
 }
 
 }  // namespace
