@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "common/name.hpp"
 #include "logging_channel/channel.hpp"
 #include "logging_channel/connection_impl.hpp"
 
@@ -110,7 +111,8 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
     // What stands between this backup and the VM, in words; empty: nothing.
     [[nodiscard]] std::string objection(const Hello& hello) const {
         if (hello.vm != config_.vm) {
-            return fmt::format("the VM here is {}, the backup wants {}", config_.vm, hello.vm);
+            return fmt::format("the VM here is {}, the backup wants {}", config_.vm,
+                               is_name(hello.vm) ? hello.vm : "one whose name is none");
         }
         if (hello.engine != config_.engine) {
             return fmt::format("the guest runs on the engine {} here, the backup would replay it on {}", config_.engine,
@@ -122,7 +124,10 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
                 "the same CPU model on both hosts",
                 config_.cpu_table_digest, hello.cpu_table_digest);
         }
-        if (hello.replica.empty() || hello.replica == config_.replica) {
+        if (!is_name(hello.replica)) {
+            return fmt::format("the backup calls itself by no name of 1 to {} printable characters", kMaxNameBytes);
+        }
+        if (hello.replica == config_.replica) {
             return "the backup has no name of its own";
         }
         return {};
@@ -143,7 +148,8 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
         }
     }
 
-    void warn(const tcp::endpoint& endpoint, const std::string& why) {
+    void warn(const tcp::endpoint& endpoint, std::string_view reason) {
+        const std::string why = bounded_reason(reason);
         if (named_.size() >= kMaxNamedAddresses) {
             named_.clear();
         }

@@ -39,6 +39,10 @@ void ServerCore::request(std::uint64_t connection, Request request) {
 }
 
 void ServerCore::handle(const Caller& caller, Submit& submit) {
+    if (!within_bounds(submit.operation)) {  // every server has to be able to decode what is in the log
+        reply(caller, Answer{false, Reason::invalid, std::nullopt});
+        return;
+    }
     after_role_change();
     Command command{LogClock{0}, submit.client, submit.sequence, submit.answered_below, std::move(submit.operation)};
     command.clock = clock_base_ + (now_ - clock_since_);

@@ -148,13 +148,13 @@ void get(Decoder& d, raft::Message& message) {
     get_variant(d, message.body);
 }
 
-// -- requests
+// -- requests: what is in them may be out of bounds, so that it can be answered
 
 void put(Encoder& e, const Submit& submit) {
     e.bytes(Command{LogClock{0}, submit.client, submit.sequence, submit.answered_below, submit.operation}.encode());
 }
 void get(Decoder& d, Submit& submit) {
-    if (auto command = Command::decode(d.bytes(kMaxMessageBytes)); command && command->clock == LogClock{0}) {
+    if (auto command = Command::decode_request(d.bytes(kMaxMessageBytes)); command && command->clock == LogClock{0}) {
         submit = {command->client, command->sequence, command->answered_below, std::move(command->operation)};
     } else {
         d.fail();
@@ -164,13 +164,13 @@ void put(Encoder& e, const ReadRequest& read) {
     e.bytes(read.vm);
 }
 void get(Decoder& d, ReadRequest& read) {
-    read.vm = d.string(kMaxName);
+    read.vm = d.string(kMaxMessageBytes);
 }
 void put(Encoder& e, const ListRequest& list) {
     e.bytes(list.after);
 }
 void get(Decoder& d, ListRequest& list) {
-    list.after = d.string(kMaxName);
+    list.after = d.string(kMaxMessageBytes);
 }
 void put(Encoder& /*e*/, const StatusRequest& /*status*/) {}
 void get(Decoder& /*d*/, StatusRequest& /*status*/) {}
@@ -179,7 +179,7 @@ void put(Encoder& e, const AddServerRequest& add) {
 }
 void get(Decoder& d, AddServerRequest& add) {
     add.id = d.u64();
-    add.address = d.string(raft::kMaxAddress);
+    add.address = d.string(kMaxMessageBytes);
 }
 void put(Encoder& e, const RemoveServerRequest& remove) {
     e.u64(remove.id);

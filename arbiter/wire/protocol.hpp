@@ -4,7 +4,7 @@
 //   u8 type, then the fields of that type one after the other, as the functions in protocol.cpp write them
 //
 // Integers are fixed-width; a string is its u32 length and its bytes, within the bounds given in vm_register.hpp and
-// raft/types.hpp.
+// raft/types.hpp. In a request it may be longer, as long as the message is none too long; it is answered, and refused.
 //
 // Each side begins with one message: who dials says Hello, who is dialled says Welcome. Then a peer sends only Raft
 // messages. (Each server dials every other one and is answered on the other's connection; only a server that joins, and

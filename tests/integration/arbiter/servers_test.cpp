@@ -14,6 +14,9 @@
 #include <fstream>
 #include <iterator>
 
+#include "arbiter/client/client.hpp"
+#include "arbiter/client/operate.hpp"
+#include "arbiter/register/vm_register.hpp"
 #include "common/address.hpp"
 #include "common/temporary_directory.hpp"
 #include "tests/integration/arbiter/contest.hpp"
@@ -179,6 +182,50 @@ TEST_F(Servers, GarbageOnThePortHarmsNobody) {
     }
     ASSERT_TRUE(contests.advance(3));
     EXPECT_EQ(contests.verdict(), "");
+}
+
+// Who asks gets an answer, which ends the question: a client repeats one for as long as the servers hang up on it.
+TEST_F(Servers, WhatIsOutOfBoundsIsAnswered) {
+    auto servers = ServerProcesses::on_loopback(directory_.path(), 1);
+    servers.start_all();
+    ASSERT_NE(servers.leader(), 0U);
+    const std::string name(300, 'x');
+    const FormRequest form{"vm", {0}, {1}, "a", {"a", name}};
+
+    const auto url = parse_url(servers.url());
+    for (const VmOperation& operation :
+         {VmOperation(form), VmOperation(TestAndSetRequest{"vm", {1}, name}), VmOperation(EndRequest{name, {1}, {}}),
+          VmOperation(FormRequest{"vm", {0}, {1}, "a", std::vector<ReplicaId>(kMaxReplicas + 1, "a")})}) {
+        const auto answer = ask_server(url, url.servers.front(), Submit{{1, 2}, 1, 0, operation}, milliseconds(10'000));
+        ASSERT_TRUE(std::holds_alternative<Reply>(answer)) << std::get<std::string>(answer);
+        const auto* found = std::get_if<Answer>(&std::get<Reply>(answer).body);
+        ASSERT_NE(found, nullptr);
+        EXPECT_EQ(found->reason, Reason::invalid);
+    }
+    EXPECT_TRUE(std::holds_alternative<Reply>(
+        ask_server(url, url.servers.front(), AddServerRequest{2, "127.0.0.1:1" + name}, milliseconds(10'000))));
+
+    boost::asio::io_context io;
+    const auto client = connect(io, servers.url());
+    std::vector<Outcome> outcomes;
+    const auto note = [&](const Outcome& outcome) {
+        outcomes.push_back(outcome);
+        if (outcomes.size() == 3) {
+            io.stop();
+        }
+    };
+    client->form(form, milliseconds(60'000), note);
+    client->form({std::string(std::size_t{2} << 20U, 'x'), {0}, {1}, "a", {"a"}}, milliseconds(60'000), note);
+    client->read(name, milliseconds(60'000), note);
+    EXPECT_TRUE(outcomes.empty());
+    io.run_for(milliseconds(20'000));
+    ASSERT_EQ(outcomes.size(), 3U);
+    for (const auto& outcome : outcomes) {
+        EXPECT_EQ(outcome.verdict, Verdict::no) << outcome.explanation;
+    }
+    EXPECT_TRUE(outcomes[0].malformed);
+    EXPECT_TRUE(outcomes[1].malformed);
+    EXPECT_FALSE(outcomes[2].malformed);
 }
 
 TEST_F(Servers, MetricsAreServed) {

@@ -6,6 +6,7 @@
 
 #include "common/bytes.hpp"
 #include "common/error.hpp"
+#include "common/name.hpp"
 #include "logging_channel/channel.hpp"
 #include "tests/unit/logging_channel/channel_fixture.hpp"
 
@@ -34,6 +35,24 @@ TEST_F(ChannelGreeting, WhateverDiffersIsRefusedByName) {
     EXPECT_THAT(refusal([](Hello& h) { h.replica = "P"; }), HasSubstr("no name of its own"));
     EXPECT_EQ(warnings_.size(), 4U);
     EXPECT_FALSE(primary_);
+}
+
+// The arbiter would not take it for a member, and the primary could form no pair with it.
+TEST_F(ChannelGreeting, ANameThatIsNoneIsRefused) {
+    listen();
+    for (const std::string& name : {std::string(kMaxNameBytes + 1, 'x'), std::string("two words"),
+                                    std::string("line\n"), std::string("caf\xc3\xa9"), std::string()}) {
+        Hello said = hello();
+        said.replica = name;
+        const auto failure = try_to_join(said, listener_->port());
+        ASSERT_TRUE(failure) << name;
+        EXPECT_TRUE(failure->refused);
+        EXPECT_THAT(failure->reason, HasSubstr("no name"));
+    }
+    EXPECT_FALSE(primary_);
+    Hello longest = hello();
+    longest.replica = std::string(kMaxNameBytes, 'x');
+    EXPECT_FALSE(try_to_join(longest, listener_->port()));
 }
 
 TEST_F(ChannelGreeting, APrimaryThatCannotTakeABackupSaysWhy) {
