@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "common/descriptor_limit.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/command/stop_signals.hpp"
 #include "tools/output/event_writer.hpp"
@@ -49,6 +50,7 @@ Event as_event(const GatewayEvent& event) {
 
 int run(const Options& options) {
     std::signal(SIGPIPE, SIG_IGN);  // libslirp writes to the host's sockets without MSG_NOSIGNAL
+    raise_descriptor_limit(network::kMostDescriptors);
     const auto stop = stop_signals();
     network::GatewayConfig config;
     config.listen = options.listen;

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <filesystem>
 #include <functional>
@@ -32,7 +33,8 @@ inline std::uint16_t free_port(int type = SOCK_STREAM) {
 
 class RunningGateway {
   public:
-    explicit RunningGateway(UserNetworkConfig network = {}, bool with_tcp = false)
+    explicit RunningGateway(UserNetworkConfig network = {}, bool with_tcp = false,
+                            std::chrono::milliseconds rank_memory = GatewayConfig{}.rank_memory)
         : path_(std::filesystem::temp_directory_path() / ("gateway-test-" + std::to_string(::getpid()))),
           stop_(::eventfd(0, EFD_CLOEXEC)) {
         GatewayConfig config;
@@ -41,6 +43,7 @@ class RunningGateway {
             config.listen.emplace_back("127.0.0.1:0");
         }
         config.network = std::move(network);
+        config.rank_memory = rank_memory;
         gateway_.emplace(std::move(config), [this](const GatewayEvent& event) {
             const std::scoped_lock lock(mutex_);
             events_.push_back(event);
