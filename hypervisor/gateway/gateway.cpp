@@ -117,7 +117,7 @@ class Gateway::Server {
                 return;
             }
             // The host's side first: what it brings goes out in the same write as the answers to the guest's frames.
-            network_.dispatch(std::span(fds_).subspan(network_at));
+            network_.dispatch(std::span(fds_).subspan(network_at), may_open_);
             if (voice_ && fds_[voice_at].revents != 0) {
                 serve_voice(fds_[voice_at].revents);
             }
@@ -262,7 +262,7 @@ class Gateway::Server {
         send_notice(voice_->fd.get(), MessageKind::welcome, {});
         // The host's side need not ask for the guest's address, nor wait for the answer.
         network_.input(gratuitous_arp(ArpForm::request, hello.mac, htonl(kGuestAddress)));
-        network_.dispatch({});  // what waited for the address leaves now, not at the next tick
+        network_.dispatch({}, may_open_);  // what waited for the address leaves now, not at the next tick
         report(GatewayEvent::Kind::attached, hello.rank, {}, to_guest_.frames());
         take_messages();  // frames may have come right behind the hello
     }
@@ -372,7 +372,7 @@ class Gateway::Server {
     GuestQueue to_guest_;
     Openings openings_;
     // Before the first replica has come nobody knows the guest's address.
-    std::function<bool(std::uint16_t)> may_open_ = [this](std::uint16_t guest_port) {
+    UserNetwork::MayOpen may_open_ = [this](std::uint16_t guest_port) {
         return !vm_.empty() && highest_ && openings_.room(guest_port);
     };
     UserNetwork network_;

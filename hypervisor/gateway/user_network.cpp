@@ -27,6 +27,7 @@ constexpr std::uint32_t kNetwork = 0x0a000200;     // 10.0.2.0
 constexpr std::uint32_t kNetmask = 0xffffff00;     // /24
 constexpr std::uint32_t kNameServer = 0x0a000203;  // 10.0.2.3
 constexpr std::chrono::milliseconds kLongestWait{1000};
+constexpr int kMostPasses = 64;
 constexpr int kBacklog = 4096;  // the kernel takes no more than its own limit
 
 in_addr in_network_order(std::uint32_t address) {
@@ -137,12 +138,12 @@ std::string to_string(const Forward& forward) {
 
 struct UserNetwork::Stack {
     FrameSink to_guest;
-    std::vector<pollfd>* filling = nullptr;                        // within fill()
-    std::span<const pollfd> polled;                                // within dispatch()
-    std::size_t first = 0;                                         // of our entries in *filling
-    const std::function<bool(std::uint16_t)>* may_open = nullptr;  // within fill()
-    bool clients_wait = false;                                     // within fill(), for want of descriptors
-    std::unordered_map<int, std::uint16_t> listening;              // the host's sockets, and the guest's port of each
+    std::vector<pollfd>* filling = nullptr;            // within fill()
+    std::span<const pollfd> polled;                    // within dispatch()
+    std::size_t first = 0;                             // of our entries in *filling
+    const MayOpen* may_open = nullptr;                 // within fill()
+    bool clients_wait = false;                         // within fill(), for want of descriptors
+    std::unordered_map<int, std::uint16_t> listening;  // the host's sockets, and the guest's port of each
     FileDescriptor probe;
     DescriptorBudget budget = budget_of(descriptor_limit());
     std::unique_ptr<Slirp, decltype(&slirp_cleanup)> slirp{nullptr, &slirp_cleanup};
@@ -177,12 +178,39 @@ struct UserNetwork::Stack {
         const auto position = static_cast<std::size_t>(index);
         return position < polled.size() ? from_poll(polled[position].revents) : 0;
     }
+    void pass(std::span<const pollfd> fds) {
+        polled = fds;
+        slirp_pollfds_poll(slirp.get(), 0, &Stack::found_events, this);
+        polled = {};
+    }
+
+    // Of what poll() found leaves in `doors` who waits at a listening socket still.
+    bool somebody_knocks(std::span<const pollfd> found, const MayOpen& open, std::vector<pollfd>& doors) const {
+        bool knocks = false;
+        if (doors.empty()) {
+            doors.assign(found.begin(), found.end());
+            for (pollfd& entry : doors) {
+                entry.revents = listening.contains(entry.fd) ? entry.revents : std::int16_t{0};
+            }
+        }
+        for (pollfd& entry : doors) {
+            if (entry.revents != 0) {
+                entry.revents = 0;
+                if (open(listening.at(entry.fd)) && descriptors_in_use() < budget.clients) {
+                    ::poll(&entry, 1, 0);
+                }
+                knocks = knocks || entry.revents != 0;
+            }
+        }
+        return knocks;
+    }
+
     // libslirp listens with a backlog of one, which makes the kernel turn away clients that come together, for a second
     // each. Its listening sockets become known when it asks to poll them.
     void find_listening(std::span<const Forward> forwards) {
         std::vector<pollfd> found;
         std::uint32_t timeout = 0;
-        const std::function<bool(std::uint16_t)> all = [](std::uint16_t) { return true; };
+        const MayOpen all = [](std::uint16_t) { return true; };
         may_open = &all;
         filling = &found;
         first = 0;
@@ -259,8 +287,7 @@ UserNetwork::UserNetwork(const UserNetworkConfig& config, FrameSink to_guest) : 
 
 UserNetwork::~UserNetwork() = default;
 
-std::chrono::milliseconds UserNetwork::fill(std::vector<pollfd>& fds,
-                                            const std::function<bool(std::uint16_t guest_port)>& may_open) {
+std::chrono::milliseconds UserNetwork::fill(std::vector<pollfd>& fds, const MayOpen& may_open) {
     auto timeout = static_cast<std::uint32_t>(kLongestWait.count());
     stack_->filling = &fds;
     stack_->first = fds.size();
@@ -272,10 +299,14 @@ std::chrono::milliseconds UserNetwork::fill(std::vector<pollfd>& fds,
     return std::chrono::milliseconds(timeout);
 }
 
-void UserNetwork::dispatch(std::span<const pollfd> fds) {
-    stack_->polled = fds;
-    slirp_pollfds_poll(stack_->slirp.get(), 0, &Stack::found_events, stack_.get());
-    stack_->polled = {};
+void UserNetwork::dispatch(std::span<const pollfd> fds, const MayOpen& may_open) {
+    stack_->pass(fds);
+    // libslirp takes one connection from a listening socket in a pass, and a look at all sockets costs far more than
+    // one.
+    std::vector<pollfd> doors;
+    for (int passes = 1; passes < kMostPasses && stack_->somebody_knocks(fds, may_open, doors); ++passes) {
+        stack_->pass(doors);
+    }
 }
 
 void UserNetwork::input(std::span<const std::byte> frame) {

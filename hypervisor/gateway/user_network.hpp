@@ -56,6 +56,7 @@ class UserNetwork {
   public:
     // Receives each frame for the guest, within fill(), dispatch() or input().
     using FrameSink = std::function<void(std::span<const std::byte>)>;
+    using MayOpen = std::function<bool(std::uint16_t guest_port)>;
 
     // Throws understudy::Error when a port cannot be forwarded.
     UserNetwork(const UserNetworkConfig& config, FrameSink to_guest);
@@ -65,10 +66,9 @@ class UserNetwork {
 
     // Appends what the network waits for to `fds`; returns how long it can wait at most. Connections to a port of the
     // guest for which `may_open` says no, and all when descriptors run short, wait in the queues of the host's sockets.
-    [[nodiscard]] std::chrono::milliseconds fill(std::vector<pollfd>& fds,
-                                                 const std::function<bool(std::uint16_t guest_port)>& may_open);
+    [[nodiscard]] std::chrono::milliseconds fill(std::vector<pollfd>& fds, const MayOpen& may_open);
     // Handles what poll() found in the entries that fill() appended; runs TCP's timers.
-    void dispatch(std::span<const pollfd> fds);
+    void dispatch(std::span<const pollfd> fds, const MayOpen& may_open);
     // A frame from the guest; anything at all may be in it. When descriptors run out, what would take another is
     // dropped, as by a network that is congested.
     void input(std::span<const std::byte> frame);
