@@ -17,7 +17,10 @@
 #include "arbiter/client/client.hpp"
 #include "arbiter/client/operate.hpp"
 #include "arbiter/register/vm_register.hpp"
+#include "arbiter/wire/protocol.hpp"
 #include "common/address.hpp"
+#include "common/bytes.hpp"
+#include "common/message_stream.hpp"
 #include "common/temporary_directory.hpp"
 #include "tests/integration/arbiter/contest.hpp"
 #include "tests/integration/arbiter/server_processes.hpp"
@@ -226,6 +229,60 @@ TEST_F(Servers, WhatIsOutOfBoundsIsAnswered) {
     EXPECT_TRUE(outcomes[0].malformed);
     EXPECT_TRUE(outcomes[1].malformed);
     EXPECT_FALSE(outcomes[2].malformed);
+}
+
+// Sockets to a port, connected and silent, or saying what is given.
+std::vector<boost::asio::ip::tcp::socket> sockets_to(boost::asio::io_context& io, const std::string& where, int count,
+                                                     const std::vector<std::byte>& say = {}) {
+    const auto address = parse_address(where);
+    std::vector<boost::asio::ip::tcp::socket> sockets;
+    for (int i = 0; i < count; ++i) {
+        sockets.emplace_back(io).connect({boost::asio::ip::make_address(address.host), address.port});
+        boost::system::error_code ignored;
+        boost::asio::write(sockets.back(), boost::asio::buffer(say), ignored);
+    }
+    return sockets;
+}
+
+TEST_F(Servers, StrangersCannotTakeTheDescriptorsThatConsensusNeeds) {
+    auto places = ServerProcesses::on_loopback(directory_.path(), 3).places();
+    std::vector<std::string> pages;
+    for (auto& [id, place] : places) {
+        pages.push_back(fmt::format("127.0.0.1:{}", tools::free_port()));
+        place.prefix = {"prlimit", "--nofile=100"};
+        place.more = {"--metrics", pages.back(), "--snapshot-after", "10"};
+    }
+    ServerProcesses servers(places, directory_.path(), "");
+    servers.start_all();
+    Contests contests(servers.url(), 4);
+    ASSERT_TRUE(contests.advance(3));
+
+    std::vector<std::byte> hello;
+    append_message(hello, as_bytes(encode_message(Hello{kProtocolVersion, Hello::Kind::client, 0, "understudy"})));
+    boost::asio::io_context io;
+    std::vector<std::vector<boost::asio::ip::tcp::socket>> strangers;
+    for (const auto& [id, place] : places) {
+        strangers.push_back(sockets_to(io, place.address, 60));
+        strangers.push_back(sockets_to(io, pages[id - 1], 60));
+    }
+    std::optional<Verdict> read;
+    const auto client = connect(io, servers.url());
+    client->read("vm0", milliseconds(20'000), [&](const Outcome& outcome) {
+        read = outcome.verdict;
+        io.stop();
+    });
+    io.run_for(milliseconds(30'000));
+    EXPECT_EQ(read, Verdict::yes) << "a new client among silent connections";
+    for (const auto& [id, place] : places) {
+        strangers.push_back(sockets_to(io, place.address, 100, hello));
+    }
+    ASSERT_TRUE(contests.advance(50)) << "snapshots beside clients that ask nothing";
+    strangers.clear();
+    for (std::uint64_t id = 1; id <= 3; ++id) {
+        EXPECT_EQ(servers.log(id).find("Too many open files"), std::string::npos) << servers.log(id);
+    }
+    ASSERT_TRUE(contests.advance(3));
+    EXPECT_EQ(contests.verdict(), "");
 }
 
 TEST_F(Servers, MetricsAreServed) {
