@@ -124,7 +124,7 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
         attempt_deadline_ = Clock::now() + kConnectPatience;
         const std::weak_ptr<RaftClient> weak = weak_from_this();  // a callback may end the client
         ServerLink::Handlers handlers;
-        handlers.on_welcome = [this] {
+        handlers.on_welcome = [this](const Welcome& /*welcome*/) {
             connecting_ = false;
             ready_ = true;
             send_waiting();
@@ -134,7 +134,7 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
             return self && self->take(message);
         };
         handlers.on_closed = [this](const std::string& why) { elsewhere(why); };
-        const Hello hello{kProtocolVersion, Hello::Kind::client, 0, cluster_};
+        const Hello hello{kProtocolVersion, Hello::Kind::client, 0, cluster_, 0};
         link_.emplace(io_, tls_.get(), target, ServerLink::Options{hello, 0, kGiveUp, kBuffer}, std::move(handlers));
     }
 

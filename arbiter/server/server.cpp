@@ -66,10 +66,13 @@ class Server::Impl {
           listener_(io_, options_.listen, "--listen", [this](tcp::socket socket) { accepted(std::move(socket)); }),
           tick_timer_(io_),
           resign_timer_(io_),
-          peers_(io_, tls_.get(), core_.node().id(), options_.cluster, [this](raft::Message message) {
-              pass_time();
-              core_.receive(std::move(message));
-          }) {
+          peers_(io_, tls_.get(), core_.node().id(), options_.cluster, core_.incarnation(),
+                 {.admit = [this](raft::NodeId peer, std::uint64_t incarnation) { return met(peer, incarnation); },
+                  .on_message =
+                      [this](raft::Message message) {
+                          pass_time();
+                          core_.receive(std::move(message));
+                      }}) {
         if (!tls_ && !listener_.on_loopback()) {
             throw Error::format("plain text is for loopback only, and {} is not; give --tls DIR instead of --insecure",
                                 options_.listen.text());
@@ -238,13 +241,19 @@ class Server::Impl {
         }
     }
 
+    // This peer has welcomed this server.
+    bool met(raft::NodeId peer, std::uint64_t incarnation) {
+        core_.admitted_by(peer);
+        return core_.admits(peer, incarnation);
+    }
+
     bool admit(DialledIn& caller, const std::shared_ptr<Connection>& connection, const WireMessage& message) {
         const auto* hello = std::get_if<Hello>(&message);
         if (hello == nullptr) {
             return false;
         }
         const auto refusal = refuse(*hello, *connection);
-        connection->send(Welcome{core_.node().id(), refusal});
+        connection->send(Welcome{core_.node().id(), refusal, core_.incarnation()});
         if (!refusal.empty()) {
             spdlog::warn("refused {}: {}", connection->remote(), refusal);
             return false;
@@ -283,7 +292,7 @@ class Server::Impl {
         }
     }
 
-    [[nodiscard]] std::string refuse(const Hello& hello, const Connection& connection) const {
+    [[nodiscard]] std::string refuse(const Hello& hello, const Connection& connection) {
         if (hello.version != kProtocolVersion) {
             return fmt::format("protocol version {} is not this server's {}", hello.version, kProtocolVersion);
         }
@@ -299,6 +308,9 @@ class Server::Impl {
         if (tls_ && hello.kind == Hello::Kind::peer && connection.peer_name() != server_name(hello.id)) {
             return fmt::format("the certificate of '{}' does not speak for server {}", connection.peer_name(),
                                hello.id);
+        }
+        if (hello.kind == Hello::Kind::peer && !core_.admits(hello.id, hello.incarnation)) {
+            return fmt::format("server {} was here before: {}", hello.id, kOtherIncarnation);
         }
         return {};
     }

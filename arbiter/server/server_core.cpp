@@ -1,8 +1,10 @@
 #include "arbiter/server/server_core.hpp"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
+#include "arbiter/mutation.hpp"
 #include "common/error.hpp"
 
 namespace understudy::arbiter {
@@ -16,8 +18,34 @@ ServerCore::ServerCore(const ServerCoreOptions& options, Directory& directory, r
     : options_(options),
       storage_(directory, options.bootstrap, options.segment_bytes),
       node_(options.raft, storage_.take_restored(), now),
+      identity_(directory, options.raft.id, options.cluster,
+                {options.incarnation, !storage_.was_empty() || node_.configuration().members.size() <= 1}),
       now_(now) {
     restore(*node_.snapshot());
+}
+
+bool ServerCore::admits(raft::NodeId peer, std::uint64_t incarnation) {
+    return !node_.configuration().contains(peer) || identity_.knows(peer, incarnation);
+}
+
+void ServerCore::admitted_by(raft::NodeId peer) {
+    if (takes_part()) {
+        return;
+    }
+    admitted_by_.insert(peer);
+    const auto knows_this = [this](const auto& member) {
+        return member.first == node_.id() || admitted_by_.contains(member.first);
+    };
+    if (std::ranges::all_of(node_.configuration().members, knows_this)) {
+        identity_.set_introduced();
+    }
+}
+
+// What it is asked before, it does not hear: it neither votes nor has an answer to its own questions.
+void ServerCore::receive(raft::Message message) {
+    if (takes_part() || mutated(Mutation::voted_before_met)) {
+        node_.receive(std::move(message));
+    }
 }
 
 void ServerCore::tick(raft::Time now) {

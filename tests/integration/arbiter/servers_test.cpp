@@ -134,6 +134,78 @@ TEST_F(Servers, MembersComeAndGo) {
     EXPECT_EQ(contests.verdict(), "");
 }
 
+// A claim is committed by two servers, of which one dies and the other loses its disk: with the third, which never
+// heard of the claim, the one without memory would be a majority that grants it again.
+TEST_F(Servers, AServerThatLostItsDiskIsNotBelieved) {
+    auto servers = ServerProcesses::on_loopback(directory_.path(), 3);
+    servers.start_all();
+    ASSERT_NE(servers.leader(), 0U);
+    servers.all_have_begun();
+    const auto claim = [&](const ReplicaId& who, milliseconds patience) {
+        boost::asio::io_context io;
+        const auto client = connect(io, servers.url());
+        Verdict verdict = Verdict::unknown;
+        client->form({"vm", {0}, {1}, who, {who}}, patience, [&](const Outcome& outcome) {
+            verdict = outcome.verdict;
+            io.stop();
+        });
+        io.run_for(patience + milliseconds(5000));
+        return verdict;
+    };
+    servers.kill(2);
+    ASSERT_EQ(claim("first", milliseconds(30'000)), Verdict::yes);
+    servers.kill(1);
+    servers.kill(3);
+    const auto data = servers.places().at(1).data;
+    fs::remove_all(data);
+
+    // The command of every day finds nothing, and does not begin anew.
+    servers.start(1);
+    EXPECT_EQ(servers.wait(1), 1);
+    EXPECT_NE(servers.log(1).find("is empty. A server that has lost its data must not come back"), std::string::npos)
+        << servers.log(1);
+
+    // Nor does it help to insist: the others know that it is not who it was.
+    fs::remove_all(data);
+    servers.begin_anew();
+    servers.start(1);
+    servers.start(2);
+    EXPECT_EQ(claim("second", milliseconds(3000)), Verdict::unknown);
+    EXPECT_NE(servers.log(1).find("it has lost the data that it had"), std::string::npos) << servers.log(1);
+
+    // The one that remembers is back: there is a majority, and the first claim stands. The other is replaced.
+    servers.start(3);
+    EXPECT_EQ(claim("second", milliseconds(30'000)), Verdict::no);
+    const auto operate = [&](std::vector<std::string> words) {
+        words.insert(words.begin(), {understudy(), "arbiter"});
+        words.insert(words.end(), {"--arbiter", servers.url()});
+        const auto finished = run_to_end(words);
+        EXPECT_EQ(finished.exit_status, 0) << finished.errors;
+    };
+    operate({"remove", "--id", "1"});
+    servers.kill(1);
+    const auto address = fmt::format("127.0.0.1:{}", tools::free_port());
+    servers.start_joining(4, {address, {}, directory_.path() / "data4", {}});
+    operate({"add", "--id", "4", "--address", address});
+    servers.kill(3);
+    EXPECT_EQ(claim("second", milliseconds(30'000)), Verdict::no) << "of 2 and 4";
+}
+
+TEST_F(Servers, ADirectoryThatIsInUseIsNotBegunAnew) {
+    auto servers = ServerProcesses::on_loopback(directory_.path(), 1);
+    servers.start_all();
+    ASSERT_NE(servers.leader(), 0U);
+    servers.kill(1);
+    servers.start(1);  // without --bootstrap
+    ASSERT_NE(servers.leader(), 0U);
+    servers.kill(1);
+    const auto& place = servers.places().at(1);
+    const auto again = run_to_end({understudy(), "arbiter", "serve", "--id", "1", "--data", place.data.string(),
+                                   "--peer", "1=" + place.address, "--insecure", "--bootstrap"});
+    EXPECT_EQ(again.exit_status, 1);
+    EXPECT_NE(again.errors.find("leave out --bootstrap"), std::string::npos) << again.errors;
+}
+
 TEST_F(Servers, FullDiskStopsTheServerAndLosesNothing) {
     if (::geteuid() != 0) {
         GTEST_SKIP() << "mounting a small tmpfs needs root";
@@ -258,7 +330,7 @@ TEST_F(Servers, StrangersCannotTakeTheDescriptorsThatConsensusNeeds) {
     ASSERT_TRUE(contests.advance(3));
 
     std::vector<std::byte> hello;
-    append_message(hello, as_bytes(encode_message(Hello{kProtocolVersion, Hello::Kind::client, 0, "understudy"})));
+    append_message(hello, as_bytes(encode_message(Hello{kProtocolVersion, Hello::Kind::client, 0, "understudy", 0})));
     boost::asio::io_context io;
     std::vector<std::vector<boost::asio::ip::tcp::socket>> strangers;
     for (const auto& [id, place] : places) {
