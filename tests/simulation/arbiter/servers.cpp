@@ -87,8 +87,13 @@ void Cluster::crashed(Server& server) {
     ++server.life;
     ++verdict_.crashes;
     server.core.reset();
-    server.disk->lose_unsynced();
-    say("server {} is down", server.id);
+    if (chance(0.3)) {
+        server.disk->outlive_server();
+        say("server {} is down, its host is not", server.id);
+    } else {
+        server.disk->lose_unsynced();
+        say("server {} is down", server.id);
+    }
     const auto id = server.id;
     const auto longest = chance(0.4) ? milliseconds(10) : milliseconds(700);
     after(healed_ ? milliseconds(50) : between(milliseconds(1), longest), [this, id] {
