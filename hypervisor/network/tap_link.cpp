@@ -97,6 +97,16 @@ void silence_ipv6(const std::string& device) {
     std::ofstream("/proc/sys/net/ipv6/conf/" + device + "/disable_ipv6") << "1\n";
 }
 
+// A bridge without an address of its own has the lowest of its ports': that of a tap, which goes with its replica, must
+// not be it, or the hosts around know the bridge by an address that nobody answers to any more. So taps have high ones.
+void raise_address(int control, const std::string& device) {
+    ifreq request = request_for(device);
+    if (::ioctl(control, SIOCGIFHWADDR, &request) == 0) {
+        request.ifr_hwaddr.sa_data[0] = static_cast<char>(0xfe);  // of those that are for one station, and made up
+        [[maybe_unused]] const int raised = ::ioctl(control, SIOCSIFHWADDR, &request);
+    }
+}
+
 void add_to_bridge(int control, const TapName& name) {
     ifreq request = request_for(name.bridge);
     request.ifr_ifindex = static_cast<int>(if_nametoindex(name.device.c_str()));
@@ -133,6 +143,7 @@ class TapDevice : public std::enable_shared_from_this<TapDevice> {
         // the same: it writes nothing, so that no bridge learns this port, and what arrives is thrown away.
         silence_ipv6(name_.device);
         if (!name_.bridge.empty()) {
+            raise_address(control_.get(), name_.device);
             add_to_bridge(control_.get(), name_);
         }
         bring_up(control_.get(), name_.device);
