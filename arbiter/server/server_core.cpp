@@ -25,7 +25,18 @@ ServerCore::ServerCore(const ServerCoreOptions& options, Directory& directory, r
 }
 
 bool ServerCore::admits(raft::NodeId peer, std::uint64_t incarnation) {
-    return !node_.configuration().contains(peer) || identity_.knows(peer, incarnation);
+    const auto& members = node_.configuration().members;
+    const auto member = members.find(peer);
+    if (member == members.end()) {
+        return true;
+    }
+    const auto voted_in = member->second.incarnation;
+    const bool as_voted_in = voted_in == incarnation || mutated(Mutation::lost_disk_believed);
+    if (voted_in != 0 ? !as_voted_in : !identity_.knows(peer, incarnation)) {
+        return false;
+    }
+    node_.met(peer, incarnation);
+    return true;
 }
 
 void ServerCore::admitted_by(raft::NodeId peer) {

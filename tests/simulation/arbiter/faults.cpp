@@ -87,7 +87,7 @@ void Cluster::operate() {
 
 // And whoever operates it starts the server again as on its first day. One in a schedule: the others are a majority.
 void Cluster::lose_a_disk() {
-    auto& server = servers_[1 + below(bootstrap_.members.size())];
+    auto& server = servers_[1 + below(servers_.size())];
     if (!server.core) {
         return;
     }
