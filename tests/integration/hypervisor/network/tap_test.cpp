@@ -185,6 +185,28 @@ TEST_F(TapTest, FramesFollowTheReplicaThatSpeaksLast) {
     });
 }
 
+TEST_F(TapTest, ACrowdOfFramesWaitsForAReplicaThatIsBusy) {
+    on_a_bridge([] {
+        asio::io_context io;
+        std::vector<Frame> received;
+        const auto link = make_link(io, config("tap:tap-a,bridge=br-test"), collect(received));
+        link->speak({.generation = {1}});
+        Station station;
+        station.send_until(io, frame_to_guest(std::byte{1}), [&] { return !received.empty(); });
+        received.clear();
+        constexpr std::size_t kCrowd = 4000;
+        for (std::size_t i = 0; i < kCrowd; ++i) {
+            station.send(frame_to_guest(std::byte{2}));
+        }
+        for (std::size_t before = received.size() + 1; received.size() != before;) {  // until no more comes
+            before = received.size();
+            io.restart();
+            io.run_for(50ms);
+        }
+        EXPECT_GE(received.size(), kCrowd);
+    });
+}
+
 // The bridge has the lowest address of its ports, of which the other is a NIC that stays.
 TEST_F(TapTest, ATapDoesNotGiveTheBridgeItsAddress) {
     on_a_bridge([] {
