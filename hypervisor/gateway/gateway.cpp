@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "hypervisor/gateway/capture.hpp"
 #include "hypervisor/gateway/endpoint.hpp"
 #include "hypervisor/gateway/guest_queue.hpp"
 #include "hypervisor/gateway/openings.hpp"
@@ -84,6 +85,9 @@ class Gateway::Server {
           vm_(std::move(config.vm)),
           observer_(std::move(observer)),
           network_(config.network, [this](std::span<const std::byte> frame) { for_guest(frame); }) {
+        if (!config.capture.empty()) {
+            capture_.emplace(config.capture);
+        }
         for (const std::string& text : config.listen) {
             listeners_.emplace_back(parse_endpoint(text));
             report(GatewayEvent::Kind::listening, {}, listeners_.back().text());
@@ -141,8 +145,15 @@ class Gateway::Server {
 
     // --- frames ---
 
+    void capture(std::span<const std::byte> frame) {
+        if (capture_) {
+            capture_->frame(frame);
+        }
+    }
+
     void for_guest(std::span<const std::byte> frame) {
         if (is_wire_frame_size(frame.size())) {
+            capture(frame);
             openings_.to_guest(frame, Clock::now());
             to_guest_.push(frame);
         }
@@ -157,6 +168,7 @@ class Gateway::Server {
 
     void from_guest(std::span<const std::byte> frame) {
         voice_->was_heard = true;
+        capture(frame);
         openings_.from_guest(frame);
         to_guest_.heard(frame);
         network_.input(frame);
@@ -369,6 +381,7 @@ class Gateway::Server {
     std::chrono::milliseconds rank_memory_;
     VmId vm_;
     Observer observer_;
+    std::optional<Capture> capture_;
     GuestQueue to_guest_;
     Openings openings_;
     // Before the first replica has come nobody knows the guest's address.

@@ -25,6 +25,7 @@ struct GatewayConfig {
     VmId vm;  // serve this VM only; empty: the VM of the first replica that the guest is heard from
     // How long after the voice's end a lower rank is still refused.
     std::chrono::milliseconds rank_memory{10'000};
+    std::string capture{};  // where the frames of the guest are kept (capture.hpp); empty: nowhere
 };
 
 // What happens in a gateway's life, for the user's log.

@@ -69,7 +69,8 @@ GatewayService start_gateway(Stage& stage, const std::filesystem::path& executab
     const auto listening = std::make_shared<std::size_t>(0);
     gateway.server = stage.start(name,
                                  {executable.string(), "gateway", "--listen", socket, "--forward",
-                                  fmt::format("tcp:127.0.0.1:{}:{}", gateway.host_port, guest_port), "--json"},
+                                  fmt::format("tcp:127.0.0.1:{}:{}", gateway.host_port, guest_port), "--json",
+                                  "--capture", (stage.directory().path() / (name + ".pcap")).string()},
                                  count_listening(listening));
     stage.expect(name, gateway.server);
     stage.until([&] { return *listening == 1; }, kStartTime, "the " + name + " to listen");

@@ -10,6 +10,7 @@
 #include <condition_variable>
 #include <filesystem>
 #include <functional>
+#include <iostream>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -44,6 +45,7 @@ class RunningGateway {
         }
         config.network = std::move(network);
         config.rank_memory = rank_memory;
+        config.capture = capture_.string();
         gateway_.emplace(std::move(config), [this](const GatewayEvent& event) {
             const std::scoped_lock lock(mutex_);
             events_.push_back(event);
@@ -55,6 +57,13 @@ class RunningGateway {
         const std::uint64_t one = 1;
         EXPECT_EQ(::write(stop_.get(), &one, sizeof one), static_cast<ssize_t>(sizeof one));
         thread_.join();
+        gateway_.reset();
+        if (::testing::Test::HasFailure()) {
+            std::cout << "the frames between gateway and guest are in " << capture_.string() << '\n';
+        } else {
+            std::filesystem::remove(capture_);
+            std::filesystem::remove(capture_.string() + ".1");
+        }
     }
     RunningGateway(const RunningGateway&) = delete;
     RunningGateway& operator=(const RunningGateway&) = delete;
@@ -90,6 +99,7 @@ class RunningGateway {
 
   private:
     std::filesystem::path path_;
+    std::filesystem::path capture_ = path_.string() + ".pcap";
     FileDescriptor stop_;
     std::mutex mutex_;
     std::condition_variable changed_;
