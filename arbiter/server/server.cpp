@@ -94,6 +94,9 @@ class Server::Impl {
 
     void run() {
         time_seen_ = Clock::now();
+        if (!core_.takes_part()) {
+            spdlog::info("waits for all servers of the new cluster");
+        }
         while (!stopped_) {
             peers_.follow(core_.node().configuration());
             arm_tick();
@@ -243,7 +246,11 @@ class Server::Impl {
 
     // This peer has welcomed this server.
     bool met(raft::NodeId peer, std::uint64_t incarnation) {
+        const bool took_part = core_.takes_part();
         core_.admitted_by(peer);
+        if (core_.takes_part() && !took_part) {
+            spdlog::info("all servers of the new cluster have met");
+        }
         return core_.admits(peer, incarnation);
     }
 

@@ -24,8 +24,10 @@ void Openings::to_guest(std::span<const std::byte> frame, Clock::time_point now)
     const std::uint16_t port = ntohs(tcp->destination_port);
     const auto [opening, fresh] =
         waiting_.try_emplace(key_of(tcp->source_address, tcp->source_port, tcp->destination_port));
-    opening->second = {Frame(frame.begin(), frame.end()), port, now, now + kFirstPause, kFirstPause};
     per_port_[port] += fresh ? 1 : 0;
+    if (fresh || opening->second.end != tcp->end) {  // libslirp's own repetition changes nothing
+        opening->second = {Frame(frame.begin(), frame.end()), tcp->end, port, now, now + kFirstPause, kFirstPause};
+    }
 }
 
 void Openings::from_guest(std::span<const std::byte> frame) {

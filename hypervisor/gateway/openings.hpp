@@ -44,6 +44,7 @@ class Openings {
   private:
     struct Opening {
         Frame syn;
+        Sequence end;  // of the SYN
         std::uint16_t guest_port = 0;
         Clock::time_point since{};
         Clock::time_point due{};

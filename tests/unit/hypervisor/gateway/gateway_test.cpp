@@ -201,6 +201,34 @@ TEST(GatewayDescriptors, ClientsLeaveSomeForReplicas) {
     EXPECT_TRUE(frames_up_to_an_answer(backup).size() >= 1);
 }
 
+// A listener of the host's accepts nobody: the connections that the guest opens wait in its queue, and are the
+// gateway's.
+TEST(GatewayDescriptors, TheGuestLeavesSomeForReplicas) {
+    const ListeningSocket host(parse_endpoint("127.0.0.1:0"));
+    const auto text = host.text();
+    const auto port = static_cast<std::uint16_t>(std::stoi(text.substr(text.rfind(':') + 1)));
+    rlimit before{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+    const rlimit low{400, before.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+    const std::shared_ptr<void> restore(nullptr, [&before](void*) { ::setrlimit(RLIMIT_NOFILE, &before); });
+    RunningGateway gateway({.forwards = {}, .host_loopback = true});
+    FakeReplica primary(gateway.endpoint(), rank(1));
+    EXPECT_EQ(primary.next()->kind, MessageKind::welcome);
+    for (std::uint16_t i = 0; i < 500; ++i) {
+        primary.send_frame(testing::opening(static_cast<std::uint16_t>(20'000 + i), port));
+    }
+    frames_up_to_an_answer(primary);
+    std::size_t opened = 0;
+    while (host.accept()) {
+        ++opened;
+    }
+    EXPECT_GT(opened, 100U);
+    EXPECT_LT(opened, 400U - kReservedDescriptors);
+    FakeReplica backup(gateway.endpoint(), rank(2));
+    EXPECT_EQ(backup.next()->kind, MessageKind::welcome);
+}
+
 TEST_F(GatewayTest, AsManyConnectionsAreOpenedAtOnceAsTheGuestIsTrustedToHold) {
     FakeReplica replica(gateway_.endpoint(), rank(1));
     EXPECT_EQ(replica.next()->kind, MessageKind::welcome);

@@ -55,6 +55,7 @@ TEST_F(OpeningsTest, ASynIsRepeatedUntilTheGuestAnswers) {
 
 TEST_F(OpeningsTest, WhatLibslirpHasGivenUpIsForgotten) {
     openings_.to_guest(syn(1), begin_);
+    openings_.to_guest(syn(1), begin_ + 42s);  // its own last repetition
     EXPECT_TRUE(repeated_at(75s + 1ms).empty());
     EXPECT_EQ(openings_.until_due(begin_), std::nullopt);
 }
@@ -69,6 +70,12 @@ TEST_F(OpeningsTest, AsManyWaitForAPortAsTheGuestIsTrustedToHold) {
     EXPECT_TRUE(openings_.room(80));
     openings_.from_guest(answer(7));
     EXPECT_TRUE(openings_.room(kGuestPort));
+}
+
+TEST_F(OpeningsTest, AnotherConnectionBetweenTheSamePortsBeginsAnew) {
+    openings_.to_guest(syn(1), begin_);
+    openings_.to_guest(make_frame({.peer_port = 1, .sequence = 100, .flags = kSyn}), begin_ + 70s);
+    EXPECT_EQ(repeated_at(80s).size(), 1U);
 }
 
 TEST_F(OpeningsTest, OnlyASynOpensAConnection) {
