@@ -36,8 +36,6 @@ constexpr milliseconds kHelloPatience{2000};
 constexpr milliseconds kResignPatience{1000};
 constexpr std::size_t kClientBuffer = std::size_t{8} << 20U;
 constexpr int kEventsPerTurn = 512;
-// Of the descriptors that the process may have these are not for clients: log, snapshots, peers, the metrics page.
-constexpr std::size_t kReservedDescriptors = 64;
 constexpr std::size_t kMostNewcomers = 64;
 constexpr std::size_t kMostPeers = 2 * raft::kMaxMembers;
 
@@ -58,8 +56,7 @@ class Server::Impl {
   public:
     explicit Impl(ServerOptions options)
         : options_(std::move(options)),
-          budget_(budget_of(raise_descriptor_limit(options_.max_connections + kReservedDescriptors),
-                            options_.max_connections)),
+          budget_(budget_of(descriptor_limit(), options_.max_connections)),
           directory_(open_directory(options_.data)),
           core_(options_.core, *directory_, raft::Time{0}),
           tls_(options_.credentials ? make_tls(*options_.credentials) : nullptr),

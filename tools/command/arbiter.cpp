@@ -22,6 +22,7 @@
 #include "arbiter/server/server.hpp"
 #include "arbiter/wire/credentials.hpp"
 #include "common/address.hpp"
+#include "common/descriptor_limit.hpp"
 #include "common/error.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/output/event_writer.hpp"
@@ -187,6 +188,7 @@ class StopOnSignal {
 
 int serve(const Options& options) {
     auto settings = server_options(options);
+    raise_descriptor_limit(settings.max_connections + arbiter::kReservedDescriptors);
     spdlog::set_default_logger(spdlog::stderr_color_mt("arbiter"));  // standard output is for events
     StopOnSignal signals;
     arbiter::Server server(settings);
