@@ -33,6 +33,9 @@ enum class Mutation : std::uint8_t {
     no_dedup,                   // a retried command is executed again
     torn_tail_kept,             // a torn tail is skipped at start but not cut off
     no_fsync,                   // the write-ahead log is never synced
+    found_log_not_synced,       // what a restarted server reads counts as durable, synced or not
+    lost_disk_believed,         // a server that comes back without its disk is taken for itself
+    voted_before_met,           // a server of a new cluster votes before the others have noted its incarnation
     count_,
 };
 
@@ -59,6 +62,9 @@ constexpr std::array<std::string_view, static_cast<std::size_t>(Mutation::count_
     "no_dedup",
     "torn_tail_kept",
     "no_fsync",
+    "found_log_not_synced",
+    "lost_disk_believed",
+    "voted_before_met",
 };
 
 }  // namespace understudy

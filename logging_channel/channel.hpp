@@ -156,7 +156,7 @@ struct ListenerConfig {
     ReplicaId replica;
     std::string engine;
     std::uint64_t cpu_table_digest = 0;
-    std::size_t max_unauthenticated = 16;  // connections that have not said Hello; more are closed at once
+    std::size_t max_unauthenticated = 16;  // connections that have not said Hello; for more, the longest silent go
     ChannelOptions options;
 };
 

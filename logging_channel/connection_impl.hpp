@@ -6,6 +6,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -35,6 +36,8 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
         std::function<void(const std::string& why)> failed;
     };
     void greet(Greeting greeting);
+    // When the peer last said anything; before it has, when the connection began.
+    [[nodiscard]] std::chrono::steady_clock::time_point last_heard() const { return last_heard_; }
     // The peer answered, and to ask it again is of no use.
     [[nodiscard]] bool unfit() const { return unfit_; }
     void send(const wire::Message& message);
@@ -98,6 +101,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     Handlers handlers_;
     boost::asio::steady_timer timer_;  // the greeting's deadline, the heartbeat, the end's deadline
     bool reading_ = false;
+    std::chrono::steady_clock::time_point last_heard_ = std::chrono::steady_clock::now();
 
     // In.
     MessageReader reader_{kMaxHandshakeBytes};

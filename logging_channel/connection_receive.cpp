@@ -29,6 +29,7 @@ void Connection::Impl::read() {
                 return self->take_nothing();
             }
             self->reader_.received(size);
+            self->last_heard_ = std::chrono::steady_clock::now();
             if (self->stage_ == Stage::greeting) {
                 return self->take_greeting();
             }

@@ -6,6 +6,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <utility>
 
+#include "common/name.hpp"
 #include "logging_channel/channel.hpp"
 #include "logging_channel/connection_impl.hpp"
 #include "logging_channel/guest_shape_codec.hpp"
@@ -30,7 +31,7 @@ wire::Message to_message(const Hello& hello) {
 
 std::optional<Welcome> from_message(const wire::Welcome& message) {
     auto guest = read_guest_shape(message.guest());
-    if (!guest || message.generation() == 0 || message.replica().empty()) {
+    if (!guest || message.generation() == 0 || !is_name(message.replica())) {
         return std::nullopt;
     }
     return Welcome{message.replica(), {message.generation()}, std::move(*guest)};

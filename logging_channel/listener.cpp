@@ -1,12 +1,15 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <list>
 #include <set>
 #include <utility>
 
 #include "common/error.hpp"
+#include "common/name.hpp"
 #include "logging_channel/channel.hpp"
 #include "logging_channel/connection_impl.hpp"
 
@@ -69,11 +72,19 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
         error_code ignored;
         acceptor_.close(ignored);
         pause_.cancel();
+        for (const Greeting& greeting : std::exchange(unauthenticated_, {})) {
+            greeting.connection->close();
+        }
     }
 
     [[nodiscard]] std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
 
   private:
+    struct Greeting {
+        std::shared_ptr<Connection::Impl> connection;
+        tcp::endpoint endpoint;
+    };
+
     void accept_later() {
         pause_.expires_after(kAcceptPause);
         pause_.async_wait([self = shared_from_this()](error_code error) {
@@ -84,33 +95,46 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
     }
 
     void greet(tcp::socket socket) {
-        if (unauthenticated_ >= config_.max_unauthenticated) {
-            error_code ignored;
-            warn(socket.remote_endpoint(ignored), "too many connections that have not greeted");
-            return;
-        }
-        ++unauthenticated_;
+        make_room();
         error_code ignored;
         const auto endpoint = socket.remote_endpoint(ignored);
         const auto connection =
             std::make_shared<Connection::Impl>(std::move(socket), Connection::Impl::Side::primary, config_.options);
+        const auto place = unauthenticated_.insert(unauthenticated_.end(), {connection, endpoint});
         connection->greet({
-            [self = shared_from_this(), endpoint](std::shared_ptr<Connection::Impl> greeted,
-                                                  const wire::Message& message) {
-                --self->unauthenticated_;
-                self->judge(std::make_unique<Connection>(std::move(greeted)), endpoint, message);
+            [self = shared_from_this(), place](std::shared_ptr<Connection::Impl> greeted,
+                                               const wire::Message& message) {
+                const auto from = place->endpoint;
+                self->unauthenticated_.erase(place);
+                self->judge(std::make_unique<Connection>(std::move(greeted)), from, message);
             },
-            [self = shared_from_this(), endpoint](const std::string& why) {
-                --self->unauthenticated_;
-                self->warn(endpoint, why);
+            [self = shared_from_this(), place](const std::string& why) {
+                const auto from = place->endpoint;
+                self->unauthenticated_.erase(place);
+                self->warn(from, why);
             },
         });
+    }
+
+    // The one that has said nothing for longest goes: a backup says hello at once, and whoever has said it is not among
+    // these any more.
+    void make_room() {
+        if (unauthenticated_.size() < config_.max_unauthenticated) {
+            return;
+        }
+        const auto silent = std::ranges::min_element(
+            unauthenticated_, {}, [](const Greeting& greeting) { return greeting.connection->last_heard(); });
+        warn(silent->endpoint, "too many connections that have not greeted");
+        const auto connection = std::move(silent->connection);
+        unauthenticated_.erase(silent);
+        connection->close();
     }
 
     // What stands between this backup and the VM, in words; empty: nothing.
     [[nodiscard]] std::string objection(const Hello& hello) const {
         if (hello.vm != config_.vm) {
-            return fmt::format("the VM here is {}, the backup wants {}", config_.vm, hello.vm);
+            return fmt::format("the VM here is {}, the backup wants {}", config_.vm,
+                               is_name(hello.vm) ? hello.vm : "one whose name is none");
         }
         if (hello.engine != config_.engine) {
             return fmt::format("the guest runs on the engine {} here, the backup would replay it on {}", config_.engine,
@@ -122,7 +146,10 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
                 "the same CPU model on both hosts",
                 config_.cpu_table_digest, hello.cpu_table_digest);
         }
-        if (hello.replica.empty() || hello.replica == config_.replica) {
+        if (!is_name(hello.replica)) {
+            return fmt::format("the backup calls itself by no name of 1 to {} printable characters", kMaxNameBytes);
+        }
+        if (hello.replica == config_.replica) {
             return "the backup has no name of its own";
         }
         return {};
@@ -143,7 +170,8 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
         }
     }
 
-    void warn(const tcp::endpoint& endpoint, const std::string& why) {
+    void warn(const tcp::endpoint& endpoint, std::string_view reason) {
+        const std::string why = bounded_reason(reason);
         if (named_.size() >= kMaxNamedAddresses) {
             named_.clear();
         }
@@ -156,7 +184,7 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
     Handlers handlers_;
     tcp::acceptor acceptor_;
     asio::steady_timer pause_;
-    std::size_t unauthenticated_ = 0;
+    std::list<Greeting> unauthenticated_;
     std::set<std::string> named_;
 };
 

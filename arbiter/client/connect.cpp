@@ -84,6 +84,10 @@ Outcome read_outcome(const VmId& vm, const std::optional<VmState>& found) {
     return {Verdict::no, std::nullopt, explain(Reason::unknown_vm, vm, {})};
 }
 
+Outcome not_considered(const VmId& vm) {
+    return {Verdict::no, std::nullopt, explain(Reason::invalid, vm, {}), true};
+}
+
 Outcome no_answer(std::string_view from, std::string_view trouble) {
     return {Verdict::unknown, std::nullopt,
             fmt::format("{} did not answer in time{}", from, trouble.empty() ? "" : fmt::format(" ({})", trouble))};

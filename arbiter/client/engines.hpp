@@ -23,8 +23,10 @@ struct ParsedUrl {
 // Throws understudy::Error that says how a URL is written.
 [[nodiscard]] ParsedUrl parse_url(std::string_view url);
 
-// What both engines answer alike: to a read that found this, and where no answer came in time.
+// What both engines answer alike: to a read that found this, to a request out of all bounds, and where no answer came
+// in time.
 [[nodiscard]] Outcome read_outcome(const VmId& vm, const std::optional<VmState>& found);
+[[nodiscard]] Outcome not_considered(const VmId& vm);
 [[nodiscard]] Outcome no_answer(std::string_view from, std::string_view trouble);
 
 [[nodiscard]] std::unique_ptr<Client> connect_raft(boost::asio::io_context& io, const ParsedUrl& url);

@@ -183,6 +183,10 @@ class EtcdClient : public std::enable_shared_from_this<EtcdClient> {
         const auto before = stored.record;
         const auto decision = decide(stored.record, std::get<VmOperation>(operation.what));
         if (!decision.granted) {
+            if (decision.reason == Reason::invalid) {
+                finish(not_considered(vm()));
+                return;
+            }
             const auto verdict = operation.may_have_happened ? Verdict::unknown : Verdict::no;
             finish({verdict, current(), explain(decision.reason, vm(), current())});
             return;

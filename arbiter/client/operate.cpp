@@ -33,7 +33,7 @@ std::variant<Reply, std::string> ask_server(const ParsedUrl& url, const Address&
     std::string trouble = "no answer";
     std::optional<ServerLink> link;
     ServerLink::Handlers handlers;
-    handlers.on_welcome = [&] { link->send(Request{1, body}); };
+    handlers.on_welcome = [&](const Welcome& /*welcome*/) { link->send(Request{1, body}); };
     handlers.on_message = [&](WireMessage message) {
         auto* answer = std::get_if<Reply>(&message);
         if (answer == nullptr) {
@@ -47,7 +47,7 @@ std::variant<Reply, std::string> ask_server(const ParsedUrl& url, const Address&
         trouble = why;
         io.stop();
     };
-    const Hello hello{kProtocolVersion, Hello::Kind::client, 0, url.parameter("cluster", "understudy")};
+    const Hello hello{kProtocolVersion, Hello::Kind::client, 0, url.parameter("cluster", "understudy"), 0};
     link.emplace(io, tls.get(), server, ServerLink::Options{hello, 0, timeout, kBuffer}, std::move(handlers));
     io.run_for(timeout);
     link.reset();

@@ -83,6 +83,15 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
         }
     }
 
+    // Answers without asking anybody: not from within the caller's call, and not when the owner is gone by then.
+    void call_soon(std::function<void()> answer) {
+        asio::post(io_, [self = shared_from_this(), answer = std::move(answer)] {
+            if (!self->shut_) {
+                answer();
+            }
+        });
+    }
+
     // The owner is gone: no callback runs any more.
     void shut() {
         shut_ = true;
@@ -115,7 +124,7 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
         attempt_deadline_ = Clock::now() + kConnectPatience;
         const std::weak_ptr<RaftClient> weak = weak_from_this();  // a callback may end the client
         ServerLink::Handlers handlers;
-        handlers.on_welcome = [this] {
+        handlers.on_welcome = [this](const Welcome& /*welcome*/) {
             connecting_ = false;
             ready_ = true;
             send_waiting();
@@ -125,7 +134,7 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
             return self && self->take(message);
         };
         handlers.on_closed = [this](const std::string& why) { elsewhere(why); };
-        const Hello hello{kProtocolVersion, Hello::Kind::client, 0, cluster_};
+        const Hello hello{kProtocolVersion, Hello::Kind::client, 0, cluster_, 0};
         link_.emplace(io_, tls_.get(), target, ServerLink::Options{hello, 0, kGiveUp, kBuffer}, std::move(handlers));
     }
 
@@ -356,6 +365,10 @@ class RaftClientHandle : public Client {
 
     void submit(VmOperation operation, milliseconds timeout, Callback done) override {
         const auto vm = vm_of(operation);
+        if (!within_bounds(operation)) {  // no message may be long enough to ask it
+            client_->call_soon([vm, done = std::move(done)] { done(not_considered(vm)); });
+            return;
+        }
         Submit body;
         body.operation = std::move(operation);
         client_->ask(std::move(body), timeout, [this, vm, done = std::move(done)](const Reply* reply) {
@@ -367,7 +380,8 @@ class RaftClientHandle : public Client {
             // These say nothing about the VM: the request was not considered.
             const bool considered = answer->reason != Reason::full && answer->reason != Reason::superseded;
             const auto verdict = answer->granted ? Verdict::yes : considered ? Verdict::no : Verdict::unknown;
-            done({verdict, answer->current, explain(answer->reason, vm, answer->current)});
+            done({verdict, answer->current, explain(answer->reason, vm, answer->current),
+                  answer->reason == Reason::invalid});
         });
     }
 

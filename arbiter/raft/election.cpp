@@ -11,7 +11,7 @@ void Node::campaign(bool pre_vote, bool transfer) {
             send(id, request);
         }
     }
-    if (configuration().majority() == 1) {  // alone: its own vote is the majority
+    if (configuration().majority() == 1 && configuration().votes(options_.id)) {  // alone: its own vote is the majority
         if (pre_vote) {
             become_candidate(false);
         } else {

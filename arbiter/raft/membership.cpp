@@ -1,5 +1,6 @@
 // Membership changes, one server at a time (dissertation §4.1 and §4.2). A new server joins without a vote and gets one
 // as soon as it has caught up.
+#include <iterator>
 #include <utility>
 
 #include "arbiter/mutation.hpp"
@@ -64,6 +65,15 @@ void Node::take_configuration(Index index, Configuration configuration) {
     configurations_.push_back({index, std::move(configuration)});
 }
 
+// Also a server that is being removed: until that is committed it may be the only one left whose log is long enough to
+// win, with the votes of the others (dissertation §4.2.2).
+bool Node::may_lead() const {
+    const auto& newest = configurations_.back();
+    const bool pending = newest.index > commit_ && configurations_.size() > 1;
+    return newest.configuration.votes(options_.id) ||
+           (pending && std::prev(configurations_.end(), 2)->configuration.votes(options_.id));
+}
+
 // The leader's peers are the other members of the newest configuration.
 void Node::sync_peers() {
     std::erase_if(peers_, [&](const auto& peer) { return !configuration().contains(peer.first); });
@@ -88,6 +98,9 @@ void Node::promote_if_caught_up(NodeId id) {
     }
     Configuration changed = configuration();
     changed.members[id].voting = true;
+    if (const auto met = met_.find(id); met != met_.end()) {
+        changed.members[id].incarnation = met->second;
+    }
     change_configuration(std::move(changed));
 }
 

@@ -146,7 +146,7 @@ void Node::tick(Time now) {
             broadcast_heartbeat();
         }
     } else if (now_ >= election_deadline_) {
-        if (configuration().votes(options_.id)) {
+        if (may_lead()) {
             become_pre_candidate();
         } else {
             reset_election_timer();

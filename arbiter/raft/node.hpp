@@ -123,6 +123,9 @@ class Node {
     // The connection to a peer broke. A follower that loses its leader so asks for an election soon instead of waiting
     // its timeout out; PreVote keeps that harmless when the others still hear the leader.
     void peer_lost(NodeId peer);
+    // Which incarnation of a server this one has to do with (arbiter/storage/identity.hpp): the leader writes it beside
+    // the vote that it gives a server that was added.
+    void met(NodeId peer, std::uint64_t incarnation) { met_[peer] = incarnation; }
     // A command for the state machine. Taken is not committed: another leader's entry may yet have its place.
     [[nodiscard]] Proposal propose(std::string data);
     // A linearizable read: its `context`, any number, comes back in Effects::reads.
@@ -235,6 +238,7 @@ class Node {
 
     // membership.cpp
     [[nodiscard]] Refusal may_change() const;
+    [[nodiscard]] bool may_lead() const;
     Index change_configuration(Configuration configuration);
     void take_configuration(Index index, Configuration configuration);
     void sync_peers();
@@ -251,6 +255,7 @@ class Node {
     void on(const Message& message, const TimeoutNow& request);
 
     Options options_;
+    std::map<NodeId, std::uint64_t> met_;
     std::uint64_t random_state_;
     Time now_;
 

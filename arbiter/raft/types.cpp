@@ -5,6 +5,13 @@
 #include "common/codec.hpp"
 
 namespace understudy::raft {
+namespace {
+
+// In the encoding of a member.
+constexpr std::uint8_t kVotes = 1;
+constexpr std::uint8_t kHasIncarnation = 2;
+
+}  // namespace
 
 std::string_view name(Role role) {
     switch (role) {
@@ -35,7 +42,12 @@ std::string Configuration::encode() const {
     Encoder encoder(out);
     encoder.u32(static_cast<std::uint32_t>(members.size()));
     for (const auto& [id, member] : members) {
-        encoder.u64(id).flag(member.voting).bytes(member.address);
+        const bool named = member.incarnation != 0;
+        const int flags = (member.voting ? kVotes : 0) | (named ? kHasIncarnation : 0);
+        encoder.u64(id).u8(static_cast<std::uint8_t>(flags)).bytes(member.address);
+        if (named) {
+            encoder.u64(member.incarnation);
+        }
     }
     return out;
 }
@@ -47,8 +59,14 @@ std::optional<Configuration> Configuration::decode(std::string_view bytes) {
     for (std::size_t i = 0; i < count && decoder.ok(); ++i) {
         const NodeId id = decoder.u64();
         Member member;
-        member.voting = decoder.flag();
+        const auto flags = decoder.u8();
+        const bool named = (flags & kHasIncarnation) != 0;
+        member.voting = (flags & kVotes) != 0;
         member.address = decoder.string(kMaxAddress);
+        member.incarnation = named ? decoder.u64() : 0;
+        if (flags > (kVotes | kHasIncarnation) || (named && member.incarnation == 0)) {
+            decoder.fail();
+        }
         if (id == 0 || (!result.members.empty() && id <= result.members.rbegin()->first)) {
             decoder.fail();  // one encoding for each configuration: in the order of the ids
         }

@@ -56,6 +56,8 @@ struct HardState {
 struct Member {
     std::string address;  // where its peers reach it; opaque to the core
     bool voting = true;   // a new server first catches up without a vote (dissertation §4.2.1)
+    // Of a server that was added: which one got the vote, should another come under its number. 0: the first servers'.
+    std::uint64_t incarnation = 0;
 
     bool operator==(const Member&) const = default;
 };
@@ -70,8 +72,8 @@ struct Configuration {
     [[nodiscard]] std::size_t voters() const;
     [[nodiscard]] std::size_t majority() const { return voters() / 2 + 1; }
 
-    // u32 number of members, then for each, by rising id: u64 id, u8 1 if it votes, u32 length and bytes of its
-    // address.
+    // u32 number of members, then for each, by rising id: u64 id, u8 1 if it votes, plus 2 if it has an incarnation,
+    // u32 length and bytes of its address, u64 incarnation if it has one.
     [[nodiscard]] std::string encode() const;
     // nullopt: bytes that encode() never makes, or nobody in it votes.
     static std::optional<Configuration> decode(std::string_view bytes);

@@ -66,6 +66,9 @@ struct Outcome {
     Verdict verdict = Verdict::unknown;
     std::optional<VmState> current;  // the VM's state after the operation, where an answer arrived
     std::string explanation;         // one line for the user when the verdict is not yes
+    // Verdict no: the request is none that can be considered (a name is too long, say). It is refused whatever the
+    // register holds, and neither it nor an earlier copy of it has had or will have an effect.
+    bool malformed = false;
 };
 
 }  // namespace understudy::arbiter

@@ -34,6 +34,12 @@ std::string Command::encode() const {
 }
 
 std::optional<Command> Command::decode(std::string_view bytes) {
+    auto command = decode_request(bytes);
+    return command && within_bounds(command->operation) ? std::move(command) : std::nullopt;
+}
+
+// The bytes bound what they name.
+std::optional<Command> Command::decode_request(std::string_view bytes) {
     Decoder decoder(bytes);
     Command command;
     if (decoder.u8() != kCommandVersion) {
@@ -51,30 +57,30 @@ std::optional<Command> Command::decode(std::string_view bytes) {
     switch (decoder.u8()) {
         case 1: {
             FormRequest form;
-            form.vm = decoder.string(kMaxName);
+            form.vm = decoder.string(bytes.size());
             form.expected.value = decoder.u64();
             form.next.value = decoder.u64();
-            form.proposer = decoder.string(kMaxName);
-            const auto count = decoder.count(kMaxReplicas);
+            form.proposer = decoder.string(bytes.size());
+            const auto count = decoder.count(bytes.size() / sizeof(std::uint32_t));
             for (std::size_t i = 0; i < count && decoder.ok(); ++i) {
-                form.members.push_back(decoder.string(kMaxName));
+                form.members.push_back(decoder.string(bytes.size()));
             }
             command.operation = std::move(form);
             break;
         }
         case 2: {
             TestAndSetRequest test;
-            test.vm = decoder.string(kMaxName);
+            test.vm = decoder.string(bytes.size());
             test.generation.value = decoder.u64();
-            test.candidate = decoder.string(kMaxName);
+            test.candidate = decoder.string(bytes.size());
             command.operation = std::move(test);
             break;
         }
         case 3: {
             EndRequest end;
-            end.vm = decoder.string(kMaxName);
+            end.vm = decoder.string(bytes.size());
             end.generation.value = decoder.u64();
-            end.replica = decoder.string(kMaxName);
+            end.replica = decoder.string(bytes.size());
             command.operation = std::move(end);
             break;
         }

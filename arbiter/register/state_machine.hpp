@@ -42,8 +42,10 @@ struct Command {
     VmOperation operation;
 
     [[nodiscard]] std::string encode() const;
-    // nullopt: bytes that encode() never makes.
+    // nullopt: bytes that encode() never makes, or an operation that is not within_bounds().
     [[nodiscard]] static std::optional<Command> decode(std::string_view bytes);
+    // The same of a client's request, which may be out of bounds: somebody must be able to say so.
+    [[nodiscard]] static std::optional<Command> decode_request(std::string_view bytes);
 };
 
 struct Answer {  // to one command

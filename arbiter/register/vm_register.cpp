@@ -116,6 +116,19 @@ Decision decide(std::optional<VmRecord>& record, const VmOperation& operation) {
     return std::visit([&](const auto& request) { return decide(record, request); }, operation);
 }
 
+bool within_bounds(const VmOperation& operation) {
+    const auto fits = [](const std::string& name) { return name.size() <= kMaxName; };
+    if (const auto* form = std::get_if<FormRequest>(&operation)) {
+        return fits(form->vm) && fits(form->proposer) && form->members.size() <= kMaxReplicas &&
+               std::ranges::all_of(form->members, fits);
+    }
+    if (const auto* test = std::get_if<TestAndSetRequest>(&operation)) {
+        return fits(test->vm) && fits(test->candidate);
+    }
+    const auto& end = std::get<EndRequest>(operation);
+    return fits(end.vm) && fits(end.replica);
+}
+
 std::string explain(Reason reason, const VmId& vm, const std::optional<VmState>& current) {
     const auto generation = current ? current->generation.value : 0;
     switch (reason) {

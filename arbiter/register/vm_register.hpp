@@ -7,11 +7,12 @@
 
 #include "arbiter/register/requests.hpp"
 #include "common/codec.hpp"
+#include "common/name.hpp"
 
 namespace understudy::arbiter {
 
-constexpr std::size_t kMaxName = 256;    // bytes in a VmId or ReplicaId
-constexpr std::size_t kMaxReplicas = 8;  // members of one generation
+constexpr std::size_t kMaxName = kMaxNameBytes;  // in a VmId or ReplicaId
+constexpr std::size_t kMaxReplicas = 8;          // members of one generation
 
 // What is kept of one VM.
 struct VmRecord {
@@ -49,6 +50,10 @@ struct Decision {
 [[nodiscard]] Decision decide(std::optional<VmRecord>& record, const TestAndSetRequest& request);
 [[nodiscard]] Decision decide(std::optional<VmRecord>& record, const EndRequest& request);
 [[nodiscard]] Decision decide(std::optional<VmRecord>& record, const VmOperation& operation);
+
+// No name in it is longer, and there are no more members, than are kept and replicated. What is beyond is answered
+// Reason::invalid without being asked of the register.
+[[nodiscard]] bool within_bounds(const VmOperation& operation);
 
 // As they are on the wire and on disk, field by field; strings and lists within the bounds above.
 void encode(Encoder& encoder, const VmState& state);

@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kRequestPatience{2000};
 constexpr std::size_t kMaxRequest = 4096;
+constexpr std::size_t kMostScrapes = 8;
 
 }  // namespace
 
@@ -43,7 +44,22 @@ std::uint16_t MetricsEndpoint::port() const {
     return listener_->port();
 }
 
+// A scraper asks at once, and is answered at once: of those who have not been, the oldest goes.
+void MetricsEndpoint::make_room() {
+    std::erase_if(scrapes_, [](const auto& scrape) { return scrape.expired(); });
+    if (scrapes_.size() >= kMostScrapes) {
+        if (const auto oldest = scrapes_.front().lock()) {
+            error_code ignored;
+            oldest->socket.close(ignored);
+            oldest->timer.cancel();
+        }
+        scrapes_.pop_front();
+    }
+}
+
 void MetricsEndpoint::answer(const std::shared_ptr<Scrape>& scrape) {
+    make_room();
+    scrapes_.push_back(scrape);
     scrape->timer.expires_after(kRequestPatience);
     scrape->timer.async_wait([weak = std::weak_ptr(scrape)](error_code error) {
         if (const auto self = weak.lock(); self && !error) {

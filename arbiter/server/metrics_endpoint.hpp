@@ -1,10 +1,12 @@
 // A page of figures over HTTP, for Prometheus to scrape: any request gets the page, and the connection is closed.
 //
 // Lives on one io_context's thread, on which `page` is called, too. A scraper that does not finish its request in two
-// seconds, or makes it longer than 4 KiB, is cut off; whatever goes wrong with one is its own loss and is not reported.
+// seconds, or makes it longer than 4 KiB, is cut off, and so is the oldest of more than eight; whatever goes wrong with
+// one is its own loss and is not reported.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -34,8 +36,10 @@ class MetricsEndpoint {
   private:
     struct Scrape;
     void answer(const std::shared_ptr<Scrape>& scrape);
+    void make_room();
 
     std::function<std::string()> page_;
+    std::deque<std::weak_ptr<Scrape>> scrapes_;  // under way; the oldest first
     std::unique_ptr<Listener> listener_;
 };
 

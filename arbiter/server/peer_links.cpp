@@ -36,8 +36,13 @@ struct PeerLinks::Link {
 };
 
 PeerLinks::PeerLinks(asio::io_context& io, asio::ssl::context* tls, raft::NodeId self, std::string cluster,
-                     std::function<void(raft::Message)> on_message)
-    : io_(io), tls_(tls), self_(self), cluster_(std::move(cluster)), on_message_(std::move(on_message)) {}
+                     std::uint64_t incarnation, Handlers handlers)
+    : io_(io),
+      tls_(tls),
+      self_(self),
+      cluster_(std::move(cluster)),
+      incarnation_(incarnation),
+      handlers_(std::move(handlers)) {}
 
 void PeerLinks::follow(const raft::Configuration& configuration) {
     const auto& members = configuration.members;
@@ -89,7 +94,12 @@ void PeerLinks::dial(raft::NodeId id, const LinkPointer& link) {
     });
     // The handlers end with the link, so the link is there whenever one is called.
     ServerLink::Handlers handlers;
-    handlers.on_welcome = [this, id, &to = *link] {
+    handlers.on_welcome = [this, id, link](const Welcome& welcome) {
+        if (!handlers_.admit(id, welcome.incarnation)) {
+            refuse(id, link);
+            return;
+        }
+        Link& to = *link;
         to.welcome = true;
         to.last_complaint.clear();
         to.timer.cancel();
@@ -101,11 +111,11 @@ void PeerLinks::dial(raft::NodeId id, const LinkPointer& link) {
         if (answer == nullptr || answer->from != id) {
             return false;
         }
-        on_message_(std::move(*answer));
+        handlers_.on_message(std::move(*answer));
         return true;
     };
     handlers.on_closed = [this, id](const std::string& why) { closed(id, links_.at(id), why); };
-    const Hello hello{kProtocolVersion, Hello::Kind::peer, self_, cluster_};
+    const Hello hello{kProtocolVersion, Hello::Kind::peer, self_, cluster_, incarnation_};
     link->server.emplace(io_, tls_, address, ServerLink::Options{hello, id, kPeerGiveUp, kPeerBuffer},
                          std::move(handlers));
 }
@@ -136,6 +146,12 @@ void PeerLinks::hang_up(raft::NodeId id, Link& link, const std::string& why) {
         --established_;
         spdlog::info("connection to server {} at {} broke: {}", id, link.address, why);
     }
+}
+
+void PeerLinks::refuse(raft::NodeId id, const LinkPointer& link) {
+    complain(id, *link, kOtherIncarnation);
+    hang_up(id, *link, kOtherIncarnation);
+    redial(id, link);
 }
 
 void PeerLinks::complain(raft::NodeId id, Link& link, const std::string& what) {

@@ -27,8 +27,13 @@ class PeerLinks {
     // Server `self` of `cluster` is who dials. `tls` is null for plain text; under TLS a peer must have the certificate
     // of the server that the configuration says it is. `on_message` takes what a peer sends back. `io` and `tls`
     // outlive the links, and `io` does not run any more once they are gone.
+    struct Handlers {
+        // Whether the peer that answers is the one that it was before; called when it has admitted this server.
+        std::function<bool(raft::NodeId peer, std::uint64_t incarnation)> admit;
+        std::function<void(raft::Message)> on_message;
+    };
     PeerLinks(boost::asio::io_context& io, boost::asio::ssl::context* tls, raft::NodeId self, std::string cluster,
-              std::function<void(raft::Message)> on_message);
+              std::uint64_t incarnation, Handlers handlers);
     PeerLinks(const PeerLinks&) = delete;
     PeerLinks& operator=(const PeerLinks&) = delete;
 
@@ -51,13 +56,15 @@ class PeerLinks {
     void redial(raft::NodeId id, const LinkPointer& link);
     void closed(raft::NodeId id, const LinkPointer& link, const std::string& why);
     void hang_up(raft::NodeId id, Link& link, const std::string& why);
+    void refuse(raft::NodeId id, const LinkPointer& link);
     static void complain(raft::NodeId id, Link& link, const std::string& what);
 
     boost::asio::io_context& io_;
     boost::asio::ssl::context* tls_;
     raft::NodeId self_;
     std::string cluster_;
-    std::function<void(raft::Message)> on_message_;
+    std::uint64_t incarnation_;
+    Handlers handlers_;
     std::map<raft::NodeId, LinkPointer> links_;
     std::size_t established_ = 0;
 };

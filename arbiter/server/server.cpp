@@ -7,6 +7,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <exception>
+#include <map>
 #include <utility>
 
 #include "arbiter/server/listener.hpp"
@@ -14,6 +15,7 @@
 #include "arbiter/server/metrics_endpoint.hpp"
 #include "arbiter/server/peer_links.hpp"
 #include "arbiter/wire/connection.hpp"
+#include "common/descriptor_limit.hpp"
 #include "common/error.hpp"
 
 namespace understudy::arbiter {
@@ -34,6 +36,19 @@ constexpr milliseconds kHelloPatience{2000};
 constexpr milliseconds kResignPatience{1000};
 constexpr std::size_t kClientBuffer = std::size_t{8} << 20U;
 constexpr int kEventsPerTurn = 512;
+constexpr std::size_t kMostNewcomers = 64;
+constexpr std::size_t kMostPeers = 2 * raft::kMaxMembers;
+
+struct ConnectionBudget {
+    std::size_t newcomers;  // have not said hello
+    std::size_t clients;
+};
+
+ConnectionBudget budget_of(std::size_t descriptors, std::size_t most) {
+    const auto all = std::min(most, descriptors - std::min(kReservedDescriptors, descriptors / 2));
+    const auto newcomers = std::min(kMostNewcomers, std::max<std::size_t>(1, all / 4));
+    return {newcomers, all - std::min(all, newcomers)};
+}
 
 }  // namespace
 
@@ -41,16 +56,20 @@ class Server::Impl {
   public:
     explicit Impl(ServerOptions options)
         : options_(std::move(options)),
+          budget_(budget_of(descriptor_limit(), options_.max_connections)),
           directory_(open_directory(options_.data)),
           core_(options_.core, *directory_, raft::Time{0}),
           tls_(options_.credentials ? make_tls(*options_.credentials) : nullptr),
           listener_(io_, options_.listen, "--listen", [this](tcp::socket socket) { accepted(std::move(socket)); }),
           tick_timer_(io_),
           resign_timer_(io_),
-          peers_(io_, tls_.get(), core_.node().id(), options_.cluster, [this](raft::Message message) {
-              pass_time();
-              core_.receive(std::move(message));
-          }) {
+          peers_(io_, tls_.get(), core_.node().id(), options_.cluster, core_.incarnation(),
+                 {.admit = [this](raft::NodeId peer, std::uint64_t incarnation) { return met(peer, incarnation); },
+                  .on_message =
+                      [this](raft::Message message) {
+                          pass_time();
+                          core_.receive(std::move(message));
+                      }}) {
         if (!tls_ && !listener_.on_loopback()) {
             throw Error::format("plain text is for loopback only, and {} is not; give --tls DIR instead of --insecure",
                                 options_.listen.text());
@@ -72,6 +91,9 @@ class Server::Impl {
 
     void run() {
         time_seen_ = Clock::now();
+        if (!core_.takes_part()) {
+            spdlog::info("waits for all servers of the new cluster");
+        }
         while (!stopped_) {
             peers_.follow(core_.node().configuration());
             arm_tick();
@@ -188,11 +210,7 @@ class Server::Impl {
     // -- incoming connections
 
     void accepted(tcp::socket socket) {
-        if (incoming_ >= options_.max_connections) {
-            ++counts_.refused;
-            return;
-        }
-        ++incoming_;
+        make_room();
         const auto caller = std::make_shared<DialledIn>(io_, next_connection_++);
         const auto connection = std::make_shared<Connection>(std::move(socket), tls_.get(), Connection::Side::acceptor,
                                                              kClientGiveUp, kClientBuffer);
@@ -209,7 +227,28 @@ class Server::Impl {
         handlers.on_closed = [this, caller, weak = std::weak_ptr(connection)](const std::string& why) {
             gone(*caller, weak.lock(), why);
         };
+        newcomers_.emplace(caller->number, connection);
         connection->start(std::move(handlers));
+    }
+
+    // Who is somebody says hello at once: of those who have not, the longest silent goes.
+    void make_room() {
+        if (newcomers_.size() >= budget_.newcomers) {
+            const auto oldest = newcomers_.begin();
+            const auto connection = std::move(oldest->second);
+            newcomers_.erase(oldest);
+            connection->close("said nothing, and others came");
+        }
+    }
+
+    // This peer has welcomed this server.
+    bool met(raft::NodeId peer, std::uint64_t incarnation) {
+        const bool took_part = core_.takes_part();
+        core_.admitted_by(peer);
+        if (core_.takes_part() && !took_part) {
+            spdlog::info("all servers of the new cluster have met");
+        }
+        return core_.admits(peer, incarnation);
     }
 
     bool admit(DialledIn& caller, const std::shared_ptr<Connection>& connection, const WireMessage& message) {
@@ -218,26 +257,30 @@ class Server::Impl {
             return false;
         }
         const auto refusal = refuse(*hello, *connection);
-        connection->send(Welcome{core_.node().id(), refusal});
+        connection->send(Welcome{core_.node().id(), refusal, core_.incarnation()});
         if (!refusal.empty()) {
             spdlog::warn("refused {}: {}", connection->remote(), refusal);
             return false;
         }
         caller.hello = *hello;
         caller.patience.cancel();
+        newcomers_.erase(caller.number);
         connection->admit();
         if (hello->kind == Hello::Kind::client) {
             clients_.emplace(caller.number, connection);
             counts_.clients = clients_.size();
         } else {
-            callers_[hello->id] = connection;
+            const auto before = std::exchange(callers_[hello->id], connection);
+            if (before) {
+                before->close("the same server has come again");
+            }
         }
         return true;
     }
 
     void gone(DialledIn& caller, const std::shared_ptr<Connection>& connection, const std::string& why) {
         caller.patience.cancel();
-        --incoming_;
+        newcomers_.erase(caller.number);
         clients_.erase(caller.number);
         counts_.clients = clients_.size();
         if (!caller.hello) {
@@ -253,9 +296,15 @@ class Server::Impl {
         }
     }
 
-    [[nodiscard]] std::string refuse(const Hello& hello, const Connection& connection) const {
+    [[nodiscard]] std::string refuse(const Hello& hello, const Connection& connection) {
         if (hello.version != kProtocolVersion) {
             return fmt::format("protocol version {} is not this server's {}", hello.version, kProtocolVersion);
+        }
+        if (hello.kind == Hello::Kind::client && clients_.size() >= budget_.clients) {
+            return "this server has no room for another client";
+        }
+        if (hello.kind == Hello::Kind::peer && callers_.size() >= kMostPeers && !callers_.contains(hello.id)) {
+            return "this server has no room for another peer";
         }
         if (hello.cluster != options_.cluster) {
             return fmt::format("this server belongs to cluster '{}'", options_.cluster);
@@ -263,6 +312,9 @@ class Server::Impl {
         if (tls_ && hello.kind == Hello::Kind::peer && connection.peer_name() != server_name(hello.id)) {
             return fmt::format("the certificate of '{}' does not speak for server {}", connection.peer_name(),
                                hello.id);
+        }
+        if (hello.kind == Hello::Kind::peer && !core_.admits(hello.id, hello.incarnation)) {
+            return fmt::format("server {} was here before: {}", hello.id, kOtherIncarnation);
         }
         return {};
     }
@@ -292,6 +344,7 @@ class Server::Impl {
     }
 
     ServerOptions options_;
+    ConnectionBudget budget_;
     std::unique_ptr<Directory> directory_;
     ServerCore core_;
     asio::io_context io_;
@@ -304,8 +357,8 @@ class Server::Impl {
     PeerLinks peers_;
     std::unordered_map<raft::NodeId, std::shared_ptr<Connection>> callers_;  // peers that dialled this server
     std::unordered_map<std::uint64_t, std::shared_ptr<Connection>> clients_;
+    std::map<std::uint64_t, std::shared_ptr<Connection>> newcomers_;  // have not said hello; the oldest first
     std::uint64_t next_connection_ = 1;
-    std::size_t incoming_ = 0;
     ConnectionCounts counts_;
     Clock::time_point time_seen_;
     bool tick_armed_ = false;

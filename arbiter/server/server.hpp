@@ -13,6 +13,9 @@
 
 namespace understudy::arbiter {
 
+// Of the descriptors that the process may have these are not for clients: log, snapshots, peers, the metrics page.
+constexpr std::size_t kReservedDescriptors = 64;
+
 struct ServerOptions {
     ServerCoreOptions core;
     std::string data;                        // directory

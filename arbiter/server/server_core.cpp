@@ -1,8 +1,10 @@
 #include "arbiter/server/server_core.hpp"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
+#include "arbiter/mutation.hpp"
 #include "common/error.hpp"
 
 namespace understudy::arbiter {
@@ -16,8 +18,45 @@ ServerCore::ServerCore(const ServerCoreOptions& options, Directory& directory, r
     : options_(options),
       storage_(directory, options.bootstrap, options.segment_bytes),
       node_(options.raft, storage_.take_restored(), now),
+      identity_(directory, options.raft.id, options.cluster,
+                {options.incarnation, !storage_.was_empty() || node_.configuration().members.size() <= 1}),
       now_(now) {
     restore(*node_.snapshot());
+}
+
+bool ServerCore::admits(raft::NodeId peer, std::uint64_t incarnation) {
+    const auto& members = node_.configuration().members;
+    const auto member = members.find(peer);
+    if (member == members.end()) {
+        return true;
+    }
+    const auto voted_in = member->second.incarnation;
+    const bool as_voted_in = voted_in == incarnation || mutated(Mutation::lost_disk_believed);
+    if (voted_in != 0 ? !as_voted_in : !identity_.knows(peer, incarnation)) {
+        return false;
+    }
+    node_.met(peer, incarnation);
+    return true;
+}
+
+void ServerCore::admitted_by(raft::NodeId peer) {
+    if (takes_part()) {
+        return;
+    }
+    admitted_by_.insert(peer);
+    const auto knows_this = [this](const auto& member) {
+        return member.first == node_.id() || admitted_by_.contains(member.first);
+    };
+    if (std::ranges::all_of(node_.configuration().members, knows_this)) {
+        identity_.set_introduced();
+    }
+}
+
+// What it is asked before, it does not hear: it neither votes nor has an answer to its own questions.
+void ServerCore::receive(raft::Message message) {
+    if (takes_part() || mutated(Mutation::voted_before_met)) {
+        node_.receive(std::move(message));
+    }
 }
 
 void ServerCore::tick(raft::Time now) {
@@ -39,6 +78,10 @@ void ServerCore::request(std::uint64_t connection, Request request) {
 }
 
 void ServerCore::handle(const Caller& caller, Submit& submit) {
+    if (!within_bounds(submit.operation)) {  // every server has to be able to decode what is in the log
+        reply(caller, Answer{false, Reason::invalid, std::nullopt});
+        return;
+    }
     after_role_change();
     Command command{LogClock{0}, submit.client, submit.sequence, submit.answered_below, std::move(submit.operation)};
     command.clock = clock_base_ + (now_ - clock_since_);

@@ -14,10 +14,13 @@
 
 #include <functional>
 #include <map>
+#include <optional>
+#include <set>
 #include <unordered_map>
 
 #include "arbiter/raft/node.hpp"
 #include "arbiter/register/state_machine.hpp"
+#include "arbiter/storage/identity.hpp"
 #include "arbiter/storage/storage.hpp"
 #include "arbiter/wire/protocol.hpp"
 
@@ -25,7 +28,11 @@ namespace understudy::arbiter {
 
 struct ServerCoreOptions {
     raft::Options raft;
-    raft::Configuration bootstrap;  // of a new cluster; without members: this server joins one that runs
+    // For a first start: the configuration of a new cluster; without members: this server joins one that runs. None:
+    // this is no first start, and an empty directory is an error.
+    std::optional<raft::Configuration> bootstrap;
+    std::uint64_t incarnation = 0;       // for a first start: drawn at random (storage/identity.hpp)
+    std::string cluster = "understudy";  // whose directory this is
     std::size_t segment_bytes = std::size_t{16} << 20U;
     raft::Index snapshot_after = 50'000;  // entries applied since the last snapshot
     raft::Index trailing = 5'000;         // entries kept in memory before a snapshot, for followers a little behind
@@ -63,7 +70,8 @@ class ServerCore {
     ServerCore(const ServerCoreOptions& options, Directory& directory, raft::Time now);
 
     void tick(raft::Time now);
-    void receive(raft::Message message) { node_.receive(std::move(message)); }
+    // Only from a server that was admitted.
+    void receive(raft::Message message);
     void peer_lost(raft::NodeId peer) { node_.peer_lost(peer); }
     void request(std::uint64_t connection, Request request);
 
@@ -76,6 +84,15 @@ class ServerCore {
     // One at a time.
     [[nodiscard]] raft::SnapshotPointer take_snapshot_to_write();
     void snapshot_written(const raft::SnapshotPointer& snapshot);
+
+    // What this server says of itself to the others.
+    [[nodiscard]] std::uint64_t incarnation() const { return identity_.incarnation(); }
+    // Whether a server that says it is this one may be spoken with: not when it was another before. Durable at once.
+    [[nodiscard]] bool admits(raft::NodeId peer, std::uint64_t incarnation);
+    // This peer has admitted this server.
+    void admitted_by(raft::NodeId peer);
+    // A server of a new cluster takes part when every other has admitted it once.
+    [[nodiscard]] bool takes_part() const { return identity_.introduced(); }
 
     [[nodiscard]] const raft::Node& node() const { return node_; }
     [[nodiscard]] const Storage& storage() const { return storage_; }
@@ -123,6 +140,8 @@ class ServerCore {
     ServerCoreOptions options_;
     Storage storage_;
     raft::Node node_;
+    Identity identity_;
+    std::set<raft::NodeId> admitted_by_;
     StateMachine machine_;
     Counters counters_;
     raft::Time now_;

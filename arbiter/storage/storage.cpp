@@ -73,13 +73,13 @@ void write_snapshot(Directory& directory, const raft::Snapshot& snapshot) {
     directory.sync();
 }
 
-Storage::Storage(Directory& directory, const raft::Configuration& bootstrap, std::size_t segment_bytes)
+Storage::Storage(Directory& directory, const std::optional<raft::Configuration>& bootstrap, std::size_t segment_bytes)
     : directory_(directory), wal_(directory, segment_bytes) {
     load(bootstrap);
 }
 
 // The newest snapshot there is; of an empty directory, a first one that holds `bootstrap` alone.
-raft::SnapshotPointer Storage::newest_snapshot(const raft::Configuration& bootstrap, bool log_is_empty) {
+raft::SnapshotPointer Storage::newest_snapshot(const std::optional<raft::Configuration>& bootstrap, bool log_is_empty) {
     std::string newest;
     for (const auto& name : directory_.list()) {
         if (is_snapshot(name)) {
@@ -95,8 +95,15 @@ raft::SnapshotPointer Storage::newest_snapshot(const raft::Configuration& bootst
                 "from the cluster and add it anew with an empty directory",
                 directory_.path(""));
         }
+        if (!bootstrap) {
+            throw Error::format(
+                "{} is empty. A server that has lost its data must not come back as it was: remove it from the cluster "
+                "and add another, with another number. If this is the first start: --bootstrap for a server of a new "
+                "cluster, --join for one that is to be added",
+                directory_.path(""));
+        }
         was_empty_ = true;
-        write_snapshot(directory_, {0, 0, bootstrap, {}});
+        write_snapshot(directory_, {0, 0, *bootstrap, {}});
         newest = snapshot_name(0);
     }
     const auto bytes = directory_.read(newest);
@@ -111,7 +118,7 @@ raft::SnapshotPointer Storage::newest_snapshot(const raft::Configuration& bootst
     return snapshot;
 }
 
-void Storage::load(const raft::Configuration& bootstrap) {
+void Storage::load(const std::optional<raft::Configuration>& bootstrap) {
     auto wal = wal_.take_contents();
     const auto snapshot = newest_snapshot(bootstrap, wal.base_index == 0 && wal.entries.empty());
     snapshot_index_ = snapshot->last_index;

@@ -10,6 +10,8 @@
 //     …  8  digest of all before
 #pragma once
 
+#include <optional>
+
 #include "arbiter/raft/node.hpp"
 #include "arbiter/storage/file_system.hpp"
 #include "arbiter/storage/wal.hpp"
@@ -28,9 +30,9 @@ void write_snapshot(Directory& directory, const raft::Snapshot& snapshot);
 class Storage {
   public:
     // Reads what is there. An empty directory gets `bootstrap`, the configuration of a new cluster; a server that joins
-    // a cluster gives one without members. `directory` outlives the storage. The log begins a new segment file after
-    // `segment_bytes`. Throws understudy::Error, on damage with the file and what to do.
-    Storage(Directory& directory, const raft::Configuration& bootstrap, std::size_t segment_bytes);
+    // a cluster gives one without members; none: it must not be empty. `directory` outlives the storage. The log begins
+    // a new segment file after `segment_bytes`. Throws understudy::Error, on damage with the file and what to do.
+    Storage(Directory& directory, const std::optional<raft::Configuration>& bootstrap, std::size_t segment_bytes);
 
     // What the Raft node starts from; once.
     [[nodiscard]] raft::Restored take_restored();
@@ -47,8 +49,9 @@ class Storage {
     void snapshot_written(const raft::Snapshot& snapshot);
 
   private:
-    void load(const raft::Configuration& bootstrap);
-    [[nodiscard]] raft::SnapshotPointer newest_snapshot(const raft::Configuration& bootstrap, bool log_is_empty);
+    void load(const std::optional<raft::Configuration>& bootstrap);
+    [[nodiscard]] raft::SnapshotPointer newest_snapshot(const std::optional<raft::Configuration>& bootstrap,
+                                                        bool log_is_empty);
     void remove_older_snapshots(raft::Index index);
 
     Directory& directory_;

@@ -291,6 +291,10 @@ std::optional<std::uint64_t> Wal::load_segment(std::uint64_t number, std::option
             file->truncate(scan.offset);
             file->sync();
         }
+    } else if (last && !mutated(Mutation::found_log_not_synced)) {
+        // The server before may have died between the last write and its sync: what is read is in the host's memory,
+        // and perhaps nowhere else. Segments before the last one were synced before the next was begun.
+        directory_.open(name)->sync();
     }
     segments_.push_back(segment);
     return scan.next_batch;

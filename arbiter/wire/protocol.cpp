@@ -6,6 +6,7 @@ namespace {
 constexpr std::uint32_t kMagic = 0x42524155;  // "UARB"
 constexpr std::size_t kMaxCluster = 64;
 constexpr std::size_t kMaxEntries = 65536;
+constexpr std::uint16_t kFirstWithIncarnation = 4;
 
 // Encoder and decoder of each type stand side by side. Type numbers on the wire are the alternatives' places in their
 // variants, from 1: they never change meaning, new ones are added behind.
@@ -14,6 +15,7 @@ constexpr std::size_t kMaxEntries = 65536;
 
 void put(Encoder& e, const Hello& hello) {
     e.u32(kMagic).u16(hello.version).u8(static_cast<std::uint8_t>(hello.kind)).u64(hello.id).bytes(hello.cluster);
+    e.u64(hello.incarnation);
 }
 void get(Decoder& d, Hello& hello) {
     if (d.u32() != kMagic) {
@@ -27,14 +29,23 @@ void get(Decoder& d, Hello& hello) {
     hello.kind = static_cast<Hello::Kind>(kind);
     hello.id = d.u64();
     hello.cluster = d.string(kMaxCluster);
+    if (hello.version >= kFirstWithIncarnation) {  // an older one is understood, to be refused by name
+        hello.incarnation = d.u64();
+    }
 }
 
 void put(Encoder& e, const Welcome& welcome) {
     e.u64(welcome.id).bytes(welcome.refusal);
+    if (welcome.refusal.empty()) {
+        e.u64(welcome.incarnation);
+    }
 }
 void get(Decoder& d, Welcome& welcome) {
     welcome.id = d.u64();
     welcome.refusal = d.string(kMaxText);
+    if (welcome.refusal.empty()) {
+        welcome.incarnation = d.u64();
+    }
 }
 
 // -- Raft
@@ -148,13 +159,13 @@ void get(Decoder& d, raft::Message& message) {
     get_variant(d, message.body);
 }
 
-// -- requests
+// -- requests: what is in them may be out of bounds, so that it can be answered
 
 void put(Encoder& e, const Submit& submit) {
     e.bytes(Command{LogClock{0}, submit.client, submit.sequence, submit.answered_below, submit.operation}.encode());
 }
 void get(Decoder& d, Submit& submit) {
-    if (auto command = Command::decode(d.bytes(kMaxMessageBytes)); command && command->clock == LogClock{0}) {
+    if (auto command = Command::decode_request(d.bytes(kMaxMessageBytes)); command && command->clock == LogClock{0}) {
         submit = {command->client, command->sequence, command->answered_below, std::move(command->operation)};
     } else {
         d.fail();
@@ -164,13 +175,13 @@ void put(Encoder& e, const ReadRequest& read) {
     e.bytes(read.vm);
 }
 void get(Decoder& d, ReadRequest& read) {
-    read.vm = d.string(kMaxName);
+    read.vm = d.string(kMaxMessageBytes);
 }
 void put(Encoder& e, const ListRequest& list) {
     e.bytes(list.after);
 }
 void get(Decoder& d, ListRequest& list) {
-    list.after = d.string(kMaxName);
+    list.after = d.string(kMaxMessageBytes);
 }
 void put(Encoder& /*e*/, const StatusRequest& /*status*/) {}
 void get(Decoder& /*d*/, StatusRequest& /*status*/) {}
@@ -179,7 +190,7 @@ void put(Encoder& e, const AddServerRequest& add) {
 }
 void get(Decoder& d, AddServerRequest& add) {
     add.id = d.u64();
-    add.address = d.string(raft::kMaxAddress);
+    add.address = d.string(kMaxMessageBytes);
 }
 void put(Encoder& e, const RemoveServerRequest& remove) {
     e.u64(remove.id);

@@ -4,7 +4,7 @@
 //   u8 type, then the fields of that type one after the other, as the functions in protocol.cpp write them
 //
 // Integers are fixed-width; a string is its u32 length and its bytes, within the bounds given in vm_register.hpp and
-// raft/types.hpp.
+// raft/types.hpp. In a request it may be longer, as long as the message is none too long; it is answered, and refused.
 //
 // Each side begins with one message: who dials says Hello, who is dialled says Welcome. Then a peer sends only Raft
 // messages. (Each server dials every other one and is answered on the other's connection; only a server that joins, and
@@ -26,25 +26,31 @@
 
 namespace understudy::arbiter {
 
-constexpr std::uint16_t kProtocolVersion = 3;
+constexpr std::uint16_t kProtocolVersion = 4;
 constexpr std::size_t kMaxMessageBytes = std::size_t{1} << 20U;
 constexpr std::size_t kMaxFirstMessageBytes = 512;  // from somebody of whom nothing is known yet
 constexpr std::size_t kMaxText = 1024;              // bytes of an explanation
 constexpr std::size_t kListPage = 512;              // VMs in one ListReply
 
+// What a server is told, or its peers' users are, that comes back under its number without what it knew.
+constexpr const char* kOtherIncarnation =
+    "it has lost the data that it had: remove it from the cluster, and add another one with another number";
+
 struct Hello {
     enum class Kind : std::uint8_t { peer = 1, client = 2 };
     std::uint16_t version = kProtocolVersion;
     Kind kind = Kind::client;
-    raft::NodeId id = 0;  // of a peer
-    std::string cluster;  // must be the server's
+    raft::NodeId id = 0;            // of a peer
+    std::string cluster;            // must be the server's
+    std::uint64_t incarnation = 0;  // of a peer (storage/identity.hpp)
 
     bool operator==(const Hello&) const = default;
 };
 
 struct Welcome {
-    raft::NodeId id = 0;  // the server's
-    std::string refusal;  // empty: welcome; otherwise why not, and the connection ends
+    raft::NodeId id = 0;            // the server's
+    std::string refusal;            // empty: welcome; otherwise why not, and the connection ends
+    std::uint64_t incarnation = 0;  // the server's; not told to whom it refuses
 
     bool operator==(const Welcome&) const = default;
 };

@@ -112,7 +112,7 @@ class ServerLink::Impl : public std::enable_shared_from_this<Impl> {
         } else {
             welcome_ = true;
             connection_->admit();
-            handlers_.on_welcome();
+            handlers_.on_welcome(*welcome);
         }
         return true;
     }

@@ -34,7 +34,7 @@ class ServerLink {
     };
     // None is called before the constructor returns, and none after the destructor has begun; one may destroy the link.
     struct Handlers {
-        std::function<void()> on_welcome;
+        std::function<void(const Welcome&)> on_welcome;
         std::function<bool(WireMessage)> on_message;            // after the Welcome; false: it is out of place, close
         std::function<void(const std::string& why)> on_closed;  // not reached, refused or broken; the last call
     };

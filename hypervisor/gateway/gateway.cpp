@@ -14,8 +14,10 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "hypervisor/gateway/capture.hpp"
 #include "hypervisor/gateway/endpoint.hpp"
 #include "hypervisor/gateway/guest_queue.hpp"
+#include "hypervisor/gateway/openings.hpp"
 #include "hypervisor/gateway/packet.hpp"
 #include "hypervisor/gateway/protocol.hpp"
 
@@ -26,6 +28,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kMaxCandidates = 16;
 constexpr std::chrono::seconds kHelloDeadline{5};
+constexpr std::uint64_t kMaxLeap = 1000;  // generations between two hellos
+constexpr std::chrono::seconds kRefusalQuiet{60};
 constexpr std::size_t kCandidateBuffer = 2048;
 constexpr std::size_t kVoiceBuffer = std::size_t{256} << 10;
 constexpr std::size_t kPartsPerWrite = 256;
@@ -48,7 +52,8 @@ struct Voice {
     FileDescriptor fd;
     SpeakerRank rank;
     MessageDecoder decoder;
-    bool blocked = false;  // its socket takes no more for now
+    bool blocked = false;    // its socket takes no more for now
+    bool was_heard = false;  // a frame of the guest came from it
 };
 
 enum class ReadOutcome { some, nothing, closed };
@@ -75,9 +80,14 @@ void send_notice(int fd, MessageKind kind, std::string_view text) {
 class Gateway::Server {
   public:
     Server(GatewayConfig config, Observer observer)
-        : vm_(std::move(config.vm)),
+        : only_vm_(config.vm),
+          rank_memory_(config.rank_memory),
+          vm_(std::move(config.vm)),
           observer_(std::move(observer)),
           network_(config.network, [this](std::span<const std::byte> frame) { for_guest(frame); }) {
+        if (!config.capture.empty()) {
+            capture_.emplace(config.capture);
+        }
         for (const std::string& text : config.listen) {
             listeners_.emplace_back(parse_endpoint(text));
             report(GatewayEvent::Kind::listening, {}, listeners_.back().text());
@@ -100,7 +110,7 @@ class Gateway::Server {
                 watch(candidate.fd.get(), POLLIN);
             }
             const std::size_t network_at = fds_.size();
-            const auto longest = std::min(network_.fill(fds_), until_next_deadline());
+            const auto longest = std::min(network_.fill(fds_, may_open_), until_next_deadline());
             if (::poll(fds_.data(), fds_.size(), static_cast<int>(longest.count())) < 0) {
                 if (errno != EINTR) {
                     throw Error::from_errno("poll", errno);
@@ -111,7 +121,7 @@ class Gateway::Server {
                 return;
             }
             // The host's side first: what it brings goes out in the same write as the answers to the guest's frames.
-            network_.dispatch(std::span(fds_).subspan(network_at));
+            network_.dispatch(std::span(fds_).subspan(network_at), may_open_);
             if (voice_ && fds_[voice_at].revents != 0) {
                 serve_voice(fds_[voice_at].revents);
             }
@@ -121,6 +131,7 @@ class Gateway::Server {
                     accept_from(listeners_[i]);
                 }
             }
+            repeat_openings();
             flush();
         }
     }
@@ -134,13 +145,31 @@ class Gateway::Server {
 
     // --- frames ---
 
+    void capture(std::span<const std::byte> frame) {
+        if (capture_) {
+            capture_->frame(frame);
+        }
+    }
+
     void for_guest(std::span<const std::byte> frame) {
         if (is_wire_frame_size(frame.size())) {
+            capture(frame);
+            openings_.to_guest(frame, Clock::now());
             to_guest_.push(frame);
         }
     }
 
+    // Only to a replica that takes what it is sent: for another one the first SYN waits still.
+    void repeat_openings() {
+        if (voice_ && !voice_->blocked && to_guest_.all_sent()) {
+            openings_.repeat_due(Clock::now(), [this](std::span<const std::byte> syn) { to_guest_.push(syn); });
+        }
+    }
+
     void from_guest(std::span<const std::byte> frame) {
+        voice_->was_heard = true;
+        capture(frame);
+        openings_.from_guest(frame);
         to_guest_.heard(frame);
         network_.input(frame);
     }
@@ -198,8 +227,8 @@ class Gateway::Server {
     void raise_rank(std::span<const std::byte> body) {
         std::string reason;
         const auto hello = decode_hello(body, reason);
-        if (!hello || hello->vm != vm_ || hello->rank < voice_->rank) {
-            detach(hello ? "a second hello with another VM or a lower rank" : reason);
+        if (!hello || hello->vm != vm_ || hello->rank < voice_->rank || leaps(hello->rank)) {
+            detach(hello ? "a second hello with another VM, a lower rank or one that is far too high" : reason);
             return;
         }
         voice_->rank = hello->rank;
@@ -219,7 +248,11 @@ class Gateway::Server {
 
     void detach(std::string why) {
         const SpeakerRank rank = voice_->rank;
+        if (!voice_->was_heard) {
+            vm_ = only_vm_;  // it gave a name, but was no voice of any guest
+        }
         voice_.reset();
+        silent_since_ = Clock::now();
         to_guest_.start_over(Clock::now());
         report(GatewayEvent::Kind::detached, rank, std::move(why));
     }
@@ -241,7 +274,7 @@ class Gateway::Server {
         send_notice(voice_->fd.get(), MessageKind::welcome, {});
         // The host's side need not ask for the guest's address, nor wait for the answer.
         network_.input(gratuitous_arp(ArpForm::request, hello.mac, htonl(kGuestAddress)));
-        network_.dispatch({});  // what waited for the address leaves now, not at the next tick
+        network_.dispatch({}, may_open_);  // what waited for the address leaves now, not at the next tick
         report(GatewayEvent::Kind::attached, hello.rank, {}, to_guest_.frames());
         take_messages();  // frames may have come right behind the hello
     }
@@ -250,11 +283,15 @@ class Gateway::Server {
 
     [[nodiscard]] std::chrono::milliseconds until_next_deadline() const {
         constexpr std::chrono::milliseconds kForever{60000};
-        if (candidates_.empty()) {
-            return kForever;
+        auto least = kForever;
+        const auto now = Clock::now();
+        if (!candidates_.empty()) {
+            least = std::chrono::ceil<std::chrono::milliseconds>(candidates_.front().deadline - now);
         }
-        const auto left = candidates_.front().deadline - Clock::now();
-        return std::max(std::chrono::milliseconds(0), std::chrono::ceil<std::chrono::milliseconds>(left));
+        if (voice_ && !voice_->blocked) {
+            least = std::min(least, openings_.until_due(now).value_or(kForever));
+        }
+        return std::max(std::chrono::milliseconds(0), least);
     }
 
     void accept_from(const ListeningSocket& listener) {
@@ -307,27 +344,57 @@ class Gateway::Server {
     bool acceptable(const Hello& hello, std::string& reason) const {
         if (!vm_.empty() && hello.vm != vm_) {
             reason = fmt::format("this gateway serves the VM {}, not {}", vm_, hello.vm);
-        } else if (highest_ && hello.rank < *highest_) {
-            reason = fmt::format(
-                "a replica of {} has spoken for the guest, so one of {} must not; if the VM was "
-                "registered anew, start the gateway anew",
-                describe(*highest_), describe(hello.rank));
+        } else if (remembers_rank() && hello.rank < *highest_) {
+            reason = fmt::format("a replica of {} has spoken for the guest, so one of {} must not", describe(*highest_),
+                                 describe(hello.rank));
+        } else if (leaps(hello.rank)) {
+            reason = fmt::format("the replicas were at {} a moment ago, and cannot be at {}", describe(*highest_),
+                                 describe(hello.rank));
         }
         return reason.empty();
     }
 
-    void turn_away(const Candidate& candidate, const std::string& why) {
-        send_notice(candidate.fd.get(), MessageKind::refused, why);
-        report(GatewayEvent::Kind::refused, {}, why);
+    // A rank that nobody has come with again counts no more: without it a wrong one would keep everybody out for good.
+    // By the output rule it protects nothing that a replica's own gate does not.
+    [[nodiscard]] bool remembers_rank() const {
+        return highest_ && (voice_ || Clock::now() - silent_since_ < rank_memory_);
     }
 
+    // No pair's number rises like this between two looks at it.
+    [[nodiscard]] bool leaps(SpeakerRank rank) const {
+        return remembers_rank() && rank.generation > highest_->generation &&
+               rank.generation.value - highest_->generation.value > kMaxLeap;
+    }
+
+    // Who is turned away comes again; the user reads it once.
+    void turn_away(const Candidate& candidate, const std::string& why) {
+        send_notice(candidate.fd.get(), MessageKind::refused, why);
+        const auto now = Clock::now();
+        if (why != last_refusal_ || now - refused_at_ > kRefusalQuiet) {
+            report(GatewayEvent::Kind::refused, {}, why);
+            last_refusal_ = why;
+            refused_at_ = now;
+        }
+    }
+
+    VmId only_vm_;
+    std::chrono::milliseconds rank_memory_;
     VmId vm_;
     Observer observer_;
+    std::optional<Capture> capture_;
     GuestQueue to_guest_;
+    Openings openings_;
+    // Before the first replica has come nobody knows the guest's address.
+    UserNetwork::MayOpen may_open_ = [this](std::uint16_t guest_port) {
+        return !vm_.empty() && highest_ && openings_.room(guest_port);
+    };
     UserNetwork network_;
     std::vector<ListeningSocket> listeners_;
     std::optional<Voice> voice_;
     std::optional<SpeakerRank> highest_;
+    Clock::time_point silent_since_{};  // without a voice
+    std::string last_refusal_;
+    Clock::time_point refused_at_{};
     std::list<Candidate> candidates_;  // the oldest first
     std::vector<pollfd> fds_;
 };

@@ -1,12 +1,13 @@
 // The gateway: a process of its own that gives one VM user-mode networking and follows its replicas from failover to
 // failover. Replicas connect with the protocol of gateway_protocol.hpp. The one with the highest rank is the guest's
 // voice: a hello of higher (or, from a replica that reconnects, equal) rank deposes whoever spoke before, a lower one
-// is refused, also when the voice is gone. The host's connections belong to the gateway and outlive the replicas;
-// frames for the guest wait in a GuestQueue.
+// is refused, also for a while after the voice is gone. The host's connections belong to the gateway and outlive the
+// replicas; frames for the guest wait in a GuestQueue.
 //
 // One thread, one poll loop: a frame costs no hop between threads, and what has gathered goes out in one write.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -21,7 +22,10 @@ namespace understudy::network {
 struct GatewayConfig {
     std::vector<std::string> listen;  // endpoints for replicas: unix:PATH or HOST:PORT
     UserNetworkConfig network;
-    VmId vm;  // serve this VM only; empty: the VM of the first hello
+    VmId vm;  // serve this VM only; empty: the VM of the first replica that the guest is heard from
+    // How long after the voice's end a lower rank is still refused.
+    std::chrono::milliseconds rank_memory{10'000};
+    std::string capture{};  // where the frames of the guest are kept (capture.hpp); empty: nowhere
 };
 
 // What happens in a gateway's life, for the user's log.

@@ -1,17 +1,24 @@
 #include "hypervisor/gateway/user_network.hpp"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <slirp/libslirp.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
 #include <optional>
+#include <unordered_map>
 
+#include "common/descriptor_limit.hpp"
 #include "common/error.hpp"
+#include "common/file_descriptor.hpp"
+#include "hypervisor/gateway/packet.hpp"
 
 namespace understudy::network {
 namespace {
@@ -20,6 +27,8 @@ constexpr std::uint32_t kNetwork = 0x0a000200;     // 10.0.2.0
 constexpr std::uint32_t kNetmask = 0xffffff00;     // /24
 constexpr std::uint32_t kNameServer = 0x0a000203;  // 10.0.2.3
 constexpr std::chrono::milliseconds kLongestWait{1000};
+constexpr int kMostPasses = 64;
+constexpr int kBacklog = 4096;  // the kernel takes no more than its own limit
 
 in_addr in_network_order(std::uint32_t address) {
     return {.s_addr = htonl(address)};
@@ -56,16 +65,32 @@ int from_poll(int poll_events) {
     return events;
 }
 
-// libslirp listens with a backlog of one, which makes the kernel turn away clients that come together, for a second
-// each. Its listening sockets become known when it asks to poll them.
-int widen_backlog(int fd, int /*events*/, void* /*opaque*/) {
-    constexpr int kBacklog = 512;
-    int listening = 0;
-    socklen_t size = sizeof listening;
-    if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening != 0) {
-        ::listen(fd, kBacklog);
+constexpr std::size_t kIpProtocolOffset = 14 + 9;
+constexpr std::uint8_t kProtocolIcmp = 1;
+constexpr std::uint8_t kProtocolUdp = 17;
+
+// Whether a frame from the guest may make libslirp open a socket.
+bool may_open_socket(std::span<const std::byte> frame) {
+    if (const auto tcp = parse_tcp(frame)) {
+        return tcp->opens_connection;
     }
-    return 0;
+    if (frame.size() <= kIpProtocolOffset) {
+        return false;
+    }
+    const auto protocol = static_cast<std::uint8_t>(frame[kIpProtocolOffset]);
+    return !is_arp(frame) && (protocol == kProtocolUdp || protocol == kProtocolIcmp);
+}
+
+// How many of the process's descriptors may be in use before nobody gets any more.
+struct DescriptorBudget {
+    std::size_t clients;
+    std::size_t guest;
+};
+
+DescriptorBudget budget_of(std::size_t limit) {
+    limit = std::min(limit, kMostDescriptors);
+    const std::size_t guest = limit - std::min(kReservedDescriptors, limit / 4);
+    return {.clients = guest - std::min(kGuestDescriptors, limit / 4), .guest = guest};
 }
 
 }  // namespace
@@ -113,10 +138,21 @@ std::string to_string(const Forward& forward) {
 
 struct UserNetwork::Stack {
     FrameSink to_guest;
-    std::vector<pollfd>* filling = nullptr;  // within fill()
-    std::span<const pollfd> polled;          // within dispatch()
-    std::size_t first = 0;                   // of our entries in *filling
+    std::vector<pollfd>* filling = nullptr;            // within fill()
+    std::span<const pollfd> polled;                    // within dispatch()
+    std::size_t first = 0;                             // of our entries in *filling
+    const MayOpen* may_open = nullptr;                 // within fill()
+    bool clients_wait = false;                         // within fill(), for want of descriptors
+    std::unordered_map<int, std::uint16_t> listening;  // the host's sockets, and the guest's port of each
+    FileDescriptor probe;
+    DescriptorBudget budget = budget_of(descriptor_limit());
     std::unique_ptr<Slirp, decltype(&slirp_cleanup)> slirp{nullptr, &slirp_cleanup};
+
+    // Near enough: the kernel gives the lowest number that is free.
+    [[nodiscard]] std::size_t descriptors_in_use() const {
+        const FileDescriptor lowest(::fcntl(probe.get(), F_DUPFD_CLOEXEC, 0));
+        return lowest ? static_cast<std::size_t>(lowest.get()) : kMostDescriptors;
+    }
 
     static Stack& of(void* opaque) { return *static_cast<Stack*>(opaque); }
 
@@ -130,6 +166,10 @@ struct UserNetwork::Stack {
     }
     static int add_poll(int fd, int events, void* opaque) {
         Stack& self = of(opaque);
+        const auto door = self.listening.find(fd);
+        if (door != self.listening.end() && (self.clients_wait || !(*self.may_open)(door->second))) {
+            events = 0;
+        }
         self.filling->push_back({.fd = fd, .events = static_cast<short>(to_poll(events)), .revents = 0});
         return static_cast<int>(self.filling->size() - 1 - self.first);
     }
@@ -138,6 +178,62 @@ struct UserNetwork::Stack {
         const auto position = static_cast<std::size_t>(index);
         return position < polled.size() ? from_poll(polled[position].revents) : 0;
     }
+    void pass(std::span<const pollfd> fds) {
+        polled = fds;
+        slirp_pollfds_poll(slirp.get(), 0, &Stack::found_events, this);
+        polled = {};
+    }
+
+    // Of what poll() found leaves in `doors` who waits at a listening socket still.
+    bool somebody_knocks(std::span<const pollfd> found, const MayOpen& open, std::vector<pollfd>& doors) const {
+        bool knocks = false;
+        if (doors.empty()) {
+            doors.assign(found.begin(), found.end());
+            for (pollfd& entry : doors) {
+                entry.revents = listening.contains(entry.fd) ? entry.revents : std::int16_t{0};
+            }
+        }
+        for (pollfd& entry : doors) {
+            if (entry.revents != 0) {
+                entry.revents = 0;
+                if (open(listening.at(entry.fd)) && descriptors_in_use() < budget.clients) {
+                    ::poll(&entry, 1, 0);
+                }
+                knocks = knocks || entry.revents != 0;
+            }
+        }
+        return knocks;
+    }
+
+    // libslirp listens with a backlog of one, which makes the kernel turn away clients that come together, for a second
+    // each. Its listening sockets become known when it asks to poll them.
+    void find_listening(std::span<const Forward> forwards) {
+        std::vector<pollfd> found;
+        std::uint32_t timeout = 0;
+        const MayOpen all = [](std::uint16_t) { return true; };
+        may_open = &all;
+        filling = &found;
+        first = 0;
+        slirp_pollfds_fill(slirp.get(), &timeout, &Stack::add_poll, this);
+        filling = nullptr;
+        may_open = nullptr;
+        for (const pollfd& entry : found) {
+            sockaddr_in bound{};
+            socklen_t size = sizeof bound;
+            if (::listen(entry.fd, kBacklog) != 0 ||
+                ::getsockname(entry.fd, reinterpret_cast<sockaddr*>(&bound), &size) != 0) {
+                continue;  // a socket for datagrams
+            }
+            const auto forward = std::ranges::find_if(forwards, [&bound](const Forward& f) {
+                return f.protocol == Forward::Protocol::tcp && f.host_port == ntohs(bound.sin_port) &&
+                       f.host_address == ntohl(bound.sin_addr.s_addr);
+            });
+            if (forward != forwards.end()) {
+                listening.emplace(entry.fd, forward->guest_port);
+            }
+        }
+    }
+
     // libslirp's own timers serve IPv6 only, which is off.
     static void* new_timer(SlirpTimerCb /*callback*/, void* /*callback_opaque*/, void* /*opaque*/) { std::abort(); }
     static void free_timer(void* /*timer*/, void* /*opaque*/) {}
@@ -170,6 +266,7 @@ UserNetwork::UserNetwork(const UserNetworkConfig& config, FrameSink to_guest) : 
     slirp_config.disable_host_loopback = !config.host_loopback;
 
     stack_->to_guest = std::move(to_guest);
+    stack_->probe.reset(::eventfd(0, EFD_CLOEXEC));
     stack_->slirp.reset(slirp_new(&slirp_config, &kCallbacks, stack_.get()));
     if (!stack_->slirp) {
         throw Error("libslirp did not start");
@@ -185,28 +282,37 @@ UserNetwork::UserNetwork(const UserNetworkConfig& config, FrameSink to_guest) : 
             throw Error::from_errno("cannot forward " + to_string(forward), errno);
         }
     }
-    std::uint32_t timeout = 0;
-    slirp_pollfds_fill(stack_->slirp.get(), &timeout, &widen_backlog, nullptr);
+    stack_->find_listening(config.forwards);
 }
 
 UserNetwork::~UserNetwork() = default;
 
-std::chrono::milliseconds UserNetwork::fill(std::vector<pollfd>& fds) {
+std::chrono::milliseconds UserNetwork::fill(std::vector<pollfd>& fds, const MayOpen& may_open) {
     auto timeout = static_cast<std::uint32_t>(kLongestWait.count());
     stack_->filling = &fds;
     stack_->first = fds.size();
+    stack_->may_open = &may_open;
+    stack_->clients_wait = stack_->descriptors_in_use() >= stack_->budget.clients;
     slirp_pollfds_fill(stack_->slirp.get(), &timeout, &Stack::add_poll, stack_.get());
     stack_->filling = nullptr;
+    stack_->may_open = nullptr;
     return std::chrono::milliseconds(timeout);
 }
 
-void UserNetwork::dispatch(std::span<const pollfd> fds) {
-    stack_->polled = fds;
-    slirp_pollfds_poll(stack_->slirp.get(), 0, &Stack::found_events, stack_.get());
-    stack_->polled = {};
+void UserNetwork::dispatch(std::span<const pollfd> fds, const MayOpen& may_open) {
+    stack_->pass(fds);
+    // libslirp takes one connection from a listening socket in a pass, and a look at all sockets costs far more than
+    // one.
+    std::vector<pollfd> doors;
+    for (int passes = 1; passes < kMostPasses && stack_->somebody_knocks(fds, may_open, doors); ++passes) {
+        stack_->pass(doors);
+    }
 }
 
 void UserNetwork::input(std::span<const std::byte> frame) {
+    if (may_open_socket(frame) && stack_->descriptors_in_use() >= stack_->budget.guest) {
+        return;
+    }
     slirp_input(stack_->slirp.get(), reinterpret_cast<const std::uint8_t*>(frame.data()),
                 static_cast<int>(frame.size()));
 }

@@ -43,11 +43,20 @@ struct UserNetworkConfig {
 constexpr std::uint32_t kGuestAddress = 0x0a00020f;    // 10.0.2.15
 constexpr std::uint32_t kGatewayAddress = 0x0a000202;  // 10.0.2.2
 
+// The network leaves some of the process's descriptors (kReservedDescriptors; of a limit that is low, a quarter) to
+// others: neither the host's clients nor the guest can use them up. Of the rest the host's clients leave some to
+// connections that the guest opens.
+constexpr std::size_t kReservedDescriptors = 64;
+constexpr std::size_t kGuestDescriptors = 128;
+// More connections than this many descriptors make cost the loop too much time.
+constexpr std::size_t kMostDescriptors = 8192;
+
 // Single-threaded, driven by the owner's poll loop: fill(), poll, dispatch().
 class UserNetwork {
   public:
     // Receives each frame for the guest, within fill(), dispatch() or input().
     using FrameSink = std::function<void(std::span<const std::byte>)>;
+    using MayOpen = std::function<bool(std::uint16_t guest_port)>;
 
     // Throws understudy::Error when a port cannot be forwarded.
     UserNetwork(const UserNetworkConfig& config, FrameSink to_guest);
@@ -55,11 +64,13 @@ class UserNetwork {
     UserNetwork(const UserNetwork&) = delete;
     UserNetwork& operator=(const UserNetwork&) = delete;
 
-    // Appends what the network waits for to `fds`; returns how long it can wait at most.
-    [[nodiscard]] std::chrono::milliseconds fill(std::vector<pollfd>& fds);
+    // Appends what the network waits for to `fds`; returns how long it can wait at most. Connections to a port of the
+    // guest for which `may_open` says no, and all when descriptors run short, wait in the queues of the host's sockets.
+    [[nodiscard]] std::chrono::milliseconds fill(std::vector<pollfd>& fds, const MayOpen& may_open);
     // Handles what poll() found in the entries that fill() appended; runs TCP's timers.
-    void dispatch(std::span<const pollfd> fds);
-    // A frame from the guest; anything at all may be in it.
+    void dispatch(std::span<const pollfd> fds, const MayOpen& may_open);
+    // A frame from the guest; anything at all may be in it. When descriptors run out, what would take another is
+    // dropped, as by a network that is congested.
     void input(std::span<const std::byte> frame);
 
   private:

@@ -36,6 +36,9 @@ constexpr std::size_t kMaxReadsPerWakeup = 4;
 constexpr std::size_t kPartsPerWrite = 256;
 constexpr milliseconds kFirstRetry{1};
 constexpr milliseconds kLongestRetry{250};
+// A gateway that has turned this replica away is asked again: what it thinks of the others may have been wrong, or may
+// have changed. Who was deposed by right learns it from the arbiter and ends itself.
+constexpr milliseconds kTurnedAwayRetry{1000};
 // For a gateway on another host that vanished without a word.
 constexpr unsigned kTcpUserTimeoutMs = 5000;
 
@@ -124,8 +127,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
     void speak(SpeakerRank rank) {
         hello_.rank = rank;
-        if (!speaking_) {
+        if (!speaking_ || turned_away_) {
             speaking_ = true;
+            turned_away_ = false;
+            retry_timer_.cancel();
             retry_after_ = kFirstRetry;
             connect();
         } else if (socket_ && connected_) {
@@ -134,7 +139,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     }
 
     void send(std::span<const Frame> frames) {
-        if (!speaking_) {
+        if (!speaking_ || turned_away_) {
             return;
         }
         for (const Frame& frame : frames) {
@@ -212,12 +217,17 @@ class Connection : public std::enable_shared_from_this<Connection> {
     }
 
     void retry_later(int reason) {
-        drop_socket();
         if (!std::exchange(complained_, true)) {
             spdlog::warn("cannot reach the gateway {}: {}; trying again", endpoint_.text,
                          std::generic_category().message(reason));
         }
-        retry_timer_.expires_after(std::exchange(retry_after_, std::min(retry_after_ * 2, kLongestRetry)));
+        connect_later();
+    }
+
+    void connect_later() {
+        drop_socket();
+        const auto next = turned_away_ ? kTurnedAwayRetry : std::min(retry_after_ * 2, kLongestRetry);
+        retry_timer_.expires_after(std::exchange(retry_after_, next));
         retry_timer_.async_wait([self = shared_from_this()](error_code error) {
             if (!error && self->speaking_) {
                 self->connect();
@@ -304,18 +314,28 @@ class Connection : public std::enable_shared_from_this<Connection> {
                 return;
             case MessageKind::welcome:
                 complained_ = false;
+                turned_away_ = false;
+                told_.clear();
                 retry_after_ = kFirstRetry;
                 return;
             case MessageKind::refused:
             case MessageKind::deposed:
-                spdlog::error("the gateway {} {} this replica: {}", endpoint_.text,
-                              message.kind == MessageKind::refused ? "refused" : "deposed", text());
-                close();
+                turned_away(message.kind == MessageKind::refused ? "refused" : "deposed", text());
                 return;
             case MessageKind::hello:
                 lost(EPROTO);
                 return;
         }
+    }
+
+    void turned_away(std::string_view how, const std::string& why) {
+        if (std::exchange(told_, why) != why) {
+            spdlog::error("the gateway {} {} this replica: {}; asking again", endpoint_.text, how, why);
+        }
+        turned_away_ = true;
+        queue_.clear();
+        retry_after_ = kTurnedAwayRetry;
+        connect_later();
     }
 
     void lost(int reason) {
@@ -369,6 +389,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
     SendQueue queue_;
     std::uint64_t attempt_ = 0;  // tells handlers of an earlier socket that they are late
     bool speaking_ = false;
+    bool turned_away_ = false;  // by the gateway; what the guest says meanwhile is lost, as without a network
+    std::string told_;          // why, the last time
     bool connected_ = false;
     bool paused_ = false;
     bool complained_ = false;

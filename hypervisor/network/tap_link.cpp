@@ -32,6 +32,7 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr int kMaxFramesPerWakeup = 64;
+constexpr int kQueueFrames = 4096;  // the kernel's usual 1,000 are full when 1,000 clients come together
 constexpr std::size_t kReadBuffer = kMaxFrameBytes + 1;  // so that an oversized one is seen as such
 
 struct TapName {
@@ -97,6 +98,24 @@ void silence_ipv6(const std::string& device) {
     std::ofstream("/proc/sys/net/ipv6/conf/" + device + "/disable_ipv6") << "1\n";
 }
 
+// A bridge without an address of its own has the lowest of its ports': that of a tap, which goes with its replica, must
+// not be it, or the hosts around know the bridge by an address that nobody answers to any more. So taps have high ones.
+void raise_address(int control, const std::string& device) {
+    ifreq request = request_for(device);
+    if (::ioctl(control, SIOCGIFHWADDR, &request) == 0) {
+        request.ifr_hwaddr.sa_data[0] = static_cast<char>(0xfe);  // of those that are for one station, and made up
+        [[maybe_unused]] const int raised = ::ioctl(control, SIOCSIFHWADDR, &request);
+    }
+}
+
+// Room for a crowd while the replica does something else: what finds none is lost, and its sender waits before it sends
+// it again. Whoever made the tap for a user without rights has chosen its length.
+void lengthen_queue(int control, const std::string& device) {
+    ifreq request = request_for(device);
+    request.ifr_qlen = kQueueFrames;
+    [[maybe_unused]] const int lengthened = ::ioctl(control, SIOCSIFTXQLEN, &request);
+}
+
 void add_to_bridge(int control, const TapName& name) {
     ifreq request = request_for(name.bridge);
     request.ifr_ifindex = static_cast<int>(if_nametoindex(name.device.c_str()));
@@ -132,7 +151,9 @@ class TapDevice : public std::enable_shared_from_this<TapDevice> {
         // The device comes up now, because the kernel takes its time to let frames through. The replica is silent all
         // the same: it writes nothing, so that no bridge learns this port, and what arrives is thrown away.
         silence_ipv6(name_.device);
+        lengthen_queue(control_.get(), name_.device);
         if (!name_.bridge.empty()) {
+            raise_address(control_.get(), name_.device);
             add_to_bridge(control_.get(), name_);
         }
         bring_up(control_.get(), name_.device);

@@ -11,6 +11,7 @@
 #include <ctime>
 #include <map>
 #include <memory>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -21,6 +22,7 @@
 #include "arbiter/server/server.hpp"
 #include "arbiter/wire/credentials.hpp"
 #include "common/address.hpp"
+#include "common/descriptor_limit.hpp"
 #include "common/error.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/output/event_writer.hpp"
@@ -44,6 +46,7 @@ struct Options {
     std::vector<std::string> peers;
     std::string tls;
     bool insecure = false;
+    bool bootstrap = false;
     bool join = false;
     std::string metrics;
     std::string cluster = "understudy";
@@ -89,13 +92,19 @@ std::map<std::uint64_t, Address> parse_peers(const std::vector<std::string>& tex
     return peers;
 }
 
+std::uint64_t random_number() {
+    std::random_device device;
+    return (std::uint64_t{device()} << 32U) | device();
+}
+
 arbiter::ServerOptions server_options(const Options& options) {
     arbiter::ServerOptions server;
     const auto peers = parse_peers(options.peers);
-    if (options.join == !peers.empty()) {
-        throw Error(
-            "give every server of a new cluster as --peer ID=HOST:PORT, or --join for one that is to be added "
-            "to a cluster that runs");
+    if (options.bootstrap && (options.join || peers.empty())) {
+        throw Error("--bootstrap starts a server of a new cluster: give each of them as --peer ID=HOST:PORT");
+    }
+    if (options.join && !peers.empty()) {
+        throw Error("--join starts a server that the cluster will tell who the others are: leave out --peer");
     }
     if (!peers.empty() && !peers.contains(options.id)) {
         throw Error::format("server {} is not among its --peer options", options.id);
@@ -104,10 +113,16 @@ arbiter::ServerOptions server_options(const Options& options) {
         throw Error("give --tls DIR (see 'understudy arbiter init'), or --insecure for plain text on loopback");
     }
     if (options.listen.empty() && peers.empty()) {
-        throw Error("a server that joins needs --listen HOST:PORT");
+        throw Error("without --peer a server needs --listen HOST:PORT");
+    }
+    if (options.bootstrap || options.join) {
+        server.core.bootstrap.emplace();
+        server.core.incarnation = random_number();
     }
     for (const auto& [id, address] : peers) {
-        server.core.bootstrap.members[id] = {address.text(), true};
+        if (options.bootstrap) {
+            server.core.bootstrap->members[id] = {address.text(), true};
+        }
         if (options.insecure && !address.loopback()) {
             throw Error::format("plain text is for loopback only, and {} is not; give --tls DIR", address.text());
         }
@@ -118,6 +133,7 @@ arbiter::ServerOptions server_options(const Options& options) {
     server.listen = options.listen.empty() ? peers.at(options.id) : parse_address(options.listen);
     server.data = options.data;
     server.cluster = options.cluster;
+    server.core.cluster = options.cluster;
     if (!options.tls.empty()) {
         server.credentials = arbiter::Credentials{options.tls, arbiter::server_name(options.id)};
     }
@@ -172,9 +188,16 @@ class StopOnSignal {
 
 int serve(const Options& options) {
     auto settings = server_options(options);
+    raise_descriptor_limit(settings.max_connections + arbiter::kReservedDescriptors);
     spdlog::set_default_logger(spdlog::stderr_color_mt("arbiter"));  // standard output is for events
     StopOnSignal signals;
     arbiter::Server server(settings);
+    if (settings.core.bootstrap && !server.was_empty()) {
+        throw Error::format(
+            "server {} has been started before, with data in {}: leave out {} now and for ever. Left in a command that "
+            "is run again, it would start the server as if it were new if its data were lost",
+            options.id, options.data, options.join ? "--join" : "--bootstrap");
+    }
     signals.watch(server);
     EventWriter events(stdout, form(options));
     if (server.torn_bytes() > 0) {
@@ -337,11 +360,10 @@ int forget(const Options& options) {
     boost::asio::io_context io;
     const auto client = arbiter::connect(io, options.url);
     arbiter::Outcome outcome;
-    client->end({options.vm, {options.generation}, {}}, kPatience,
-                [&](arbiter::Outcome answer) {
-                    outcome = std::move(answer);
-                    io.stop();
-                });
+    client->end({options.vm, {options.generation}, {}}, kPatience, [&](arbiter::Outcome answer) {
+        outcome = std::move(answer);
+        io.stop();
+    });
     io.run_for(kPatience + milliseconds(1000));
     if (outcome.verdict != arbiter::Verdict::yes) {
         throw Error(outcome.explanation.empty() ? "the arbiter did not answer" : outcome.explanation);
@@ -459,13 +481,15 @@ Command add_arbiter(CLI::App& root) {
 
     CLI::App* one = subcommand(*app, "serve", "Run one server", options,
                                "understudy arbiter serve --id 1 --data a1 --peer 1=127.0.0.1:7001 \\\n"
-                               "      --peer 2=127.0.0.1:7002 --peer 3=127.0.0.1:7003 --insecure");
+                               "      --peer 2=127.0.0.1:7002 --peer 3=127.0.0.1:7003 --insecure --bootstrap\n"
+                               "Later starts are the same without --bootstrap.");
     one->add_option("--id", options->id, "This server's number, from 1, its own for ever")
         ->required()
         ->check(CLI::PositiveNumber);
     one->add_option("--data", options->data, "Directory for its log and snapshots")->required();
     one->add_option("--peer", options->peers, "A server of the new cluster, this one included: ID=HOST:PORT");
-    one->add_flag("--join", options->join, "Start empty and wait to be added to a running cluster");
+    one->add_flag("--bootstrap", options->bootstrap, "Its first start, as a server of a new cluster");
+    one->add_flag("--join", options->join, "Its first start, to be added to a running cluster");
     one->add_option("--listen", options->listen, "Where to listen (default: its --peer address)");
     one->add_option("--tls", options->tls, "Directory with ca.pem, server-ID.pem and server-ID.key");
     one->add_flag("--insecure", options->insecure, "Plain text, on loopback only");

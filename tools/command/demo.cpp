@@ -89,9 +89,10 @@ Report play(const ScenarioOptions& options, bool keep) {
         report.failure = error.what();
         stage.timeline().say("demo", "FAILED: " + report.failure);
     }
-    if (keep) {
+    if (keep || !report.ok()) {  // what went wrong once may not come again
         stage.directory().keep();
-        stage.timeline().say("demo", "the logs are in " + stage.directory().path().string());
+        stage.timeline().say("demo",
+                             "the logs, and the frames at the gateway, are in " + stage.directory().path().string());
     }
     return report;
 }
@@ -145,7 +146,7 @@ Command add_demo(CLI::App& root) {
                     "Milliseconds of silence after which a replica takes its peer for lost; more on a busy machine")
         ->capture_default_str()
         ->check(CLI::Range(50, 60'000));
-    app->add_flag("--keep", options->keep, "Keep the directory with every process's log");
+    app->add_flag("--keep", options->keep, "Keep the directory with every process's log, also when all went well");
     app->footer(
         "Exit status 0: no acknowledged write lost, no connection dropped, no replay different.\n\n"
         "Examples:\n"

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "common/descriptor_limit.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/command/stop_signals.hpp"
 #include "tools/output/event_writer.hpp"
@@ -22,6 +23,7 @@ struct Options {
     std::vector<std::string> listen;
     std::vector<std::string> forwards;
     std::string vm;
+    std::string capture;
     bool host_loopback = false;
     bool json = false;
 };
@@ -49,10 +51,12 @@ Event as_event(const GatewayEvent& event) {
 
 int run(const Options& options) {
     std::signal(SIGPIPE, SIG_IGN);  // libslirp writes to the host's sockets without MSG_NOSIGNAL
+    raise_descriptor_limit(network::kMostDescriptors);
     const auto stop = stop_signals();
     network::GatewayConfig config;
     config.listen = options.listen;
     config.vm = options.vm;
+    config.capture = options.capture;
     config.network.host_loopback = options.host_loopback;
     for (const std::string& forward : options.forwards) {
         config.network.forwards.push_back(network::parse_forward(forward));
@@ -76,6 +80,9 @@ Command add_gateway(CLI::App& root) {
                     "Lead a port of the host to the guest, PROTOCOL:HOST-ADDRESS:HOST-PORT:GUEST-PORT; repeatable")
         ->type_name("FORWARD");
     app->add_option("--vm", options->vm, "Serve this VM only (default: the first that comes)")->type_name("NAME");
+    app->add_option("--capture", options->capture,
+                    "Keep the headers of the guest's last frames in FILE and FILE.1, for tcpdump and Wireshark")
+        ->type_name("FILE");
     app->add_flag("--host-loopback", options->host_loopback,
                   "Let the guest reach the host's own 127.0.0.1 as 10.0.2.2");
     app->add_flag("--json", options->json, "Print events as JSON lines");

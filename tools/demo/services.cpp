@@ -28,6 +28,9 @@ std::vector<std::string> arbiter_command(const std::filesystem::path& executable
                                          const std::filesystem::path& data, const std::vector<std::uint16_t>& ports) {
     std::vector<std::string> words{executable.string(), "arbiter",    "serve", "--id", std::to_string(id), "--data",
                                    data.string(),       "--insecure", "--json"};
+    if (!std::filesystem::exists(data)) {
+        words.emplace_back("--bootstrap");
+    }
     for (std::size_t peer = 1; peer <= ports.size(); ++peer) {
         words.insert(words.end(), {"--peer", fmt::format("{}=127.0.0.1:{}", peer, ports[peer - 1])});
     }
@@ -66,7 +69,8 @@ GatewayService start_gateway(Stage& stage, const std::filesystem::path& executab
     const auto listening = std::make_shared<std::size_t>(0);
     gateway.server = stage.start(name,
                                  {executable.string(), "gateway", "--listen", socket, "--forward",
-                                  fmt::format("tcp:127.0.0.1:{}:{}", gateway.host_port, guest_port), "--json"},
+                                  fmt::format("tcp:127.0.0.1:{}:{}", gateway.host_port, guest_port), "--json",
+                                  "--capture", (stage.directory().path() / (name + ".pcap")).string()},
                                  count_listening(listening));
     stage.expect(name, gateway.server);
     stage.until([&] { return *listening == 1; }, kStartTime, "the " + name + " to listen");

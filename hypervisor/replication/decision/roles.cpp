@@ -19,6 +19,7 @@ enum class Happening {
     started,
     granted,     // form: yes
     refused,     // form: no
+    malformed,   // form: no, and it was not even considered
     won,         // test-and-set: yes
     lost,        // test-and-set: no
     unanswered,  // either: unknown
@@ -35,10 +36,10 @@ enum class Happening {
 };
 
 std::string_view name(Happening happening) {
-    constexpr std::array<std::string_view, 16> kNames = {
-        "started",          "granted",      "refused",     "won",          "lost",           "unanswered",
-        "backup_connected", "backup_ready", "gate_closed", "acknowledged", "state_received", "pair_formed",
-        "peer_lost",        "log_drained",  "guest_ended", "tick"};
+    constexpr std::array<std::string_view, 17> kNames = {
+        "started",     "granted",          "refused",      "malformed",   "won",          "lost",
+        "unanswered",  "backup_connected", "backup_ready", "gate_closed", "acknowledged", "state_received",
+        "pair_formed", "peer_lost",        "log_drained",  "guest_ended", "tick"};
     return kNames[static_cast<std::size_t>(happening)];
 }
 
@@ -66,6 +67,9 @@ struct Classify {
         context.question = Question::none;
         if (verdict == Verdict::yes) {
             return form ? Happening::granted : Happening::won;
+        }
+        if (form && answered.outcome.malformed) {
+            return Happening::malformed;
         }
         return form ? Happening::refused : Happening::lost;
     }
@@ -286,6 +290,19 @@ void stay_alone(Context& context, const Event& event, Actions& actions) {
     actions.push_back(action::OpenGate{});
 }
 
+// There is no pair with this peer, and never will be one.
+void stay_without(Context& context, const Event& /*event*/, Actions& actions) {
+    actions.push_back(action::DropPeer{*context.peer});
+    forget_peer(context);
+    actions.push_back(action::OpenGate{});
+}
+
+// The same, and the connection to the peer was dropped before.
+void go_on_without(Context& context, const Event& /*event*/, Actions& actions) {
+    forget_peer(context);
+    actions.push_back(action::OpenGate{});
+}
+
 void decide(Context& context, const Event& event, Actions& actions) {
     if (context.backup) {
         actions.push_back(action::StopAcknowledging{});
@@ -357,6 +374,7 @@ constexpr auto kTransitions = [] {
         {claiming, refused, has_ended, "its guest has ended", claiming, claim_behind_end,
          "nobody runs the VM: register the generation behind its last"},
         {claiming, refused, always, "", terminated, give_up_claim, "the VM runs elsewhere"},
+        {claiming, malformed, always, "", terminated, give_up_claim, "it will never be granted"},
         {claiming, unanswered, claim_is_late, "deadline passed", terminated, give_up_arbiter,
          "nothing runs yet: better to say so than to wait"},
         {claiming, unanswered, always, "", claiming, wait_to_ask_again, "a repeated claim gets the same answer"},
@@ -377,6 +395,7 @@ constexpr auto kTransitions = [] {
          "the backup has all that the world has seen, and the gate keeps it so"},
         {forming, acknowledged, always, "", forming, note, "not all of it yet"},
         {forming, granted, always, "", leading, lead, "the pair exists"},
+        {forming, malformed, always, "", solo, stay_without, "no copy of it will ever be granted"},
         {forming, refused, still_owner, "still the owner", forming, wait_to_form_again,
          "an earlier copy of the question may still be granted"},
         {forming, refused, always, "", terminated, give_up_deposed, "the VM is not this replica's any more"},
@@ -401,6 +420,7 @@ constexpr auto kTransitions = [] {
 
         {deciding, backup_connected, always, "", deciding, refuse_second, "this replica may have been deposed"},
         {deciding, granted, always, "", deciding, decide_formed, "the pair exists, so the peer may win it"},
+        {deciding, malformed, always, "", solo, go_on_without, "the pair never existed, and no copy will make it"},
         {deciding, refused, still_owner, "still the owner", deciding, wait_to_form_again,
          "an earlier copy of the question may still be granted"},
         {deciding, refused, always, "", terminated, give_up_deposed, "the VM is not this replica's any more"},

@@ -9,6 +9,7 @@
 #include <exception>
 #include <thread>
 
+#include "common/name.hpp"
 #include "hypervisor/engine/kvm/kvm_engine.hpp"
 #include "hypervisor/machine/cpuid_table.hpp"
 #include "hypervisor/machine/guest.hpp"
@@ -23,7 +24,11 @@ ReplicaId make_replica_id() {
     if (::getrandom(&random, sizeof random, 0) != sizeof random) {
         throw Error("getrandom gives no bytes");
     }
-    return fmt::format("{}/{}/{:08x}", host.data(), ::getpid(), random);
+    // A host's name may be anything; a replica's is not.
+    std::string name(host.data());
+    std::ranges::replace_if(
+        name, [](char c) { return !is_name_character(c); }, '?');
+    return fmt::format("{}/{}/{:08x}", name, ::getpid(), random);
 }
 namespace {
 

@@ -39,9 +39,13 @@ void ServerProcesses::launch(std::uint64_t id, bool join) {
     auto words = place.prefix;
     words.insert(words.end(), {understudy(), "arbiter", "serve", "--json", "--id", std::to_string(id), "--data",
                                place.data.string(), "--listen", place.address});
+    const bool first = !fs::exists(place.data) || fs::is_empty(place.data);
     if (join) {
         words.emplace_back("--join");
     } else {
+        if (first && bootstrapping_) {
+            words.emplace_back("--bootstrap");
+        }
         words.insert(words.end(), initial_.begin(), initial_.end());
     }
     if (tls_.empty()) {

@@ -29,6 +29,9 @@ class ServerProcesses {
     void start(std::uint64_t id);
     void start_joining(std::uint64_t id, Place place);
     void start_all();
+    // From now on servers are started as by the command of a later start, whatever their directories hold.
+    void all_have_begun() { bootstrapping_ = false; }
+    void begin_anew() { bootstrapping_ = true; }
     void kill(std::uint64_t id);  // SIGKILL
     void signal(std::uint64_t id, int number);
     int wait(std::uint64_t id);
@@ -42,6 +45,7 @@ class ServerProcesses {
   private:
     void launch(std::uint64_t id, bool join);
 
+    bool bootstrapping_ = true;
     std::map<std::uint64_t, Place> places_;
     std::vector<std::string> initial_;
     std::filesystem::path logs_;

@@ -14,7 +14,13 @@
 #include <fstream>
 #include <iterator>
 
+#include "arbiter/client/client.hpp"
+#include "arbiter/client/operate.hpp"
+#include "arbiter/register/vm_register.hpp"
+#include "arbiter/wire/protocol.hpp"
 #include "common/address.hpp"
+#include "common/bytes.hpp"
+#include "common/message_stream.hpp"
 #include "common/temporary_directory.hpp"
 #include "tests/integration/arbiter/contest.hpp"
 #include "tests/integration/arbiter/server_processes.hpp"
@@ -128,6 +134,78 @@ TEST_F(Servers, MembersComeAndGo) {
     EXPECT_EQ(contests.verdict(), "");
 }
 
+// A claim is committed by two servers, of which one dies and the other loses its disk: with the third, which never
+// heard of the claim, the one without memory would be a majority that grants it again.
+TEST_F(Servers, AServerThatLostItsDiskIsNotBelieved) {
+    auto servers = ServerProcesses::on_loopback(directory_.path(), 3);
+    servers.start_all();
+    ASSERT_NE(servers.leader(), 0U);
+    servers.all_have_begun();
+    const auto claim = [&](const ReplicaId& who, milliseconds patience) {
+        boost::asio::io_context io;
+        const auto client = connect(io, servers.url());
+        Verdict verdict = Verdict::unknown;
+        client->form({"vm", {0}, {1}, who, {who}}, patience, [&](const Outcome& outcome) {
+            verdict = outcome.verdict;
+            io.stop();
+        });
+        io.run_for(patience + milliseconds(5000));
+        return verdict;
+    };
+    servers.kill(2);
+    ASSERT_EQ(claim("first", milliseconds(30'000)), Verdict::yes);
+    servers.kill(1);
+    servers.kill(3);
+    const auto data = servers.places().at(1).data;
+    fs::remove_all(data);
+
+    // The command of every day finds nothing, and does not begin anew.
+    servers.start(1);
+    EXPECT_EQ(servers.wait(1), 1);
+    EXPECT_NE(servers.log(1).find("is empty. A server that has lost its data must not come back"), std::string::npos)
+        << servers.log(1);
+
+    // Nor does it help to insist: the others know that it is not who it was.
+    fs::remove_all(data);
+    servers.begin_anew();
+    servers.start(1);
+    servers.start(2);
+    EXPECT_EQ(claim("second", milliseconds(3000)), Verdict::unknown);
+    EXPECT_NE(servers.log(1).find("it has lost the data that it had"), std::string::npos) << servers.log(1);
+
+    // The one that remembers is back: there is a majority, and the first claim stands. The other is replaced.
+    servers.start(3);
+    EXPECT_EQ(claim("second", milliseconds(30'000)), Verdict::no);
+    const auto operate = [&](std::vector<std::string> words) {
+        words.insert(words.begin(), {understudy(), "arbiter"});
+        words.insert(words.end(), {"--arbiter", servers.url()});
+        const auto finished = run_to_end(words);
+        EXPECT_EQ(finished.exit_status, 0) << finished.errors;
+    };
+    operate({"remove", "--id", "1"});
+    servers.kill(1);
+    const auto address = fmt::format("127.0.0.1:{}", tools::free_port());
+    servers.start_joining(4, {address, {}, directory_.path() / "data4", {}});
+    operate({"add", "--id", "4", "--address", address});
+    servers.kill(3);
+    EXPECT_EQ(claim("second", milliseconds(30'000)), Verdict::no) << "of 2 and 4";
+}
+
+TEST_F(Servers, ADirectoryThatIsInUseIsNotBegunAnew) {
+    auto servers = ServerProcesses::on_loopback(directory_.path(), 1);
+    servers.start_all();
+    ASSERT_NE(servers.leader(), 0U);
+    servers.kill(1);
+    servers.start(1);  // without --bootstrap
+    ASSERT_NE(servers.leader(), 0U);
+    servers.kill(1);
+    const auto& place = servers.places().at(1);
+    const auto again = run_to_end({understudy(), "arbiter", "serve", "--id", "1", "--data", place.data.string(),
+                                   "--peer", "1=" + place.address, "--insecure", "--bootstrap"});
+    EXPECT_EQ(again.exit_status, 1);
+    EXPECT_NE(again.errors.find("leave out --bootstrap"), std::string::npos) << again.errors;
+}
+
 TEST_F(Servers, FullDiskStopsTheServerAndLosesNothing) {
     if (::geteuid() != 0) {
         GTEST_SKIP() << "mounting a small tmpfs needs root";
@@ -176,6 +254,104 @@ TEST_F(Servers, GarbageOnThePortHarmsNobody) {
             boost::system::error_code ignored;
             boost::asio::write(socket, boost::asio::buffer(garbage), ignored);
         }
+    }
+    ASSERT_TRUE(contests.advance(3));
+    EXPECT_EQ(contests.verdict(), "");
+}
+
+// Who asks gets an answer, which ends the question: a client repeats one for as long as the servers hang up on it.
+TEST_F(Servers, WhatIsOutOfBoundsIsAnswered) {
+    auto servers = ServerProcesses::on_loopback(directory_.path(), 1);
+    servers.start_all();
+    ASSERT_NE(servers.leader(), 0U);
+    const std::string name(300, 'x');
+    const FormRequest form{"vm", {0}, {1}, "a", {"a", name}};
+
+    const auto url = parse_url(servers.url());
+    for (const VmOperation& operation :
+         {VmOperation(form), VmOperation(TestAndSetRequest{"vm", {1}, name}), VmOperation(EndRequest{name, {1}, {}}),
+          VmOperation(FormRequest{"vm", {0}, {1}, "a", std::vector<ReplicaId>(kMaxReplicas + 1, "a")})}) {
+        const auto answer = ask_server(url, url.servers.front(), Submit{{1, 2}, 1, 0, operation}, milliseconds(10'000));
+        ASSERT_TRUE(std::holds_alternative<Reply>(answer)) << std::get<std::string>(answer);
+        const auto* found = std::get_if<Answer>(&std::get<Reply>(answer).body);
+        ASSERT_NE(found, nullptr);
+        EXPECT_EQ(found->reason, Reason::invalid);
+    }
+    EXPECT_TRUE(std::holds_alternative<Reply>(
+        ask_server(url, url.servers.front(), AddServerRequest{2, "127.0.0.1:1" + name}, milliseconds(10'000))));
+
+    boost::asio::io_context io;
+    const auto client = connect(io, servers.url());
+    std::vector<Outcome> outcomes;
+    const auto note = [&](const Outcome& outcome) {
+        outcomes.push_back(outcome);
+        if (outcomes.size() == 3) {
+            io.stop();
+        }
+    };
+    client->form(form, milliseconds(60'000), note);
+    client->form({std::string(std::size_t{2} << 20U, 'x'), {0}, {1}, "a", {"a"}}, milliseconds(60'000), note);
+    client->read(name, milliseconds(60'000), note);
+    EXPECT_TRUE(outcomes.empty());
+    io.run_for(milliseconds(20'000));
+    ASSERT_EQ(outcomes.size(), 3U);
+    for (const auto& outcome : outcomes) {
+        EXPECT_EQ(outcome.verdict, Verdict::no) << outcome.explanation;
+    }
+    EXPECT_TRUE(outcomes[0].malformed);
+    EXPECT_TRUE(outcomes[1].malformed);
+    EXPECT_FALSE(outcomes[2].malformed);
+}
+
+// Sockets to a port, connected and silent, or saying what is given.
+std::vector<boost::asio::ip::tcp::socket> sockets_to(boost::asio::io_context& io, const std::string& where, int count,
+                                                     const std::vector<std::byte>& say = {}) {
+    const auto address = parse_address(where);
+    std::vector<boost::asio::ip::tcp::socket> sockets;
+    for (int i = 0; i < count; ++i) {
+        sockets.emplace_back(io).connect({boost::asio::ip::make_address(address.host), address.port});
+        boost::system::error_code ignored;
+        boost::asio::write(sockets.back(), boost::asio::buffer(say), ignored);
+    }
+    return sockets;
+}
+
+TEST_F(Servers, StrangersCannotTakeTheDescriptorsThatConsensusNeeds) {
+    auto places = ServerProcesses::on_loopback(directory_.path(), 3).places();
+    std::vector<std::string> pages;
+    for (auto& [id, place] : places) {
+        pages.push_back(fmt::format("127.0.0.1:{}", tools::free_port()));
+        place.prefix = {"prlimit", "--nofile=100"};
+        place.more = {"--metrics", pages.back(), "--snapshot-after", "10"};
+    }
+    ServerProcesses servers(places, directory_.path(), "");
+    servers.start_all();
+    Contests contests(servers.url(), 4);
+    ASSERT_TRUE(contests.advance(3));
+
+    std::vector<std::byte> hello;
+    append_message(hello, as_bytes(encode_message(Hello{kProtocolVersion, Hello::Kind::client, 0, "understudy", 0})));
+    boost::asio::io_context io;
+    std::vector<std::vector<boost::asio::ip::tcp::socket>> strangers;
+    for (const auto& [id, place] : places) {
+        strangers.push_back(sockets_to(io, place.address, 60));
+        strangers.push_back(sockets_to(io, pages[id - 1], 60));
+    }
+    std::optional<Verdict> read;
+    const auto client = connect(io, servers.url());
+    client->read("vm0", milliseconds(20'000), [&](const Outcome& outcome) {
+        read = outcome.verdict;
+        io.stop();
+    });
+    io.run_for(milliseconds(30'000));
+    EXPECT_EQ(read, Verdict::yes) << "a new client among silent connections";
+    for (const auto& [id, place] : places) {
+        strangers.push_back(sockets_to(io, place.address, 100, hello));
+    }
+    ASSERT_TRUE(contests.advance(50)) << "snapshots beside clients that ask nothing";
+    strangers.clear();
+    for (std::uint64_t id = 1; id <= 3; ++id) {
+        EXPECT_EQ(servers.log(id).find("Too many open files"), std::string::npos) << servers.log(id);
     }
     ASSERT_TRUE(contests.advance(3));
     EXPECT_EQ(contests.verdict(), "");

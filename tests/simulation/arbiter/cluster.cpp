@@ -52,6 +52,7 @@ void Cluster::set_up() {
     kills_leaders_ = chance(0.4);
     kills_voters_ = chance(0.3);
     busy_operator_ = chance(0.5);
+    loses_a_disk_ = chance(0.3);
     for (NodeId id = 1; id <= initial + spares_; ++id) {
         auto& server = servers_[id];
         server.id = id;
@@ -63,6 +64,9 @@ void Cluster::set_up() {
         clients_.push_back({});
         clients_.back().number = i;
         at(between(milliseconds(100), milliseconds(500)), [this, i] { next_operation(clients_[i]); });
+    }
+    if (loses_a_disk_ && chance(0.5)) {
+        partition();  // they do not all meet at once
     }
     at(milliseconds(200), [this] { turmoil(); });
     at(kTurmoil, [this] { heal(); });

@@ -49,6 +49,7 @@ struct Server {
     std::uint64_t life = 0;            // events of an earlier life are void
     bool ever_started = false;
     bool joins = false;
+    bool disk_was_lost = false;
     bool syncing = false;
     bool turn_scheduled = false;
     // Invariants: what was true at the last step
@@ -126,6 +127,7 @@ class Cluster {
     void turn(Server& server);
     void synced(NodeId id, std::uint64_t life);
     void dispatch(Server& server, const Outgoing& outgoing);
+    void introduce(Server& server);
     [[nodiscard]] bool is_leader(NodeId id);
     [[nodiscard]] std::optional<NodeId> some_leader();
 
@@ -149,6 +151,7 @@ class Cluster {
     [[nodiscard]] bool cut(NodeId from, NodeId to) const { return cuts_.contains({from, to}); }
     void turmoil();
     void operate();
+    void lose_a_disk();
     void partition();
     void heal();
 
@@ -178,6 +181,7 @@ class Cluster {
     bool kills_leaders_ = false;
     bool kills_voters_ = false;
     bool busy_operator_ = false;
+    bool loses_a_disk_ = false;
     Index snapshot_after_ = 0;
     Index trailing_ = 0;
 

@@ -46,6 +46,9 @@ void Cluster::turmoil() {
             operate();
         }
     }
+    if (loses_a_disk_ && chance(0.1)) {
+        lose_a_disk();
+    }
     if (chance(0.15)) {  // connections break; followers stand for election together
         for (auto& [each, one] : servers_) {
             with_server(each, one.life, [&](ServerCore& core) { core.peer_lost(core.node().leader()); });
@@ -80,6 +83,20 @@ void Cluster::operate() {
         request.body = TransferRequest{target};
     }
     with_server(*leader, servers_[*leader].life, [&](ServerCore& core) { core.request(kClients, std::move(request)); });
+}
+
+// And whoever operates it starts the server again as on its first day. One in a schedule: the others are a majority.
+void Cluster::lose_a_disk() {
+    auto& server = servers_[1 + below(servers_.size())];
+    if (!server.core) {
+        return;
+    }
+    loses_a_disk_ = false;
+    server.disk_was_lost = true;
+    server.ever_started = false;
+    crashed(server);
+    server.disk = std::make_unique<MemoryDirectory>(random_);
+    say("server {} has lost its disk", server.id);
 }
 
 void Cluster::heal() {

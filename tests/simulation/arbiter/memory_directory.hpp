@@ -25,6 +25,8 @@ class MemoryDirectory : public Directory {
     // Power failure: synced data stays; of each unsynced write any set of 64-byte pieces does; of the directory's
     // unsynced changes the first few do.
     void lose_unsynced();
+    // The server dies, its host does not: nothing is lost, and what was not synced may still be.
+    void outlive_server() { until_crash_ = until_failure_ = 0; }
 
     std::vector<std::string> list() override;
     std::string read(const std::string& name) override;

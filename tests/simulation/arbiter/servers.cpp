@@ -21,7 +21,10 @@ ServerCoreOptions Cluster::options(const Server& server) {
     options.raft.max_append_bytes = one_entry_ ? 1 : 600;
     options.raft.max_in_flight = 4;
     options.raft.snapshot_chunk = 300;
-    options.bootstrap = server.joins ? raft::Configuration{} : bootstrap_;
+    if (!server.ever_started) {
+        options.bootstrap = server.joins ? raft::Configuration{} : bootstrap_;
+        options.incarnation = random_();
+    }
     options.segment_bytes = 1500;
     options.snapshot_after = snapshot_after_;
     options.trailing = trailing_;
@@ -76,6 +79,7 @@ void Cluster::tick(NodeId id, std::uint64_t life) {
         server.core->tick(now_);
         turn(server);
     });
+    introduce(server);
     after(kTick, [this, id, life] { tick(id, life); });
 }
 
@@ -83,8 +87,13 @@ void Cluster::crashed(Server& server) {
     ++server.life;
     ++verdict_.crashes;
     server.core.reset();
-    server.disk->lose_unsynced();
-    say("server {} is down", server.id);
+    if (chance(0.3)) {
+        server.disk->outlive_server();
+        say("server {} is down, its host is not", server.id);
+    } else {
+        server.disk->lose_unsynced();
+        say("server {} is down", server.id);
+    }
     const auto id = server.id;
     const auto longest = chance(0.4) ? milliseconds(10) : milliseconds(700);
     after(healed_ ? milliseconds(50) : between(milliseconds(1), longest), [this, id] {
@@ -162,6 +171,34 @@ void Cluster::synced(NodeId id, std::uint64_t life) {
     });
 }
 
+// Says hello to the others until each has welcomed it.
+void Cluster::introduce(Server& server) {
+    if (!server.core || server.core->takes_part()) {
+        return;
+    }
+    const auto id = server.id;
+    const auto life = server.life;
+    const auto incarnation = server.core->incarnation();
+    for (const auto& [other, member] : server.core->node().configuration().members) {
+        if (other == id || cut(id, other) || cut(other, id) || chance(loss_now())) {
+            continue;
+        }
+        after(between(microseconds(50), slowest_), [this, id, life, incarnation, other = other] {
+            with_server(other, servers_[other].life, [&](ServerCore& core) {
+                if (!core.admits(id, incarnation)) {
+                    return;
+                }
+                after(between(microseconds(50), slowest_), [this, id, life, other, theirs = core.incarnation()] {
+                    with_server(id, life, [&](ServerCore& mine) {
+                        mine.admitted_by(other);
+                        static_cast<void>(mine.admits(other, theirs));
+                    });
+                });
+            });
+        });
+    }
+}
+
 void Cluster::dispatch(Server& server, const Outgoing& outgoing) {
     for (const auto& message : outgoing.messages) {
         note_vote(message);
@@ -172,10 +209,14 @@ void Cluster::dispatch(Server& server, const Outgoing& outgoing) {
         for (int i = 0; i < copies; ++i) {
             const auto to = message.to;
             const auto shared = std::make_shared<raft::Message>(message);
-            after(between(microseconds(50), slowest_), [this, to, shared] {
+            after(between(microseconds(50), slowest_), [this, to, shared, incarnation = server.core->incarnation()] {
                 const auto it = servers_.find(to);
                 if (it != servers_.end()) {
-                    with_server(to, it->second.life, [&](ServerCore& core) { core.receive(*shared); });
+                    with_server(to, it->second.life, [&](ServerCore& core) {
+                        if (core.admits(shared->from, incarnation)) {
+                            core.receive(*shared);
+                        }
+                    });
                 }
             });
         }

@@ -2,10 +2,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+#include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 
 #include "common/bytes.hpp"
 #include "common/error.hpp"
+#include "common/name.hpp"
 #include "logging_channel/channel.hpp"
 #include "tests/unit/logging_channel/channel_fixture.hpp"
 
@@ -34,6 +37,24 @@ TEST_F(ChannelGreeting, WhateverDiffersIsRefusedByName) {
     EXPECT_THAT(refusal([](Hello& h) { h.replica = "P"; }), HasSubstr("no name of its own"));
     EXPECT_EQ(warnings_.size(), 4U);
     EXPECT_FALSE(primary_);
+}
+
+// The arbiter would not take it for a member, and the primary could form no pair with it.
+TEST_F(ChannelGreeting, ANameThatIsNoneIsRefused) {
+    listen();
+    for (const std::string& name : {std::string(kMaxNameBytes + 1, 'x'), std::string("two words"),
+                                    std::string("line\n"), std::string("caf\xc3\xa9"), std::string()}) {
+        Hello said = hello();
+        said.replica = name;
+        const auto failure = try_to_join(said, listener_->port());
+        ASSERT_TRUE(failure) << name;
+        EXPECT_TRUE(failure->refused);
+        EXPECT_THAT(failure->reason, HasSubstr("no name"));
+    }
+    EXPECT_FALSE(primary_);
+    Hello longest = hello();
+    longest.replica = std::string(kMaxNameBytes, 'x');
+    EXPECT_FALSE(try_to_join(longest, listener_->port()));
 }
 
 TEST_F(ChannelGreeting, APrimaryThatCannotTakeABackupSaysWhy) {
@@ -97,18 +118,39 @@ TEST_F(ChannelGreeting, GarbageIsDroppedNamedOnceAndHarmsNobody) {
     EXPECT_TRUE(run_until([&] { return received_.size() == 1; }));
 }
 
-TEST_F(ChannelGreeting, ManySilentConnectionsDoNotPileUp) {
+TEST_F(ChannelGreeting, ManySilentConnectionsNeitherPileUpNorKeepABackupOut) {
     listen();
     std::vector<tcp::socket> silent;
-    silent.reserve(16);
-    for (int i = 0; i < 16; ++i) {
+    for (int i = 0; i < 40; ++i) {
         silent.push_back(raw_connection());
     }
-    tcp::socket one_more = raw_connection();
-    EXPECT_EQ(bytes_until_closed(one_more), 0U);
-    EXPECT_THAT(warnings_, ElementsAre(HasSubstr("too many connections")));
-    silent.clear();
     EXPECT_FALSE(try_to_join(hello(), listener_->port()));
+    EXPECT_EQ(bytes_until_closed(silent.front()), 0U);
+    EXPECT_THAT(warnings_, ElementsAre(HasSubstr("too many connections")));
+}
+
+TEST_F(ChannelGreeting, WhoHasSaidSomethingOutlastsWhoHasNot) {
+    listen();
+    tcp::socket talks = raw_connection();
+    std::vector<tcp::socket> silent;
+    for (int i = 0; i < 14; ++i) {
+        silent.push_back(raw_connection());
+    }
+    ASSERT_FALSE(try_to_join(hello(), listener_->port())) << "and all that came before are accepted by now";
+    boost::asio::write(talks, boost::asio::buffer(preamble()));
+    std::array<std::byte, kPreambleBytes> answer{};
+    bool answered = false;
+    boost::asio::async_read(talks, boost::asio::buffer(answer),
+                            [&](boost::system::error_code error, std::size_t) { answered = !error; });
+    ASSERT_TRUE(run_until([&] { return answered; }));
+    for (int i = 0; i < 15; ++i) {
+        silent.push_back(raw_connection());
+    }
+    EXPECT_EQ(bytes_until_closed(silent[13]), 0U);
+    talks.non_blocking(true);
+    boost::system::error_code still;
+    talks.read_some(boost::asio::buffer(answer), still);
+    EXPECT_EQ(still, boost::asio::error::would_block) << "it is still there";
 }
 
 TEST_F(ChannelGreeting, AnUnreachablePrimaryIsNamed) {

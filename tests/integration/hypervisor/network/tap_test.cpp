@@ -185,6 +185,53 @@ TEST_F(TapTest, FramesFollowTheReplicaThatSpeaksLast) {
     });
 }
 
+TEST_F(TapTest, ACrowdOfFramesWaitsForAReplicaThatIsBusy) {
+    on_a_bridge([] {
+        asio::io_context io;
+        std::vector<Frame> received;
+        const auto link = make_link(io, config("tap:tap-a,bridge=br-test"), collect(received));
+        link->speak({.generation = {1}});
+        Station station;
+        station.send_until(io, frame_to_guest(std::byte{1}), [&] { return !received.empty(); });
+        received.clear();
+        constexpr std::size_t kCrowd = 4000;
+        for (std::size_t i = 0; i < kCrowd; ++i) {
+            station.send(frame_to_guest(std::byte{2}));
+        }
+        for (std::size_t before = received.size() + 1; received.size() != before;) {  // until no more comes
+            before = received.size();
+            io.restart();
+            io.run_for(50ms);
+        }
+        EXPECT_GE(received.size(), kCrowd);
+    });
+}
+
+// The bridge has the lowest address of its ports, of which the other is a NIC that stays.
+TEST_F(TapTest, ATapDoesNotGiveTheBridgeItsAddress) {
+    on_a_bridge([] {
+        const MacAddress nic = {0xf2, 0xff, 0xff, 0xff, 0xff, 0xfe};
+        const auto port = testing::make_guest_tap(nic);
+        const FileDescriptor control(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+        const auto request_for = [](const std::string& device) {
+            ifreq request{};
+            device.copy(static_cast<char*>(request.ifr_name), IFNAMSIZ - 1);
+            return request;
+        };
+        auto join = request_for(kBridge);
+        join.ifr_ifindex = static_cast<int>(if_nametoindex("guest0"));
+        testing::must(::ioctl(control.get(), SIOCBRADDIF, &join), "SIOCBRADDIF");
+        asio::io_context io;
+        std::vector<std::unique_ptr<Link>> taps;
+        for (int i = 0; i < 8; ++i) {  // of addresses at random, one or the other would be the lowest
+            taps.push_back(make_link(io, config("tap:tap-" + std::to_string(i) + ",bridge=br-test"), [](Frame) {}));
+            auto bridge = request_for(kBridge);
+            testing::must(::ioctl(control.get(), SIOCGIFHWADDR, &bridge), "SIOCGIFHWADDR");
+            EXPECT_EQ(std::memcmp(&bridge.ifr_hwaddr.sa_data, nic.data(), nic.size()), 0);
+        }
+    });
+}
+
 TEST_F(TapTest, VanishesWithItsReplica) {
     on_a_bridge([] {
         asio::io_context io;

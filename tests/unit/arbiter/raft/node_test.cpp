@@ -100,6 +100,25 @@ TEST(RaftNode, HandsLeadershipToMembersOnlyAndToItselfWithoutAnyEffect) {
     EXPECT_EQ(node.propose("goes on").refusal, Refusal::none);
 }
 
+// Until its removal is committed it may have the only log that can win; the others' votes decide, not its own.
+TEST(RaftNode, AServerThatIsBeingRemovedStandsForElection) {
+    for (const std::size_t others : {1, 2}) {
+        Configuration without;
+        for (NodeId id = 2; id <= 1 + others; ++id) {
+            without.members[id] = {"s" + std::to_string(id), true};
+        }
+        Node node = make(1 + others, {{1, 1, EntryKind::configuration, without.encode()}}, {1, 0});
+        node.tick(milliseconds(500));
+        EXPECT_EQ(node.role(), Role::pre_candidate) << others;
+        for (NodeId id = 2; id <= 1 + others; ++id) {
+            EXPECT_EQ(node.role(), Role::pre_candidate) << others;
+            node.receive({id, 1, 1, VoteReply{2, true, true}});
+            static_cast<void>(settle(node));
+        }
+        EXPECT_EQ(node.role(), Role::candidate) << others;
+    }
+}
+
 // The other servers' leader is gone: what is due comes forward.
 TEST(RaftNode, ALostLeaderBringsTheElectionForward) {
     Node node = make(3);

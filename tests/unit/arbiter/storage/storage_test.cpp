@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "arbiter/storage/identity.hpp"
 #include "common/error.hpp"
 #include "common/temporary_directory.hpp"
 
@@ -31,9 +32,45 @@ TEST_F(StorageTest, AnEmptyDirectoryIsANewServers) {
     Storage first(*directory_, alone_, kSegmentBytes);
     EXPECT_TRUE(first.was_empty());
     EXPECT_EQ(first.take_restored().snapshot->configuration, alone_);
-    Storage second(*directory_, {}, kSegmentBytes);
+    Storage second(*directory_, std::nullopt, kSegmentBytes);
     EXPECT_FALSE(second.was_empty());
     EXPECT_EQ(second.take_restored().snapshot->configuration, alone_) << "the one that it began with";
+}
+
+TEST_F(StorageTest, AnEmptyDirectoryIsNoOldServers) {
+    EXPECT_THROW(Storage(*directory_, std::nullopt, kSegmentBytes), Error);
+}
+
+class IdentityTest : public StorageTest {
+  protected:
+    Identity identity(std::uint64_t incarnation, raft::NodeId server = 1, const std::string& cluster = "c") {
+        return {*directory_, server, cluster, {incarnation, false}};
+    }
+};
+
+TEST_F(IdentityTest, LivesAsLongAsTheDisk) {
+    EXPECT_EQ(identity(7).incarnation(), 7U);
+    EXPECT_FALSE(identity(8).introduced());
+    identity(8).set_introduced();
+    EXPECT_EQ(identity(9).incarnation(), 7U);
+    EXPECT_TRUE(identity(9).introduced());
+}
+
+TEST_F(IdentityTest, AServerIsTheOneThatWasMetFirst) {
+    EXPECT_TRUE(identity(7).knows(2, 20));
+    auto again = identity(8);
+    EXPECT_TRUE(again.knows(2, 20));
+    EXPECT_FALSE(again.knows(2, 21));
+    EXPECT_TRUE(again.knows(3, 21));
+    EXPECT_FALSE(identity(8).knows(3, 22));
+}
+
+TEST_F(IdentityTest, ADirectoryOfAnotherIsRefused) {
+    static_cast<void>(identity(7));
+    EXPECT_THROW(static_cast<void>(identity(7, 2)), Error);
+    EXPECT_THROW(static_cast<void>(identity(7, 1, "d")), Error);
+    directory_->open("identity")->write(16, "X");
+    EXPECT_THROW(static_cast<void>(identity(7)), Error);
 }
 
 }  // namespace

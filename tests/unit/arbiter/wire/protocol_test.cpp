@@ -24,8 +24,8 @@ std::vector<WireMessage> examples() {
     StatusReply status;
     status.raft.members.push_back({1, {"h1:7001", true}, 17, true});
     return {
-        Hello{kProtocolVersion, Hello::Kind::peer, 3, "understudy"},
-        Welcome{1, "no"},
+        Hello{kProtocolVersion, Hello::Kind::peer, 3, "understudy", 77},
+        Welcome{1, "no", 0},
         from_peer(raft::VoteRequest{4, 7, 3, true, false}),
         from_peer(raft::VoteReply{4, false, true}),
         from_peer(raft::AppendRequest{7, 3, 5, 11, entries}),
@@ -49,6 +49,7 @@ std::vector<WireMessage> examples() {
         Reply{9, status},
         Reply{10, DoneReply{false, "why"}},
         Request{14, Submit{{1, 2}, 5, 3, EndRequest{"vm", {2}, "a"}}},
+        Welcome{1, "", 78},
     };
 }
 
@@ -85,13 +86,14 @@ TEST(Protocol, GoldenBytesOfTheHandshake) {
     const std::string expected(
         "\x01"
         "UARB"
-        "\x03\x00"
+        "\x04\x00"
         "\x02"
         "\x00\x00\x00\x00\x00\x00\x00\x00"
         "\x03\x00\x00\x00"
-        "abc",
-        23);
-    EXPECT_EQ(encode_message(Hello{kProtocolVersion, Hello::Kind::client, 0, "abc"}), expected);
+        "abc"
+        "\x00\x00\x00\x00\x00\x00\x00\x00",
+        31);
+    EXPECT_EQ(encode_message(Hello{kProtocolVersion, Hello::Kind::client, 0, "abc", 0}), expected);
 }
 
 TEST(Protocol, EntriesThatDoNotFollowOneAnotherAreRefused) {

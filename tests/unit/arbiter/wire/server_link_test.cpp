@@ -22,7 +22,7 @@ using boost::asio::ip::tcp;
 using std::chrono::milliseconds;
 
 constexpr std::size_t kBuffer = 1U << 20;
-const Hello kHello{kProtocolVersion, Hello::Kind::client, 0, "abc"};
+const Hello kHello{kProtocolVersion, Hello::Kind::client, 0, "abc", 0};
 
 class Dialling : public ::testing::Test {
   public:
@@ -43,7 +43,7 @@ class Dialling : public ::testing::Test {
   protected:
     void dial(raft::NodeId expected) {
         ServerLink::Handlers handlers;
-        handlers.on_welcome = [this] { welcome_ = true; };
+        handlers.on_welcome = [this](const Welcome& /*welcome*/) { welcome_ = true; };
         handlers.on_message = [this](WireMessage message) {
             messages_.push_back(std::move(message));
             if (end_at_message_) {

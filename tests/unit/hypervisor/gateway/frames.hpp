@@ -6,8 +6,10 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include "common/execution.hpp"
+#include "hypervisor/network/internet_checksum.hpp"
 
 namespace understudy::network::testing {
 
@@ -51,6 +53,43 @@ inline Frame make_frame(const Segment& segment) {
     frame[47] = static_cast<std::byte>(segment.flags);
     std::ranges::copy(std::as_bytes(std::span(segment.data)), frame.begin() + kHeaders);
     return frame;
+}
+
+// Checksums as libslirp looks at them, of a frame without data.
+inline Frame finished(Frame frame) {
+    frame[22] = std::byte{64};
+    put_big_endian(frame, 48, 8192, 2);  // window
+    const std::span<const std::byte> bytes = frame;
+    InternetChecksum().add(bytes.subspan(14, 20)).store(frame.data() + 24, false);
+    InternetChecksum tcp;
+    tcp.add(bytes.subspan(26, 8)).add16(6).add16(20).add(bytes.subspan(34));
+    tcp.store(frame.data() + 50, true);
+    return frame;
+}
+
+// What the guest answers to a SYN.
+inline Frame accepting(std::span<const std::byte> syn) {
+    const auto number = [syn](std::size_t offset, std::size_t size) {
+        std::uint32_t value = 0;
+        for (std::size_t i = 0; i < size; ++i) {
+            value = (value << 8) | static_cast<std::uint32_t>(syn[offset + i]);
+        }
+        return value;
+    };
+    Frame frame = make_frame({.from_guest = true,
+                              .peer_port = static_cast<std::uint16_t>(number(34, 2)),
+                              .sequence = 1000,
+                              .acknowledged = number(38, 4) + 1,
+                              .flags = kSyn | kAck});
+    std::ranges::copy(syn.subspan(26, 4), frame.begin() + 30);  // to whom it came from
+    return finished(std::move(frame));
+}
+
+// A connection that the guest opens, from a port of its own, to the host's.
+inline Frame opening(std::uint16_t from_port, std::uint16_t host_port) {
+    Frame frame = make_frame({.from_guest = true, .peer_port = host_port, .sequence = 1000, .flags = kSyn});
+    put_big_endian(frame, 34, from_port, 2);
+    return finished(std::move(frame));
 }
 
 }  // namespace understudy::network::testing

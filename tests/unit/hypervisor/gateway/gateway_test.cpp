@@ -2,13 +2,19 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <filesystem>
+#include <map>
+#include <memory>
 #include <random>
+#include <set>
 
 #include "common/error.hpp"
+#include "hypervisor/gateway/openings.hpp"
 #include "hypervisor/gateway/packet.hpp"
 #include "tests/unit/hypervisor/gateway/fake_replica.hpp"
+#include "tests/unit/hypervisor/gateway/frames.hpp"
 #include "tests/unit/hypervisor/gateway/running_gateway.hpp"
 
 namespace understudy::network {
@@ -18,9 +24,8 @@ using testing::FakeReplica;
 using testing::free_port;
 using ::testing::HasSubstr;
 using testing::kGuestMac;
+using testing::kGuestPort;
 using testing::RunningGateway;
-
-constexpr std::uint16_t kGuestPort = 6379;
 
 SpeakerRank rank(std::uint64_t generation, bool won = false) {
     return {.generation = {generation}, .won = won};
@@ -43,15 +48,19 @@ bool is_arp_answer(std::span<const std::byte> frame) {
     return is_arp(frame) && frame[21] == std::byte{2};
 }
 
+void connect_to(const FileDescriptor& client, std::uint16_t port) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(port);
+    EXPECT_EQ(::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+}
+
 class GatewayTest : public ::testing::Test {
   protected:
     FileDescriptor connect_client() const {
         FileDescriptor client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        address.sin_port = htons(port_);
-        EXPECT_EQ(::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+        connect_to(client, port_);
         return client;
     }
 
@@ -111,6 +120,133 @@ TEST_F(GatewayTest, ALowerRankIsRefusedEvenWhenNobodySpeaks) {
     gateway_.wait_for_detached(5);
     FakeReplica late(gateway_.endpoint(), rank(4));
     EXPECT_EQ(late.next()->kind, MessageKind::refused);
+}
+
+TEST_F(GatewayTest, ARankThatNoPairCanHaveReachedDeposesNobody) {
+    FakeReplica primary(gateway_.endpoint(), rank(3));
+    gateway_.wait_for_attached(3);
+    FakeReplica absurd(gateway_.endpoint(), rank(~std::uint64_t{0}));
+    EXPECT_EQ(absurd.next()->kind, MessageKind::refused);
+    primary.send_frame(arp_question());
+    EXPECT_TRUE(primary.next_frame(is_arp_answer));
+    FakeReplica backup(gateway_.endpoint(), rank(4));
+    EXPECT_EQ(backup.next()->kind, MessageKind::welcome);
+}
+
+TEST(Gateway, ARankThatNobodyComesBackWithCountsNoMore) {
+    RunningGateway gateway({}, false, std::chrono::milliseconds(0));
+    { const FakeReplica absurd(gateway.endpoint(), rank(~std::uint64_t{0})); }
+    gateway.wait_for_detached(~std::uint64_t{0});
+    FakeReplica primary(gateway.endpoint(), rank(3));
+    EXPECT_EQ(primary.next()->kind, MessageKind::welcome);
+}
+
+TEST(Gateway, ANameUnderWhichNoGuestWasHeardIsForgotten) {
+    RunningGateway gateway;
+    { const FakeReplica stranger(gateway.endpoint(), rank(1), "mail"); }
+    gateway.wait_for_detached(1);
+    FakeReplica primary(gateway.endpoint(), rank(2), "kv");
+    EXPECT_EQ(primary.next()->kind, MessageKind::welcome);
+}
+
+// Sends a frame that the gateway answers at once, and takes all frames up to the answer.
+std::vector<Frame> frames_up_to_an_answer(FakeReplica& replica) {
+    std::vector<Frame> frames;
+    replica.send_frame(arp_question());
+    EXPECT_TRUE(replica.next_frame([&frames](std::span<const std::byte> frame) {
+        frames.emplace_back(frame.begin(), frame.end());
+        return is_arp_answer(frame);
+    }));
+    return frames;
+}
+
+// The connections that reach a guest which accepts every one.
+std::size_t accept_all(FakeReplica& replica) {
+    std::set<std::uint16_t> peers;
+    for (int without_news = 0; without_news < 5; ++without_news) {
+        for (const Frame& frame : frames_up_to_an_answer(replica)) {
+            if (is_syn(frame) && peers.insert(parse_tcp(frame)->source_port).second) {
+                replica.send_frame(testing::accepting(frame));
+                without_news = 0;
+            }
+        }
+    }
+    return peers.size();
+}
+
+// The clients' sockets are made before the gateway is, so that only its own descriptors run short.
+TEST(GatewayDescriptors, ClientsLeaveSomeForReplicas) {
+    std::vector<FileDescriptor> clients;
+    for (int i = 0; i < 400; ++i) {
+        clients.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    }
+    rlimit before{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+    const rlimit low{static_cast<rlim_t>(clients.back().get() + 300), before.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+    const std::shared_ptr<void> restore(nullptr, [&before](void*) { ::setrlimit(RLIMIT_NOFILE, &before); });
+
+    const std::uint16_t port = free_port();
+    RunningGateway gateway({.forwards = {{.host_port = port, .guest_port = kGuestPort}}});
+    FakeReplica primary(gateway.endpoint(), rank(1));
+    EXPECT_EQ(primary.next()->kind, MessageKind::welcome);
+    for (const FileDescriptor& client : clients) {
+        connect_to(client, port);
+    }
+    const std::size_t served = accept_all(primary);
+    EXPECT_GT(served, 50U);
+    EXPECT_LT(served, 300U - kReservedDescriptors);
+    FakeReplica backup(gateway.endpoint(), rank(2));
+    EXPECT_EQ(backup.next()->kind, MessageKind::welcome);
+    EXPECT_TRUE(frames_up_to_an_answer(backup).size() >= 1);
+}
+
+// A listener of the host's accepts nobody: the connections that the guest opens wait in its queue, and are the
+// gateway's.
+TEST(GatewayDescriptors, TheGuestLeavesSomeForReplicas) {
+    const ListeningSocket host(parse_endpoint("127.0.0.1:0"));
+    const auto text = host.text();
+    const auto port = static_cast<std::uint16_t>(std::stoi(text.substr(text.rfind(':') + 1)));
+    rlimit before{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+    const rlimit low{400, before.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+    const std::shared_ptr<void> restore(nullptr, [&before](void*) { ::setrlimit(RLIMIT_NOFILE, &before); });
+    RunningGateway gateway({.forwards = {}, .host_loopback = true});
+    FakeReplica primary(gateway.endpoint(), rank(1));
+    EXPECT_EQ(primary.next()->kind, MessageKind::welcome);
+    for (std::uint16_t i = 0; i < 500; ++i) {
+        primary.send_frame(testing::opening(static_cast<std::uint16_t>(20'000 + i), port));
+    }
+    frames_up_to_an_answer(primary);
+    std::size_t opened = 0;
+    while (host.accept()) {
+        ++opened;
+    }
+    EXPECT_GT(opened, 100U);
+    EXPECT_LT(opened, 400U - kReservedDescriptors);
+    FakeReplica backup(gateway.endpoint(), rank(2));
+    EXPECT_EQ(backup.next()->kind, MessageKind::welcome);
+}
+
+TEST_F(GatewayTest, AsManyConnectionsAreOpenedAtOnceAsTheGuestIsTrustedToHold) {
+    FakeReplica replica(gateway_.endpoint(), rank(1));
+    EXPECT_EQ(replica.next()->kind, MessageKind::welcome);
+    std::vector<FileDescriptor> clients;
+    for (int i = 0; i < 200; ++i) {
+        clients.push_back(connect_client());
+    }
+    std::map<std::uint16_t, Frame> waiting;
+    for (bool repeated = false; !repeated;) {
+        const auto syn = replica.next_frame(is_syn);
+        ASSERT_TRUE(syn);
+        repeated = !waiting.emplace(parse_tcp(*syn)->source_port, *syn).second;
+    }
+    EXPECT_EQ(waiting.size(), Openings::kMaxPerPort);
+    for (const auto& [port, syn] : waiting) {
+        replica.send_frame(testing::accepting(syn));
+    }
+    EXPECT_GE(accept_all(replica), clients.size() - waiting.size());
 }
 
 TEST_F(GatewayTest, AReplicaThatReconnectsWithItsRankGoesOn) {

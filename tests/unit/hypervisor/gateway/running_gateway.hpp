@@ -6,9 +6,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <filesystem>
 #include <functional>
+#include <iostream>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -32,7 +34,8 @@ inline std::uint16_t free_port(int type = SOCK_STREAM) {
 
 class RunningGateway {
   public:
-    explicit RunningGateway(UserNetworkConfig network = {}, bool with_tcp = false)
+    explicit RunningGateway(UserNetworkConfig network = {}, bool with_tcp = false,
+                            std::chrono::milliseconds rank_memory = GatewayConfig{}.rank_memory)
         : path_(std::filesystem::temp_directory_path() / ("gateway-test-" + std::to_string(::getpid()))),
           stop_(::eventfd(0, EFD_CLOEXEC)) {
         GatewayConfig config;
@@ -41,6 +44,8 @@ class RunningGateway {
             config.listen.emplace_back("127.0.0.1:0");
         }
         config.network = std::move(network);
+        config.rank_memory = rank_memory;
+        config.capture = capture_.string();
         gateway_.emplace(std::move(config), [this](const GatewayEvent& event) {
             const std::scoped_lock lock(mutex_);
             events_.push_back(event);
@@ -52,6 +57,13 @@ class RunningGateway {
         const std::uint64_t one = 1;
         EXPECT_EQ(::write(stop_.get(), &one, sizeof one), static_cast<ssize_t>(sizeof one));
         thread_.join();
+        gateway_.reset();
+        if (::testing::Test::HasFailure()) {
+            std::cout << "the frames between gateway and guest are in " << capture_.string() << '\n';
+        } else {
+            std::filesystem::remove(capture_);
+            std::filesystem::remove(capture_.string() + ".1");
+        }
     }
     RunningGateway(const RunningGateway&) = delete;
     RunningGateway& operator=(const RunningGateway&) = delete;
@@ -87,6 +99,7 @@ class RunningGateway {
 
   private:
     std::filesystem::path path_;
+    std::filesystem::path capture_ = path_.string() + ".pcap";
     FileDescriptor stop_;
     std::mutex mutex_;
     std::condition_variable changed_;

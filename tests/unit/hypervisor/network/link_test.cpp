@@ -173,6 +173,25 @@ TEST_F(GatewayLinkTest, ADeposedReplicaStaysAwayUntilItsRankRises) {
     EXPECT_EQ(hello_in(peer.next(io_)).rank.generation.value, 3U);
 }
 
+// The gateway may have been wrong about who speaks: whoever is right must not be kept from saying so for good.
+TEST_F(GatewayLinkTest, AReplicaThatIsTurnedAwayAsksAgain) {
+    link_->speak({.generation = {1}});
+    for (const auto kind : {MessageKind::deposed, MessageKind::refused}) {
+        auto peer = accept();
+        hello_in(peer.next(io_));
+        peer.say(kind, "generation 18446744073709551615 speaks");
+        EXPECT_FALSE(peer.next(io_));
+        link_->send(std::vector<Frame>{Frame(60)});  // nobody is there to hear it
+    }
+    auto peer = accept();
+    EXPECT_EQ(hello_in(peer.next(io_)).rank.generation.value, 1U);
+    peer.say(MessageKind::welcome);
+    peer.frame(std::byte{9});
+    run_until([&] { return !received_.empty(); });
+    link_->send(std::vector<Frame>{Frame(77)});
+    EXPECT_EQ(peer.next(io_)->second.size(), 77U);
+}
+
 TEST_F(GatewayLinkTest, APauseHoldsBackEvenWhatHasBeenRead) {
     pause_after_ = 2;
     link_->speak({.generation = {1}});

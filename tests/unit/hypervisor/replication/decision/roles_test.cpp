@@ -227,6 +227,19 @@ TEST(Roles, ARefusedFormThatLeavesTheOwnerIsAskedAgain) {
     EXPECT_EQ(p(answer(3, Verdict::no, VmState{{2}, {"P", "B"}, "B"})), "Terminated: terminate(4)");
 }
 
+// Nothing will ever come of a request that the arbiter does not even consider: not of an earlier copy of it either.
+TEST(Roles, ARequestThatTheArbiterCannotConsiderEnds) {
+    const event::ArbiterAnswered malformed{2, {Verdict::no, VmState{{1}, {"P"}, {}}, "a name is too long", true}};
+    Story p = asked_to_form();
+    EXPECT_EQ(p(malformed), "Solo: drop(B) open_gate");
+    EXPECT_EQ(p(event::BackupConnected{"C"}), "Forming: start_transfer(C,2)");
+
+    Story lost = asked_to_form();
+    lost(event::PeerLost{"B", "broken"});
+    EXPECT_EQ(lost(malformed), "Solo: open_gate");
+    EXPECT_EQ(lost(event::BackupConnected{"C"}), "Forming: start_transfer(C,2)");
+}
+
 TEST(Roles, ABackupWithoutTheWholeStateNeverAsks) {
     Story b = backup();
     EXPECT_EQ(b(event::PeerLost{"P", "broken"}), "Terminated: drop(P) terminate(2)");
