@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "arbiter/register/requests.hpp"
+#include "common/tls/context.hpp"
 
 namespace boost::asio {
 class io_context;
@@ -51,14 +52,15 @@ class Client {
 
 // From a URL to a client of one of the two engines:
 //
-//   raft://host:port,host:port,…[?tls=DIR][&name=NAME][&cluster=NAME]
+//   raft://host:port,host:port,…[?tls=FOLDER/NAME][&cluster=NAME]
 //   etcd://host:port,host:port,…[?prefix=TEXT]
 //
-// DIR is what `understudy arbiter init` made, NAME whose certificate there the client uses ("client" if none is given).
-// Without tls=DIR a raft:// connection is plain text, and every host must be on loopback.
+// FOLDER/NAME are credentials that `understudy init` made (tls::Context). Without them those are used that the caller
+// has, `own`; with neither a raft:// connection is plain text, and every host must be on loopback.
 //
 // The io_context outlives the client. Throws understudy::Error on a malformed URL and on unusable certificates; an
 // arbiter that cannot be reached shows as Verdict::unknown.
-[[nodiscard]] std::unique_ptr<Client> connect(boost::asio::io_context& io, std::string_view url);
+[[nodiscard]] std::unique_ptr<Client> connect(boost::asio::io_context& io, std::string_view url,
+                                              std::shared_ptr<tls::Context> own = nullptr);
 
 }  // namespace understudy::arbiter

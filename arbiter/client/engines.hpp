@@ -17,11 +17,12 @@ struct ParsedUrl {
     std::string scheme;  // "raft" or "etcd"
     std::vector<Address> servers;
     std::map<std::string, std::string> parameters;
+    std::shared_ptr<tls::Context> tls;  // of "raft"; null: plain text
 
     [[nodiscard]] std::string parameter(const std::string& name, const std::string& otherwise) const;
 };
-// Throws understudy::Error that says how a URL is written.
-[[nodiscard]] ParsedUrl parse_url(std::string_view url);
+// `own`: see connect(). Throws understudy::Error that says how a URL is written, or what is wrong with its credentials.
+[[nodiscard]] ParsedUrl parse_url(std::string_view url, std::shared_ptr<tls::Context> own = nullptr);
 
 // What both engines answer alike: to a read that found this, and where no answer came in time.
 [[nodiscard]] Outcome read_outcome(const VmId& vm, const std::optional<VmState>& found);

@@ -35,9 +35,9 @@ struct PeerLinks::Link {
     std::string last_complaint;
 };
 
-PeerLinks::PeerLinks(asio::io_context& io, asio::ssl::context* tls, raft::NodeId self, std::string cluster,
+PeerLinks::PeerLinks(asio::io_context& io, std::shared_ptr<tls::Context> tls, raft::NodeId self, std::string cluster,
                      std::function<void(raft::Message)> on_message)
-    : io_(io), tls_(tls), self_(self), cluster_(std::move(cluster)), on_message_(std::move(on_message)) {}
+    : io_(io), tls_(std::move(tls)), self_(self), cluster_(std::move(cluster)), on_message_(std::move(on_message)) {}
 
 void PeerLinks::follow(const raft::Configuration& configuration) {
     const auto& members = configuration.members;
