@@ -39,6 +39,10 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
             throw Error::format("{} is no IP address to listen on; write one of this host, for example 0.0.0.0",
                                 config_.address);
         }
+        if (!config_.options.tls && !address.is_loopback()) {
+            throw Error::format("plain text is for loopback only, and {} is not: give --tls instead of --insecure",
+                                config_.address);
+        }
         const tcp::endpoint endpoint(address, config_.port);
         try {
             acceptor_.open(endpoint.protocol());
@@ -98,7 +102,8 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
             [self = shared_from_this(), endpoint](std::shared_ptr<Connection::Impl> greeted,
                                                   const wire::Message& message) {
                 --self->unauthenticated_;
-                self->judge(std::make_unique<Connection>(std::move(greeted)), endpoint, message);
+                const std::string problem = greeted->objection_to_peer(self->config_.vm);
+                self->judge(std::make_unique<Connection>(std::move(greeted)), problem, endpoint, message);
             },
             [self = shared_from_this(), endpoint](const std::string& why) {
                 --self->unauthenticated_;
@@ -128,12 +133,14 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
         return {};
     }
 
-    void judge(std::unique_ptr<Connection> candidate, const tcp::endpoint& endpoint, const wire::Message& message) {
+    // `stranger`: what stands against the peer's certificate.
+    void judge(std::unique_ptr<Connection> candidate, const std::string& stranger, const tcp::endpoint& endpoint,
+               const wire::Message& message) {
         if (!message.has_hello()) {
             return warn(endpoint, "it did not say hello");
         }
         Hello hello = from_message(message.hello());
-        const std::string problem = objection(hello);
+        const std::string problem = stranger.empty() ? objection(hello) : stranger;
         if (!problem.empty()) {
             warn(endpoint, "refused: " + problem);
             return candidate->refuse(problem);

@@ -52,6 +52,7 @@ struct PolledSocket::Tls {
             }
             unsent.erase(unsent.begin(), unsent.begin() + written);
         }
+        wants_to_write = false;
         return 0;
     }
 };
@@ -112,6 +113,7 @@ ssize_t PolledSocket::receive(std::span<std::byte> space) {
     const auto size = static_cast<int>(std::min(space.size(), kRecordBytes));
     const int got = SSL_read(tls_->connection.get(), space.data(), size);
     if (got > 0) {
+        tls_->wants_to_write = false;
         return got;
     }
     if (SSL_get_error(tls_->connection.get(), got) == SSL_ERROR_ZERO_RETURN) {

@@ -5,6 +5,8 @@
 // alive by its owner, whom the handlers keep alive.
 #pragma once
 
+#include <array>
+#include <boost/asio/buffer.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/ssl/stream.hpp>
@@ -39,12 +41,22 @@ class Stream {
     [[nodiscard]] executor_type get_executor() { return socket().get_executor(); }
 
     // Before anything is read or written. In plain text it is done at once, and the handler called from the io_context.
+    // Who is turned away is to hear why: the acceptor's handler learns of it when the dialer has hung up, or close()
+    // was called.
     template <typename Handler>
     void async_handshake(Handler handler) {
         if (tls_) {
             tls_->async_handshake(
                 side_ == Side::dialer ? boost::asio::ssl::stream_base::client : boost::asio::ssl::stream_base::server,
-                std::move(handler));
+                [this, handler = std::move(handler)](const error_code& error) mutable {
+                    if (error && side_ == Side::acceptor) {
+                        error_code ignored;
+                        socket().shutdown(Socket::shutdown_send, ignored);
+                        await_end(error, std::move(handler));
+                    } else {
+                        handler(error);
+                    }
+                });
         } else {
             boost::asio::post(get_executor(), [handler = std::move(handler)]() mutable { handler(error_code()); });
         }
@@ -81,7 +93,21 @@ class Stream {
     }
 
   private:
+    // An end with bytes unread would overtake the alert that was sent.
+    template <typename Handler>
+    void await_end(const error_code& error, Handler handler) {
+        socket().async_read_some(boost::asio::buffer(ignored_), [this, error, handler = std::move(handler)](
+                                                                    const error_code& end, std::size_t) mutable {
+            if (end) {
+                handler(error);
+            } else {
+                await_end(error, std::move(handler));
+            }
+        });
+    }
+
     std::shared_ptr<Context> context_;
+    std::array<char, 512> ignored_{};
     Side side_;
     std::optional<Socket> plain_;
     std::optional<boost::asio::ssl::stream<Socket>> tls_;
@@ -90,6 +116,11 @@ class Stream {
 // The peer ended the connection, with or without a farewell.
 [[nodiscard]] inline bool is_end(const boost::system::error_code& error) {
     return error == boost::asio::error::eof || error == boost::asio::ssl::error::stream_truncated;
+}
+
+// One side does not take the other's certificate, or what it speaks: to try again is of no use.
+[[nodiscard]] inline bool is_refusal(const boost::system::error_code& error) {
+    return error.category() == boost::asio::error::get_ssl_category();
 }
 
 }  // namespace understudy::tls
