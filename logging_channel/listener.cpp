@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "common/tls/pace.hpp"
 #include "logging_channel/channel.hpp"
 #include "logging_channel/connection_impl.hpp"
 
@@ -61,10 +62,10 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
                 return;
             }
             if (error) {
-                return self->accept_later();
+                return self->accept_later(kAcceptPause);
             }
             self->greet(std::move(socket));
-            self->accept();
+            self->accept_on();
         });
     }
 
@@ -78,8 +79,20 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
     [[nodiscard]] std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
 
   private:
-    void accept_later() {
-        pause_.expires_after(kAcceptPause);
+    void accept_on() {
+        const auto now = tls::Pace::Clock::now();
+        if (config_.options.tls) {
+            pace_.accepted(now);
+        }
+        if (const auto wait = pace_.wait(now); wait > wait.zero()) {
+            accept_later(wait);
+        } else {
+            accept();
+        }
+    }
+
+    void accept_later(std::chrono::steady_clock::duration wait) {
+        pause_.expires_after(wait);
         pause_.async_wait([self = shared_from_this()](error_code error) {
             if (!error) {
                 self->accept();
@@ -163,6 +176,7 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
     Handlers handlers_;
     tcp::acceptor acceptor_;
     asio::steady_timer pause_;
+    tls::Pace pace_;
     std::size_t unauthenticated_ = 0;
     std::set<std::string> named_;
 };

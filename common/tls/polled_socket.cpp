@@ -42,6 +42,13 @@ struct PolledSocket::Tls {
         return EPROTO;
     }
 
+    [[nodiscard]] std::string failure(int reason) const {
+        const auto code = static_cast<int>(ERR_get_error());
+        const auto error = code != 0 ? boost::system::error_code(code, boost::asio::error::get_ssl_category())
+                                     : boost::system::error_code(reason, boost::system::generic_category());
+        return handshake_failure(connection.get(), error);
+    }
+
     // 0, or errno.
     int flush() {
         while (!unsent.empty()) {
@@ -93,10 +100,7 @@ PolledSocket::Handshake PolledSocket::handshake() {
     if (reason == EAGAIN) {
         return Handshake::under_way;
     }
-    const auto code = static_cast<int>(ERR_get_error());
-    const auto error = code != 0 ? boost::system::error_code(code, boost::asio::error::get_ssl_category())
-                                 : boost::system::error_code(reason, boost::system::generic_category());
-    failure_ = handshake_failure(tls_->connection.get(), error);
+    failure_ = tls_->failure(reason);
     return Handshake::failed;
 }
 
@@ -119,7 +123,11 @@ ssize_t PolledSocket::receive(std::span<std::byte> space) {
     if (SSL_get_error(tls_->connection.get(), got) == SSL_ERROR_ZERO_RETURN) {
         return 0;
     }
-    errno = tls_->reason(got);
+    const int reason = tls_->reason(got);
+    if (reason == EPROTO) {
+        failure_ = tls_->failure(reason);
+    }
+    errno = reason;
     return -1;
 }
 

@@ -30,7 +30,8 @@ class PolledSocket {
 
     // Goes on with it, until it is done, or waits for the socket, or has failed(). Before anything is received or sent.
     [[nodiscard]] Handshake handshake();
-    // Why the handshake failed.
+    // Why the handshake failed, or what came later: who is turned away by the acceptor learns it behind its own
+    // handshake.
     [[nodiscard]] const std::string& failure() const { return failure_; }
     [[nodiscard]] std::optional<Identity> peer() const;
 

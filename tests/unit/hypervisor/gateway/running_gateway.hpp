@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <filesystem>
 #include <functional>
@@ -32,7 +33,8 @@ inline std::uint16_t free_port(int type = SOCK_STREAM) {
 
 class RunningGateway {
   public:
-    explicit RunningGateway(UserNetworkConfig network = {}, bool with_tcp = false)
+    explicit RunningGateway(UserNetworkConfig network = {}, bool with_tcp = false,
+                            std::shared_ptr<tls::Context> tls = nullptr)
         : path_(std::filesystem::temp_directory_path() / ("gateway-test-" + std::to_string(::getpid()))),
           stop_(::eventfd(0, EFD_CLOEXEC)) {
         GatewayConfig config;
@@ -41,6 +43,7 @@ class RunningGateway {
             config.listen.emplace_back("127.0.0.1:0");
         }
         config.network = std::move(network);
+        config.tls = std::move(tls);
         gateway_.emplace(std::move(config), [this](const GatewayEvent& event) {
             const std::scoped_lock lock(mutex_);
             events_.push_back(event);
@@ -73,6 +76,15 @@ class RunningGateway {
                 return events_[next];
             }
         }
+    }
+    // Of the events so far.
+    [[nodiscard]] std::size_t count(GatewayEvent::Kind kind) {
+        const std::scoped_lock lock(mutex_);
+        return static_cast<std::size_t>(std::ranges::count(events_, kind, &GatewayEvent::kind));
+    }
+    [[nodiscard]] GatewayEvent last(GatewayEvent::Kind kind) {
+        const std::scoped_lock lock(mutex_);
+        return *std::ranges::find(events_.rbegin(), events_.rend(), kind, &GatewayEvent::kind);
     }
     GatewayEvent wait_for_attached(std::uint64_t generation) {
         return wait_for([generation](const GatewayEvent& event) {
