@@ -2,6 +2,7 @@
 #include "hypervisor/gateway/gateway.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <memory>
@@ -10,6 +11,7 @@
 
 #include "tools/command/commands.hpp"
 #include "tools/command/stop_signals.hpp"
+#include "tools/command/transport_options.hpp"
 #include "tools/output/event_writer.hpp"
 
 namespace understudy::tools {
@@ -19,6 +21,8 @@ using network::Gateway;
 using network::GatewayEvent;
 
 struct Options {
+    explicit Options(CLI::App& app) : transport(app, "certificates/gateway-edge") {}
+    TransportOptions transport;
     std::vector<std::string> listen;
     std::vector<std::string> forwards;
     std::string vm;
@@ -52,6 +56,10 @@ int run(const Options& options) {
     const auto stop = stop_signals();
     network::GatewayConfig config;
     config.listen = options.listen;
+    config.tls = options.transport.credentials(tls::Role::gateway,
+                                               !std::ranges::all_of(options.listen, [](const std::string& endpoint) {
+                                                   return endpoint.starts_with("unix:");
+                                               }));
     config.vm = options.vm;
     config.network.host_loopback = options.host_loopback;
     for (const std::string& forward : options.forwards) {
@@ -66,9 +74,9 @@ int run(const Options& options) {
 }  // namespace
 
 Command add_gateway(CLI::App& root) {
-    const auto options = std::make_shared<Options>();
     CLI::App* app =
         root.add_subcommand("gateway", "User-mode network for a guest: no root, ports forwarded from the host");
+    const auto options = std::make_shared<Options>(*app);
     app->add_option("--listen", options->listen, "Where replicas find the gateway: unix:PATH or HOST:PORT; repeatable")
         ->required()
         ->type_name("ENDPOINT");

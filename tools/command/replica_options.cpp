@@ -70,7 +70,7 @@ void set_digest_interval(replication::RecorderConfig& config, std::optional<std:
     }
 }
 
-ReplicaOptions::ReplicaOptions(CLI::App& app) {
+ReplicaOptions::ReplicaOptions(CLI::App& app) : transport_(app, "certificates/host-alpha") {
     app.add_option("--arbiter", arbiter_, "The arbiter: raft://HOST:PORT,HOST:PORT,... or etcd://...")->required();
     app.add_option("--listen", listen_, "Where backups join this replica while it leads; port 0: any")
         ->capture_default_str();
@@ -86,10 +86,16 @@ ReplicaOptions::ReplicaOptions(CLI::App& app) {
     app.add_flag("--json", json_, "Events as JSON, one object a line");
 }
 
-replication::ReplicaConfig ReplicaOptions::config() {
+replication::ReplicaConfig ReplicaOptions::config(const VmId& vm) {
     const Address listen = parse_address(listen_);
     replication::ReplicaConfig config;
     config.id = replication::make_replica_id();
+    config.tls = transport_.credentials(tls::Role::host, true);
+    if (config.tls) {
+        if (const auto problem = tls::objection_to(config.tls->self(), tls::Role::host, vm); !problem.empty()) {
+            throw Error(problem);
+        }
+    }
     config.arbiter = arbiter_;
     config.listen_address = listen.host;
     config.listen_port = listen.port;

@@ -35,10 +35,12 @@ using Clock = std::chrono::steady_clock;
 channel::Joined join_primary(boost::asio::io_context& io, const BackupConfig& config, const channel::Hello& hello,
                              bool joins_again) {
     const auto deadline = Clock::now() + config.join_timeout;
+    channel::ChannelOptions options;
+    options.tls = config.replica.tls;
     const auto pause = joins_again ? 20ms : 200ms;
     for (;;) {
         std::optional<channel::JoinResult> result;
-        channel::join(io, config.primary_host, config.primary_port, hello, 2s, {},
+        channel::join(io, config.primary_host, config.primary_port, hello, 2s, options,
                       [&](channel::JoinResult answer) { result = std::move(answer); });
         io.restart();
         while (!result) {

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 
+#include "common/tls/context.hpp"
 #include "hypervisor/machine/vm_config.hpp"
 #include "hypervisor/memory/memory_snapshot.hpp"
 #include "hypervisor/network/link.hpp"
@@ -51,6 +52,9 @@ struct ReplicaObserver {
 
 struct ReplicaConfig {
     ReplicaId id;
+    // This host's credentials, for the logging channel, the arbiter, and (in `link`) the gateway; null: plain text, on
+    // loopback.
+    std::shared_ptr<tls::Context> tls;
     std::string arbiter;  // URL, see arbiter::connect
     std::string listen_address = "0.0.0.0";
     std::uint16_t listen_port = 0;

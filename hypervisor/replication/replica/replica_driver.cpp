@@ -31,7 +31,7 @@ ReplicaDriver::ReplicaDriver(const ReplicaConfig& config, VmId vm, std::unique_p
     : config_(config),
       vm_(std::move(vm)),
       io_(io),
-      arbiter_(arbiter::connect(io, config.arbiter)),
+      arbiter_(arbiter::connect(io, config.arbiter, config.tls)),
       last_words_(io),
       ticks_(io, Recorder::kOverdueInterval, [this] { tick(); }),
       signals_(io, SIGINT, SIGTERM),
@@ -44,6 +44,7 @@ ReplicaDriver::ReplicaDriver(const ReplicaConfig& config, VmId vm, std::unique_p
     channel::ListenerConfig listener;
     listener.address = config_.listen_address;
     listener.port = config_.listen_port;
+    listener.options.tls = config_.tls;
     listener.vm = vm_;
     listener.replica = config_.id;
     listener.engine = vcpu_.machine().engine_name();
