@@ -62,6 +62,10 @@ void ReplicaDriver::show_role(Role role, Generation generation, const std::strin
     if (role == Role::deciding) {
         lost_at_ = Clock::now();
     }
+    if (role == Role::following) {
+        // What will be asked when the primary is lost finds its way to the arbiter's leader: no handshake then.
+        arbiter_->read(vm_, kArbiterTimeout, [](const arbiter::Outcome& /*known*/) {});
+    }
     if (config_.observer.on_role) {
         config_.observer.on_role(role, generation, reason);
     }
