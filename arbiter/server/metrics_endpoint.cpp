@@ -41,7 +41,7 @@ MetricsEndpoint::MetricsEndpoint(asio::io_context& io, const Address& address, s
                                  std::function<std::string()> page)
     : tls_(std::move(tls)),
       page_(std::move(page)),
-      listener_(std::make_unique<Listener>(io, address, "--metrics", [this](tcp::socket socket) {
+      listener_(std::make_unique<Listener>(io, address, tls_ != nullptr, "--metrics", [this](tcp::socket socket) {
           greet(std::make_shared<Scrape>(std::move(socket), tls_));
       })) {
     if (!tls_ && !listener_->on_loopback()) {

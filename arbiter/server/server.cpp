@@ -44,7 +44,8 @@ class Server::Impl {
         : options_(std::move(options)),
           directory_(open_directory(options_.data)),
           core_(options_.core, *directory_, raft::Time{0}),
-          listener_(io_, options_.listen, "--listen", [this](tcp::socket socket) { accepted(std::move(socket)); }),
+          listener_(io_, options_.listen, options_.tls != nullptr, "--listen",
+                    [this](tcp::socket socket) { accepted(std::move(socket)); }),
           tick_timer_(io_),
           resign_timer_(io_),
           peers_(io_, options_.tls, core_.node().id(), options_.cluster, [this](raft::Message message) {

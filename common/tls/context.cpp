@@ -3,6 +3,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
+#include <boost/asio/error.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/error.hpp>
 #include <boost/system/error_code.hpp>
@@ -151,6 +152,9 @@ std::string handshake_failure(const ssl_st* connection, const boost::system::err
             default:
                 return "TLS: the other side's certificate is not for this (" + why + ")";
         }
+    }
+    if (error == boost::asio::error::eof || error == ssl::error::stream_truncated) {
+        return "TLS: the other side hung up before the handshake was done (does it speak plain text?)";
     }
     const bool by_openssl = error.category() == boost::asio::error::get_ssl_category();
     const std::string advice =

@@ -1,5 +1,5 @@
-// How fast strangers are let in. A handshake costs the acceptor a quarter of a millisecond on the thread that carries
-// everything else: who knocks faster than this waits in the kernel's queue, and the rest of the work does not notice.
+// How fast strangers are let in. A handshake costs the acceptor about a millisecond on the thread that carries
+// everything else: who knocks faster than this waits in the kernel's queue, and the rest of the work hardly notices.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +18,7 @@ class Pace {
     void accepted(Clock::time_point now) { next_ = std::max(next_, now) + kInterval; }
 
   private:
-    static constexpr std::chrono::milliseconds kInterval{10};
+    static constexpr std::chrono::milliseconds kInterval{20};
     static constexpr int kBurst = 50;
 
     Clock::time_point next_;
