@@ -209,6 +209,8 @@ TEST_F(Servers, WithoutTheRightCertificateNobodyIsServed) {
         ASSERT_EQ(made.exit_status, 0) << made.errors;
     }
     auto places = ServerProcesses::on_loopback(directory_.path(), 1).places();
+    const auto metrics = tools::free_port();
+    places[1].more = {"--metrics", fmt::format("127.0.0.1:{}", metrics)};
     ServerProcesses servers(places, directory_.path(), tls);
     servers.start_all();
     {
@@ -226,6 +228,16 @@ TEST_F(Servers, WithoutTheRightCertificateNobodyIsServed) {
         io.run_for(milliseconds(5000));
         EXPECT_EQ(verdict, Verdict::unknown) << url;
     }
+    const auto scrape = [&](const std::string& words) {
+        return run_to_end(
+            {"sh", "-c",
+             fmt::format("curl -sS --max-time 10 --resolve arbiter-1:{0}:127.0.0.1 --cacert {1}/ca.pem {2} "
+                         "https://arbiter-1:{0}/metrics",
+                         metrics, tls, words)});
+    };
+    const auto page = scrape(fmt::format("--cert {0}/client-c.pem --key {0}/client-c.key", tls));
+    EXPECT_NE(page.output.find("\nunderstudy_arbiter_is_leader 1\n"), std::string::npos) << page.errors;
+    EXPECT_NE(scrape("").exit_status, 0) << "without a certificate";
     const auto as = [&](const std::string& name) { return fmt::format("{}?tls={}/{}", plain, tls, name); };
     const auto removal = run_to_end({understudy(), "arbiter", "remove", "--id", "9", "--arbiter", as("client-c")});
     EXPECT_NE(removal.exit_status, 0);
@@ -235,7 +247,10 @@ TEST_F(Servers, WithoutTheRightCertificateNobodyIsServed) {
         boost::asio::io_context io;
         const auto client = connect(io, as(name));
         std::optional<Outcome> outcome;
-        client->form({"vm1", {0}, {1}, "r", {"r"}}, milliseconds(2000), [&](const Outcome& o) { outcome = o; });
+        client->form({"vm1", {0}, {1}, "r", {"r"}}, milliseconds(2000), [&](const Outcome& o) {
+            outcome = o;
+            io.stop();
+        });
         io.run_for(milliseconds(5000));
         ASSERT_TRUE(outcome) << name;
         EXPECT_EQ(outcome->verdict, Verdict::unknown) << name;
