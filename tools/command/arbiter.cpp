@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstdio>
 #include <ctime>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -23,6 +24,7 @@
 #include "common/address.hpp"
 #include "common/error.hpp"
 #include "tools/command/commands.hpp"
+#include "tools/command/sandbox_options.hpp"
 #include "tools/command/transport_options.hpp"
 #include "tools/output/event_writer.hpp"
 #include "tools/output/json.hpp"
@@ -44,6 +46,7 @@ struct Options {
     std::string listen;
     std::vector<std::string> peers;
     std::optional<TransportOptions> transport;
+    std::optional<SandboxOptions> sandbox;
     bool join = false;
     std::string metrics;
     std::string cluster = "understudy";
@@ -171,6 +174,9 @@ int serve(const Options& options) {
     auto settings = server_options(options);
     spdlog::set_default_logger(spdlog::stderr_color_mt("arbiter"));  // standard output is for events
     StopOnSignal signals;
+    std::filesystem::create_directories(settings.data);
+    options.sandbox->enter(
+        {.profile = sandbox::Profile::arbiter, .paths = {{settings.data, sandbox::Use::keep}}, .makes_taps = false});
     arbiter::Server server(settings);
     signals.watch(server);
     EventWriter events(stdout, form(options));
@@ -441,6 +447,7 @@ Command add_arbiter(CLI::App& root) {
     one->add_flag("--join", options->join, "Start empty and wait to be added to a running cluster");
     one->add_option("--listen", options->listen, "Where to listen (default: its --peer address)");
     options->transport.emplace(*one, "certificates/arbiter-1");
+    options->sandbox.emplace(*one);
     one->add_option("--metrics", options->metrics, "Serve Prometheus metrics at HOST:PORT; with --tls by HTTPS");
     one->add_option("--cluster", options->cluster, "The cluster's name; others are refused")->capture_default_str();
     one->add_option("--heartbeat", options->heartbeat_ms, "Milliseconds between heartbeats (default 40)");

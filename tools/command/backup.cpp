@@ -49,7 +49,11 @@ Command add_backup(CLI::App& root) {
     return {app, [options] {
                 const Address primary = parse_address(options->primary);
                 replication::BackupConfig config;
-                config.replica = options->replica.config(options->name);
+                config.replica = options->replica.config(options->name, {.read = {options->image},
+                                                                         .record = {},
+                                                                         .console_socket = options->console.socket(),
+                                                                         .keep = options->keep_diverged,
+                                                                         .network = options->network});
                 config.replica.link.endpoint = options->network;
                 config.replica.link.tls = config.replica.tls;
                 config.replica.console = options->console.config(true, true);

@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "tools/command/commands.hpp"
+#include "tools/command/sandbox_options.hpp"
 #include "tools/command/stop_signals.hpp"
 #include "tools/command/transport_options.hpp"
 #include "tools/output/event_writer.hpp"
@@ -21,8 +23,9 @@ using network::Gateway;
 using network::GatewayEvent;
 
 struct Options {
-    explicit Options(CLI::App& app) : transport(app, "certificates/gateway-edge") {}
+    explicit Options(CLI::App& app) : transport(app, "certificates/gateway-edge"), sandbox(app) {}
     TransportOptions transport;
+    SandboxOptions sandbox;
     std::vector<std::string> listen;
     std::vector<std::string> forwards;
     std::string vm;
@@ -51,6 +54,20 @@ Event as_event(const GatewayEvent& event) {
     return {event.kind == Kind::attached ? "attached" : "detached", std::move(fields)};
 }
 
+// Its sockets, whose files it removes in the end.
+sandbox::Walls walls_of(const Options& options) {
+    constexpr std::string_view kUnix = "unix:";
+    sandbox::Walls walls{.profile = sandbox::Profile::gateway, .paths = {}, .makes_taps = false};
+    for (const std::string& endpoint : options.listen) {
+        if (endpoint.starts_with(kUnix)) {
+            const std::filesystem::path socket = endpoint.substr(kUnix.size());
+            walls.paths.push_back(
+                {socket.has_parent_path() ? socket.parent_path() : std::filesystem::path("."), sandbox::Use::sockets});
+        }
+    }
+    return walls;
+}
+
 int run(const Options& options) {
     std::signal(SIGPIPE, SIG_IGN);  // libslirp writes to the host's sockets without MSG_NOSIGNAL
     const auto stop = stop_signals();
@@ -65,6 +82,7 @@ int run(const Options& options) {
     for (const std::string& forward : options.forwards) {
         config.network.forwards.push_back(network::parse_forward(forward));
     }
+    options.sandbox.enter(walls_of(options));
     EventWriter writer(stdout, options.json ? EventWriter::Form::json : EventWriter::Form::text);
     Gateway gateway(std::move(config), [&writer](const GatewayEvent& event) { writer.write(as_event(event)); });
     gateway.run(stop.get());

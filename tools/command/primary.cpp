@@ -31,11 +31,17 @@ Command add_primary(CLI::App& root) {
         "    --network gateway:127.0.0.1:7200 -- redis-server --protected-mode no");
     Command command{app, [options] {
                         const VmDescription vm = options->vm.description();
-                        replication::ReplicaConfig config = options->replica.config(vm.name);
+                        const machine::GuestConfig guest = guest_config(vm);
+                        replication::ReplicaConfig config =
+                            options->replica.config(vm.name, {.read = files_of(guest),
+                                                              .record = {},
+                                                              .console_socket = options->console.socket(),
+                                                              .keep = {},
+                                                              .network = vm.network.endpoint});
                         config.link = link_config(vm);
                         config.link.tls = config.tls;
                         config.console = options->console.config(vm.is_linux(), options->replica.json());
-                        return exit_status_of(replication::run_primary(guest_config(vm), config));
+                        return exit_status_of(replication::run_primary(guest, config));
                     }};
     command.program_arguments = &options->vm.arguments();
     return command;

@@ -70,7 +70,7 @@ void set_digest_interval(replication::RecorderConfig& config, std::optional<std:
     }
 }
 
-ReplicaOptions::ReplicaOptions(CLI::App& app) : transport_(app, "certificates/host-alpha") {
+ReplicaOptions::ReplicaOptions(CLI::App& app) : transport_(app, "certificates/host-alpha"), sandbox_(app) {
     app.add_option("--arbiter", arbiter_, "The arbiter: raft://HOST:PORT,HOST:PORT,... or etcd://...")->required();
     app.add_option("--listen", listen_, "Where backups join this replica while it leads; port 0: any")
         ->capture_default_str();
@@ -86,7 +86,7 @@ ReplicaOptions::ReplicaOptions(CLI::App& app) : transport_(app, "certificates/ho
     app.add_flag("--json", json_, "Events as JSON, one object a line");
 }
 
-replication::ReplicaConfig ReplicaOptions::config(const VmId& vm) {
+replication::ReplicaConfig ReplicaOptions::config(const VmId& vm, const GuestFiles& files) {
     const Address listen = parse_address(listen_);
     replication::ReplicaConfig config;
     config.id = replication::make_replica_id();
@@ -105,6 +105,8 @@ replication::ReplicaConfig ReplicaOptions::config(const VmId& vm) {
     }
     set_digest_interval(config.recorder, digest_interval_ms_);
     std::signal(SIGPIPE, SIG_IGN);  // who reads the output may go; this replica stays
+    sandbox_.enter(walls_for(files));
+    config.on_guest_thread = sandbox_.for_guest_thread();
     config.observer = make_observer(std::make_shared<PatientOutput>(STDOUT_FILENO), json_);
     return config;
 }

@@ -155,7 +155,7 @@ Recorded record_round(const RoundConfig& config, const std::filesystem::path& lo
     Recorded result;
     Ended ended;
     replication::VcpuThread vcpu(machine::boot(config.guest, engine::make_kvm_engine),
-                                 {config.quantum, config.digest_interval, {0}}, {[] {}, [&] { ended.tell(); }});
+                                 {config.quantum, config.digest_interval, {0}}, {{}, [] {}, [&] { ended.tell(); }});
     machine::Machine& machine = vcpu.machine();
     channel::LogWriter log(log_path, header_of(config, machine), machine.memory().all(), machine.save_vcpu());
     RecordingSink sink(log, config, result);

@@ -66,6 +66,7 @@ struct ReplicaConfig {
     // Where a backup that differs from its log leaves its guest's state, and then that which it gets from the primary:
     // two files that `understudy log` and `understudy replay` read. Empty: nowhere.
     std::string keep_diverged;
+    std::function<void()> on_guest_thread;  // the first act of the thread that the guest runs on; may be empty
     ReplicaObserver observer;
 };
 
