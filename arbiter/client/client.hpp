@@ -12,13 +12,14 @@
 #include <vector>
 
 #include "arbiter/register/requests.hpp"
-#include "common/tls/context.hpp"
 
 namespace boost::asio {
 class io_context;
 }
 
 namespace understudy::arbiter {
+
+struct ParsedUrl;
 
 // Asynchronous, on one thread, which is that of the io_context given to connect(): every method is called there, and
 // every callback. A callback is called once, at the latest a little after `timeout`, never from within the call that it
@@ -55,12 +56,13 @@ class Client {
 //   raft://host:port,host:port,…[?tls=FOLDER/NAME][&cluster=NAME]
 //   etcd://host:port,host:port,…[?prefix=TEXT]
 //
-// FOLDER/NAME are credentials that `understudy init` made (tls::Context). Without them those are used that the caller
-// has, `own`; with neither a raft:// connection is plain text, and every host must be on loopback.
+// FOLDER/NAME are credentials that `understudy init` made (tls::Context). Without them a raft:// connection is plain
+// text, and every host must be on loopback.
 //
 // The io_context outlives the client. Throws understudy::Error on a malformed URL and on unusable certificates; an
 // arbiter that cannot be reached shows as Verdict::unknown.
-[[nodiscard]] std::unique_ptr<Client> connect(boost::asio::io_context& io, std::string_view url,
-                                              std::shared_ptr<tls::Context> own = nullptr);
+[[nodiscard]] std::unique_ptr<Client> connect(boost::asio::io_context& io, std::string_view url);
+// The same, from a URL that has been read, with its credentials (engines.hpp).
+[[nodiscard]] std::unique_ptr<Client> connect(boost::asio::io_context& io, const ParsedUrl& url);
 
 }  // namespace understudy::arbiter

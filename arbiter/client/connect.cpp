@@ -94,8 +94,11 @@ Outcome no_answer(std::string_view from, std::string_view trouble) {
             fmt::format("{} did not answer in time{}", from, trouble.empty() ? "" : fmt::format(" ({})", trouble))};
 }
 
-std::unique_ptr<Client> connect(boost::asio::io_context& io, std::string_view url, std::shared_ptr<tls::Context> own) {
-    const auto parsed = parse_url(url, std::move(own));
+std::unique_ptr<Client> connect(boost::asio::io_context& io, std::string_view url) {
+    return connect(io, parse_url(url));
+}
+
+std::unique_ptr<Client> connect(boost::asio::io_context& io, const ParsedUrl& parsed) {
     return parsed.scheme == "raft" ? connect_raft(io, parsed) : connect_etcd(io, parsed);
 }
 

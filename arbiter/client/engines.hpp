@@ -10,6 +10,7 @@
 
 #include "arbiter/client/client.hpp"
 #include "common/address.hpp"
+#include "common/tls/context.hpp"
 
 namespace understudy::arbiter {
 
@@ -21,7 +22,8 @@ struct ParsedUrl {
 
     [[nodiscard]] std::string parameter(const std::string& name, const std::string& otherwise) const;
 };
-// `own`: see connect(). Throws understudy::Error that says how a URL is written, or what is wrong with its credentials.
+// `own`: the credentials of the caller, which are used where the URL names none. Throws understudy::Error that says how
+// a URL is written, or what is wrong with its credentials.
 [[nodiscard]] ParsedUrl parse_url(std::string_view url, std::shared_ptr<tls::Context> own = nullptr);
 
 // What both engines answer alike: to a read that found this, and where no answer came in time.

@@ -147,7 +147,7 @@ void allow_sockets(Filter& filter) {
 
 void allow_threads(Filter& filter) {
     filter.allow({"setpriority", "getpriority", "sched_getparam", "sched_getscheduler", "set_tid_address", "getrlimit",
-                  "getppid", "getcpu"});
+                  "getppid", "getpgrp", "getpgid", "getsid", "getcpu"});
     filter.allow_if("kill", equals(0, static_cast<std::uint64_t>(::getpid())));
     filter.allow_if("prlimit64", equals(2, 0));  // to read
     filter.allow({"seccomp"});                   // a narrower filter, for a thread

@@ -96,7 +96,7 @@ replication::ReplicaConfig ReplicaOptions::config(const VmId& vm, const GuestFil
             throw Error(problem);
         }
     }
-    config.arbiter = arbiter_;
+    config.arbiter = arbiter::parse_url(arbiter_, config.tls);
     config.listen_address = listen.host;
     config.listen_port = listen.port;
     config.suspicion = std::chrono::milliseconds(suspicion_ms_);

@@ -67,7 +67,7 @@ std::unique_ptr<machine::Machine> make_machine(boost::asio::io_context& io, chan
     io.restart();
     const std::jthread maker([&] {
         try {
-            machine = machine::blank(joined.welcome.guest, image, engine::make_kvm_engine);
+            machine = machine::blank(joined.welcome.guest, image, engine::KvmEngines());
         } catch (...) {
             failure = std::current_exception();
         }
@@ -83,7 +83,7 @@ std::unique_ptr<machine::Machine> make_machine(boost::asio::io_context& io, chan
 }  // namespace
 
 ReplicaResult run_primary(const machine::GuestConfig& guest, const ReplicaConfig& config) {
-    auto machine = machine::boot(guest, engine::make_kvm_engine);
+    auto machine = machine::boot(guest, engine::KvmEngines());
     static_cast<void>(machine->shape());  // reads the disk now, not when a backup waits for it
     const VmId& vm = machine::name_of(guest);
     boost::asio::io_context io(1);

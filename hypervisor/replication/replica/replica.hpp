@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 
+#include "arbiter/client/engines.hpp"
 #include "common/tls/context.hpp"
 #include "hypervisor/machine/vm_config.hpp"
 #include "hypervisor/memory/memory_snapshot.hpp"
@@ -52,10 +53,9 @@ struct ReplicaObserver {
 
 struct ReplicaConfig {
     ReplicaId id;
-    // This host's credentials, for the logging channel, the arbiter, and (in `link`) the gateway; null: plain text, on
-    // loopback.
+    // This host's credentials, for the logging channel; null: plain text, on loopback.
     std::shared_ptr<tls::Context> tls;
-    std::string arbiter;  // URL, see arbiter::connect
+    arbiter::ParsedUrl arbiter;
     std::string listen_address = "0.0.0.0";
     std::uint16_t listen_port = 0;
     network::LinkConfig link;  // at a backup, MAC and addresses come with the state

@@ -31,7 +31,7 @@ ReplicaDriver::ReplicaDriver(const ReplicaConfig& config, VmId vm, std::unique_p
     : config_(config),
       vm_(std::move(vm)),
       io_(io),
-      arbiter_(arbiter::connect(io, config.arbiter, config.tls)),
+      arbiter_(arbiter::connect(io, config.arbiter)),
       last_words_(io),
       ticks_(io, Recorder::kOverdueInterval, [this] { tick(); }),
       signals_(io, SIGINT, SIGTERM),
