@@ -44,11 +44,12 @@ class MessageReader {
     // Takes `bytes` from the front as they are, where that many have arrived: what comes before the first message.
     [[nodiscard]] std::optional<std::span<const std::byte>> take(std::size_t bytes);
 
+    // What has arrived and is not taken.
+    [[nodiscard]] std::span<const std::byte> ahead() const { return std::span(buffer_).subspan(begin_, end_ - begin_); }
+
     static constexpr std::size_t kMinSpace = 64U << 10;
 
   private:
-    [[nodiscard]] std::span<const std::byte> ahead() const { return std::span(buffer_).subspan(begin_, end_ - begin_); }
-
     std::size_t max_message_;
     std::vector<std::byte> buffer_;
     std::size_t begin_ = 0;   // of what has not been taken

@@ -2,6 +2,8 @@
 // records one way and acknowledgements the other, and says "I am here" both ways. What the bytes are stands in
 // preamble.hpp, common/message_stream.hpp and channel.proto; who sends what when, and why, in docs/protocol.md.
 //
+// Under TLS both sides show a host's certificate that is for the VM; without, both must be on this machine.
+//
 // Everything here runs on one thread, that of the io_context: every method is called there, every callback runs there.
 // The peer is not trusted: every length is bounded before memory is taken for it, and whatever is out of turn,
 // malformed or too large ends the connection with a reason.
@@ -20,6 +22,7 @@
 
 #include "common/execution.hpp"
 #include "common/guest_shape.hpp"
+#include "common/tls/context.hpp"
 #include "common/units.hpp"
 #include "logging_channel/record_codec.hpp"
 #include "logging_channel/state_codec.hpp"
@@ -63,6 +66,8 @@ struct ChannelOptions {
     // What may wait to be sent before the connection is given up as stuck. The log window keeps it far lower.
     Bytes max_backlog = 256_MiB;
     int compression = 0;  // zstd level of state transfers
+    // A host's credentials; null: plain text, which is for loopback.
+    std::shared_ptr<tls::Context> tls;
 };
 
 class Connection {
@@ -170,7 +175,7 @@ class Listener {
         std::function<void(const std::string& line)> on_warning;
     };
 
-    // Throws understudy::Error when the port cannot be had.
+    // Throws understudy::Error when the port cannot be had, or is for plain text and not on loopback.
     Listener(boost::asio::io_context& io, ListenerConfig config, Handlers handlers);
     ~Listener();
     Listener(const Listener&) = delete;
@@ -196,6 +201,6 @@ using JoinResult = std::variant<Joined, JoinFailure>;
 // Asks the primary at `host`:`port` to take this backup. `done` is called once, within `timeout`, unless the io_context
 // stops first.
 void join(boost::asio::io_context& io, const std::string& host, std::uint16_t port, const Hello& hello,
-          std::chrono::milliseconds timeout, ChannelOptions options, std::function<void(JoinResult)> done);
+          std::chrono::milliseconds timeout, const ChannelOptions& options, std::function<void(JoinResult)> done);
 
 }  // namespace understudy::channel

@@ -27,14 +27,14 @@ std::string bounded_reason(std::string_view reason) {
     return std::string(reason.substr(0, kMaxReasonBytes));
 }
 
-Connection::Impl::Impl(Socket socket, Side side, ChannelOptions options)
-    : socket_(std::move(socket)),
-      side_(side),
+Connection::Impl::Impl(Socket socket, Side side, const ChannelOptions& options)
+    : side_(side),
       options_(options),
-      timer_(socket_.get_executor()),
+      stream_(std::move(socket), options.tls, side == Side::primary ? tls::Side::acceptor : tls::Side::dialer),
+      timer_(stream_.get_executor()),
       message_(std::make_unique<wire::Message>()) {
     error_code ignored;
-    socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+    stream_.socket().set_option(asio::ip::tcp::no_delay(true), ignored);
 }
 
 // --- The greeting and the start --------------------------------------------------------------------------------------
@@ -47,11 +47,44 @@ void Connection::Impl::greet(Greeting greeting) {
             self->fail("it did not greet in time");
         }
     });
-    read();
+    stream_.async_handshake([self = shared_from_this()](error_code error) {
+        if (self->stage_ != Stage::greeting) {
+            return;
+        }
+        if (error) {
+            self->unfit_ = tls::is_refusal(error);
+            return self->fail(self->stream_.describe(error));
+        }
+        self->open_for_bytes_ = true;
+        self->flush();
+        self->read();
+    });
+}
+
+std::string Connection::Impl::objection_to_peer(const VmId& vm) {
+    return stream_.encrypted() ? tls::objection_to(stream_.peer(), tls::Role::host, vm) : std::string();
+}
+
+// TLS says what a record is in its first byte, and in the second that it is TLS.
+std::string Connection::Impl::strange_bytes() const {
+    constexpr std::byte kAlert{0x15};
+    constexpr std::byte kHandshake{0x16};
+    constexpr std::byte kTls{0x03};
+    const auto bytes = reader_.ahead();
+    const bool is_tls =
+        !stream_.encrypted() && bytes.size() >= 2 && bytes[1] == kTls && (bytes[0] == kAlert || bytes[0] == kHandshake);
+    return is_tls ? "it speaks TLS: give both sides --tls" : std::string();
+}
+
+std::string Connection::Impl::end_without_words() const {
+    const bool unheard = stage_ == Stage::greeting && side_ == Side::backup && !stream_.encrypted() && !preamble_taken_;
+    return unheard ? "it closed the connection without a word (if it was given --tls, give it here, too)"
+                   : "the peer closed the connection";
 }
 
 void Connection::Impl::take_greeting() {
     if (!preamble_taken_) {
+        const std::string strange = strange_bytes();
         const auto bytes = reader_.take(kPreambleBytes);
         if (!bytes) {
             return read();
@@ -59,7 +92,7 @@ void Connection::Impl::take_greeting() {
         const auto version = read_preamble(*bytes);
         if (!version) {
             unfit_ = true;
-            return fail("it does not speak the logging channel's protocol");
+            return fail(strange.empty() ? "it does not speak the logging channel's protocol" : strange);
         }
         preamble_taken_ = true;
         if (side_ == Side::primary) {
@@ -95,13 +128,13 @@ void Connection::Impl::start(Handlers handlers) {
     require(stage_ != Stage::greeting && stage_ != Stage::running, "start() before the greeting or twice");
     handlers_ = std::move(handlers);
     if (stage_ != Stage::greeted) {
-        asio::post(socket_.get_executor(), [self = shared_from_this()] { self->report_failure(); });
+        asio::post(stream_.get_executor(), [self = shared_from_this()] { self->report_failure(); });
         return;
     }
     stage_ = Stage::running;
     reader_.set_max_message(kMaxMessageBytes);
     beat();
-    asio::post(socket_.get_executor(), [self = shared_from_this()] { self->take_messages(); });
+    asio::post(stream_.get_executor(), [self = shared_from_this()] { self->take_messages(); });
 }
 
 // --- The end --------------------------------------------------------------------------------------------------------
@@ -111,9 +144,7 @@ void Connection::Impl::shut() {
     state_out_.reset();
     state_in_.reset();
     timer_.cancel();
-    error_code ignored;
-    socket_.shutdown(Socket::shutdown_both, ignored);
-    socket_.close(ignored);
+    stream_.close();
 }
 
 void Connection::Impl::fail(std::string why) {
@@ -122,7 +153,7 @@ void Connection::Impl::fail(std::string why) {
     }
     shut();
     failure_ = std::move(why);
-    asio::post(socket_.get_executor(), [self = shared_from_this()] { self->report_failure(); });
+    asio::post(stream_.get_executor(), [self = shared_from_this()] { self->report_failure(); });
 }
 
 // Once, to whoever is there to hear it; between the greeting and start() that is nobody.

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "common/message_stream.hpp"
+#include "common/tls/stream.hpp"
 #include "logging_channel/channel.hpp"
 #include "logging_channel/channel.pb.h"
 #include "logging_channel/preamble.hpp"
@@ -26,11 +27,11 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     using Socket = boost::asio::ip::tcp::socket;
     enum class Side { primary, backup };
 
-    Impl(Socket socket, Side side, ChannelOptions options);
+    Impl(Socket socket, Side side, const ChannelOptions& options);
 
     // --- The greeting -----------------------------------------------------------------------------------------------
-    // Reads the peer's preamble and first message within the handshake deadline, then pauses. One of the two is called,
-    // once, never from within greet().
+    // Under TLS, first shakes hands; then sends what is queued, and reads the peer's preamble and first message, all of
+    // it within the handshake deadline; then pauses. One of the two is called, once, never from within greet().
     struct Greeting {
         std::function<void(std::shared_ptr<Impl>, const wire::Message&)> done;
         std::function<void(const std::string& why)> failed;
@@ -38,6 +39,8 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     void greet(Greeting greeting);
     // When the peer last said anything; before it has, when the connection began.
     [[nodiscard]] std::chrono::steady_clock::time_point last_heard() const { return last_heard_; }
+    // What stands against the peer's certificate, for a connection about `vm`; empty: nothing, or plain text.
+    [[nodiscard]] std::string objection_to_peer(const VmId& vm);
     // The peer answered, and to ask it again is of no use.
     [[nodiscard]] bool unfit() const { return unfit_; }
     void send(const wire::Message& message);
@@ -74,6 +77,8 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
 
     void read();
     void take_greeting();
+    [[nodiscard]] std::string strange_bytes() const;
+    [[nodiscard]] std::string end_without_words() const;
     void take_messages();
     void take(const wire::Message& message);
     void take_state(std::span<const std::byte> chunk);
@@ -89,11 +94,12 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     void pump_state();
     void beat();
 
-    Socket socket_;
     Side side_;
     ChannelOptions options_;
+    tls::Stream stream_;
     Stage stage_ = Stage::greeting;
-    bool silenced_ = false;  // closed by the owner, or the failure reported: no handler is called any more
+    bool open_for_bytes_ = false;  // the handshake is done
+    bool silenced_ = false;        // closed by the owner, or the failure reported: no handler is called any more
     std::optional<std::string> failure_;
     Greeting greeting_;
     bool preamble_taken_ = false;

@@ -16,14 +16,18 @@ using boost::system::error_code;
 void Connection::Impl::read() {
     const auto space = reader_.space();
     reading_ = true;
-    socket_.async_read_some(
+    stream_.async_read_some(
         asio::buffer(space.data(), space.size()), [self = shared_from_this()](error_code error, std::size_t size) {
             self->reading_ = false;
             if (self->stage_ == Stage::closed) {
                 return;
             }
             if (error) {
-                return self->fail(error == asio::error::eof ? "the peer closed the connection" : error.message());
+                const std::string strange = self->stage_ == Stage::greeting ? self->strange_bytes() : std::string();
+                self->unfit_ = self->unfit_ || !strange.empty() || tls::is_refusal(error);
+                return self->fail(!strange.empty()     ? strange
+                                  : tls::is_end(error) ? self->end_without_words()
+                                                       : self->stream_.describe(error));
             }
             if (self->stage_ == Stage::closing) {
                 return self->take_nothing();

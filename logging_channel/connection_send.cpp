@@ -86,7 +86,7 @@ void Connection::Impl::pump_state() {
         behind_state_ = {};
     }
     if (more && pending_.empty()) {  // no write will end and bring this back
-        asio::post(socket_.get_executor(), [self = shared_from_this()] { self->flush(); });
+        asio::post(stream_.get_executor(), [self = shared_from_this()] { self->flush(); });
     }
     if (progress) {
         progress(reached);
@@ -177,13 +177,13 @@ void Connection::Impl::flush() {
 }
 
 void Connection::Impl::write() {
-    if (writing_ || stage_ == Stage::closed) {
+    if (writing_ || !open_for_bytes_ || stage_ == Stage::closed) {
         return;
     }
     if (pending_.empty()) {
         if (stage_ == Stage::closing) {
             error_code ignored;
-            socket_.shutdown(Socket::shutdown_send, ignored);
+            stream_.socket().shutdown(Socket::shutdown_send, ignored);
         }
         return;
     }
@@ -195,7 +195,7 @@ void Connection::Impl::write() {
         self->written_.value = before + size;
         return asio::transfer_all()(error, size);
     };
-    asio::async_write(socket_, asio::buffer(in_flight_), count,
+    asio::async_write(stream_, asio::buffer(in_flight_), count,
                       [self = shared_from_this()](error_code error, std::size_t /*size*/) {
                           self->writing_ = false;
                           if (self->stage_ == Stage::closed) {

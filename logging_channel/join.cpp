@@ -40,7 +40,7 @@ std::optional<Welcome> from_message(const wire::Welcome& message) {
 // One attempt to join: resolve, connect, greet, each within the one deadline.
 class Attempt : public std::enable_shared_from_this<Attempt> {
   public:
-    Attempt(asio::io_context& io, std::string where, Hello hello, ChannelOptions options,
+    Attempt(asio::io_context& io, std::string where, Hello hello, const ChannelOptions& options,
             std::function<void(JoinResult)> done)
         : where_(std::move(where)),
           hello_(std::move(hello)),
@@ -82,6 +82,13 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
         if (!done_) {
             return;
         }
+        error_code error;
+        const auto peer = socket_.remote_endpoint(error);
+        if (!options_.tls && !error && !peer.address().is_loopback()) {
+            return finish(JoinFailure{true, fmt::format("plain text is for loopback only, and {} is not: give --tls "
+                                                        "instead of --insecure",
+                                                        where_)});
+        }
         connection_ = std::make_shared<Connection::Impl>(std::move(socket_), Connection::Impl::Side::backup, options_);
         connection_->send_preamble();
         connection_->send(to_message(hello_));
@@ -100,6 +107,9 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
     }
 
     void judge(const wire::Message& message) {
+        if (const std::string problem = connection_->objection_to_peer(hello_.vm); !problem.empty()) {
+            return finish(JoinFailure{true, fmt::format("cannot join the primary at {}: {}", where_, problem)});
+        }
         if (message.has_refuse()) {
             return finish(JoinFailure{true, fmt::format("the primary at {} refused this backup: {}", where_,
                                                         bounded_reason(message.refuse().reason()))});
@@ -150,9 +160,10 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
 }  // namespace
 
 void join(asio::io_context& io, const std::string& host, std::uint16_t port, const Hello& hello,
-          std::chrono::milliseconds timeout, ChannelOptions options, std::function<void(JoinResult)> done) {
-    options.handshake = timeout;  // the attempt's own deadline comes first
-    std::make_shared<Attempt>(io, fmt::format("{}:{}", host, port), hello, options, std::move(done))
+          std::chrono::milliseconds timeout, const ChannelOptions& options, std::function<void(JoinResult)> done) {
+    ChannelOptions patient = options;
+    patient.handshake = timeout;  // the attempt's own deadline comes first
+    std::make_shared<Attempt>(io, fmt::format("{}:{}", host, port), hello, patient, std::move(done))
         ->run(host, port, timeout);
 }
 

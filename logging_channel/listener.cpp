@@ -10,6 +10,7 @@
 
 #include "common/error.hpp"
 #include "common/name.hpp"
+#include "common/tls/pace.hpp"
 #include "logging_channel/channel.hpp"
 #include "logging_channel/connection_impl.hpp"
 
@@ -42,6 +43,10 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
             throw Error::format("{} is no IP address to listen on; write one of this host, for example 0.0.0.0",
                                 config_.address);
         }
+        if (!config_.options.tls && !address.is_loopback()) {
+            throw Error::format("plain text is for loopback only, and {} is not: give --tls instead of --insecure",
+                                config_.address);
+        }
         const tcp::endpoint endpoint(address, config_.port);
         try {
             acceptor_.open(endpoint.protocol());
@@ -60,10 +65,10 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
                 return;
             }
             if (error) {
-                return self->accept_later();
+                return self->accept_later(kAcceptPause);
             }
             self->greet(std::move(socket));
-            self->accept();
+            self->accept_on();
         });
     }
 
@@ -85,8 +90,20 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
         tcp::endpoint endpoint;
     };
 
-    void accept_later() {
-        pause_.expires_after(kAcceptPause);
+    void accept_on() {
+        const auto now = tls::Pace::Clock::now();
+        if (config_.options.tls) {
+            pace_.accepted(now);
+        }
+        if (const auto wait = pace_.wait(now); wait > wait.zero()) {
+            accept_later(wait);
+        } else {
+            accept();
+        }
+    }
+
+    void accept_later(std::chrono::steady_clock::duration wait) {
+        pause_.expires_after(wait);
         pause_.async_wait([self = shared_from_this()](error_code error) {
             if (!error) {
                 self->accept();
@@ -106,7 +123,8 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
                                                const wire::Message& message) {
                 const auto from = place->endpoint;
                 self->unauthenticated_.erase(place);
-                self->judge(std::make_unique<Connection>(std::move(greeted)), from, message);
+                const std::string problem = greeted->objection_to_peer(self->config_.vm);
+                self->judge(std::make_unique<Connection>(std::move(greeted)), problem, from, message);
             },
             [self = shared_from_this(), place](const std::string& why) {
                 const auto from = place->endpoint;
@@ -155,12 +173,14 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
         return {};
     }
 
-    void judge(std::unique_ptr<Connection> candidate, const tcp::endpoint& endpoint, const wire::Message& message) {
+    // `stranger`: what stands against the peer's certificate.
+    void judge(std::unique_ptr<Connection> candidate, const std::string& stranger, const tcp::endpoint& endpoint,
+               const wire::Message& message) {
         if (!message.has_hello()) {
             return warn(endpoint, "it did not say hello");
         }
         Hello hello = from_message(message.hello());
-        const std::string problem = objection(hello);
+        const std::string problem = stranger.empty() ? objection(hello) : stranger;
         if (!problem.empty()) {
             warn(endpoint, "refused: " + problem);
             return candidate->refuse(problem);
@@ -184,6 +204,7 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
     Handlers handlers_;
     tcp::acceptor acceptor_;
     asio::steady_timer pause_;
+    tls::Pace pace_;
     std::list<Greeting> unauthenticated_;
     std::set<std::string> named_;
 };

@@ -19,6 +19,8 @@ class io_context;
 
 namespace understudy::arbiter {
 
+struct ParsedUrl;
+
 // Asynchronous, on one thread, which is that of the io_context given to connect(): every method is called there, and
 // every callback. A callback is called once, at the latest a little after `timeout`, never from within the call that it
 // was given to. If the client is destroyed before, it is not called at all; a callback may destroy the client.
@@ -51,14 +53,16 @@ class Client {
 
 // From a URL to a client of one of the two engines:
 //
-//   raft://host:port,host:port,…[?tls=DIR][&name=NAME][&cluster=NAME]
+//   raft://host:port,host:port,…[?tls=FOLDER/NAME][&cluster=NAME]
 //   etcd://host:port,host:port,…[?prefix=TEXT]
 //
-// DIR is what `understudy arbiter init` made, NAME whose certificate there the client uses ("client" if none is given).
-// Without tls=DIR a raft:// connection is plain text, and every host must be on loopback.
+// FOLDER/NAME are credentials that `understudy init` made (tls::Context). Without them a raft:// connection is plain
+// text, and every host must be on loopback.
 //
 // The io_context outlives the client. Throws understudy::Error on a malformed URL and on unusable certificates; an
 // arbiter that cannot be reached shows as Verdict::unknown.
 [[nodiscard]] std::unique_ptr<Client> connect(boost::asio::io_context& io, std::string_view url);
+// The same, from a URL that has been read, with its credentials (engines.hpp).
+[[nodiscard]] std::unique_ptr<Client> connect(boost::asio::io_context& io, const ParsedUrl& url);
 
 }  // namespace understudy::arbiter

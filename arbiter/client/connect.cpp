@@ -30,12 +30,12 @@ std::map<std::string, std::string> parse_parameters(std::string_view url, std::s
 }
 
 bool has_parameter(std::string_view scheme, std::string_view name) {
-    return scheme == "raft" ? name == "tls" || name == "name" || name == "cluster" : name == "prefix";
+    return scheme == "raft" ? name == "tls" || name == "cluster" : name == "prefix";
 }
 
 }  // namespace
 
-ParsedUrl parse_url(std::string_view url) {
+ParsedUrl parse_url(std::string_view url, std::shared_ptr<tls::Context> own) {
     ParsedUrl parsed;
     const auto scheme_end = url.find("://");
     if (scheme_end == std::string_view::npos) {
@@ -59,12 +59,17 @@ ParsedUrl parse_url(std::string_view url) {
     if (parsed.servers.size() > raft::kMaxMembers) {
         throw malformed(url, "too many servers");
     }
-    if (parsed.scheme == "raft" && !parsed.parameters.contains("tls")) {
+    if (parsed.scheme != "raft") {
+        return parsed;
+    }
+    const auto credentials = parsed.parameter("tls", "");
+    parsed.tls = credentials.empty() ? std::move(own) : std::make_shared<tls::Context>(credentials);
+    if (!parsed.tls) {
         for (const auto& server : parsed.servers) {
             if (!server.loopback()) {
                 throw Error::format(
-                    "plain text is for loopback only, and {} is not; add ?tls=DIR with the directory "
-                    "that 'understudy arbiter init' made",
+                    "plain text is for loopback only, and {} is not; add ?tls=FOLDER/NAME, the credentials that "
+                    "'understudy init' made",
                     server.text());
             }
         }
@@ -94,7 +99,10 @@ Outcome no_answer(std::string_view from, std::string_view trouble) {
 }
 
 std::unique_ptr<Client> connect(boost::asio::io_context& io, std::string_view url) {
-    const auto parsed = parse_url(url);
+    return connect(io, parse_url(url));
+}
+
+std::unique_ptr<Client> connect(boost::asio::io_context& io, const ParsedUrl& parsed) {
     return parsed.scheme == "raft" ? connect_raft(io, parsed) : connect_etcd(io, parsed);
 }
 

@@ -10,6 +10,7 @@
 
 #include "arbiter/client/client.hpp"
 #include "common/address.hpp"
+#include "common/tls/context.hpp"
 
 namespace understudy::arbiter {
 
@@ -17,11 +18,13 @@ struct ParsedUrl {
     std::string scheme;  // "raft" or "etcd"
     std::vector<Address> servers;
     std::map<std::string, std::string> parameters;
+    std::shared_ptr<tls::Context> tls;  // of "raft"; null: plain text
 
     [[nodiscard]] std::string parameter(const std::string& name, const std::string& otherwise) const;
 };
-// Throws understudy::Error that says how a URL is written.
-[[nodiscard]] ParsedUrl parse_url(std::string_view url);
+// `own`: the credentials of the caller, which are used where the URL names none. Throws understudy::Error that says how
+// a URL is written, or what is wrong with its credentials.
+[[nodiscard]] ParsedUrl parse_url(std::string_view url, std::shared_ptr<tls::Context> own = nullptr);
 
 // What both engines answer alike: to a read that found this, to a request out of all bounds, and where no answer came
 // in time.

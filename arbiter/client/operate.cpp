@@ -1,11 +1,9 @@
 #include "arbiter/client/operate.hpp"
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ssl/context.hpp>
 #include <optional>
 #include <thread>
 
-#include "arbiter/wire/credentials.hpp"
 #include "arbiter/wire/server_link.hpp"
 #include "common/error.hpp"
 
@@ -25,10 +23,6 @@ constexpr milliseconds kAttempt{1000};
 std::variant<Reply, std::string> ask_server(const ParsedUrl& url, const Address& server, RequestBody body,
                                             milliseconds timeout) {
     asio::io_context io;
-    std::unique_ptr<asio::ssl::context> tls;
-    if (const auto directory = url.parameter("tls", ""); !directory.empty()) {
-        tls = make_tls({directory, url.parameter("name", "operator")});
-    }
     std::optional<Reply> reply;
     std::string trouble = "no answer";
     std::optional<ServerLink> link;
@@ -48,7 +42,7 @@ std::variant<Reply, std::string> ask_server(const ParsedUrl& url, const Address&
         io.stop();
     };
     const Hello hello{kProtocolVersion, Hello::Kind::client, 0, url.parameter("cluster", "understudy"), 0};
-    link.emplace(io, tls.get(), server, ServerLink::Options{hello, 0, timeout, kBuffer}, std::move(handlers));
+    link.emplace(io, url.tls, server, ServerLink::Options{hello, 0, timeout, kBuffer}, std::move(handlers));
     io.run_for(timeout);
     link.reset();
     io.restart();

@@ -14,12 +14,11 @@ namespace understudy::arbiter {
 
 using RequestBody = decltype(Request::body);
 
-// One request to one server: its reply, or one line that says why there is none. Throws understudy::Error only for
-// certificates that cannot be used.
+// One request to one server: its reply, or one line that says why there is none.
 [[nodiscard]] std::variant<Reply, std::string> ask_server(const ParsedUrl& url, const Address& server, RequestBody body,
                                                           std::chrono::milliseconds timeout);
 
-// What one server says of itself, or one line that says why it says nothing. Throws as ask_server() does.
+// What one server says of itself, or one line that says why it says nothing.
 [[nodiscard]] std::variant<StatusReply, std::string> server_status(const ParsedUrl& url, const Address& server,
                                                                    std::chrono::milliseconds timeout);
 

@@ -3,7 +3,6 @@
 // executed once however often it is sent (state_machine.hpp).
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/ssl/context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <map>
 #include <optional>
@@ -12,7 +11,6 @@
 
 #include "arbiter/client/engines.hpp"
 #include "arbiter/register/vm_register.hpp"
-#include "arbiter/wire/credentials.hpp"
 #include "arbiter/wire/server_link.hpp"
 #include "common/error.hpp"
 
@@ -44,14 +42,10 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
         : io_(io),
           servers_(url.servers),
           cluster_(url.parameter("cluster", "understudy")),
+          tls_(url.tls),
           id_(random_id()),
           backoff_(io),
-          watch_(io) {
-        const auto directory = url.parameter("tls", "");
-        if (!directory.empty()) {
-            tls_ = make_tls({directory, url.parameter("name", "client")});
-        }
-    }
+          watch_(io) {}
 
     using Finish = std::function<void(const Reply*)>;  // null: time is up
 
@@ -135,7 +129,7 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
         };
         handlers.on_closed = [this](const std::string& why) { elsewhere(why); };
         const Hello hello{kProtocolVersion, Hello::Kind::client, 0, cluster_, 0};
-        link_.emplace(io_, tls_.get(), target, ServerLink::Options{hello, 0, kGiveUp, kBuffer}, std::move(handlers));
+        link_.emplace(io_, tls_, target, ServerLink::Options{hello, 0, kGiveUp, kBuffer}, std::move(handlers));
     }
 
     void hang_up() {
@@ -315,7 +309,7 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
     asio::io_context& io_;
     std::vector<Address> servers_;
     std::string cluster_;
-    std::unique_ptr<asio::ssl::context> tls_;
+    std::shared_ptr<tls::Context> tls_;
     ClientId id_;
     asio::steady_timer backoff_;
     asio::steady_timer watch_;
@@ -378,7 +372,8 @@ class RaftClientHandle : public Client {
                 return;
             }
             // These say nothing about the VM: the request was not considered.
-            const bool considered = answer->reason != Reason::full && answer->reason != Reason::superseded;
+            const bool considered = answer->reason != Reason::full && answer->reason != Reason::superseded &&
+                                    answer->reason != Reason::not_permitted;
             const auto verdict = answer->granted ? Verdict::yes : considered ? Verdict::no : Verdict::unknown;
             done({verdict, answer->current, explain(answer->reason, vm, answer->current),
                   answer->reason == Reason::invalid});

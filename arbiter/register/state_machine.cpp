@@ -105,7 +105,7 @@ Answer decode_answer(Decoder& decoder) {
     Answer answer;
     answer.granted = decoder.flag();
     const auto reason = decoder.u8();
-    if (reason > static_cast<std::uint8_t>(Reason::superseded)) {
+    if (reason > static_cast<std::uint8_t>(Reason::not_permitted)) {
         decoder.fail();
     }
     answer.reason = static_cast<Reason>(reason);

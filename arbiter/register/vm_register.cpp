@@ -160,6 +160,8 @@ std::string explain(Reason reason, const VmId& vm, const std::optional<VmState>&
             return "the arbiter has no room for another VM or client";
         case Reason::superseded:
             return "the request was answered before";
+        case Reason::not_permitted:
+            return fmt::format("these credentials are not those of a host for VM {}: 'understudy init' makes them", vm);
     }
     return "?";
 }

@@ -36,6 +36,7 @@ enum class Reason : std::uint8_t {
     invalid = 7,           // names or members out of bounds, or next is not above expected
     full = 8,              // the register or its table of clients has no room
     superseded = 9,        // a repeated request that its own client has long had the answer to
+    not_permitted = 10,    // the certificate of who asks is not for this VM
 };
 // One line for the user.
 [[nodiscard]] std::string explain(Reason reason, const VmId& vm, const std::optional<VmState>& current);

@@ -44,9 +44,9 @@ tcp::acceptor listen_on(asio::io_context& io, const Address& address, std::strin
 
 }  // namespace
 
-Listener::Listener(asio::io_context& io, const Address& address, std::string_view option,
+Listener::Listener(asio::io_context& io, const Address& address, bool under_tls, std::string_view option,
                    std::function<void(tcp::socket)> take)
-    : acceptor_(listen_on(io, address, option)), retry_(io), take_(std::move(take)) {
+    : acceptor_(listen_on(io, address, option)), retry_(io), under_tls_(under_tls), take_(std::move(take)) {
     accept();
 }
 
@@ -57,16 +57,28 @@ void Listener::accept() {
         }
         if (error) {  // out of descriptors: those who are connected come first
             spdlog::warn("cannot accept a connection at port {}: {}", port(), error.message());
-            retry_.expires_after(kPause);
-            retry_.async_wait([this](error_code stopped) {
-                if (!stopped) {
-                    accept();
-                }
-            });
+            accept_after(kPause);
             return;
         }
         take_(std::move(socket));
+        const auto now = tls::Pace::Clock::now();
+        if (under_tls_) {
+            pace_.accepted(now);
+        }
+        accept_after(pace_.wait(now));
+    });
+}
+
+void Listener::accept_after(std::chrono::steady_clock::duration pause) {
+    if (pause == pause.zero()) {
         accept();
+        return;
+    }
+    retry_.expires_after(pause);
+    retry_.async_wait([this](error_code stopped) {
+        if (!stopped) {
+            accept();
+        }
     });
 }
 

@@ -10,15 +10,17 @@
 #include <string_view>
 
 #include "common/address.hpp"
+#include "common/tls/pace.hpp"
 
 namespace understudy::arbiter {
 
 class Listener {
   public:
-    // Listens at once; port 0: any free one. `option` is the command's option that names the address, for whoever must
-    // choose another. `take` gets each connection, once the io_context runs; the io_context does not run any more once
-    // the listener is gone. Throws understudy::Error when the address cannot be had.
-    Listener(boost::asio::io_context& io, const Address& address, std::string_view option,
+    // Listens at once; port 0: any free one. `under_tls`: what comes will shake hands, and is taken at the pace that
+    // the server can bear. `option` is the command's option that names the address, for whoever must choose another.
+    // `take` gets each connection, once the io_context runs; the io_context does not run any more once the listener is
+    // gone. Throws understudy::Error when the address cannot be had.
+    Listener(boost::asio::io_context& io, const Address& address, bool under_tls, std::string_view option,
              std::function<void(boost::asio::ip::tcp::socket)> take);
     Listener(const Listener&) = delete;
     Listener& operator=(const Listener&) = delete;
@@ -29,9 +31,12 @@ class Listener {
 
   private:
     void accept();
+    void accept_after(std::chrono::steady_clock::duration pause);
 
     boost::asio::ip::tcp::acceptor acceptor_;
     boost::asio::steady_timer retry_;
+    bool under_tls_;
+    tls::Pace pace_;
     std::function<void(boost::asio::ip::tcp::socket)> take_;
 };
 

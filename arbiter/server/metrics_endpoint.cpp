@@ -11,6 +11,8 @@
 #include <utility>
 
 #include "arbiter/server/listener.hpp"
+#include "common/error.hpp"
+#include "common/tls/stream.hpp"
 
 namespace understudy::arbiter {
 namespace asio = boost::asio;
@@ -26,18 +28,29 @@ constexpr std::size_t kMostScrapes = 8;
 }  // namespace
 
 struct MetricsEndpoint::Scrape {
-    explicit Scrape(tcp::socket s) : socket(std::move(s)), input(kMaxRequest), timer(socket.get_executor()) {}
-    tcp::socket socket;
+    Scrape(tcp::socket socket, std::shared_ptr<tls::Context> tls)
+        : stream(std::move(socket), std::move(tls), tls::Side::acceptor),
+          input(kMaxRequest),
+          timer(stream.get_executor()) {}
+    tls::Stream stream;
     asio::streambuf input;
     std::string output;
     asio::steady_timer timer;
 };
 
-MetricsEndpoint::MetricsEndpoint(asio::io_context& io, const Address& address, std::function<std::string()> page)
-    : page_(std::move(page)),
-      listener_(std::make_unique<Listener>(io, address, "--metrics", [this](tcp::socket socket) {
-          answer(std::make_shared<Scrape>(std::move(socket)));
-      })) {}
+MetricsEndpoint::MetricsEndpoint(asio::io_context& io, const Address& address, std::shared_ptr<tls::Context> tls,
+                                 std::function<std::string()> page)
+    : tls_(std::move(tls)),
+      page_(std::move(page)),
+      listener_(std::make_unique<Listener>(io, address, tls_ != nullptr, "--metrics", [this](tcp::socket socket) {
+          greet(std::make_shared<Scrape>(std::move(socket), tls_));
+      })) {
+    if (!tls_ && !listener_->on_loopback()) {
+        throw Error::format(
+            "plain text is for loopback only, and {} of --metrics is not; give --tls instead of --insecure",
+            address.text());
+    }
+}
 MetricsEndpoint::~MetricsEndpoint() = default;
 
 std::uint16_t MetricsEndpoint::port() const {
@@ -49,25 +62,31 @@ void MetricsEndpoint::make_room() {
     std::erase_if(scrapes_, [](const auto& scrape) { return scrape.expired(); });
     if (scrapes_.size() >= kMostScrapes) {
         if (const auto oldest = scrapes_.front().lock()) {
-            error_code ignored;
-            oldest->socket.close(ignored);
+            oldest->stream.close();
             oldest->timer.cancel();
         }
         scrapes_.pop_front();
     }
 }
 
-void MetricsEndpoint::answer(const std::shared_ptr<Scrape>& scrape) {
+void MetricsEndpoint::greet(const std::shared_ptr<Scrape>& scrape) {
     make_room();
     scrapes_.push_back(scrape);
     scrape->timer.expires_after(kRequestPatience);
     scrape->timer.async_wait([weak = std::weak_ptr(scrape)](error_code error) {
         if (const auto self = weak.lock(); self && !error) {
-            error_code ignored;
-            self->socket.close(ignored);
+            self->stream.close();
         }
     });
-    asio::async_read_until(scrape->socket, scrape->input, "\r\n\r\n", [this, scrape](error_code error, std::size_t) {
+    scrape->stream.async_handshake([this, scrape](error_code error) {
+        if (!error && (!tls_ || scrape->stream.peer())) {
+            answer(scrape);
+        }
+    });
+}
+
+void MetricsEndpoint::answer(const std::shared_ptr<Scrape>& scrape) {
+    asio::async_read_until(scrape->stream, scrape->input, "\r\n\r\n", [this, scrape](error_code error, std::size_t) {
         if (error) {
             return;
         }
@@ -76,9 +95,9 @@ void MetricsEndpoint::answer(const std::shared_ptr<Scrape>& scrape) {
             "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n"
             "Connection: close\r\n\r\n{}",
             body.size(), body);
-        asio::async_write(scrape->socket, asio::buffer(scrape->output), [scrape](error_code, std::size_t) {
+        asio::async_write(scrape->stream, asio::buffer(scrape->output), [scrape](error_code, std::size_t) {
             error_code ignored;
-            scrape->socket.shutdown(tcp::socket::shutdown_both, ignored);
+            scrape->stream.socket().shutdown(tcp::socket::shutdown_both, ignored);
             scrape->timer.cancel();
         });
     });

@@ -35,10 +35,10 @@ struct PeerLinks::Link {
     std::string last_complaint;
 };
 
-PeerLinks::PeerLinks(asio::io_context& io, asio::ssl::context* tls, raft::NodeId self, std::string cluster,
+PeerLinks::PeerLinks(asio::io_context& io, std::shared_ptr<tls::Context> tls, raft::NodeId self, std::string cluster,
                      std::uint64_t incarnation, Handlers handlers)
     : io_(io),
-      tls_(tls),
+      tls_(std::move(tls)),
       self_(self),
       cluster_(std::move(cluster)),
       incarnation_(incarnation),

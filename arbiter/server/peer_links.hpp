@@ -12,27 +12,25 @@
 
 #include "arbiter/raft/message.hpp"
 #include "arbiter/raft/types.hpp"
+#include "common/tls/context.hpp"
 
 namespace boost::asio {
 class io_context;
-namespace ssl {
-class context;
 }
-}  // namespace boost::asio
 
 namespace understudy::arbiter {
 
 class PeerLinks {
   public:
     // Server `self` of `cluster` is who dials. `tls` is null for plain text; under TLS a peer must have the certificate
-    // of the server that the configuration says it is. `on_message` takes what a peer sends back. `io` and `tls`
-    // outlive the links, and `io` does not run any more once they are gone.
+    // of the server that the configuration says it is. `on_message` takes what a peer sends back. `io` outlives
+    // the links, and does not run any more once they are gone.
     struct Handlers {
         // Whether the peer that answers is the one that it was before; called when it has admitted this server.
         std::function<bool(raft::NodeId peer, std::uint64_t incarnation)> admit;
         std::function<void(raft::Message)> on_message;
     };
-    PeerLinks(boost::asio::io_context& io, boost::asio::ssl::context* tls, raft::NodeId self, std::string cluster,
+    PeerLinks(boost::asio::io_context& io, std::shared_ptr<tls::Context> tls, raft::NodeId self, std::string cluster,
               std::uint64_t incarnation, Handlers handlers);
     PeerLinks(const PeerLinks&) = delete;
     PeerLinks& operator=(const PeerLinks&) = delete;
@@ -60,7 +58,7 @@ class PeerLinks {
     static void complain(raft::NodeId id, Link& link, const std::string& what);
 
     boost::asio::io_context& io_;
-    boost::asio::ssl::context* tls_;
+    std::shared_ptr<tls::Context> tls_;
     raft::NodeId self_;
     std::string cluster_;
     std::uint64_t incarnation_;

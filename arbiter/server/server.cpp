@@ -14,6 +14,7 @@
 #include "arbiter/server/metrics.hpp"
 #include "arbiter/server/metrics_endpoint.hpp"
 #include "arbiter/server/peer_links.hpp"
+#include "arbiter/server/permissions.hpp"
 #include "arbiter/wire/connection.hpp"
 #include "common/descriptor_limit.hpp"
 #include "common/error.hpp"
@@ -59,23 +60,23 @@ class Server::Impl {
           budget_(budget_of(descriptor_limit(), options_.max_connections)),
           directory_(open_directory(options_.data)),
           core_(options_.core, *directory_, raft::Time{0}),
-          tls_(options_.credentials ? make_tls(*options_.credentials) : nullptr),
-          listener_(io_, options_.listen, "--listen", [this](tcp::socket socket) { accepted(std::move(socket)); }),
+          listener_(io_, options_.listen, options_.tls != nullptr, "--listen",
+                    [this](tcp::socket socket) { accepted(std::move(socket)); }),
           tick_timer_(io_),
           resign_timer_(io_),
-          peers_(io_, tls_.get(), core_.node().id(), options_.cluster, core_.incarnation(),
+          peers_(io_, options_.tls, core_.node().id(), options_.cluster, core_.incarnation(),
                  {.admit = [this](raft::NodeId peer, std::uint64_t incarnation) { return met(peer, incarnation); },
                   .on_message =
                       [this](raft::Message message) {
                           pass_time();
                           core_.receive(std::move(message));
                       }}) {
-        if (!tls_ && !listener_.on_loopback()) {
-            throw Error::format("plain text is for loopback only, and {} is not; give --tls DIR instead of --insecure",
+        if (!options_.tls && !listener_.on_loopback()) {
+            throw Error::format("plain text is for loopback only, and {} is not; give --tls instead of --insecure",
                                 options_.listen.text());
         }
         if (options_.metrics) {
-            metrics_.emplace(io_, *options_.metrics, [this] {
+            metrics_.emplace(io_, *options_.metrics, options_.tls, [this] {
                 counts_.peers = peers_.established();
                 return prometheus_text(core_, counts_);
             });
@@ -212,8 +213,8 @@ class Server::Impl {
     void accepted(tcp::socket socket) {
         make_room();
         const auto caller = std::make_shared<DialledIn>(io_, next_connection_++);
-        const auto connection = std::make_shared<Connection>(std::move(socket), tls_.get(), Connection::Side::acceptor,
-                                                             kClientGiveUp, kClientBuffer);
+        const auto connection = std::make_shared<Connection>(std::move(socket), options_.tls,
+                                                             Connection::Side::acceptor, kClientGiveUp, kClientBuffer);
         caller->patience.async_wait([connection, caller](error_code error) {
             if (!error && !caller->hello) {
                 connection->close("said nothing");
@@ -309,9 +310,10 @@ class Server::Impl {
         if (hello.cluster != options_.cluster) {
             return fmt::format("this server belongs to cluster '{}'", options_.cluster);
         }
-        if (tls_ && hello.kind == Hello::Kind::peer && connection.peer_name() != server_name(hello.id)) {
-            return fmt::format("the certificate of '{}' does not speak for server {}", connection.peer_name(),
-                               hello.id);
+        if (options_.tls) {
+            if (std::string objection = objection_to(connection.peer(), hello); !objection.empty()) {
+                return objection;
+            }
         }
         if (hello.kind == Hello::Kind::peer && !core_.admits(hello.id, hello.incarnation)) {
             return fmt::format("server {} was here before: {}", hello.id, kOtherIncarnation);
@@ -332,11 +334,11 @@ class Server::Impl {
         if (request == nullptr || caller.hello->kind != Hello::Kind::client) {
             return false;
         }
-        const bool operators = request->body.index() >= 4;  // AddServerRequest and what follows it
-        static_assert(std::is_same_v<std::variant_alternative_t<4, decltype(Request::body)>, AddServerRequest>);
-        if (tls_ && operators && !may_operate(connection.peer_name())) {
-            connection.send(Reply{request->id, DoneReply{false, "this needs the operator's certificate"}});
-            return true;
+        if (options_.tls) {
+            if (auto refusal = refusal_of(*connection.peer(), *request)) {
+                connection.send(std::move(*refusal));
+                return true;
+            }
         }
         pass_time();
         core_.request(caller.number, std::move(*request));
@@ -348,7 +350,6 @@ class Server::Impl {
     std::unique_ptr<Directory> directory_;
     ServerCore core_;
     asio::io_context io_;
-    std::unique_ptr<asio::ssl::context> tls_;
     Listener listener_;
     std::optional<MetricsEndpoint> metrics_;
     asio::steady_timer tick_timer_;

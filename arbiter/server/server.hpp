@@ -8,8 +8,8 @@
 #include <string>
 
 #include "arbiter/server/server_core.hpp"
-#include "arbiter/wire/credentials.hpp"
 #include "common/address.hpp"
+#include "common/tls/context.hpp"
 
 namespace understudy::arbiter {
 
@@ -18,11 +18,11 @@ constexpr std::size_t kReservedDescriptors = 64;
 
 struct ServerOptions {
     ServerCoreOptions core;
-    std::string data;                        // directory
-    Address listen;                          // port 0: any that is free
-    std::optional<Credentials> credentials;  // none: plain text, for which `listen` must be on loopback
-    std::optional<Address> metrics;          // Prometheus text over HTTP
-    std::string cluster = "understudy";      // peers and clients of another name are refused
+    std::string data;                    // directory
+    Address listen;                      // port 0: any that is free
+    std::shared_ptr<tls::Context> tls;   // an arbiter's; null: plain text, for which all must be on loopback
+    std::optional<Address> metrics;      // Prometheus text over HTTP, or HTTPS
+    std::string cluster = "understudy";  // peers and clients of another name are refused
     std::size_t max_connections = 4096;
 };
 

@@ -1,9 +1,7 @@
 #include "arbiter/wire/connection.hpp"
 
 #include <netinet/tcp.h>
-#include <openssl/x509.h>
 
-#include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
@@ -19,18 +17,6 @@ using boost::system::error_code;
 
 namespace {
 
-std::string common_name(SSL* ssl) {
-    X509* certificate = SSL_get_peer_certificate(ssl);
-    if (certificate == nullptr) {
-        return {};
-    }
-    std::array<char, 128> name{};
-    const int length = X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name.data(),
-                                                 static_cast<int>(name.size()));
-    X509_free(certificate);
-    return length > 0 ? std::string(name.data(), static_cast<std::size_t>(length)) : std::string();
-}
-
 // No delay for small messages, and an end to waiting for acknowledgements.
 void tune(asio::ip::tcp::socket& socket, std::chrono::milliseconds give_up) {
     error_code ignored;
@@ -39,41 +25,29 @@ void tune(asio::ip::tcp::socket& socket, std::chrono::milliseconds give_up) {
     ::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
 }
 
-}  // namespace
-
-Connection::Connection(asio::ip::tcp::socket socket, asio::ssl::context* tls, Side side,
-                       std::chrono::milliseconds give_up, std::size_t max_buffered)
-    : side_(side), max_buffered_(max_buffered) {
+// Of a socket, before it becomes a stream.
+std::string remote_of(const asio::ip::tcp::socket& socket) {
     error_code error;
     const auto endpoint = socket.remote_endpoint(error);
-    if (!error) {
-        remote_ = Address{endpoint.address().to_string(), endpoint.port()}.text();
-    }
-    tune(socket, give_up);
-    if (tls != nullptr) {
-        tls_.emplace(std::move(socket), *tls);
-    } else {
-        plain_.emplace(std::move(socket));
-    }
+    return error ? std::string() : Address{endpoint.address().to_string(), endpoint.port()}.text();
+}
+
+}  // namespace
+
+Connection::Connection(asio::ip::tcp::socket socket, std::shared_ptr<tls::Context> tls, Side side,
+                       std::chrono::milliseconds give_up, std::size_t max_buffered)
+    : remote_(remote_of(socket)), stream_(std::move(socket), std::move(tls), side), max_buffered_(max_buffered) {
+    tune(stream_.socket(), give_up);
 }
 
 void Connection::start(Handlers handlers) {
     handlers_ = std::move(handlers);
-    if (tls_) {
-        handshake();
-    } else {
-        asio::post(plain_->get_executor(), [self = shared_from_this()] { self->ready(); });
-    }
-}
-
-void Connection::handshake() {
-    const auto type = side_ == Side::dialer ? asio::ssl::stream_base::client : asio::ssl::stream_base::server;
-    tls_->async_handshake(type, [self = shared_from_this()](error_code error) {
+    stream_.async_handshake([self = shared_from_this()](error_code error) {
         if (error) {
-            self->close("TLS handshake failed: " + error.message());
+            self->close(self->stream_.describe(error));
             return;
         }
-        self->peer_name_ = common_name(self->tls_->native_handle());
+        self->peer_ = self->stream_.peer();
         self->ready();
     });
 }
@@ -98,21 +72,16 @@ void Connection::read() {
     }
     const auto free = reader_.space();
     const auto space = asio::buffer(free.data(), free.size());
-    const auto done = [self = shared_from_this()](error_code error, std::size_t bytes) {
+    stream_.async_read_some(space, [self = shared_from_this()](error_code error, std::size_t bytes) {
         if (error) {
-            self->close(error == asio::error::eof ? "closed by the other side" : error.message());
+            self->close(tls::is_end(error) ? "closed by the other side" : error.message());
             return;
         }
         self->reader_.received(bytes);
         if (self->take_messages()) {
             self->read();
         }
-    };
-    if (tls_) {
-        tls_->async_read_some(space, done);
-    } else {
-        plain_->async_read_some(space, done);
-    }
+    });
 }
 
 // Handles every message that is there as a whole; false if that closed the connection.
@@ -147,19 +116,15 @@ bool Connection::send(const WireMessage& message) {
 
 void Connection::write() {
     writing_ = std::exchange(output_, {});
-    const auto done = [self = shared_from_this()](error_code error, std::size_t /*bytes*/) {
-        self->writing_.clear();
-        if (error) {
-            self->close(error.message());
-        } else if (!self->output_.empty() && !self->closed_) {
-            self->write();
-        }
-    };
-    if (tls_) {
-        asio::async_write(*tls_, asio::buffer(writing_), done);
-    } else {
-        asio::async_write(*plain_, asio::buffer(writing_), done);
-    }
+    asio::async_write(stream_, asio::buffer(writing_),
+                      [self = shared_from_this()](error_code error, std::size_t /*bytes*/) {
+                          self->writing_.clear();
+                          if (error) {
+                              self->close(error.message());
+                          } else if (!self->output_.empty() && !self->closed_) {
+                              self->write();
+                          }
+                      });
 }
 
 void Connection::close(const std::string& why) {
@@ -167,11 +132,8 @@ void Connection::close(const std::string& why) {
         return;
     }
     closed_ = true;
-    error_code ignored;
-    auto& socket = tls_ ? tls_->next_layer() : *plain_;
-    socket.shutdown(asio::ip::tcp::socket::shutdown_both, ignored);
-    socket.close(ignored);
-    asio::post(socket.get_executor(), [self = shared_from_this(), why] {
+    stream_.close();
+    asio::post(stream_.get_executor(), [self = shared_from_this(), why] {
         // The handlers may own this connection: they end with it.
         const auto handlers = std::exchange(self->handlers_, {});
         if (handlers.on_closed) {

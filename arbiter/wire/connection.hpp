@@ -7,8 +7,6 @@
 #pragma once
 
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/ssl/context.hpp>
-#include <boost/asio/ssl/stream.hpp>
 #include <chrono>
 #include <cstddef>
 #include <functional>
@@ -19,21 +17,22 @@
 
 #include "arbiter/wire/protocol.hpp"
 #include "common/message_stream.hpp"
+#include "common/tls/stream.hpp"
 
 namespace understudy::arbiter {
 
 class Connection : public std::enable_shared_from_this<Connection> {
   public:
-    enum class Side : std::uint8_t { dialer, acceptor };
+    using Side = tls::Side;
     struct Handlers {
         std::function<void()> on_ready;                         // connected; under TLS: and authenticated
         std::function<bool(WireMessage)> on_message;            // false: it is out of place, close
         std::function<void(const std::string& why)> on_closed;  // once, the last call
     };
 
-    // `socket` is connected. `tls` is null for plain text; otherwise it outlives the connection. Data that the other
-    // side's TCP does not acknowledge for `give_up` breaks the connection. `max_buffered`, in bytes: see send().
-    Connection(boost::asio::ip::tcp::socket socket, boost::asio::ssl::context* tls, Side side,
+    // `socket` is connected. `tls` is null for plain text. Data that the other side's TCP does not acknowledge for
+    // `give_up` breaks the connection. `max_buffered`, in bytes: see send().
+    Connection(boost::asio::ip::tcp::socket socket, std::shared_ptr<tls::Context> tls, Side side,
                std::chrono::milliseconds give_up, std::size_t max_buffered);
 
     // Once, before anything else.
@@ -45,25 +44,22 @@ class Connection : public std::enable_shared_from_this<Connection> {
     // The first message was accepted: from now on they may be of any permitted size.
     void admit() { reader_.set_max_message(kMaxMessageBytes); }
 
-    // The common name in the other side's certificate (credentials.hpp); empty in plain text.
-    [[nodiscard]] const std::string& peer_name() const { return peer_name_; }
+    // Once it is ready. Nothing in plain text, and where the other side's certificate says no role.
+    [[nodiscard]] const std::optional<tls::Identity>& peer() const { return peer_; }
     // The other side's host and port, for messages.
     [[nodiscard]] std::string remote() const { return remote_; }
 
   private:
-    void handshake();
     void ready();
     void read();
     bool take_messages();
     void write();
 
-    std::optional<boost::asio::ip::tcp::socket> plain_;
-    std::optional<boost::asio::ssl::stream<boost::asio::ip::tcp::socket>> tls_;
-    Side side_;
+    std::string remote_;
+    tls::Stream stream_;
     std::size_t max_buffered_;
     Handlers handlers_;
-    std::string remote_;
-    std::string peer_name_;
+    std::optional<tls::Identity> peer_;
     MessageReader reader_{kMaxFirstMessageBytes};
     std::vector<std::byte> output_;   // waits
     std::vector<std::byte> writing_;  // under way

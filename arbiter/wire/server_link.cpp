@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "arbiter/wire/connection.hpp"
-#include "arbiter/wire/credentials.hpp"
 
 namespace understudy::arbiter {
 namespace asio = boost::asio;
@@ -16,9 +15,9 @@ using boost::system::error_code;
 // Kept alive by the operation under way, so that its owner may end it from within a handler.
 class ServerLink::Impl : public std::enable_shared_from_this<Impl> {
   public:
-    Impl(asio::io_context& io, asio::ssl::context* tls, Options options, Handlers handlers)
+    Impl(asio::io_context& io, std::shared_ptr<tls::Context> tls, Options options, Handlers handlers)
         : io_(io),
-          tls_(tls),
+          tls_(std::move(tls)),
           options_(std::move(options)),
           handlers_(std::move(handlers)),
           resolver_(io),
@@ -86,14 +85,15 @@ class ServerLink::Impl : public std::enable_shared_from_this<Impl> {
     }
 
     void say_hello() {
-        const auto& name = connection_->peer_name();
-        const bool right = options_.expected == 0 ? is_server_name(name) : name == server_name(options_.expected);
-        if (tls_ == nullptr || right) {
+        const auto& peer = connection_->peer();
+        const bool is_server = peer && peer->role == tls::Role::arbiter;
+        if (tls_ == nullptr ||
+            (is_server && (options_.expected == 0 || peer->name == tls::arbiter_name(options_.expected)))) {
             connection_->send(options_.hello);
-        } else if (options_.expected == 0) {
-            connection_->close("the certificate there is not a server's");
+        } else if (is_server) {
+            connection_->close("the server there has the certificate of '" + peer->name + "'");
         } else {
-            connection_->close("the server there has the certificate of '" + name + "'");
+            connection_->close("the certificate there is not an arbiter's");
         }
     }
 
@@ -126,7 +126,7 @@ class ServerLink::Impl : public std::enable_shared_from_this<Impl> {
     }
 
     asio::io_context& io_;
-    asio::ssl::context* tls_;
+    std::shared_ptr<tls::Context> tls_;
     Options options_;
     Handlers handlers_;
     tcp::resolver resolver_;
@@ -137,9 +137,9 @@ class ServerLink::Impl : public std::enable_shared_from_this<Impl> {
     bool closed_ = false;
 };
 
-ServerLink::ServerLink(asio::io_context& io, asio::ssl::context* tls, const Address& server, Options options,
+ServerLink::ServerLink(asio::io_context& io, std::shared_ptr<tls::Context> tls, const Address& server, Options options,
                        Handlers handlers)
-    : impl_(std::make_shared<Impl>(io, tls, std::move(options), std::move(handlers))) {
+    : impl_(std::make_shared<Impl>(io, std::move(tls), std::move(options), std::move(handlers))) {
     impl_->dial(server);
 }
 ServerLink::~ServerLink() {

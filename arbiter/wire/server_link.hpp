@@ -14,13 +14,11 @@
 
 #include "arbiter/wire/protocol.hpp"
 #include "common/address.hpp"
+#include "common/tls/context.hpp"
 
 namespace boost::asio {
 class io_context;
-namespace ssl {
-class context;
 }
-}  // namespace boost::asio
 
 namespace understudy::arbiter {
 
@@ -39,8 +37,8 @@ class ServerLink {
         std::function<void(const std::string& why)> on_closed;  // not reached, refused or broken; the last call
     };
 
-    // `tls` is null for plain text; otherwise it outlives the link, as `io` does.
-    ServerLink(boost::asio::io_context& io, boost::asio::ssl::context* tls, const Address& server, Options options,
+    // `tls` is null for plain text; `io` outlives the link.
+    ServerLink(boost::asio::io_context& io, std::shared_ptr<tls::Context> tls, const Address& server, Options options,
                Handlers handlers);
     ~ServerLink();
     ServerLink(const ServerLink&) = delete;

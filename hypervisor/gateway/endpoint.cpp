@@ -93,6 +93,19 @@ void remove_stale_socket(const Endpoint& endpoint) {
 
 }  // namespace
 
+bool Endpoint::is_local() const {
+    switch (address.ss_family) {
+        case AF_UNIX:
+            return true;
+        case AF_INET:
+            return (ntohl(std::bit_cast<const sockaddr_in*>(&address)->sin_addr.s_addr) >> 24U) == IN_LOOPBACKNET;
+        case AF_INET6:
+            return IN6_IS_ADDR_LOOPBACK(&std::bit_cast<const sockaddr_in6*>(&address)->sin6_addr);
+        default:
+            return false;
+    }
+}
+
 std::string Endpoint::unix_path() const {
     if (!is_unix()) {
         return {};

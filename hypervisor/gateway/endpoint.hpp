@@ -17,6 +17,8 @@ struct Endpoint {
     socklen_t length = 0;
 
     [[nodiscard]] bool is_unix() const { return address.ss_family == AF_UNIX; }
+    // What goes there does not leave this machine: a Unix socket, or an address of the loopback network.
+    [[nodiscard]] bool is_local() const;
     [[nodiscard]] std::string unix_path() const;  // empty when it is none
 };
 
@@ -36,6 +38,7 @@ class ListeningSocket {
     ~ListeningSocket();
 
     [[nodiscard]] int fd() const { return fd_.get(); }
+    [[nodiscard]] const Endpoint& endpoint() const { return endpoint_; }
     // The endpoint with the port that the kernel chose, where the user asked for port 0.
     [[nodiscard]] std::string text() const;
     // The next connection, non-blocking; an empty FileDescriptor when there is none.

@@ -14,6 +14,8 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "common/tls/pace.hpp"
+#include "common/tls/polled_socket.hpp"
 #include "hypervisor/gateway/capture.hpp"
 #include "hypervisor/gateway/endpoint.hpp"
 #include "hypervisor/gateway/guest_queue.hpp"
@@ -42,14 +44,15 @@ std::string describe(SpeakerRank rank) {
 
 // A connection that has not said hello yet.
 struct Candidate {
-    FileDescriptor fd;
+    tls::PolledSocket socket;
     Clock::time_point deadline;
     MessageDecoder decoder{kCandidateBuffer};
+    bool stranger = false;  // its handshake failed; it is to hear why, and to hang up
 };
 
 // The connection of the replica that speaks for the guest.
 struct Voice {
-    FileDescriptor fd;
+    tls::PolledSocket socket;
     SpeakerRank rank;
     MessageDecoder decoder;
     bool blocked = false;    // its socket takes no more for now
@@ -58,9 +61,8 @@ struct Voice {
 
 enum class ReadOutcome { some, nothing, closed };
 
-ReadOutcome read_into(MessageDecoder& decoder, int fd) {
-    const auto space = decoder.space();
-    const ssize_t got = ::recv(fd, space.data(), space.size(), MSG_DONTWAIT);
+ReadOutcome read_into(MessageDecoder& decoder, tls::PolledSocket& socket) {
+    const ssize_t got = socket.receive(decoder.space());
     if (got > 0) {
         decoder.committed(static_cast<std::size_t>(got));
         return ReadOutcome::some;
@@ -69,10 +71,11 @@ ReadOutcome read_into(MessageDecoder& decoder, int fd) {
 }
 
 // A notice is small and the last or first thing on a connection: if the socket does not take it, the peer does without.
-void send_notice(int fd, MessageKind kind, std::string_view text) {
+void send_notice(tls::PolledSocket& socket, MessageKind kind, std::string_view text) {
     std::vector<std::byte> message;
     append_notice(message, kind, text);
-    [[maybe_unused]] const ssize_t sent = ::send(fd, message.data(), message.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    const iovec whole{.iov_base = message.data(), .iov_len = message.size()};
+    static_cast<void>(socket.send({&whole, 1}));
 }
 
 }  // namespace
@@ -83,13 +86,19 @@ class Gateway::Server {
         : only_vm_(config.vm),
           rank_memory_(config.rank_memory),
           vm_(std::move(config.vm)),
+          tls_(std::move(config.tls)),
           observer_(std::move(observer)),
           network_(config.network, [this](std::span<const std::byte> frame) { for_guest(frame); }) {
         if (!config.capture.empty()) {
             capture_.emplace(config.capture);
         }
         for (const std::string& text : config.listen) {
-            listeners_.emplace_back(parse_endpoint(text));
+            Endpoint endpoint = parse_endpoint(text);
+            if (!tls_ && !endpoint.is_local()) {
+                throw Error::format("plain text is for loopback only, and {} is not: give --tls instead of --insecure",
+                                    text);
+            }
+            listeners_.emplace_back(std::move(endpoint));
             report(GatewayEvent::Kind::listening, {}, listeners_.back().text());
         }
     }
@@ -99,15 +108,16 @@ class Gateway::Server {
             fds_.clear();
             watch(stop_fd, POLLIN);
             for (const ListeningSocket& listener : listeners_) {
-                watch(listener.fd(), POLLIN);
+                watch(listener.fd(), wait_before(listener) == Clock::duration::zero() ? POLLIN : 0);
             }
             const std::size_t voice_at = fds_.size();
             if (voice_) {
-                watch(voice_->fd.get(), static_cast<short>(POLLIN | (voice_->blocked ? POLLOUT : 0)));
+                watch(voice_->socket.fd(), static_cast<short>(POLLIN | (voice_->blocked ? POLLOUT : 0)));
             }
             const std::size_t candidates_at = fds_.size();
             for (const Candidate& candidate : candidates_) {
-                watch(candidate.fd.get(), POLLIN);
+                watch(candidate.socket.fd(),
+                      static_cast<short>(POLLIN | (candidate.socket.has_unsent() ? POLLOUT : 0)));
             }
             const std::size_t network_at = fds_.size();
             const auto longest = std::min(network_.fill(fds_, may_open_), until_next_deadline());
@@ -176,13 +186,11 @@ class Gateway::Server {
 
     void flush() {
         std::array<iovec, kPartsPerWrite> parts;
-        while (voice_ && !voice_->blocked && !to_guest_.all_sent()) {
-            msghdr message{};
-            message.msg_iov = parts.data();
-            message.msg_iovlen = to_guest_.gather(parts);
-            const ssize_t sent = ::sendmsg(voice_->fd.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-            if (sent > 0) {
+        while (voice_ && !voice_->blocked && (!to_guest_.all_sent() || voice_->socket.has_unsent())) {
+            const ssize_t sent = voice_->socket.send(std::span(parts).first(to_guest_.gather(parts)));
+            if (sent >= 0) {
                 to_guest_.sent(static_cast<std::size_t>(sent), Clock::now());
+                voice_->blocked = voice_->socket.has_unsent();
             } else if (errno != EINTR) {
                 // Full, or dead. What it wrote before it died may still be readable: the next poll finds out.
                 voice_->blocked = true;
@@ -196,14 +204,17 @@ class Gateway::Server {
         if ((events & POLLOUT) != 0) {
             voice_->blocked = false;
         }
-        if ((events & (POLLIN | POLLHUP | POLLERR)) == 0) {
+        // What TLS has to say itself may wait for the socket to take it while something is read.
+        if ((events & (POLLIN | POLLHUP | POLLERR)) == 0 && !voice_->socket.has_unsent()) {
             return;
         }
-        if (const auto outcome = read_into(voice_->decoder, voice_->fd.get()); outcome == ReadOutcome::closed) {
-            detach("the connection ended");
-        } else if (outcome == ReadOutcome::some) {
-            take_messages();
-        }
+        do {
+            if (const auto outcome = read_into(voice_->decoder, voice_->socket); outcome == ReadOutcome::closed) {
+                detach("the connection ended");
+            } else if (outcome == ReadOutcome::some) {
+                take_messages();
+            }
+        } while (voice_ && voice_->socket.has_more());
     }
 
     void take_messages() {
@@ -239,7 +250,7 @@ class Gateway::Server {
     // What the voice said while it had the right to is the guest's word, also when it is dead by now.
     void drain_voice() {
         for (std::size_t i = 0; voice_ && i < kMaxDrainedReads; ++i) {
-            if (read_into(voice_->decoder, voice_->fd.get()) != ReadOutcome::some) {
+            if (read_into(voice_->decoder, voice_->socket) != ReadOutcome::some) {
                 return;
             }
             take_messages();
@@ -263,45 +274,69 @@ class Gateway::Server {
         }
         if (voice_) {
             const auto text = fmt::format("a replica of {} speaks for the guest now", describe(hello.rank));
-            send_notice(voice_->fd.get(), MessageKind::deposed, text);
+            send_notice(voice_->socket, MessageKind::deposed, text);
             detach(text);
         }
         vm_ = hello.vm;
         highest_ = hello.rank;
         voice_.emplace(
-            Voice{.fd = std::move(candidate.fd), .rank = hello.rank, .decoder = std::move(candidate.decoder)});
+            Voice{.socket = std::move(candidate.socket), .rank = hello.rank, .decoder = std::move(candidate.decoder)});
         voice_->decoder.widen(kVoiceBuffer);
-        send_notice(voice_->fd.get(), MessageKind::welcome, {});
+        send_notice(voice_->socket, MessageKind::welcome, {});
         // The host's side need not ask for the guest's address, nor wait for the answer.
         network_.input(gratuitous_arp(ArpForm::request, hello.mac, htonl(kGuestAddress)));
         network_.dispatch({}, may_open_);  // what waited for the address leaves now, not at the next tick
         report(GatewayEvent::Kind::attached, hello.rank, {}, to_guest_.frames());
         take_messages();  // frames may have come right behind the hello
+        if (voice_ && voice_->socket.has_more()) {
+            serve_voice(POLLIN);
+        }
     }
 
     // --- connections that have not said hello ---
 
     [[nodiscard]] std::chrono::milliseconds until_next_deadline() const {
         constexpr std::chrono::milliseconds kForever{60000};
-        auto least = kForever;
         const auto now = Clock::now();
+        Clock::duration left = kForever;
         if (!candidates_.empty()) {
-            least = std::chrono::ceil<std::chrono::milliseconds>(candidates_.front().deadline - now);
+            left = std::min(left, candidates_.front().deadline - now);
+        }
+        if (const auto wait = pace_.wait(now); wait > Clock::duration::zero()) {
+            left = std::min(left, wait);
         }
         if (voice_ && !voice_->blocked) {
-            least = std::min(least, openings_.until_due(now).value_or(kForever));
+            left = std::min<Clock::duration>(left, openings_.until_due(now).value_or(kForever));
         }
-        return std::max(std::chrono::milliseconds(0), least);
+        return std::max(std::chrono::milliseconds(0), std::chrono::ceil<std::chrono::milliseconds>(left));
+    }
+
+    [[nodiscard]] std::shared_ptr<tls::Context> tls_for(const ListeningSocket& listener) const {
+        return listener.endpoint().is_unix() ? nullptr : tls_;
+    }
+
+    // Before the next connection is accepted there.
+    [[nodiscard]] Clock::duration wait_before(const ListeningSocket& listener) const {
+        return tls_for(listener) ? pace_.wait(Clock::now()) : Clock::duration::zero();
     }
 
     void accept_from(const ListeningSocket& listener) {
-        while (FileDescriptor fd = listener.accept()) {
+        while (wait_before(listener) == Clock::duration::zero()) {
+            FileDescriptor fd = listener.accept();
+            if (!fd) {
+                return;
+            }
+            const auto tls = tls_for(listener);
+            if (tls) {
+                pace_.accepted(Clock::now());
+            }
             if (candidates_.size() >= kMaxCandidates) {
                 // The oldest has had its time; a replica says hello at once and must not wait behind a port scan.
                 turn_away(candidates_.front(), "too many connections without a hello");
                 candidates_.pop_front();
             }
-            candidates_.push_back({.fd = std::move(fd), .deadline = Clock::now() + kHelloDeadline});
+            candidates_.push_back({.socket = tls::PolledSocket(std::move(fd), tls, tls::Side::acceptor),
+                                   .deadline = Clock::now() + kHelloDeadline});
         }
     }
 
@@ -320,10 +355,24 @@ class Gateway::Server {
 
     // True when the candidate is one no longer.
     bool hear_out(Candidate& candidate) {
-        if (const auto outcome = read_into(candidate.decoder, candidate.fd.get()); outcome != ReadOutcome::some) {
-            return outcome == ReadOutcome::closed;
+        if (candidate.stranger) {
+            return hung_up(candidate);
         }
-        const auto next = candidate.decoder.next();
+        if (const auto step = candidate.socket.handshake(); step == tls::PolledSocket::Handshake::failed) {
+            report(GatewayEvent::Kind::refused, {}, candidate.socket.failure());
+            candidate.stranger = true;
+            ::shutdown(candidate.socket.fd(), SHUT_WR);  // an end with bytes unread would overtake what TLS has said
+            return hung_up(candidate);
+        } else if (step == tls::PolledSocket::Handshake::under_way) {
+            return false;
+        }
+        MessageDecoder::Result next;
+        do {
+            if (const auto outcome = read_into(candidate.decoder, candidate.socket); outcome != ReadOutcome::some) {
+                return outcome == ReadOutcome::closed;
+            }
+            next = candidate.decoder.next();
+        } while (next.status == MessageDecoder::Status::need_more && candidate.socket.has_more());
         if (next.status == MessageDecoder::Status::need_more) {
             return false;
         }
@@ -333,12 +382,21 @@ class Gateway::Server {
         }
         std::string reason;
         const auto hello = decode_hello(next.body, reason);
-        if (hello && acceptable(*hello, reason)) {
+        if (hello && candidate.socket.encrypted()) {
+            reason = tls::objection_to(candidate.socket.peer(), tls::Role::host, hello->vm);
+        }
+        if (hello && reason.empty() && acceptable(*hello, reason)) {
             attach(candidate, *hello);
         } else {
             turn_away(candidate, reason);
         }
         return true;
+    }
+
+    static bool hung_up(const Candidate& candidate) {
+        std::array<std::byte, kCandidateBuffer> unheard{};
+        const ssize_t got = ::recv(candidate.socket.fd(), unheard.data(), unheard.size(), MSG_DONTWAIT);
+        return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
     }
 
     bool acceptable(const Hello& hello, std::string& reason) const {
@@ -367,8 +425,13 @@ class Gateway::Server {
     }
 
     // Who is turned away comes again; the user reads it once.
-    void turn_away(const Candidate& candidate, const std::string& why) {
-        send_notice(candidate.fd.get(), MessageKind::refused, why);
+    void turn_away(Candidate& candidate, const std::string& why) {
+        if (candidate.stranger) {
+            return;  // it was told, as far as it listens
+        }
+        if (candidate.socket.handshake() == tls::PolledSocket::Handshake::done) {
+            send_notice(candidate.socket, MessageKind::refused, why);
+        }
         const auto now = Clock::now();
         if (why != last_refusal_ || now - refused_at_ > kRefusalQuiet) {
             report(GatewayEvent::Kind::refused, {}, why);
@@ -380,6 +443,8 @@ class Gateway::Server {
     VmId only_vm_;
     std::chrono::milliseconds rank_memory_;
     VmId vm_;
+    std::shared_ptr<tls::Context> tls_;
+    tls::Pace pace_;
     Observer observer_;
     std::optional<Capture> capture_;
     GuestQueue to_guest_;

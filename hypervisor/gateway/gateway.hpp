@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "common/tls/context.hpp"
 #include "common/units.hpp"
 #include "hypervisor/gateway/user_network.hpp"
 
@@ -21,6 +22,9 @@ namespace understudy::network {
 
 struct GatewayConfig {
     std::vector<std::string> listen;  // endpoints for replicas: unix:PATH or HOST:PORT
+    // A gateway's credentials, for replicas that come by TCP: they show a host's, for their VM. Null: plain text, and
+    // all of `listen` is on this machine. Who may connect to a Unix socket is for its file's permissions to say.
+    std::shared_ptr<tls::Context> tls{};
     UserNetworkConfig network;
     VmId vm;  // serve this VM only; empty: the VM of the first replica that the guest is heard from
     // How long after the voice's end a lower rank is still refused.

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "common/error.hpp"
+#include "common/tls/polled_socket.hpp"
 #include "hypervisor/gateway/endpoint.hpp"
 #include "hypervisor/gateway/protocol.hpp"
 #include "hypervisor/network/links.hpp"
@@ -118,9 +119,12 @@ class SendQueue {
 // Handlers in flight keep the object alive; close() makes them do nothing.
 class Connection : public std::enable_shared_from_this<Connection> {
   public:
-    Connection(asio::io_context& io, Endpoint endpoint, Hello hello, Link::FrameHandler on_frame)
+    // `tls` is null for plain text.
+    Connection(asio::io_context& io, Endpoint endpoint, std::shared_ptr<tls::Context> tls, Hello hello,
+               Link::FrameHandler on_frame)
         : io_(io),
           endpoint_(std::move(endpoint)),
+          tls_(std::move(tls)),
           hello_(std::move(hello)),
           on_frame_(std::move(on_frame)),
           retry_timer_(io) {}
@@ -165,6 +169,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
     }
 
   private:
+    using Readiness = asio::posix::stream_descriptor;
+
     // --- connecting ---
 
     void connect() {
@@ -183,29 +189,54 @@ class Connection : public std::enable_shared_from_this<Connection> {
             retry_later(errno);
             return;
         }
-        socket_.emplace(io_, fd.release());
+        ready_.emplace(io_, fd.get());
+        socket_.emplace(std::move(fd), tls_, tls::Side::dialer);
         decoder_.emplace(kReceiveBuffer);
         if (status == 0) {
             on_connected();
             return;
         }
-        socket_->async_wait(asio::posix::stream_descriptor::wait_write,
-                            [self = shared_from_this(), attempt = attempt_](error_code error) {
-                                if (error || attempt != self->attempt_) {
-                                    return;
-                                }
-                                int reason = 0;
-                                socklen_t size = sizeof reason;
-                                ::getsockopt(self->socket_->native_handle(), SOL_SOCKET, SO_ERROR, &reason, &size);
-                                if (reason != 0) {
-                                    self->retry_later(reason);
-                                } else {
-                                    self->on_connected();
-                                }
-                            });
+        wait(Readiness::wait_write, [this] {
+            int reason = 0;
+            socklen_t size = sizeof reason;
+            ::getsockopt(socket_->fd(), SOL_SOCKET, SO_ERROR, &reason, &size);
+            if (reason != 0) {
+                retry_later(reason);
+            } else {
+                shake_hands();
+            }
+        });
+    }
+
+    // `then` is called when the socket is ready, unless it is gone by then.
+    template <typename Then>
+    void wait(Readiness::wait_type what, Then then) {
+        ready_->async_wait(what, [self = shared_from_this(), attempt = attempt_, then](error_code error) {
+            if (!error && attempt == self->attempt_) {
+                then();
+            }
+        });
+    }
+
+    void shake_hands() {
+        switch (socket_->handshake()) {
+            case tls::PolledSocket::Handshake::done:
+                return on_connected();
+            case tls::PolledSocket::Handshake::under_way:
+                return wait(socket_->has_unsent() ? Readiness::wait_write : Readiness::wait_read,
+                            [this] { shake_hands(); });
+            case tls::PolledSocket::Handshake::failed:
+                return retry_later(socket_->failure());
+        }
     }
 
     void on_connected() {
+        if (socket_->encrypted()) {
+            if (const auto problem = tls::objection_to(socket_->peer(), tls::Role::gateway, hello_.vm);
+                !problem.empty()) {
+                return retry_later(problem);
+            }
+        }
         connected_ = true;
         say_hello();
         wait_readable();
@@ -216,10 +247,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
         flush();
     }
 
-    void retry_later(int reason) {
+    void retry_later(int reason) { retry_later(std::generic_category().message(reason)); }
+
+    void retry_later(const std::string& reason) {
         if (!std::exchange(complained_, true)) {
-            spdlog::warn("cannot reach the gateway {}: {}; trying again", endpoint_.text,
-                         std::generic_category().message(reason));
+            spdlog::warn("cannot reach the gateway {}: {}; trying again", endpoint_.text, reason);
         }
         connect_later();
     }
@@ -241,6 +273,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
         waiting_readable_ = false;
         waiting_writable_ = false;
         queue_.disconnected();
+        if (ready_) {
+            ready_->release();  // the socket is its owner's to close
+            ready_.reset();
+        }
         socket_.reset();
     }
 
@@ -251,30 +287,26 @@ class Connection : public std::enable_shared_from_this<Connection> {
             return;
         }
         waiting_readable_ = true;
-        socket_->async_wait(asio::posix::stream_descriptor::wait_read,
-                            [self = shared_from_this(), attempt = attempt_](error_code error) {
-                                if (!error && attempt == self->attempt_) {
-                                    self->waiting_readable_ = false;
-                                    self->receive();
-                                }
-                            });
+        wait(Readiness::wait_read, [this] {
+            waiting_readable_ = false;
+            receive();
+        });
     }
 
     void receive() {
-        for (std::size_t i = 0; i < kMaxReadsPerWakeup && connected_ && !paused_; ++i) {
+        for (std::size_t i = 0; (i < kMaxReadsPerWakeup || socket_->has_more()) && connected_ && !paused_; ++i) {
             const auto space = decoder_->space();
-            const ssize_t got = ::recv(socket_->native_handle(), space.data(), space.size(), MSG_DONTWAIT);
+            const ssize_t got = socket_->receive(space);
             if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
                 break;
             }
             if (got <= 0) {
-                lost(got < 0 ? errno : ECONNRESET);
-                return;
+                return lost(got < 0 ? errno : ECONNRESET);
             }
             decoder_->committed(static_cast<std::size_t>(got));
             take_messages();
-            if (static_cast<std::size_t>(got) < space.size()) {
-                break;  // the socket is empty
+            if (!connected_ || (static_cast<std::size_t>(got) < space.size() && !socket_->encrypted())) {
+                break;  // the socket is empty, or gone
             }
         }
         wait_readable();
@@ -284,6 +316,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
     void deliver() {
         if (connected_ && !paused_) {
             take_messages();
+            if (connected_ && socket_->has_more()) {
+                return receive();
+            }
             wait_readable();
         }
     }
@@ -340,7 +375,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
     void lost(int reason) {
         if (speaking_) {
-            retry_later(reason);
+            const std::string& failure = socket_->failure();
+            retry_later(failure.empty() ? std::generic_category().message(reason) : failure);
         }
     }
 
@@ -351,11 +387,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
             return;
         }
         std::array<iovec, kPartsPerWrite> parts;
-        while (!queue_.empty()) {
-            msghdr message{};
-            message.msg_iov = parts.data();
-            message.msg_iovlen = queue_.gather(parts);
-            const ssize_t sent = ::sendmsg(socket_->native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        while (!queue_.empty() || socket_->has_unsent()) {
+            const ssize_t sent = socket_->send(std::span(parts).first(queue_.gather(parts)));
             if (sent < 0 && errno == EAGAIN) {
                 wait_writable();
                 return;
@@ -364,27 +397,30 @@ class Connection : public std::enable_shared_from_this<Connection> {
                 return;  // the read side reports the loss, after what the gateway said last
             }
             queue_.sent(static_cast<std::size_t>(sent));
+            if (socket_->has_unsent()) {
+                wait_writable();
+                return;
+            }
         }
     }
 
     void wait_writable() {
         waiting_writable_ = true;
-        socket_->async_wait(asio::posix::stream_descriptor::wait_write,
-                            [self = shared_from_this(), attempt = attempt_](error_code error) {
-                                if (!error && attempt == self->attempt_) {
-                                    self->waiting_writable_ = false;
-                                    self->flush();
-                                }
-                            });
+        wait(Readiness::wait_write, [this] {
+            waiting_writable_ = false;
+            flush();
+        });
     }
 
     asio::io_context& io_;
     Endpoint endpoint_;
+    std::shared_ptr<tls::Context> tls_;
     Hello hello_;
     Link::FrameHandler on_frame_;
     asio::steady_timer retry_timer_;
     milliseconds retry_after_ = kFirstRetry;
-    std::optional<asio::posix::stream_descriptor> socket_;
+    std::optional<tls::PolledSocket> socket_;
+    std::optional<Readiness> ready_;  // of the socket, which it does not own
     std::optional<MessageDecoder> decoder_;
     SendQueue queue_;
     std::uint64_t attempt_ = 0;  // tells handlers of an earlier socket that they are late
@@ -420,9 +456,15 @@ std::unique_ptr<Link> make_gateway_link(boost::asio::io_context& io, std::string
     if (config.vm.empty() || config.vm.size() > kMaxVmNameSize) {
         throw Error::format("the VM's name '{}' must have 1 to {} characters", config.vm, kMaxVmNameSize);
     }
+    Endpoint parsed = parse_endpoint(endpoint);
+    if (!config.tls && !parsed.is_local()) {
+        throw Error::format(
+            "plain text is for loopback only, and the gateway {} is not: give --tls instead of --insecure", endpoint);
+    }
     Hello hello{.vm = config.vm, .rank = {}, .mac = config.mac};
+    auto tls = parsed.is_unix() ? nullptr : config.tls;
     return std::make_unique<GatewayLink>(
-        std::make_shared<Connection>(io, parse_endpoint(endpoint), std::move(hello), std::move(on_frame)));
+        std::make_shared<Connection>(io, std::move(parsed), std::move(tls), std::move(hello), std::move(on_frame)));
 }
 
 }  // namespace understudy::network

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "common/ethernet.hpp"
+#include "common/tls/context.hpp"
 #include "common/units.hpp"
 
 namespace boost::asio {
@@ -27,6 +28,8 @@ struct LinkConfig {
     // Of the frames that the guest says and hears, and so of all that pass the link on the guest's side. What the
     // network behind it does not understand is done in software.
     FrameFormat format = FrameFormat::plain;
+    // A host's credentials, for a gateway that is reached by TCP; null: plain text, for which that is on loopback.
+    std::shared_ptr<tls::Context> tls{};
 };
 
 // Called on one thread only, that of the io_context; callbacks run there too. Until speak() was called the link is

@@ -38,7 +38,8 @@ BenchedArbiter::BenchedArbiter(fs::path directory)
 
 void BenchedArbiter::start(std::size_t i) {
     const fs::path data = directory_ / fmt::format("server{}", i + 1);
-    servers_[i] = start_server(arbiter_command("/proc/self/exe", i + 1, data, ports_), data.string() + ".log");
+    servers_[i] =
+        start_server(arbiter_command("/proc/self/exe", i + 1, data, ports_, {"--insecure"}), data.string() + ".log");
 }
 
 std::uint64_t BenchedArbiter::resident_kib(std::size_t i) const {

@@ -62,6 +62,7 @@ class JoinBench {
                                           "--image",     options_.image, "--listen",  "127.0.0.1:0",
                                           "--arbiter",   arbiters_.url,  "--network", gateway_.endpoint,
                                           "--suspicion", "1000",         "--json"};
+        words.insert(words.end(), arbiters_.credentials.begin(), arbiters_.credentials.end());
         words.insert(words.end(), rest.begin(), rest.end());
         return words;
     }

@@ -145,8 +145,9 @@ std::unique_ptr<Site::Guest> Site::start_protected(const GuestWords& words) {
 }
 
 std::unique_ptr<Site::Guest> Site::start_protected(std::unique_ptr<Guest> guest, const GuestWords& words) {
-    const std::vector<std::string> pair_options = {"--listen",    "127.0.0.1:0", "--arbiter", arbiters_.url,
-                                                   "--suspicion", "1000",        "--json"};
+    std::vector<std::string> pair_options = {"--listen",    "127.0.0.1:0", "--arbiter", arbiters_.url,
+                                             "--suspicion", "1000",        "--json"};
+    pair_options.insert(pair_options.end(), arbiters_.credentials.begin(), arbiters_.credentials.end());
     guest->processes_.push_back(stage_.start(guest->vm_, command("primary", *guest, words, pair_options),
                                              [raw = guest.get()](std::string_view line) {
                                                  if (const auto event = parse_event(line)) {

@@ -9,8 +9,10 @@
 #include <csignal>
 #include <cstdio>
 #include <ctime>
+#include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -20,11 +22,12 @@
 #include "arbiter/client/engines.hpp"
 #include "arbiter/client/operate.hpp"
 #include "arbiter/server/server.hpp"
-#include "arbiter/wire/credentials.hpp"
 #include "common/address.hpp"
 #include "common/descriptor_limit.hpp"
 #include "common/error.hpp"
 #include "tools/command/commands.hpp"
+#include "tools/command/sandbox_options.hpp"
+#include "tools/command/transport_options.hpp"
 #include "tools/output/event_writer.hpp"
 #include "tools/output/json.hpp"
 
@@ -44,9 +47,9 @@ struct Options {
     std::string data;
     std::string listen;
     std::vector<std::string> peers;
-    std::string tls;
-    bool insecure = false;
     bool bootstrap = false;
+    std::optional<TransportOptions> transport;
+    std::optional<SandboxOptions> sandbox;
     bool join = false;
     std::string metrics;
     std::string cluster = "understudy";
@@ -54,8 +57,6 @@ struct Options {
     unsigned election_ms = 0;
     std::uint64_t snapshot_after = 0;
 
-    std::string out;
-    std::vector<std::uint64_t> servers;
     std::string address;
     std::uint64_t target = 0;
 
@@ -109,8 +110,10 @@ arbiter::ServerOptions server_options(const Options& options) {
     if (!peers.empty() && !peers.contains(options.id)) {
         throw Error::format("server {} is not among its --peer options", options.id);
     }
-    if (options.insecure == !options.tls.empty()) {
-        throw Error("give --tls DIR (see 'understudy arbiter init'), or --insecure for plain text on loopback");
+    server.tls = options.transport->credentials(tls::Role::arbiter, true);
+    if (server.tls && server.tls->self().name != tls::arbiter_name(options.id)) {
+        throw Error::format("these are the credentials of {}, and this is server {}", server.tls->self().name,
+                            options.id);
     }
     if (options.listen.empty() && peers.empty()) {
         throw Error("without --peer a server needs --listen HOST:PORT");
@@ -123,8 +126,8 @@ arbiter::ServerOptions server_options(const Options& options) {
         if (options.bootstrap) {
             server.core.bootstrap->members[id] = {address.text(), true};
         }
-        if (options.insecure && !address.loopback()) {
-            throw Error::format("plain text is for loopback only, and {} is not; give --tls DIR", address.text());
+        if (!server.tls && !address.loopback()) {
+            throw Error::format("plain text is for loopback only, and {} is not; give --tls", address.text());
         }
     }
     if (peers.size() > raft::kMaxMembers) {
@@ -134,9 +137,6 @@ arbiter::ServerOptions server_options(const Options& options) {
     server.data = options.data;
     server.cluster = options.cluster;
     server.core.cluster = options.cluster;
-    if (!options.tls.empty()) {
-        server.credentials = arbiter::Credentials{options.tls, arbiter::server_name(options.id)};
-    }
     if (!options.metrics.empty()) {
         server.metrics = parse_address(options.metrics);
     }
@@ -191,6 +191,9 @@ int serve(const Options& options) {
     raise_descriptor_limit(settings.max_connections + arbiter::kReservedDescriptors);
     spdlog::set_default_logger(spdlog::stderr_color_mt("arbiter"));  // standard output is for events
     StopOnSignal signals;
+    std::filesystem::create_directories(settings.data);
+    options.sandbox->enter(
+        {.profile = sandbox::Profile::arbiter, .paths = {{settings.data, sandbox::Use::keep}}, .makes_taps = false});
     arbiter::Server server(settings);
     if (settings.core.bootstrap && !server.was_empty()) {
         throw Error::format(
@@ -213,29 +216,6 @@ int serve(const Options& options) {
     events.write(Event("listening", fields));
     server.run();
     events.write(Event("stopped", {{"id", options.id}}));
-    return 0;
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// init
-// ---------------------------------------------------------------------------------------------------------------------
-
-int init(const Options& options) {
-    std::vector<std::string> names;
-    for (const auto id : options.servers) {
-        names.push_back(arbiter::server_name(id));
-    }
-    names.insert(names.end(), {"operator", "client"});
-    const auto written = arbiter::make_certificates(options.out, names);
-    EventWriter events(stdout, form(options));
-    for (const auto& name : written) {
-        events.write(Event("written", {{"file", options.out + "/" + name}}));
-    }
-    if (!options.json) {
-        fmt::print(
-            "Give each server ca.pem and its own server-N.pem and .key, each user ca.pem and client.pem and .key;\n"
-            "keep ca.key offline: who has it can make certificates.\n");
-    }
     return 0;
 }
 
@@ -491,9 +471,9 @@ Command add_arbiter(CLI::App& root) {
     one->add_flag("--bootstrap", options->bootstrap, "Its first start, as a server of a new cluster");
     one->add_flag("--join", options->join, "Its first start, to be added to a running cluster");
     one->add_option("--listen", options->listen, "Where to listen (default: its --peer address)");
-    one->add_option("--tls", options->tls, "Directory with ca.pem, server-ID.pem and server-ID.key");
-    one->add_flag("--insecure", options->insecure, "Plain text, on loopback only");
-    one->add_option("--metrics", options->metrics, "Serve Prometheus metrics at HOST:PORT");
+    options->transport.emplace(*one, "certificates/arbiter-1");
+    options->sandbox.emplace(*one);
+    one->add_option("--metrics", options->metrics, "Serve Prometheus metrics at HOST:PORT; with --tls by HTTPS");
     one->add_option("--cluster", options->cluster, "The cluster's name; others are refused")->capture_default_str();
     one->add_option("--heartbeat", options->heartbeat_ms, "Milliseconds between heartbeats (default 40)");
     one->add_option("--election-timeout", options->election_ms,
@@ -501,16 +481,10 @@ Command add_arbiter(CLI::App& root) {
     one->add_option("--snapshot-after", options->snapshot_after, "Log entries between snapshots (default 50000)");
     actions[one] = serve;
 
-    one = subcommand(*app, "init", "Make the certificates of a cluster", options,
-                     "understudy arbiter init --out certificates --server 1 --server 2 --server 3");
-    one->add_option("--out", options->out, "Directory for the certificates and keys")->required();
-    one->add_option("--server", options->servers, "A server's number")->required()->check(CLI::PositiveNumber);
-    actions[one] = init;
-
     const auto on_cluster = [&](const std::string& name, const std::string& text, const std::string& more,
                                 int (*action)(const Options&)) {
         one = subcommand(*app, name, text, options, "understudy arbiter " + name + " --arbiter " + three + more);
-        one->add_option("--arbiter", options->url, "The cluster: raft://HOST:PORT,…[?tls=DIR&name=operator]")
+        one->add_option("--arbiter", options->url, "The cluster: raft://HOST:PORT,…[?tls=certificates/operator-me]")
             ->required();
         actions[one] = action;
         return one;

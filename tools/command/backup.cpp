@@ -43,13 +43,19 @@ Command add_backup(CLI::App& root) {
     app->footer(
         "Memory, program and addresses come from the primary. After a takeover this replica listens for a backup of "
         "its\n"
-        "own.\n\nExample:\n  understudy backup --name shop --primary 127.0.0.1:7300 --listen 127.0.0.1:7301 \\\n"
-        "    --arbiter raft://127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003 --network gateway:127.0.0.1:7200");
+        "own.\n\nExample:\n  understudy backup --name shop --primary 127.0.0.1:7300 --insecure \\\n"
+        "    --listen 127.0.0.1:7301 --arbiter raft://127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003 --network "
+        "gateway:127.0.0.1:7200");
     return {app, [options] {
                 const Address primary = parse_address(options->primary);
                 replication::BackupConfig config;
-                config.replica = options->replica.config();
+                config.replica = options->replica.config(options->name, {.read = {options->image},
+                                                                         .record = {},
+                                                                         .console_socket = options->console.socket(),
+                                                                         .keep = options->keep_diverged,
+                                                                         .network = options->network});
                 config.replica.link.endpoint = options->network;
+                config.replica.link.tls = config.replica.tls;
                 config.replica.console = options->console.config(true, true);
                 config.vm = options->name;
                 config.primary_host = primary.host;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "tools/bench/arbiter.hpp"
+#include "tools/bench/channel.hpp"
 #include "tools/bench/guest.hpp"
 #include "tools/bench/join.hpp"
 #include "tools/bench/smoke.hpp"
@@ -121,6 +122,26 @@ Command add_uncounted_bench(CLI::App& bench) {
             }};
 }
 
+Command add_channel_bench(CLI::App& bench) {
+    const auto options = std::make_shared<ChannelBenchOptions>();
+    CLI::App* app = bench.add_subcommand("channel", "The logging channel in plain text and under TLS, on loopback");
+    app->add_option("--repeats", options->repeats, "Of each; the best of the throughput, the median of the rest counts")
+        ->check(CLI::Range(1, 100))
+        ->capture_default_str();
+    app->add_option("--mebibytes", options->mebibytes, "Of a state that is transferred")
+        ->check(CLI::Range(1, 65536))
+        ->capture_default_str();
+    app->add_option("--round-trips", options->round_trips, "Of a record and its acknowledgement")
+        ->check(CLI::Range(1, 10'000'000))
+        ->capture_default_str();
+    app->add_flag("--json", options->json, "One JSON object instead of a table");
+    app->footer("Example:\n  understudy bench channel --repeats 10");
+    return {app, [options] {
+                run_channel_bench(*options);
+                return 0;
+            }};
+}
+
 }  // namespace
 
 Command add_bench(CLI::App& root) {
@@ -128,7 +149,7 @@ Command add_bench(CLI::App& root) {
         "bench", "Measure: guests beside the host, replication overhead, failover times, the arbiter");
     app->require_subcommand(1);
     const std::vector<Command> benchmarks = {add_smoke(*app), add_guest_bench(*app), add_join_bench(*app),
-                                             add_uncounted_bench(*app), add_arbiter_bench(*app)};
+                                             add_uncounted_bench(*app), add_channel_bench(*app), add_arbiter_bench(*app)};
     app->footer("Example:\n  understudy bench smoke");
     return {app, [benchmarks] {
                 for (const Command& benchmark : benchmarks) {

@@ -23,6 +23,7 @@ struct Command {
 
 // Declares the subcommand on `root`. The options it declares live as long as the returned `run`: keep them in a
 // shared_ptr that `run` captures. The footer of its --help is an example.
+Command add_init(CLI::App& root);
 Command add_arbiter(CLI::App& root);
 Command add_primary(CLI::App& root);
 Command add_backup(CLI::App& root);

@@ -26,6 +26,9 @@ class ConsoleOptions {
     // understudy::Error when the user asks for what is not offered.
     [[nodiscard]] replication::ConsoleConfig config(bool offered, bool quiet);
 
+    // Where its socket will be; empty: nowhere.
+    [[nodiscard]] const std::string& socket() const { return socket_; }
+
   private:
     std::string console_;  // "-", "none" or empty: as is_interactive() says
     std::string socket_;

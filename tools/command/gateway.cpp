@@ -2,15 +2,19 @@
 #include "hypervisor/gateway/gateway.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "common/descriptor_limit.hpp"
 #include "tools/command/commands.hpp"
+#include "tools/command/sandbox_options.hpp"
 #include "tools/command/stop_signals.hpp"
+#include "tools/command/transport_options.hpp"
 #include "tools/output/event_writer.hpp"
 
 namespace understudy::tools {
@@ -20,6 +24,9 @@ using network::Gateway;
 using network::GatewayEvent;
 
 struct Options {
+    explicit Options(CLI::App& app) : transport(app, "certificates/gateway-edge"), sandbox(app) {}
+    TransportOptions transport;
+    SandboxOptions sandbox;
     std::vector<std::string> listen;
     std::vector<std::string> forwards;
     std::string vm;
@@ -49,18 +56,37 @@ Event as_event(const GatewayEvent& event) {
     return {event.kind == Kind::attached ? "attached" : "detached", std::move(fields)};
 }
 
+// Its sockets, whose files it removes in the end.
+sandbox::Walls walls_of(const Options& options) {
+    constexpr std::string_view kUnix = "unix:";
+    sandbox::Walls walls{.profile = sandbox::Profile::gateway, .paths = {}, .makes_taps = false};
+    for (const std::string& endpoint : options.listen) {
+        if (endpoint.starts_with(kUnix)) {
+            const std::filesystem::path socket = endpoint.substr(kUnix.size());
+            walls.paths.push_back(
+                {socket.has_parent_path() ? socket.parent_path() : std::filesystem::path("."), sandbox::Use::sockets});
+        }
+    }
+    return walls;
+}
+
 int run(const Options& options) {
     std::signal(SIGPIPE, SIG_IGN);  // libslirp writes to the host's sockets without MSG_NOSIGNAL
     raise_descriptor_limit(network::kMostDescriptors);
     const auto stop = stop_signals();
     network::GatewayConfig config;
     config.listen = options.listen;
+    config.tls = options.transport.credentials(tls::Role::gateway,
+                                               !std::ranges::all_of(options.listen, [](const std::string& endpoint) {
+                                                   return endpoint.starts_with("unix:");
+                                               }));
     config.vm = options.vm;
     config.capture = options.capture;
     config.network.host_loopback = options.host_loopback;
     for (const std::string& forward : options.forwards) {
         config.network.forwards.push_back(network::parse_forward(forward));
     }
+    options.sandbox.enter(walls_of(options));
     EventWriter writer(stdout, options.json ? EventWriter::Form::json : EventWriter::Form::text);
     Gateway gateway(std::move(config), [&writer](const GatewayEvent& event) { writer.write(as_event(event)); });
     gateway.run(stop.get());
@@ -70,9 +96,9 @@ int run(const Options& options) {
 }  // namespace
 
 Command add_gateway(CLI::App& root) {
-    const auto options = std::make_shared<Options>();
     CLI::App* app =
         root.add_subcommand("gateway", "User-mode network for a guest: no root, ports forwarded from the host");
+    const auto options = std::make_shared<Options>(*app);
     app->add_option("--listen", options->listen, "Where replicas find the gateway: unix:PATH or HOST:PORT; repeatable")
         ->required()
         ->type_name("ENDPOINT");

@@ -26,15 +26,22 @@ Command add_primary(CLI::App& root) {
     auto options = std::make_shared<Options>(*app);
     app->footer(
         "The VM is claimed at the arbiter before its guest starts: a second primary of the same name is refused.\n\n"
-        "Example:\n  understudy primary --name shop --image redis.img --listen 127.0.0.1:7300 \\\n"
-        "    --arbiter raft://127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003 --network gateway:127.0.0.1:7200 \\\n"
-        "    -- redis-server --protected-mode no");
+        "Example:\n  understudy primary --name shop --image redis.img --insecure \\\n"
+        "    --listen 127.0.0.1:7300 --arbiter raft://127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003 \\\n"
+        "    --network gateway:127.0.0.1:7200 -- redis-server --protected-mode no");
     Command command{app, [options] {
                         const VmDescription vm = options->vm.description();
-                        replication::ReplicaConfig config = options->replica.config();
+                        const machine::GuestConfig guest = guest_config(vm);
+                        replication::ReplicaConfig config =
+                            options->replica.config(vm.name, {.read = files_of(guest),
+                                                              .record = {},
+                                                              .console_socket = options->console.socket(),
+                                                              .keep = {},
+                                                              .network = vm.network.endpoint});
                         config.link = link_config(vm);
+                        config.link.tls = config.tls;
                         config.console = options->console.config(vm.is_linux(), options->replica.json());
-                        return exit_status_of(replication::run_primary(guest_config(vm), config));
+                        return exit_status_of(replication::run_primary(guest, config));
                     }};
     command.program_arguments = &options->vm.arguments();
     return command;

@@ -80,7 +80,7 @@ void set_digest_interval(replication::RecorderConfig& config, std::optional<std:
     }
 }
 
-ReplicaOptions::ReplicaOptions(CLI::App& app) {
+ReplicaOptions::ReplicaOptions(CLI::App& app) : transport_(app, "certificates/host-alpha"), sandbox_(app) {
     app.add_option("--arbiter", arbiter_, "The arbiter: raft://HOST:PORT,HOST:PORT,... or etcd://...")->required();
     app.add_option("--listen", listen_, "Where backups join this replica while it leads; port 0: any")
         ->capture_default_str();
@@ -96,11 +96,17 @@ ReplicaOptions::ReplicaOptions(CLI::App& app) {
     app.add_flag("--json", json_, "Events as JSON, one object a line");
 }
 
-replication::ReplicaConfig ReplicaOptions::config() {
+replication::ReplicaConfig ReplicaOptions::config(const VmId& vm, const GuestFiles& files) {
     const Address listen = parse_address(listen_);
     replication::ReplicaConfig config;
     config.id = replication::make_replica_id();
-    config.arbiter = arbiter_;
+    config.tls = transport_.credentials(tls::Role::host, true);
+    if (config.tls) {
+        if (const auto problem = tls::objection_to(config.tls->self(), tls::Role::host, vm); !problem.empty()) {
+            throw Error(problem);
+        }
+    }
+    config.arbiter = arbiter::parse_url(arbiter_, config.tls);
     config.listen_address = listen.host;
     config.listen_port = listen.port;
     config.suspicion = std::chrono::milliseconds(suspicion_ms_);
@@ -109,6 +115,8 @@ replication::ReplicaConfig ReplicaOptions::config() {
     }
     set_digest_interval(config.recorder, digest_interval_ms_);
     std::signal(SIGPIPE, SIG_IGN);  // who reads the output may go; this replica stays
+    sandbox_.enter(walls_for(files));
+    config.on_guest_thread = sandbox_.for_guest_thread();
     config.observer = make_observer(std::make_shared<PatientOutput>(STDOUT_FILENO), json_);
     return config;
 }

@@ -8,6 +8,8 @@
 #include <string>
 
 #include "hypervisor/replication/replica/replica.hpp"
+#include "tools/command/sandbox_options.hpp"
+#include "tools/command/transport_options.hpp"
 
 namespace CLI {
 class App;
@@ -25,11 +27,14 @@ class ReplicaOptions {
     ReplicaOptions(const ReplicaOptions&) = delete;
     ReplicaOptions& operator=(const ReplicaOptions&) = delete;
 
-    // The parsed options, with an observer that writes events to standard output. Throws understudy::Error.
-    [[nodiscard]] replication::ReplicaConfig config();
+    // The parsed options, for a replica of `vm`, with an observer that writes events to standard output. The process is
+    // confined to `files` then. Throws understudy::Error.
+    [[nodiscard]] replication::ReplicaConfig config(const VmId& vm, const GuestFiles& files);
     [[nodiscard]] bool json() const { return json_; }
 
   private:
+    TransportOptions transport_;
+    SandboxOptions sandbox_;
     std::string arbiter_;
     std::string listen_ = "0.0.0.0:7300";
     std::uint64_t suspicion_ms_ = 100;

@@ -10,6 +10,8 @@
 #include "tools/command/console_options.hpp"
 #include "tools/command/guest_status.hpp"
 #include "tools/command/replica_options.hpp"
+#include "tools/command/sandbox_options.hpp"
+#include "tools/command/transport_options.hpp"
 #include "tools/command/vm_options.hpp"
 #include "tools/process/exit_status.hpp"
 #include "tools/vm/machine_config.hpp"
@@ -18,8 +20,14 @@ namespace understudy::tools {
 namespace {
 
 struct Options {
-    explicit Options(CLI::App& app) : vm(app), console(app, ConsoleOptions::Input::standard_input) {}
+    explicit Options(CLI::App& app)
+        : vm(app),
+          transport(app, "certificates/host-alpha"),
+          sandbox(app),
+          console(app, ConsoleOptions::Input::standard_input) {}
     VmOptions vm;
+    TransportOptions transport;
+    SandboxOptions sandbox;
     ConsoleOptions console;
     std::string record;
     std::uint64_t quantum = replication::RecorderConfig{}.quantum.value;
@@ -88,6 +96,14 @@ Command add_run(CLI::App& root) {
                         const VmDescription vm = options->vm.description();
                         config.guest = guest_config(vm);
                         config.link = link_config(vm);
+                        config.link.tls =
+                            options->transport.credentials(tls::Role::host, needs_credentials(config.link.endpoint));
+                        options->sandbox.enter(walls_for({.read = files_of(config.guest),
+                                                          .record = options->record,
+                                                          .console_socket = options->console.socket(),
+                                                          .keep = {},
+                                                          .network = vm.network.endpoint}));
+                        config.on_guest_thread = options->sandbox.for_guest_thread();
                         config.console = options->console.config(vm.is_linux(), options->json);
                         config.recorder.quantum = {options->quantum};
                         set_digest_interval(config.recorder, options->digest_interval_ms);

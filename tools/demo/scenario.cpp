@@ -113,6 +113,7 @@ void Scenario::start_primary() {
                                    "--suspicion",
                                    std::to_string(options_.suspicion_ms),
                                    "--json"};
+    words.insert(words.end(), arbiters_.credentials.begin(), arbiters_.credentials.end());
     if (guest.is_linux()) {
         words.insert(words.end(), {"--image", options_.image.string()});
     } else {
@@ -177,6 +178,7 @@ void Scenario::start_backup() {
                                    "--suspicion",
                                    std::to_string(options_.suspicion_ms),
                                    "--json"};
+    words.insert(words.end(), arbiters_.credentials.begin(), arbiters_.credentials.end());
     if (options_.guest.is_linux()) {
         words.insert(words.end(), {"--image", options_.image.string()});
     }

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <utility>
 
+#include "common/tls/authority.hpp"
 #include "tools/output/event.hpp"
 #include "tools/process/free_ports.hpp"
 
@@ -12,7 +13,21 @@ namespace understudy::tools {
 namespace {
 
 constexpr std::size_t kServers = 3;
+const std::string kHost = "host-demo";
+const std::string kOperator = "operator-demo";
 constexpr std::chrono::seconds kStartTime{20};
+
+// The certificates of three servers, and of a host for every VM, in a folder of the stage.
+std::filesystem::path make_site(Stage& stage) {
+    const auto folder = stage.directory().path() / "certificates";
+    std::vector<tls::Identity> holders{{.role = tls::Role::host, .name = kHost, .vms = {}, .all_vms = true},
+                                       {.role = tls::Role::site_operator, .name = kOperator, .vms = {}}};
+    for (std::size_t id = 1; id <= kServers; ++id) {
+        holders.push_back({.role = tls::Role::arbiter, .name = tls::arbiter_name(id), .vms = {}});
+    }
+    tls::make_certificates(folder, holders);
+    return folder;
+}
 
 // Counts the servers that have said where they listen.
 Child::LineHandler count_listening(std::shared_ptr<std::size_t> count) {
@@ -25,9 +40,11 @@ Child::LineHandler count_listening(std::shared_ptr<std::size_t> count) {
 }  // namespace
 
 std::vector<std::string> arbiter_command(const std::filesystem::path& executable, std::size_t id,
-                                         const std::filesystem::path& data, const std::vector<std::uint16_t>& ports) {
-    std::vector<std::string> words{executable.string(), "arbiter",    "serve", "--id", std::to_string(id), "--data",
-                                   data.string(),       "--insecure", "--json"};
+                                         const std::filesystem::path& data, const std::vector<std::uint16_t>& ports,
+                                         const std::vector<std::string>& credentials) {
+    std::vector<std::string> words{executable.string(), "arbiter", "serve",       "--id",
+                                   std::to_string(id),  "--data",  data.string(), "--json"};
+    words.insert(words.end(), credentials.begin(), credentials.end());
     if (!std::filesystem::exists(data)) {
         words.emplace_back("--bootstrap");
     }
@@ -45,15 +62,24 @@ std::string loopback_url(const std::string& scheme, const std::vector<std::uint1
     return url;
 }
 
+std::string Arbiters::operator_url() const {
+    return fmt::format("{}?tls={}", url, (certificates / kOperator).string());
+}
+
 Arbiters start_arbiters(Stage& stage, const std::filesystem::path& executable) {
     const auto ports = free_ports(kServers);
     Arbiters arbiters;
     arbiters.url = loopback_url("raft", ports);
+    const auto site = make_site(stage);
+    arbiters.certificates = site;
+    arbiters.credentials = {"--tls", site / kHost};
     const auto listening = std::make_shared<std::size_t>(0);
     for (std::size_t id = 1; id <= kServers; ++id) {
         const std::string name = fmt::format("arbiter-{}", id);
-        arbiters.servers.push_back(stage.start(
-            name, arbiter_command(executable, id, stage.directory().path() / name, ports), count_listening(listening)));
+        arbiters.servers.push_back(stage.start(name,
+                                               arbiter_command(executable, id, stage.directory().path() / name, ports,
+                                                               {"--tls", site / tls::arbiter_name(id)}),
+                                               count_listening(listening)));
         stage.expect(name, arbiters.servers.back());
     }
     stage.until([&] { return *listening == kServers; }, kStartTime, "the arbiters to listen");

@@ -13,17 +13,24 @@ namespace understudy::tools {
 
 struct Arbiters {
     std::string url;  // for --arbiter
+    // How a replica of any VM knows itself to arbiters and to other replicas: more words for its command.
+    std::vector<std::string> credentials;
+    std::filesystem::path certificates;  // the folder; an operator's are there, too
+    [[nodiscard]] std::string operator_url() const;
     std::vector<std::shared_ptr<Child>> servers;
 };
 
-// `understudy arbiter serve` on loopback, in plain text: the server `id`, from 1, of those that listen on `ports`.
+// `understudy arbiter serve` on loopback: the server `id`, from 1, of those that listen on `ports`. `credentials`: as
+// for a replica.
 [[nodiscard]] std::vector<std::string> arbiter_command(const std::filesystem::path& executable, std::size_t id,
                                                        const std::filesystem::path& data,
-                                                       const std::vector<std::uint16_t>& ports);
+                                                       const std::vector<std::uint16_t>& ports,
+                                                       const std::vector<std::string>& credentials);
 // "raft://127.0.0.1:7001,127.0.0.1:7002": where they are asked; the same for "etcd".
 [[nodiscard]] std::string loopback_url(const std::string& scheme, const std::vector<std::uint16_t>& ports);
 
-// Three servers in plain text on loopback, listening. `executable` is `understudy`. Throws understudy::Error.
+// Three servers on loopback, listening, under certificates that are made for the stage. `executable` is `understudy`.
+// Throws understudy::Error.
 [[nodiscard]] Arbiters start_arbiters(Stage& stage, const std::filesystem::path& executable);
 
 struct GatewayService {

@@ -154,8 +154,8 @@ bool let_it_run(replication::VcpuThread& vcpu, const RecordingSink& sink, Ended&
 Recorded record_round(const RoundConfig& config, const std::filesystem::path& log_path) {
     Recorded result;
     Ended ended;
-    replication::VcpuThread vcpu(machine::boot(config.guest, engine::make_kvm_engine),
-                                 {config.quantum, config.digest_interval, {0}}, {[] {}, [&] { ended.tell(); }});
+    replication::VcpuThread vcpu(machine::boot(config.guest, engine::KvmEngines()),
+                                 {config.quantum, config.digest_interval, {0}}, {{}, [] {}, [&] { ended.tell(); }});
     machine::Machine& machine = vcpu.machine();
     channel::LogWriter log(log_path, header_of(config, machine), machine.memory().all(), machine.save_vcpu());
     RecordingSink sink(log, config, result);

@@ -110,7 +110,7 @@ Divergence replay_round(const RoundConfig& config, const std::filesystem::path& 
     Divergence result;
     channel::LogReader reader(log);
     const std::unique_ptr<machine::Machine> machine =
-        machine::blank(reader.header().guest, config.guest.image, engine::make_kvm_engine);
+        machine::blank(reader.header().guest, config.guest.image, engine::KvmEngines());
     machine->restore_vcpu(reader.read_state(machine->blank_memory()));
     LateFeed feed(reader, seed);
     replication::Replayer replayer(feed);

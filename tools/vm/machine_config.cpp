@@ -54,6 +54,14 @@ machine::GuestConfig guest_config(const VmDescription& vm) {
     return small_config(vm);
 }
 
+std::vector<std::filesystem::path> files_of(const machine::GuestConfig& guest) {
+    if (const auto* config = std::get_if<machine::LinuxConfig>(&guest)) {
+        return {config->kernel, config->layer, config->init, config->initrd, config->image};
+    }
+    const auto& config = std::get<machine::VmConfig>(guest);
+    return {config.kernel, config.program, config.root_archive};
+}
+
 network::LinkConfig link_config(const VmDescription& vm) {
     return {vm.network.endpoint, vm.name, vm.network.mac, vm.network.ipv4_address};
 }

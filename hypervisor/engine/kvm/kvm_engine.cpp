@@ -124,7 +124,7 @@ bool runs_on_the_processor(std::string_view flavour) {
 
 class KvmEngine final : public Engine {
   public:
-    KvmEngine(std::span<std::byte> memory, const BootState& boot);
+    KvmEngine(std::shared_ptr<const FileDescriptor> kvm, std::span<std::byte> memory, const BootState& boot);
 
     [[nodiscard]] std::string name() const override { return kKvmEngineName; }
     Exit run() override;
@@ -158,7 +158,7 @@ class KvmEngine final : public Engine {
     kvm_run& shared() { return *reinterpret_cast<kvm_run*>(run_area_.data()); }
     kvm_sregs special_registers();
 
-    FileDescriptor kvm_;
+    std::shared_ptr<const FileDescriptor> kvm_;
     FileDescriptor vm_;
     MemorySlot memory_;
     FileDescriptor vcpu_;
@@ -175,18 +175,18 @@ class KvmEngine final : public Engine {
     std::atomic<bool> kick_pending_{false};
 };
 
-KvmEngine::KvmEngine(std::span<std::byte> memory, const BootState& boot)
-    : kvm_(open_kvm()),
-      vm_(call("to create a VM", kvm_.get(), KVM_CREATE_VM, 0)),
+KvmEngine::KvmEngine(std::shared_ptr<const FileDescriptor> kvm, std::span<std::byte> memory, const BootState& boot)
+    : kvm_(std::move(kvm)),
+      vm_(call("to create a VM", kvm_->get(), KVM_CREATE_VM, 0)),
       memory_(vm_.get(), memory),
       vcpu_([&] {
-          if (call("its version", kvm_.get(), KVM_GET_API_VERSION, 0) != KVM_API_VERSION) {
+          if (call("its version", kvm_->get(), KVM_GET_API_VERSION, 0) != KVM_API_VERSION) {
               throw Error("/dev/kvm speaks another API version than 12; use a Linux kernel of this decade");
           }
           constexpr int kNeeded = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
-          const int sync = ::ioctl(kvm_.get(), KVM_CHECK_EXTENSION, KVM_CAP_SYNC_REGS);
+          const int sync = ::ioctl(kvm_->get(), KVM_CHECK_EXTENSION, KVM_CAP_SYNC_REGS);
           if (sync < 0 || (sync & kNeeded) != kNeeded ||
-              ::ioctl(kvm_.get(), KVM_CHECK_EXTENSION, KVM_CAP_IMMEDIATE_EXIT) <= 0) {
+              ::ioctl(kvm_->get(), KVM_CHECK_EXTENSION, KVM_CAP_IMMEDIATE_EXIT) <= 0) {
               throw Error("/dev/kvm lacks KVM_CAP_SYNC_REGS or KVM_CAP_IMMEDIATE_EXIT; use Linux 4.18 or later");
           }
           // Needed by hosts that run real mode through a task segment; others ignore it.
@@ -194,7 +194,7 @@ KvmEngine::KvmEngine(std::span<std::byte> memory, const BootState& boot)
           return call("to create a vCPU", vm_.get(), KVM_CREATE_VCPU, 0);
       }()),
       boot_(boot) {
-    const int size = call("the size of its run area", kvm_.get(), KVM_GET_VCPU_MMAP_SIZE, 0);
+    const int size = call("the size of its run area", kvm_->get(), KVM_GET_VCPU_MMAP_SIZE, 0);
     run_area_ = Mapping::shared(vcpu_.get(), static_cast<std::size_t>(size));
     if (!run_area_) {
         throw Error::from_errno("cannot map the vCPU's run area", errno);
@@ -209,7 +209,7 @@ KvmEngine::KvmEngine(std::span<std::byte> memory, const BootState& boot)
 
 void KvmEngine::boot_vcpu() {
     CpuidTable cpuid;
-    call("its CPUID table", kvm_.get(), kGetSupportedCpuid, &cpuid);
+    call("its CPUID table", kvm_->get(), kGetSupportedCpuid, &cpuid);
     call("a CPUID table", vcpu_.get(), kSetCpuid2, &cpuid);
 
     kvm_sregs sregs{};
@@ -473,8 +473,10 @@ void KvmEngine::kick() {
 
 }  // namespace
 
-std::unique_ptr<Engine> make_kvm_engine(std::span<std::byte> memory, const BootState& boot) {
-    return std::make_unique<KvmEngine>(memory, boot);
+KvmEngines::KvmEngines() : kvm_(std::make_shared<const FileDescriptor>(open_kvm())) {}
+
+std::unique_ptr<Engine> KvmEngines::operator()(std::span<std::byte> memory, const BootState& boot) const {
+    return std::make_unique<KvmEngine>(kvm_, memory, boot);
 }
 
 }  // namespace understudy::engine

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 
+#include "common/file_descriptor.hpp"
 #include "hypervisor/engine/engine.hpp"
 
 namespace understudy::engine {
@@ -13,8 +14,17 @@ namespace understudy::engine {
 // What Engine::name() says of this one.
 constexpr const char* kKvmEngineName = "kvm";
 
-// `memory` is the guest's physical memory from address 0 and must outlive the engine. Throws understudy::Error that
-// says what to install or permit when /dev/kvm is missing, not permitted, or lacks a capability.
-[[nodiscard]] std::unique_ptr<Engine> make_kvm_engine(std::span<std::byte> memory, const BootState& boot);
+// Makes engines, each on the /dev/kvm that was opened with the factory: a thread that may open nothing can still
+// replace one. `memory` is the guest's physical memory from address 0 and must outlive the engine. Construction and
+// call throw understudy::Error that says what to install or permit when /dev/kvm is missing, not permitted, or lacks a
+// capability.
+class KvmEngines {
+  public:
+    KvmEngines();
+    [[nodiscard]] std::unique_ptr<Engine> operator()(std::span<std::byte> memory, const BootState& boot) const;
+
+  private:
+    std::shared_ptr<const FileDescriptor> kvm_;
+};
 
 }  // namespace understudy::engine

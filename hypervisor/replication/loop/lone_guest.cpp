@@ -148,7 +148,8 @@ LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
     auto work = boost::asio::make_work_guard(io);
     // What was released before the end is posted before this.
     const auto ended = [&] { boost::asio::post(io, [&] { io.stop(); }); };
-    VcpuThread vcpu(machine::boot(config.guest, engine::make_kvm_engine), config.recorder, {[] {}, ended});
+    VcpuThread vcpu(machine::boot(config.guest, engine::KvmEngines()), config.recorder,
+                    {config.on_guest_thread, [] {}, ended});
     machine::Machine& machine = vcpu.machine();
     std::optional<channel::LogWriter> log;
     if (config.log) {
@@ -205,7 +206,7 @@ ReplayResult replay_log(const ReplayConfig& config) {
                             config.log.string());
     }
     const std::unique_ptr<machine::Machine> machine =
-        machine::blank(header.guest, config.image.empty() ? header.image : config.image, engine::make_kvm_engine);
+        machine::blank(header.guest, config.image.empty() ? header.image : config.image, engine::KvmEngines());
     if (header.engine != machine->engine_name()) {
         throw Error::format("{} was recorded on engine {}, this host has {}", config.log.string(), header.engine,
                             machine->engine_name());

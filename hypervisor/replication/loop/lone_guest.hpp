@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -21,6 +22,7 @@ struct LoneGuestConfig {
     RecorderConfig recorder;
     std::optional<std::filesystem::path> log;  // where to record
     std::string command_line;                  // noted in the log
+    std::function<void()> on_guest_thread;     // the first act of the thread that the guest runs on; may be empty
 };
 
 struct LoneGuestResult {

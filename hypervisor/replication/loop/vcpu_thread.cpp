@@ -25,6 +25,9 @@ void VcpuThread::follow(RecordFeed& feed, Sink& sink) {
 void VcpuThread::start(Voice voice) {
     thread_ = std::thread([this, voice] {
         try {
+            if (handlers_.begun) {
+                handlers_.begun();
+            }
             result_ = run_loop(*machine_, voice, [this] { return next_voice(); });
         } catch (...) {
             failure_ = std::current_exception();

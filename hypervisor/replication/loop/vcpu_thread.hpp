@@ -19,8 +19,10 @@ namespace understudy::replication {
 
 class VcpuThread {
   public:
-    // Both are called on the vCPU's thread, which waits for them to return: they hand over to another.
+    // All are called on the vCPU's thread, which waits for them to return: they hand over to another.
     struct Handlers {
+        // The thread's first act; may be empty.
+        std::function<void()> begun;
         // A guest that follows has replayed its log to the end. It waits for go_live() or for its end.
         std::function<void()> log_drained;
         // The loop has ended; result() and failure() say how. The last call.

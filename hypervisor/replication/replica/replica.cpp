@@ -40,10 +40,12 @@ using Clock = std::chrono::steady_clock;
 channel::Joined join_primary(boost::asio::io_context& io, const BackupConfig& config, const channel::Hello& hello,
                              bool joins_again) {
     const auto deadline = Clock::now() + config.join_timeout;
+    channel::ChannelOptions options;
+    options.tls = config.replica.tls;
     const auto pause = joins_again ? 20ms : 200ms;
     for (;;) {
         std::optional<channel::JoinResult> result;
-        channel::join(io, config.primary_host, config.primary_port, hello, 2s, {},
+        channel::join(io, config.primary_host, config.primary_port, hello, 2s, options,
                       [&](channel::JoinResult answer) { result = std::move(answer); });
         io.restart();
         while (!result) {
@@ -70,7 +72,7 @@ std::unique_ptr<machine::Machine> make_machine(boost::asio::io_context& io, chan
     io.restart();
     const std::jthread maker([&] {
         try {
-            machine = machine::blank(joined.welcome.guest, image, engine::make_kvm_engine);
+            machine = machine::blank(joined.welcome.guest, image, engine::KvmEngines());
         } catch (...) {
             failure = std::current_exception();
         }
@@ -86,7 +88,7 @@ std::unique_ptr<machine::Machine> make_machine(boost::asio::io_context& io, chan
 }  // namespace
 
 ReplicaResult run_primary(const machine::GuestConfig& guest, const ReplicaConfig& config) {
-    auto machine = machine::boot(guest, engine::make_kvm_engine);
+    auto machine = machine::boot(guest, engine::KvmEngines());
     static_cast<void>(machine->shape());  // reads the disk now, not when a backup waits for it
     const VmId& vm = machine::name_of(guest);
     boost::asio::io_context io(1);

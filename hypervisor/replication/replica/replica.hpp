@@ -11,6 +11,8 @@
 #include <string>
 #include <string_view>
 
+#include "arbiter/client/engines.hpp"
+#include "common/tls/context.hpp"
 #include "hypervisor/machine/vm_config.hpp"
 #include "hypervisor/memory/memory_snapshot.hpp"
 #include "hypervisor/network/link.hpp"
@@ -63,7 +65,9 @@ struct ReplicaObserver {
 
 struct ReplicaConfig {
     ReplicaId id;
-    std::string arbiter;  // URL, see arbiter::connect
+    // This host's credentials, for the logging channel; null: plain text, on loopback.
+    std::shared_ptr<tls::Context> tls;
+    arbiter::ParsedUrl arbiter;
     std::string listen_address = "0.0.0.0";
     std::uint16_t listen_port = 0;
     network::LinkConfig link;  // at a backup, MAC and addresses come with the state
@@ -74,6 +78,7 @@ struct ReplicaConfig {
     // Where a backup that differs from its log leaves its guest's state, and then that which it gets from the primary:
     // two files that `understudy log` and `understudy replay` read. Empty: nowhere.
     std::string keep_diverged;
+    std::function<void()> on_guest_thread;  // the first act of the thread that the guest runs on; may be empty
     ReplicaObserver observer;
 };
 

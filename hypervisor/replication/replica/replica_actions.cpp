@@ -79,6 +79,10 @@ void ReplicaDriver::show_role(Role role, Generation generation, const std::strin
         lost_at_ = Clock::now();
         first_words_due_ = core_.follows();
     }
+    if (role == Role::following) {
+        // What will be asked when the primary is lost finds its way to the arbiter's leader: no handshake then.
+        arbiter_->read(vm_, kArbiterTimeout, [](const arbiter::Outcome& /*known*/) {});
+    }
     if (config_.observer.on_role) {
         config_.observer.on_role(role, generation, reason);
     }

@@ -42,10 +42,12 @@ ReplicaDriver::ReplicaDriver(const ReplicaConfig& config, VmId vm, std::unique_p
       intake_(outbox_),
       following_sink_(outbox_),
       live_sink_(outbox_, brake_),
-      vcpu_(std::move(machine), config.recorder, {[this] { log_drained(); }, [this] { vcpu_ended(); }}) {
+      vcpu_(std::move(machine), config.recorder,
+            {config.on_guest_thread, [this] { log_drained(); }, [this] { vcpu_ended(); }}) {
     channel::ListenerConfig listener;
     listener.address = config_.listen_address;
     listener.port = config_.listen_port;
+    listener.options.tls = config_.tls;
     listener.vm = vm_;
     listener.replica = config_.id;
     listener.engine = vcpu_.machine().engine_name();

@@ -51,7 +51,7 @@ void ServerProcesses::launch(std::uint64_t id, bool join) {
     if (tls_.empty()) {
         words.emplace_back("--insecure");
     } else {
-        words.insert(words.end(), {"--tls", tls_});
+        words.insert(words.end(), {"--tls", fmt::format("{}/arbiter-{}", tls_, id)});
     }
     words.insert(words.end(), place.more.begin(), place.more.end());
     const FileDescriptor log = tools::open_log(logs_ / fmt::format("server{}.log", id));
@@ -91,11 +91,11 @@ std::string ServerProcesses::url() const {
     for (const auto& [id, place] : places_) {
         text += (text.empty() ? "raft://" : ",") + place.address;
     }
-    return tls_.empty() ? text : text + "?tls=" + tls_;
+    return tls_.empty() ? text : fmt::format("{}?tls={}/host-test", text, tls_);
 }
 
 std::uint64_t ServerProcesses::leader() const {
-    const auto url = parse_url(this->url() + (tls_.empty() ? "" : "&name=operator"));
+    const auto url = parse_url(this->url());
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     while (std::chrono::steady_clock::now() < deadline) {
         std::uint64_t found = 0;

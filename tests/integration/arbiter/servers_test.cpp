@@ -380,10 +380,13 @@ TEST_F(Servers, WithoutTheRightCertificateNobodyIsServed) {
     const auto tls = (directory_.path() / "tls").string();
     const auto foreign = (directory_.path() / "foreign").string();
     for (const auto& out : {tls, foreign}) {
-        const auto made = run_to_end({understudy(), "arbiter", "init", "--out", out, "--server", "1"});
+        const auto made = run_to_end({understudy(), "init", "--out", out, "--arbiter", "1", "--host", "test=*",
+                                      "--host", "other=mail", "--client", "c", "--operator", "o"});
         ASSERT_EQ(made.exit_status, 0) << made.errors;
     }
     auto places = ServerProcesses::on_loopback(directory_.path(), 1).places();
+    const auto metrics = tools::free_port();
+    places[1].more = {"--metrics", fmt::format("127.0.0.1:{}", metrics)};
     ServerProcesses servers(places, directory_.path(), tls);
     servers.start_all();
     {
@@ -392,7 +395,7 @@ TEST_F(Servers, WithoutTheRightCertificateNobodyIsServed) {
         EXPECT_EQ(contests.verdict(), "");
     }
     const auto plain = "raft://" + places[1].address;
-    const auto stranger = plain + "?tls=" + foreign;
+    const auto stranger = plain + "?tls=" + foreign + "/host-test";
     for (const auto& url : {plain, stranger}) {
         boost::asio::io_context io;
         const auto client = connect(io, url);
@@ -401,10 +404,35 @@ TEST_F(Servers, WithoutTheRightCertificateNobodyIsServed) {
         io.run_for(milliseconds(5000));
         EXPECT_EQ(verdict, Verdict::unknown) << url;
     }
-    const auto removal = run_to_end(
-        {understudy(), "arbiter", "remove", "--id", "9", "--arbiter", plain + "?tls=" + tls + "&name=client"});
+    const auto scrape = [&](const std::string& words) {
+        return run_to_end(
+            {"sh", "-c",
+             fmt::format("curl -sS --max-time 10 --resolve arbiter-1:{0}:127.0.0.1 --cacert {1}/ca.pem {2} "
+                         "https://arbiter-1:{0}/metrics",
+                         metrics, tls, words)});
+    };
+    const auto page = scrape(fmt::format("--cert {0}/client-c.pem --key {0}/client-c.key", tls));
+    EXPECT_NE(page.output.find("\nunderstudy_arbiter_is_leader 1\n"), std::string::npos) << page.errors;
+    EXPECT_NE(scrape("").exit_status, 0) << "without a certificate";
+    const auto as = [&](const std::string& name) { return fmt::format("{}?tls={}/{}", plain, tls, name); };
+    const auto removal = run_to_end({understudy(), "arbiter", "remove", "--id", "9", "--arbiter", as("client-c")});
     EXPECT_NE(removal.exit_status, 0);
     EXPECT_NE(removal.errors.find("operator's certificate"), std::string::npos) << removal.errors;
+    EXPECT_EQ(run_to_end({understudy(), "arbiter", "dump", "--arbiter", as("client-c")}).exit_status, 0);
+    for (const auto* name : {"client-c", "operator-o", "host-other"}) {
+        boost::asio::io_context io;
+        const auto client = connect(io, as(name));
+        std::optional<Outcome> outcome;
+        client->form({"vm1", {0}, {1}, "r", {"r"}}, milliseconds(2000), [&](const Outcome& o) {
+            outcome = o;
+            io.stop();
+        });
+        io.run_for(milliseconds(5000));
+        ASSERT_TRUE(outcome) << name;
+        EXPECT_EQ(outcome->verdict, Verdict::unknown) << name;
+        EXPECT_NE(outcome->explanation.find("not those of a host for VM vm1"), std::string::npos)
+            << outcome->explanation;
+    }
 }
 
 Finished shell(const std::string& command) {
@@ -478,7 +506,9 @@ TEST_F(Servers, PartitionsByNftables) {
         GTEST_SKIP() << "cannot make network namespaces here: " << network.made().errors;
     }
     const auto tls = (directory_.path() / "tls").string();
-    ASSERT_EQ(run_to_end({understudy(), "arbiter", "init", "--out", tls, "--server", "1", "2", "3"}).exit_status, 0);
+    ASSERT_EQ(
+        run_to_end({understudy(), "init", "--out", tls, "--arbiter", "1", "2", "3", "--host", "test=*"}).exit_status,
+        0);
     std::map<std::uint64_t, ServerProcesses::Place> places;
     for (std::uint64_t id = 1; id <= 3; ++id) {
         places[id] = {network.host(id) + ":7001",

@@ -59,9 +59,10 @@ class Channel : public ::testing::Test {
         return what();
     }
 
-    std::optional<JoinFailure> try_to_join(const Hello& said, std::uint16_t port) {
+    std::optional<JoinFailure> try_to_join(const Hello& said, std::uint16_t port, const ChannelOptions& options = {}) {
         std::optional<JoinResult> result;
-        join(io_, "127.0.0.1", port, said, std::chrono::seconds(2), {}, [&](JoinResult r) { result = std::move(r); });
+        join(io_, "127.0.0.1", port, said, std::chrono::seconds(2), options,
+             [&](JoinResult r) { result = std::move(r); });
         EXPECT_TRUE(run_until([&] { return result.has_value(); }));
         if (auto* joined = std::get_if<Joined>(&*result)) {
             backup_ = std::move(joined->connection);
@@ -81,7 +82,7 @@ class Channel : public ::testing::Test {
     // A connected pair whose state is transferred.
     void pair(ChannelOptions options = {}) {
         listen(options);
-        ASSERT_FALSE(try_to_join(hello(), listener_->port()));
+        ASSERT_FALSE(try_to_join(hello(), listener_->port(), options));
         start_both();
         primary_->send_state(base_, std::make_unique<QuietMemory>(memory_), testing::bytes_of("vcpu"),
                              [&](const StateProgress& p) { sent_ = p; });

@@ -132,29 +132,61 @@ constexpr int kUsage = 2;
 
 INSTANTIATE_TEST_SUITE_P(
     All, Mistakes,
-    testing::Values(Mistake{"", kUsage, "see understudy --help"},
-                    Mistake{"frobnicate", kUsage, "there is no 'frobnicate' (see understudy --help)"},
-                    Mistake{"doctor --frobnicate", kUsage, "see understudy doctor --help"},
-                    Mistake{"doctor -- x", kUsage, "-- x"},
-                    Mistake{"run", kFailure, "what is to run? Give --image FILE"},
-                    Mistake{"run --program nowhere", kFailure, "nowhere"},
-                    Mistake{"run --program text", kFailure, "text"},
-                    Mistake{"run --program /bin/sh", kFailure, "/bin/sh"},
-                    Mistake{"run --program text --memory 12Q", kFailure, "'12Q' is no size"},
-                    Mistake{"run --program huge", kFailure, "huge needs more memory than a guest can have"},
-                    Mistake{"run --program text --name 'a b'", kFailure, "is no name for a VM"},
-                    Mistake{"run --domain nowhere.xml", kFailure, "nowhere.xml: No such file"},
-                    Mistake{"run --domain text", kFailure, "text:1: not well-formed XML"},
-                    Mistake{"run --domain two-vcpus.xml", kFailure, "two-vcpus.xml:4: <vcpu> cannot be honoured"},
-                    Mistake{"run --program text --domain two-vcpus.xml", kUsage, "excludes"},
-                    Mistake{"backup --name kv --arbiter raft://127.0.0.1:1 --primary nowhere", kFailure,
-                            "'nowhere' is not an address (no port); write host:port"},
-                    Mistake{"backup --name kv --arbiter raft://127.0.0.1:1 --primary host:99999", kFailure,
-                            "'host:99999' is not an address (the port"},
-                    Mistake{"primary --program text --arbiter raft://127.0.0.1:1 --listen :7300", kFailure,
-                            "':7300' is not an address (no host)"},
-                    Mistake{"verify --server localhost", kFailure, "'localhost' is not an address (no port)"},
-                    Mistake{"replay nowhere.log", kFailure, "nowhere.log"}, Mistake{"replay text", kFailure, "text"}));
+    testing::Values(
+        Mistake{"", kUsage, "see understudy --help"},
+        Mistake{"frobnicate", kUsage, "there is no 'frobnicate' (see understudy --help)"},
+        Mistake{"doctor --frobnicate", kUsage, "see understudy doctor --help"}, Mistake{"doctor -- x", kUsage, "-- x"},
+        Mistake{"run", kFailure, "what is to run? Give --image FILE"},
+        Mistake{"run --program nowhere", kFailure, "nowhere"}, Mistake{"run --program text", kFailure, "text"},
+        Mistake{"run --program /bin/sh", kFailure, "/bin/sh"},
+        Mistake{"run --program text --memory 12Q", kFailure, "'12Q' is no size"},
+        Mistake{"run --program huge", kFailure, "huge needs more memory than a guest can have"},
+        Mistake{"run --program text --name 'a b'", kFailure, "is no name for a VM"},
+        Mistake{"run --domain nowhere.xml", kFailure, "nowhere.xml: No such file"},
+        Mistake{"run --domain text", kFailure, "text:1: not well-formed XML"},
+        Mistake{"run --domain two-vcpus.xml", kFailure, "two-vcpus.xml:4: <vcpu> cannot be honoured"},
+        Mistake{"run --program text --domain two-vcpus.xml", kUsage, "excludes"},
+        Mistake{"backup --name kv --arbiter raft://127.0.0.1:1 --primary nowhere", kFailure,
+                "'nowhere' is not an address (no port); write host:port"},
+        Mistake{"backup --name kv --arbiter raft://127.0.0.1:1 --primary host:99999", kFailure,
+                "'host:99999' is not an address (the port"},
+        Mistake{"primary --program text --arbiter raft://127.0.0.1:1 --listen :7300", kFailure,
+                "':7300' is not an address (no host)"},
+        Mistake{"primary --program text --arbiter raft://127.0.0.1:1", kFailure,
+                "give --tls PATH, credentials of a host (see 'understudy init'), or --insecure"},
+        Mistake{"backup --name kv --arbiter raft://127.0.0.1:1 --primary h:1 --tls nowhere/host-a", kFailure,
+                "cannot use nowhere/host-a.pem: No such file"},
+        Mistake{"run --program text --network gateway:127.0.0.1:1", kFailure, "credentials of a host"},
+        Mistake{"gateway --listen 127.0.0.1:0", kFailure, "credentials of a gateway"},
+        Mistake{"gateway --listen 127.0.0.1:0 --insecure --tls x/gateway-g", kFailure,
+                "give either --tls or --insecure"},
+        Mistake{"gateway --listen 0.0.0.0:0 --insecure", kFailure, "0.0.0.0:0 is not: give --tls"},
+        Mistake{"arbiter serve --id 1 --data a1 --peer 1=127.0.0.1:7001", kFailure, "credentials of an arbiter"},
+        Mistake{"init --out certificates", kFailure, "say whom certificates are for"},
+        Mistake{"init --out certificates --host alpha", kFailure, "write alpha=VM,VM or alpha=* for all"},
+        Mistake{"init --out certificates --host alpha=shop,", kFailure, "does not say for which VMs"},
+        Mistake{"init --out certificates --client ../c", kFailure, "'../c' is no name for a client"},
+        Mistake{"verify --server localhost", kFailure, "'localhost' is not an address (no port)"},
+        Mistake{"replay nowhere.log", kFailure, "nowhere.log"}, Mistake{"replay text", kFailure, "text"}));
+
+TEST_F(Command, InitMakesCertificatesThatAreTakenForTheirRoleAlone) {
+    const Finished made = run("init --json --out c --arbiter 1 --host alpha=shop --gateway edge='*' --client c");
+    EXPECT_EQ(made.exit_status, 0) << made.errors;
+    EXPECT_THAT(made.output, HasSubstr(R"("file":"c/gateway-edge.key")"));
+    const auto mistake = [&](const std::string& words) {
+        const Finished outcome = run(words);
+        EXPECT_EQ(outcome.exit_status, 1);
+        return outcome.errors;
+    };
+    EXPECT_THAT(mistake("gateway --listen 127.0.0.1:0 --tls c/host-alpha"),
+                HasSubstr("c/host-alpha is for a host, and a gateway's are wanted here"));
+    EXPECT_THAT(mistake("backup --name mail --arbiter raft://127.0.0.1:1 --primary 127.0.0.1:1 --tls c/host-alpha"),
+                HasSubstr("not for the VM 'mail'"));
+    EXPECT_THAT(mistake("arbiter serve --id 2 --data a --peer 2=127.0.0.1:1 --tls c/arbiter-1"),
+                HasSubstr("these are the credentials of arbiter-1, and this is server 2"));
+    EXPECT_THAT(mistake("init --out c --host alpha=mail"),
+                HasSubstr("host-alpha.pem is there and says something else"));
+}
 
 TEST_F(Command, VerifyNamesAServerThatIsNotThere) {
     const Finished verify = run("verify --seconds 1 --server 127.0.0.1:" + std::to_string(tools::free_port()));

@@ -82,11 +82,11 @@ TEST_F(GatewayCommand, WhatItCannotHaveIsOneLineAndAnExitStatus) {
     };
     EXPECT_THAT(failure({"gateway", "--listen", listen_}), HasSubstr("another process already listens"));
     EXPECT_TRUE(std::filesystem::is_socket(path_));
-    EXPECT_THAT(failure({"gateway", "--listen", "127.0.0.1:0", "--forward", forward_}),
+    EXPECT_THAT(failure({"gateway", "--insecure", "--listen", "127.0.0.1:0", "--forward", forward_}),
                 HasSubstr("Address already in use"));
-    EXPECT_THAT(failure({"gateway", "--listen", "127.0.0.1:0", "--forward", "udp:127.0.0.1:5000:53"}),
+    EXPECT_THAT(failure({"gateway", "--insecure", "--listen", "127.0.0.1:0", "--forward", "udp:127.0.0.1:5000:53"}),
                 HasSubstr("--host-loopback"));
-    EXPECT_THAT(failure({"gateway", "--listen", "nowhere"}), HasSubstr("or unix:PATH"));
+    EXPECT_THAT(failure({"gateway", "--insecure", "--listen", "nowhere"}), HasSubstr("or unix:PATH"));
     EXPECT_THAT(failure({"gateway", "--listen", "unix:/nonexistent/x"}), HasSubstr("No such file"));
 }
 

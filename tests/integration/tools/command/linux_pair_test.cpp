@@ -50,6 +50,7 @@ class LinuxPair : public testing::OnKvm {
             "--name",    "guest",       "--image",     image,      "--listen",         "127.0.0.1:0",  "--json",
             "--arbiter", arbiters_.url, "--suspicion", kSuspicion, "--console-socket", socket_of(host)};
         command.insert(command.begin(), kExecutable);
+        command.insert(command.begin() + 2, arbiters_.credentials.begin(), arbiters_.credentials.end());
         command.insert(command.begin() + 2, rest.begin(), rest.end());
         return *replicas_.emplace_back(std::make_unique<Replica>(stage_, host, std::move(command), std::move(ready)));
     }
@@ -138,7 +139,8 @@ TEST_F(LinuxPair, ANameIsFreeAgainWhenItsGuestHasEnded) {
     stage_.until([&] { return !refused.running(); }, kPatience, "a refusal");
     EXPECT_THAT(refused.end(), HasSubstr("understudy arbiter forget"));
     const auto forget = [&](std::vector<std::string> words) {
-        words.insert(words.begin(), {kExecutable, "arbiter", "forget", "--arbiter", arbiters_.url, "--vm", "guest"});
+        words.insert(words.begin(),
+                     {kExecutable, "arbiter", "forget", "--arbiter", arbiters_.operator_url(), "--vm", "guest"});
         return run_to_end(std::move(words));
     };
     EXPECT_THAT(forget({"--generation", "3"}).errors, HasSubstr("no replica of guest runs any more"));

@@ -51,18 +51,31 @@ class Pair : public OnKvm {
     }
 
     std::vector<std::string> primary(const std::string& listen = "127.0.0.1:0", const std::string& program = kKv) {
-        return {kExecutable.string(), "primary", "--name", "kv",        "--program",   program,       "--memory", "64M",
-                "--listen",           listen,    "--json", "--arbiter", arbiters_.url, "--suspicion", kSuspicion};
+        return with_credentials({kExecutable.string(), "primary", "--name", "kv", "--program", program, "--memory",
+                                 "64M", "--listen", listen, "--json", "--arbiter", arbiters_.url, "--suspicion",
+                                 kSuspicion});
     }
     std::vector<std::string> backup(const std::string& of, const std::string& name = "kv") {
-        return {kExecutable.string(), "backup",    "--name",      name,          "--primary", of,      "--listen",
-                "127.0.0.1:0",        "--arbiter", arbiters_.url, "--suspicion", kSuspicion,  "--json"};
+        return with_credentials({kExecutable.string(), "backup", "--name", name, "--primary", of, "--listen",
+                                 "127.0.0.1:0", "--arbiter", arbiters_.url, "--suspicion", kSuspicion, "--json"});
+    }
+    [[nodiscard]] std::vector<std::string> with_credentials(std::vector<std::string> command) const {
+        command.insert(command.end(), arbiters_.credentials.begin(), arbiters_.credentials.end());
+        return command;
+    }
+    // In plain text to other replicas, and as ever to the arbiter.
+    [[nodiscard]] std::vector<std::string> insecure(std::vector<std::string> command) const {
+        command.resize(command.size() - arbiters_.credentials.size());
+        *std::ranges::find(command, arbiters_.url) = arbiters_.url + "?tls=" + arbiters_.credentials.back();
+        command.emplace_back("--insecure");
+        return command;
     }
     Replica& start(const std::string& host, std::vector<std::string> command) {
         return *replicas_.emplace_back(std::make_unique<Replica>(stage_, host, std::move(command)));
     }
-    Replica& start_solo() {
-        Replica& replica = start("host 1", primary());
+    Replica& start_solo() { return start_solo(primary()); }
+    Replica& start_solo(std::vector<std::string> command) {
+        Replica& replica = start("host 1", std::move(command));
         stage_.until([&] { return replica.role() == Role::solo && !replica.address().empty(); }, kPatience,
                      "a primary");
         return replica;
@@ -130,7 +143,7 @@ TEST_F(Pair, ABackupWithoutAPrimarySaysSo) {
 }
 
 TEST_F(Pair, AnotherVersionIsNamedAtThePrimaryAndAtTheBackup) {
-    const Replica& first = start_solo();
+    const Replica& first = start_solo(insecure(primary()));
     const auto other = channel::preamble(channel::kProtocolVersion + 1);
     boost::asio::io_context io;
     boost::asio::ip::tcp::socket old_backup(io);
@@ -150,7 +163,8 @@ TEST_F(Pair, AnotherVersionIsNamedAtThePrimaryAndAtTheBackup) {
             boost::asio::write(accepted.back(), boost::asio::buffer(other), ignored);
         }
     });
-    const Replica& second = start("host 2", backup(fmt::format("127.0.0.1:{}", old_primary.local_endpoint().port())));
+    const Replica& second =
+        start("host 2", insecure(backup(fmt::format("127.0.0.1:{}", old_primary.local_endpoint().port()))));
     const std::shared_ptr<void> end(nullptr, [&](void*) { ::shutdown(old_primary.native_handle(), SHUT_RDWR); });
     await_end(second);
     EXPECT_THAT(second.end(), HasSubstr("ended with status 1: understudy: "));

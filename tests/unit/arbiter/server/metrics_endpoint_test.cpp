@@ -48,7 +48,8 @@ class MetricsPage : public ::testing::Test {
 
     boost::asio::io_context io_;
     int pages_ = 0;
-    MetricsEndpoint endpoint_{io_, {"127.0.0.1", 0}, [this] { return "page " + std::to_string(++pages_) + "\n"; }};
+    MetricsEndpoint endpoint_{
+        io_, {"127.0.0.1", 0}, nullptr, [this] { return "page " + std::to_string(++pages_) + "\n"; }};
 };
 
 TEST_F(MetricsPage, IsMadeAnewForEveryRequest) {

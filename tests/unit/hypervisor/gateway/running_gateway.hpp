@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <filesystem>
@@ -35,7 +36,8 @@ inline std::uint16_t free_port(int type = SOCK_STREAM) {
 class RunningGateway {
   public:
     explicit RunningGateway(UserNetworkConfig network = {}, bool with_tcp = false,
-                            std::chrono::milliseconds rank_memory = GatewayConfig{}.rank_memory)
+                            std::chrono::milliseconds rank_memory = GatewayConfig{}.rank_memory,
+                            std::shared_ptr<tls::Context> tls = nullptr)
         : path_(std::filesystem::temp_directory_path() / ("gateway-test-" + std::to_string(::getpid()))),
           stop_(::eventfd(0, EFD_CLOEXEC)) {
         GatewayConfig config;
@@ -46,6 +48,7 @@ class RunningGateway {
         config.network = std::move(network);
         config.rank_memory = rank_memory;
         config.capture = capture_.string();
+        config.tls = std::move(tls);
         gateway_.emplace(std::move(config), [this](const GatewayEvent& event) {
             const std::scoped_lock lock(mutex_);
             events_.push_back(event);
@@ -85,6 +88,15 @@ class RunningGateway {
                 return events_[next];
             }
         }
+    }
+    // Of the events so far.
+    [[nodiscard]] std::size_t count(GatewayEvent::Kind kind) {
+        const std::scoped_lock lock(mutex_);
+        return static_cast<std::size_t>(std::ranges::count(events_, kind, &GatewayEvent::kind));
+    }
+    [[nodiscard]] GatewayEvent last(GatewayEvent::Kind kind) {
+        const std::scoped_lock lock(mutex_);
+        return *std::ranges::find(events_.rbegin(), events_.rend(), kind, &GatewayEvent::kind);
     }
     GatewayEvent wait_for_attached(std::uint64_t generation) {
         return wait_for([generation](const GatewayEvent& event) {

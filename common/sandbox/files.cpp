@@ -1,0 +1,90 @@
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+
+#include "common/error.hpp"
+#include "common/file_descriptor.hpp"
+#include "common/sandbox/walls.hpp"
+
+namespace understudy::sandbox {
+namespace {
+
+// Of Landlock's first version, which every later one has.
+constexpr std::uint64_t kAllRights = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1U) - 1;
+constexpr std::uint64_t kReading = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
+constexpr std::uint64_t kSockets = LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_REMOVE_FILE;
+constexpr std::uint64_t kKeeping = kReading | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG |
+                                   LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
+                                   LANDLOCK_ACCESS_FS_REMOVE_DIR;
+// Those that a rule about a file may name.
+constexpr std::uint64_t kOfFiles =
+    LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE;
+
+std::uint64_t rights_of(Use use) {
+    switch (use) {
+        case Use::read:
+            return kReading;
+        case Use::write:
+        case Use::record:
+            return kReading | LANDLOCK_ACCESS_FS_WRITE_FILE;
+        case Use::sockets:
+            return kSockets;
+        case Use::keep:
+            break;
+    }
+    return kKeeping;
+}
+
+void allow(int ruleset, const Path& path) {
+    if (path.use == Use::record) {
+        const FileDescriptor made(::open(path.path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+        if (!made) {
+            throw Error::from_errno("cannot write " + path.path.string(), errno);
+        }
+    }
+    const FileDescriptor beneath(::open(path.path.c_str(), O_PATH | O_CLOEXEC));
+    struct stat status {};
+    if (!beneath || ::fstat(beneath.get(), &status) != 0) {
+        return;
+    }
+    landlock_path_beneath_attr rule{};
+    rule.parent_fd = beneath.get();
+    rule.allowed_access = rights_of(path.use) & (S_ISDIR(status.st_mode) ? kAllRights : kOfFiles);
+    if (rule.allowed_access != 0 &&
+        ::syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0) {
+        throw Error::from_errno("cannot let the sandbox have " + path.path.string(), errno);
+    }
+}
+
+}  // namespace
+
+bool confines_files() {
+    return ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION) > 0;
+}
+
+bool confine_files(const std::vector<Path>& paths) {
+    if (!confines_files()) {
+        return false;
+    }
+    landlock_ruleset_attr attributes{};
+    attributes.handled_access_fs = kAllRights;
+    const FileDescriptor ruleset(
+        static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attributes, sizeof attributes, 0)));
+    if (!ruleset) {
+        throw Error::from_errno("cannot make rules for files", errno);
+    }
+    for (const Path& path : paths) {
+        allow(ruleset.get(), path);
+    }
+    if (::syscall(SYS_landlock_restrict_self, ruleset.get(), 0) != 0) {
+        throw Error::from_errno("cannot confine files", errno);
+    }
+    return true;
+}
+
+}  // namespace understudy::sandbox

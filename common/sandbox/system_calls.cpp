@@ -1,0 +1,195 @@
+#include <linux/sched.h>
+#include <linux/userfaultfd.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <initializer_list>
+#include <memory>
+#include <string>
+
+#include "common/error.hpp"
+#include "common/sandbox/walls.hpp"
+
+namespace understudy::sandbox {
+namespace {
+
+using Comparison = scmp_arg_cmp;
+
+// Allows what it is told, and nothing else.
+class Filter {
+  public:
+    Filter() : context_(seccomp_init(SCMP_ACT_KILL_PROCESS)) { check(context_ != nullptr); }
+
+    void allow(std::initializer_list<const char*> names) {
+        for (const char* name : names) {
+            rule(SCMP_ACT_ALLOW, name, {});
+        }
+    }
+    // Where the comparison holds. Of several for one call, any.
+    void allow_if(const char* name, Comparison comparison) { rule(SCMP_ACT_ALLOW, name, {comparison}); }
+    // The caller is told that there is no such call, and does without.
+    void deny_as_absent(const char* name) { rule(SCMP_ACT_ERRNO(ENOSYS), name, {}); }
+
+    // From now on, for the calling thread and those that it makes.
+    void load() { check(seccomp_load(context_.get()) == 0); }
+
+  private:
+    struct Release {
+        void operator()(void* context) const { seccomp_release(context); }
+    };
+
+    void rule(std::uint32_t action, const char* name, std::initializer_list<Comparison> comparisons) {
+        const int number = seccomp_syscall_resolve_name(name);
+        if (number < 0) {
+            return;  // a kernel or library of an age without it
+        }
+        check(seccomp_rule_add_array(context_.get(), action, number, static_cast<unsigned>(comparisons.size()),
+                                     std::data(comparisons)) == 0);
+    }
+    static void check(bool done) {
+        if (!done) {
+            throw Error("cannot filter system calls: seccomp is needed, or --no-sandbox");
+        }
+    }
+
+    std::unique_ptr<void, Release> context_;
+};
+
+Comparison equals(unsigned argument, std::uint64_t value) {
+    return {.arg = argument, .op = SCMP_CMP_EQ, .datum_a = value, .datum_b = 0};
+}
+Comparison differs(unsigned argument, std::uint64_t value) {
+    return {.arg = argument, .op = SCMP_CMP_NE, .datum_a = value, .datum_b = 0};
+}
+Comparison masked(unsigned argument, std::uint64_t mask, std::uint64_t value) {
+    return {.arg = argument, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask, .datum_b = value};
+}
+
+// What every thread does: memory, locks, time, what is open already, its end.
+void allow_living(Filter& filter) {
+    filter.allow({"read", "write", "readv", "writev", "pread64", "pwrite64", "lseek", "close", "fstat", "newfstatat",
+                  "fsync", "fdatasync", "fcntl"});
+    filter.allow({"munmap", "mremap", "madvise", "brk", "membarrier"});
+    // No new code.
+    filter.allow_if("mmap", masked(2, PROT_EXEC, 0));
+    filter.allow_if("mprotect", masked(2, PROT_EXEC, 0));
+    filter.allow({"futex", "set_robust_list", "get_robust_list", "rseq", "sched_yield", "sched_getaffinity", "gettid",
+                  "getpid", "getuid", "geteuid", "getgid", "getegid", "restart_syscall", "exit", "exit_group"});
+    filter.allow({"clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday", "time", "getrandom",
+                  "getrusage", "sysinfo", "uname"});
+    filter.allow({"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigtimedwait", "sigaltstack"});
+    filter.allow({"poll", "ppoll", "epoll_ctl", "epoll_wait", "epoll_pwait", "timerfd_settime"});
+    // Threads of its own, no other process.
+    filter.allow_if("clone", masked(0, CLONE_THREAD, CLONE_THREAD));
+    filter.deny_as_absent("clone3");  // its flags lie in memory, where no filter sees them
+    filter.allow_if("tgkill", equals(0, static_cast<std::uint64_t>(::getpid())));
+    filter.allow_if("prctl", equals(0, PR_SET_NAME));
+}
+
+void allow_files(Filter& filter) {
+    filter.allow({"open",
+                  "openat",
+                  "openat2",
+                  "stat",
+                  "lstat",
+                  "statx",
+                  "access",
+                  "faccessat",
+                  "faccessat2",
+                  "readlink",
+                  "readlinkat",
+                  "getdents64",
+                  "getcwd",
+                  "statfs",
+                  "fstatfs",
+                  "ftruncate",
+                  "fallocate",
+                  "flock",
+                  "unlink",
+                  "unlinkat",
+                  "rename",
+                  "renameat",
+                  "renameat2",
+                  "mkdir",
+                  "mkdirat",
+                  "rmdir",
+                  "chmod",
+                  "fchmod",
+                  "fchmodat",
+                  "umask",
+                  "dup",
+                  "dup2",
+                  "dup3",
+                  "pipe",
+                  "pipe2",
+                  "copy_file_range",
+                  "sync_file_range",
+                  "fadvise64"});
+}
+
+void allow_sockets(Filter& filter) {
+    for (const int family : {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK}) {  // the last to look up names
+        filter.allow_if("socket", equals(0, static_cast<std::uint64_t>(family)));
+    }
+    filter.allow_if("socketpair", equals(0, AF_UNIX));
+    filter.allow({"connect", "bind", "listen", "accept", "accept4", "sendto", "sendmsg", "sendmmsg", "recvfrom",
+                  "recvmsg", "recvmmsg", "getsockopt", "setsockopt", "getsockname", "getpeername", "shutdown"});
+    filter.allow({"epoll_create1", "epoll_create", "eventfd2", "timerfd_create", "timerfd_gettime", "signalfd4",
+                  "select", "pselect6"});
+}
+
+void allow_threads(Filter& filter) {
+    filter.allow({"setpriority", "getpriority", "sched_getparam", "sched_getscheduler", "set_tid_address", "getrlimit",
+                  "getppid", "getpgrp", "getpgid", "getsid", "getcpu"});
+    filter.allow_if("kill", equals(0, static_cast<std::uint64_t>(::getpid())));
+    filter.allow_if("prlimit64", equals(2, 0));  // to read
+    filter.allow({"seccomp"});                   // a narrower filter, for a thread
+    filter.allow_if("prctl", equals(0, PR_SET_NO_NEW_PRIVS));
+}
+
+constexpr std::uint64_t kIoctlType = 0xFF00;
+constexpr std::uint64_t kKvmType = 0xAE00;
+
+}  // namespace
+
+void filter_system_calls(Profile profile) {
+    Filter filter;
+    allow_living(filter);
+    allow_files(filter);
+    allow_sockets(filter);
+    allow_threads(filter);
+    if (profile == Profile::replica) {
+        // KVM, taps, userfaultfd, the terminal; but nobody types into a terminal in another's name.
+        filter.allow_if("ioctl", differs(1, TIOCSTI));
+        filter.allow({"userfaultfd", "memfd_create", "mincore"});
+        filter.allow_if("prctl", equals(0, PR_SET_TSC));
+    } else {
+        for (const std::uint64_t request :
+             {std::uint64_t{FIONBIO}, std::uint64_t{FIONREAD}, std::uint64_t{TCGETS}, std::uint64_t{TIOCGWINSZ}}) {
+            filter.allow_if("ioctl", equals(1, request));
+        }
+    }
+    filter.load();
+}
+
+void enter_guest_thread() {
+    if (UNDERSTUDY_SANITIZED) {
+        return;
+    }
+    Filter filter;
+    allow_living(filter);
+    filter.allow_if("ioctl", masked(1, kIoctlType, kKvmType));
+    filter.allow_if("ioctl", masked(1, kIoctlType, UFFDIO << 8U));
+    filter.allow({"eventfd2", "userfaultfd", "setpriority"});
+    filter.allow_if("prctl", equals(0, PR_SET_TSC));
+    filter.load();
+}
+
+}  // namespace understudy::sandbox

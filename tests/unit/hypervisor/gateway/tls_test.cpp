@@ -1,0 +1,115 @@
+// The gateway's TCP port under TLS, and the replica's link to it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/asio/io_context.hpp>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "common/error.hpp"
+#include "hypervisor/gateway/packet.hpp"
+#include "hypervisor/network/link.hpp"
+#include "tests/unit/common/tls/site.hpp"
+#include "tests/unit/hypervisor/gateway/fake_replica.hpp"
+#include "tests/unit/hypervisor/gateway/running_gateway.hpp"
+
+namespace understudy::network {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::AllOf;
+using testing::FakeReplica;
+using ::testing::HasSubstr;
+using testing::kGuestMac;
+using testing::RunningGateway;
+
+class EncryptedGateway : public ::testing::Test {
+  protected:
+    EncryptedGateway() { std::signal(SIGPIPE, SIG_IGN); }
+
+    std::unique_ptr<Link> link(std::shared_ptr<tls::Context> tls, std::uint64_t generation, const VmId& vm = "kv") {
+        LinkConfig config{.endpoint = "gateway:" + gateway_.endpoint(1), .vm = vm, .mac = kGuestMac};
+        config.tls = std::move(tls);
+        auto made = make_link(io_, config, [this](Frame frame) { received_.push_back(std::move(frame)); });
+        made->speak({.generation = {generation}, .won = false});
+        return made;
+    }
+    template <typename Condition>
+    void run_until(Condition done) {
+        while (!done()) {
+            io_.restart();
+            io_.run_for(1ms);
+        }
+    }
+    // Why the gateway turned somebody away, who comes with this.
+    std::string refusal(std::shared_ptr<tls::Context> tls, const VmId& vm = "kv") {
+        const auto before = refusals();
+        const auto stranger = link(std::move(tls), 9, vm);
+        run_until([&] { return refusals() > before; });
+        return gateway_.last(GatewayEvent::Kind::refused).detail;
+    }
+    std::size_t refusals() { return gateway_.count(GatewayEvent::Kind::refused); }
+
+    tls::testing::Site site_;
+    boost::asio::io_context io_;
+    std::vector<Frame> received_;
+    RunningGateway gateway_{{}, true, GatewayConfig{}.rank_memory, site_.of(tls::testing::gateway("g", {"kv"}))};
+};
+
+TEST_F(EncryptedGateway, CarriesFramesBothWays) {
+    const auto voice = link(site_.of(tls::testing::host("a", {"kv"})), 1);
+    auto question = gratuitous_arp(ArpForm::request, kGuestMac, htonl(kGuestAddress));
+    const std::uint32_t target = htonl(kGatewayAddress);
+    std::memcpy(question.data() + 38, &target, sizeof target);
+    const std::size_t many = 2000;  // more than one record holds, and than is read at once
+    voice->send(std::vector<Frame>(many, question));
+    run_until([&] { return received_.size() >= many; });
+    EXPECT_EQ(received_.front()[21], std::byte{2}) << "an answer";
+}
+
+TEST_F(EncryptedGateway, HostsOfTheVmSpeakAndNobodyElse) {
+    const auto voice = link(site_.of(tls::testing::host("a", {"kv"})), 1);
+    run_until([&] { return gateway_.count(GatewayEvent::Kind::attached) == 1; });
+    tls::testing::Site foreign;
+    EXPECT_THAT(refusal(site_.of(tls::testing::host("b", {"mail"}))),
+                AllOf(HasSubstr("'host-b'"), HasSubstr("not for the VM 'kv'")));
+    EXPECT_THAT(refusal(site_.of(tls::testing::client("c"))), HasSubstr("is a client's, not a host's"));
+    EXPECT_THAT(refusal(foreign.of(tls::testing::host("a", {"kv"}))), HasSubstr("TLS: "));
+    EXPECT_THAT(refusal(nullptr), HasSubstr("speaks plain text"));
+    const auto soon = site_.of(tls::testing::host("soon", {"kv"}), 1s);
+    std::this_thread::sleep_for(2100ms);  // it runs out while its holder runs
+    EXPECT_THAT(refusal(soon), HasSubstr("has expired"));
+    EXPECT_EQ(gateway_.count(GatewayEvent::Kind::attached), 1U);
+    EXPECT_EQ(gateway_.count(GatewayEvent::Kind::detached), 0U);
+}
+
+TEST_F(EncryptedGateway, AUnixSocketGoesWithout) {
+    FakeReplica replica(gateway_.endpoint(0), {.generation = {1}, .won = false});
+    EXPECT_EQ(replica.next()->kind, MessageKind::welcome);
+}
+
+TEST_F(EncryptedGateway, PlainTextStaysOnThisMachine) {
+    const auto failure = [](const auto& what) -> std::string {
+        try {
+            what();
+        } catch (const Error& error) {
+            return error.what();
+        }
+        return "";
+    };
+    EXPECT_THAT(failure([] { const Gateway gateway({.listen = {"0.0.0.0:0"}, .network = {}, .vm = {}}, [](const GatewayEvent&) {}); }),
+                HasSubstr("0.0.0.0:0 is not: give --tls"));
+    EXPECT_THAT(
+        failure([&] {
+            static_cast<void>(make_link(io_, {.endpoint = "gateway:192.0.2.1:7200", .vm = "kv"}, [](const Frame&) {}));
+        }),
+        HasSubstr("the gateway 192.0.2.1:7200 is not: give --tls"));
+}
+
+}  // namespace
+}  // namespace understudy::network
