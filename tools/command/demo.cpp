@@ -89,7 +89,7 @@ Report play(const ScenarioOptions& options, bool keep) {
         report.failure = error.what();
         stage.timeline().say("demo", "FAILED: " + report.failure);
     }
-    if (keep || !report.ok()) {  // what went wrong once may not come again
+    if (keep || !report.finding.empty()) {  // what a client has noticed once may not come again
         stage.directory().keep();
         stage.timeline().say("demo",
                              "the logs, and the frames at the gateway, are in " + stage.directory().path().string());

@@ -56,16 +56,20 @@ Event as_event(const GatewayEvent& event) {
     return {event.kind == Kind::attached ? "attached" : "detached", std::move(fields)};
 }
 
-// Its sockets, whose files it removes in the end.
+// Its sockets, whose files it removes in the end, and the capture, whose files take turns.
 sandbox::Walls walls_of(const Options& options) {
     constexpr std::string_view kUnix = "unix:";
     sandbox::Walls walls{.profile = sandbox::Profile::gateway, .paths = {}, .makes_taps = false};
+    const auto folder_of = [](const std::filesystem::path& file) {
+        return file.has_parent_path() ? file.parent_path() : std::filesystem::path(".");
+    };
     for (const std::string& endpoint : options.listen) {
         if (endpoint.starts_with(kUnix)) {
-            const std::filesystem::path socket = endpoint.substr(kUnix.size());
-            walls.paths.push_back(
-                {socket.has_parent_path() ? socket.parent_path() : std::filesystem::path("."), sandbox::Use::sockets});
+            walls.paths.push_back({folder_of(endpoint.substr(kUnix.size())), sandbox::Use::sockets});
         }
+    }
+    if (!options.capture.empty()) {
+        walls.paths.push_back({folder_of(options.capture), sandbox::Use::keep});
     }
     return walls;
 }

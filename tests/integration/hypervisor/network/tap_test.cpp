@@ -224,7 +224,8 @@ TEST_F(TapTest, ATapDoesNotGiveTheBridgeItsAddress) {
         asio::io_context io;
         std::vector<std::unique_ptr<Link>> taps;
         for (int i = 0; i < 8; ++i) {  // of addresses at random, one or the other would be the lowest
-            taps.push_back(make_link(io, config("tap:tap-" + std::to_string(i) + ",bridge=br-test"), [](Frame) {}));
+            taps.push_back(
+                make_link(io, config("tap:tap-" + std::to_string(i) + ",bridge=br-test"), [](const Frame&) {}));
             auto bridge = request_for(kBridge);
             testing::must(::ioctl(control.get(), SIOCGIFHWADDR, &bridge), "SIOCGIFHWADDR");
             EXPECT_EQ(std::memcmp(&bridge.ifr_hwaddr.sa_data, nic.data(), nic.size()), 0);

@@ -102,7 +102,7 @@ TEST(RaftNode, HandsLeadershipToMembersOnlyAndToItselfWithoutAnyEffect) {
 
 // Until its removal is committed it may have the only log that can win; the others' votes decide, not its own.
 TEST(RaftNode, AServerThatIsBeingRemovedStandsForElection) {
-    for (const std::size_t others : {1, 2}) {
+    for (std::size_t others = 1; others <= 2; ++others) {
         Configuration without;
         for (NodeId id = 2; id <= 1 + others; ++id) {
             without.members[id] = {"s" + std::to_string(id), true};
