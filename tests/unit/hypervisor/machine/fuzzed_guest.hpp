@@ -72,7 +72,7 @@ class FuzzedEngine final : public IdleEngine {
             case 3:
                 return engine::Kicked{};
             default:
-                return engine::PortOut{port, source_.u32()};
+                return engine::PortOut{port, source_.u8() % 4 == 0 ? source_.u32() : source_.u16() % 0x300U};
         }
     }
     bool track_writes(bool on) override { return on; }

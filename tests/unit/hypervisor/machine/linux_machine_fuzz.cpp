@@ -1,13 +1,16 @@
 // Any bytes as the life of a Linux guest: the state that a peer sent of it, what it leaves in its layer, control page
 // and device pages, where it stops, deltas in its stead. The monitor computes with all of it; nothing aborts, overflows
 // or goes on without end.
+#include <array>
 #include <cstdint>
 #include <fstream>
 #include <memory>
 #include <string>
 
 #include "common/bytes.hpp"
+#include "common/digest.hpp"
 #include "common/temporary_directory.hpp"
+#include "hypervisor/machine/boot_copy.hpp"
 #include "hypervisor/machine/linux_machine.hpp"
 #include "tests/unit/hypervisor/machine/elf_file.hpp"
 #include "tests/unit/hypervisor/machine/fuzzed_guest.hpp"
@@ -35,7 +38,8 @@ const FuzzedPlaces& places() {
         {kInLayer, kInLayer, 0x401000, kKernelMap + 0x1000000},
         {UNDERSTUDY_PORT_IDLE, UNDERSTUDY_PORT_BUDGET, UNDERSTUDY_PORT_DEVICE, UNDERSTUDY_PORT_FLUSH,
          UNDERSTUDY_PORT_INTERRUPT, UNDERSTUDY_PORT_PAGE_TABLE, UNDERSTUDY_PORT_FLUSH_TLB,
-         UNDERSTUDY_PORT_FAULT_ADDRESS, UNDERSTUDY_PORT_IDLE, UNDERSTUDY_PORT_DEVICE, UNDERSTUDY_PORT_EXIT}};
+         UNDERSTUDY_PORT_FAULT_ADDRESS, UNDERSTUDY_PORT_IDLE, UNDERSTUDY_PORT_DEVICE, UNDERSTUDY_PORT_EXIT,
+         UNDERSTUDY_PORT_FAULT}};
     return places;
 }
 
@@ -59,6 +63,15 @@ std::string booted() {
         return std::make_unique<FuzzedEngine>(memory, none, places());
     });
     std::string state(as_text(machine.save_vcpu()));
+    // What it restarts from is empty: the copy's first page says so by zeros.
+    const auto number = [](std::uint64_t value) {
+        std::string bytes;
+        append_little_endian(bytes, value);
+        return bytes;
+    };
+    const std::uint64_t copied = keep_boot_copy(machine.memory(), whole_memory(config.memory).value);
+    const std::array<std::byte, kPageBytes> nothing{};
+    state.replace(state.find(number(copied)), sizeof copied, number(digest(nothing)));
     write_little_endian(state.data() + kRamAt, kRam);
     write_little_endian(state.data() + kControlAt, kControl);
     return state;

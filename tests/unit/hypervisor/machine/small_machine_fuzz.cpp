@@ -23,7 +23,8 @@ const FuzzedPlaces& places() {
         {abi::kControlBase, kProgram, kRings, kRings + kRing, kRings + 2 * kRing, abi::kKernelBase, abi::kBootBase},
         {kProgram, abi::kKernelBase, 0x8000},
         {abi::kPortIdle, abi::kPortBudget, abi::kPortEntropy, abi::kPortFlush, abi::kPortScanCode, abi::kPortSyscall,
-         abi::kPortRdtsc, abi::kPortRdtscp, abi::kPortCpuid, abi::kPortXgetbv, abi::kPortRdrand32, abi::kPortRdpid}};
+         abi::kPortRdtsc, abi::kPortRdtscp, abi::kPortCpuid, abi::kPortXgetbv, abi::kPortRdrand32, abi::kPortRdpid,
+         abi::kPortFault}};
     return places;
 }
 
