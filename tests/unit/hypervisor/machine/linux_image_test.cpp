@@ -76,7 +76,9 @@ TEST_F(LinuxImage, DamagedFilesHarmNobody) {
     GuestMemory memory(whole_memory(config_.memory), GuestMemory::Population::later);
     const std::pair<std::string*, std::string> files[] = {{&config_.kernel, kernel_file()},
                                                           {&config_.layer, layer_file(UNDERSTUDY_PV_VERSION)}};
-    for (const auto& [file, whole] : files) {
+    for (const auto& named : files) {
+        std::string* const file = named.first;
+        const std::string& whole = named.second;
         const auto attempt = [&](const std::string& damaged) {
             *file = write("damaged", damaged);
             try {
@@ -212,8 +214,8 @@ TEST_F(WrittenLinuxImage, GivesRing3ThePortsOfTheLayer) {
     const std::uint64_t bitmap = state_.tss + at<std::uint16_t>(state_.tss + x86::kTssBitmapPointer);
     ASSERT_LE(bitmap + x86::kTssPorts / 8, state_.tss + state_.tss_size) << "with the byte of ones behind it";
     const auto refused = [&](unsigned port) { return (at<std::uint8_t>(bitmap + port / 8) >> port % 8 & 1) != 0; };
-    for (const unsigned port :
-         {UNDERSTUDY_PORT_IDLE, UNDERSTUDY_PORT_FLUSH, UNDERSTUDY_PORT_PAGE_TABLE, UNDERSTUDY_PORT_FAULT_ADDRESS}) {
+    for (const unsigned port : {0U + UNDERSTUDY_PORT_IDLE, 0U + UNDERSTUDY_PORT_FLUSH, 0U + UNDERSTUDY_PORT_PAGE_TABLE,
+                                0U + UNDERSTUDY_PORT_FAULT_ADDRESS}) {
         for (unsigned byte = 0; byte < 4; ++byte) {
             EXPECT_FALSE(refused(port + byte)) << port << " takes EAX";
         }

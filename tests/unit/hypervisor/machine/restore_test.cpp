@@ -16,7 +16,7 @@ class Restore : public testing::Test {
   protected:
     Restore() {
         for (abi::Region* ring : {&state().receive_ring, &state().transmit_ring, &state().console_ring}) {
-            *ring = {4U << 20, 8 * abi::kFrameSlotSize};
+            *ring = {4U << 20, std::uint64_t{8} * abi::kFrameSlotSize};
         }
     }
     MonitorState& state() { return monitor_state(machine_.memory()); }
