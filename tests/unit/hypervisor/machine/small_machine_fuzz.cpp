@@ -15,8 +15,8 @@ using namespace understudy::machine;
 
 constexpr std::size_t kMaxStops = 32;
 constexpr std::uint64_t kProgram = abi::kProgramBase;
-constexpr std::uint64_t kRings = 6U << 20;
-constexpr std::uint64_t kRing = 8 * abi::kFrameSlotSize;
+constexpr std::uint64_t kRings = 5U << 20;
+constexpr std::uint64_t kRing = std::uint64_t{8} * abi::kFrameSlotSize;
 
 const FuzzedPlaces& places() {
     static const FuzzedPlaces places = {
@@ -51,7 +51,7 @@ class Life {
                 return;
             }
             machine_->apply(last_, fuzzed_input(source_, *machine_));
-            if (source_.u8() % 8 == 0) {
+            if (source_.u8() % 32 == 0) {  // takes long
                 move();
             }
         }
@@ -59,7 +59,7 @@ class Life {
 
   private:
     std::unique_ptr<SmallMachine> blank() {
-        return std::make_unique<SmallMachine>(8_MiB, [this](std::span<std::byte> memory, const engine::BootState&) {
+        return std::make_unique<SmallMachine>(6_MiB, [this](std::span<std::byte> memory, const engine::BootState&) {
             return std::make_unique<FuzzedEngine>(memory, source_, places());
         });
     }
@@ -68,7 +68,7 @@ class Life {
     void damage() {
         constexpr std::uint64_t kMonitors = 0x9000;
         for (unsigned count = source_.u8() % 16; count > 0; --count) {
-            const std::uint64_t at = kMonitors + source_.u16() % 0x2000 / 8 * 8;
+            const std::uint64_t at = kMonitors + (source_.u16() & 0x1ff8U);
             machine_->memory().at<std::uint64_t>({at}) = odd_number(source_);
         }
     }
