@@ -23,7 +23,7 @@ constexpr std::size_t kMaxRequestBytes = std::size_t{kMaxSegments} * kMaxSegment
 }  // namespace
 
 BlockDevice::BlockDevice(const std::filesystem::path& image)
-    : path_(image), file_(::open(image.c_str(), O_RDONLY | O_CLOEXEC)) {
+    : path_(image), file_(::open(image.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
     struct stat status {};
     if (!file_ || ::fstat(file_.get(), &status) != 0) {
         throw Error::from_errno(fmt::format("cannot open the image {}", path_.string()), errno);

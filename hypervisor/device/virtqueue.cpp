@@ -134,7 +134,7 @@ bool Virtqueue::add_descriptors(Chain& chain, std::uint64_t table, std::uint32_t
             return false;
         }
         if ((descriptor->flags & VRING_DESC_F_INDIRECT) != 0) {
-            const std::uint32_t inner = descriptor->length / sizeof(Descriptor);
+            const std::uint32_t inner = descriptor->length / std::uint32_t{sizeof(Descriptor)};
             return indirect_allowed && (descriptor->flags & VRING_DESC_F_NEXT) == 0 && inner > 0 &&
                    inner <= kMaxChain && descriptor->length % sizeof(Descriptor) == 0 &&
                    memory_.range({descriptor->address}, descriptor->length) &&

@@ -67,7 +67,7 @@ bool restore_boot_copy(GuestMemory& memory, std::uint64_t at, std::uint64_t expe
         return false;
     }
     std::vector<std::uint64_t> pages(*memory.read<std::uint64_t>({at}));
-    std::memcpy(pages.data(), copy->data() + kWord, pages.size() * kWord);
+    std::ranges::copy(copy->subspan(kWord, pages.size() * kWord), std::as_writable_bytes(std::span(pages)).begin());
     if (std::ranges::any_of(pages, [&](std::uint64_t page) { return page >= at / kPageBytes; })) {
         return false;
     }

@@ -5,11 +5,11 @@
 #include <bit>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 
 #include "hypervisor/machine/code/hints.hpp"
 #include "hypervisor/machine/code/rewriter.hpp"
 #include "hypervisor/machine/platform.hpp"
+#include "hypervisor/machine/read_file.hpp"
 
 namespace understudy::machine {
 namespace {
@@ -88,18 +88,10 @@ std::optional<std::uint64_t> smallest_memory(const LoadedVm& vm) {
     return std::nullopt;
 }
 
-std::vector<std::byte> read_file(const std::string& path) {
-    std::ifstream in(path, std::ios::binary);
-    std::vector<std::byte> bytes;
-    std::error_code error;
-    const auto size = std::filesystem::file_size(path, error);
-    if (!in || error) {
-        throw Error::format("cannot read root archive {}; name a readable tar file", path);
-    }
-    bytes.resize(size);
-    in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size));
+std::vector<std::byte> read_root_archive(const std::string& path) {
+    std::vector<std::byte> bytes = read_file(path, "root archive");
     constexpr std::size_t kMagicAt = 257;
-    if (size < 512 || std::memcmp(bytes.data() + kMagicAt, "ustar", 5) != 0) {
+    if (bytes.size() < 512 || std::memcmp(bytes.data() + kMagicAt, "ustar", 5) != 0) {
         throw Error::format("{} is not a tar archive; make one with tar --format=ustar -cf", path);
     }
     return bytes;
@@ -138,6 +130,11 @@ void copy_segments(const ElfImage& image, std::uint64_t bias, GuestMemory& memor
     }
 }
 
+[[noreturn]] void throw_too_large(const LoadedVm& vm) {
+    throw Error::format("{} needs more memory than a guest can have, which is {} GiB", vm.config.program,
+                        kMaxMemory.value >> 30);
+}
+
 void check_placement(const LoadedVm& vm) {
     const ElfImage& kernel = vm.kernel;
     if (kernel.lowest() < abi::kKernelBase || kernel.highest() > abi::kKernelLimit) {
@@ -146,6 +143,11 @@ void check_placement(const LoadedVm& vm) {
     }
     if (!kernel.find("understudy_vectors")) {
         throw Error::format("{} is not an Understudy guest kernel: it has no symbol understudy_vectors", kernel.path);
+    }
+    // Where it ends, or how long it is: further on, sums of addresses fit.
+    const ElfImage& program = vm.program;
+    if (program.highest() - (program.position_independent ? program.lowest() : 0) > kMaxMemory.value) {
+        throw_too_large(vm);
     }
     if (!vm.program.position_independent && vm.program.lowest() < abi::kProgramBase) {
         throw Error::format(
@@ -196,7 +198,7 @@ abi::Control& control(GuestMemory& memory) {
 LoadedVm load_vm(const VmConfig& config) {
     LoadedVm vm{config, read_elf(config.kernel), read_elf(config.program), {}};
     if (!config.root_archive.empty()) {
-        vm.root_archive = read_file(config.root_archive);
+        vm.root_archive = read_root_archive(config.root_archive);
     }
     check_placement(vm);
     if (config.memory.value % x86::kLargePageBytes != 0 || config.memory > kMaxMemory) {
@@ -205,8 +207,7 @@ LoadedVm load_vm(const VmConfig& config) {
     if (!lay_out(vm, config.memory.value)) {
         const auto enough = smallest_memory(vm);
         if (!enough) {
-            throw Error::format("{} needs more memory than a guest can have, which is {} GiB", config.program,
-                                kMaxMemory.value >> 30);
+            throw_too_large(vm);
         }
         throw Error::format("{} MiB of guest memory is too small for {}; give it --memory {}M or more",
                             config.memory.value >> 20, config.program, *enough >> 20);

@@ -19,6 +19,7 @@ namespace {
 constexpr std::uint64_t kMaxFile = std::uint64_t{1} << 30;
 constexpr std::uint64_t kMaxSymbols = 1u << 20;
 constexpr std::uint64_t kMaxMemoryImage = std::uint64_t{1} << 36;
+constexpr std::size_t kMaxSegments = 64;
 
 // The file's bytes with checked access: a header that points outside is a truncated or corrupt file. Only what is asked
 // for is read: a kernel's file is large.
@@ -111,6 +112,20 @@ Elf64_Ehdr check_header(const File& file, const std::string& path) {
     return header;
 }
 
+// Each byte of the file is read once at the most, whatever the headers say.
+void check_room(const File& file, const ElfImage& image, std::uint64_t more) {
+    if (image.segments.size() == kMaxSegments) {
+        throw Error::format("{} is damaged: it has more than {} segments", image.path, kMaxSegments);
+    }
+    std::uint64_t bytes = 0;
+    for (const Segment& segment : image.segments) {
+        bytes += segment.bytes.size();
+    }
+    if (more > file.size() - bytes) {
+        throw Error::format("{} is damaged: its segments are larger than the file", image.path);
+    }
+}
+
 void read_segments(const File& file, const Elf64_Ehdr& header, ElfImage& image) {
     for (unsigned i = 0; i < header.e_phnum; ++i) {
         const auto program = file.read<Elf64_Phdr>(header.e_phoff + i * sizeof(Elf64_Phdr));
@@ -127,6 +142,7 @@ void read_segments(const File& file, const Elf64_Ehdr& header, ElfImage& image) 
             program.p_vaddr + program.p_memsz < program.p_vaddr) {
             throw Error::format("{} is damaged: program header {} has impossible sizes or addresses", image.path, i);
         }
+        check_room(file, image, program.p_filesz);
         image.segments.push_back({program.p_vaddr, program.p_memsz,
                                   file.read_all<std::byte>(program.p_offset, program.p_filesz),
                                   (program.p_flags & PF_X) != 0});
@@ -153,19 +169,17 @@ SymbolKind kind_of(unsigned type) {
 }
 
 void add_symbols(const File& file, const Elf64_Shdr& section, const Elf64_Shdr& strings, ElfImage& image) {
-    const std::uint64_t before = image.symbol_names.size();
     const auto names = file.read_all<char>(strings.sh_offset, strings.sh_size);
-    image.symbol_names.append(names.data(), names.size());
+    image.symbol_names.assign(names.data(), names.size());
     image.symbol_names.push_back(0);
     const auto symbols =
         file.read_all<Elf64_Sym>(section.sh_offset, std::min(section.sh_size, kMaxSymbols * sizeof(Elf64_Sym)) /
                                                         sizeof(Elf64_Sym) * sizeof(Elf64_Sym));
     for (const Elf64_Sym& symbol : symbols) {
-        const auto type = ELF64_ST_TYPE(symbol.st_info);
+        const auto type = static_cast<unsigned>(ELF64_ST_TYPE(symbol.st_info));
         const bool wanted = type == STT_FUNC || type == STT_OBJECT || type == STT_NOTYPE || type == STT_GNU_IFUNC;
         if (wanted && symbol.st_shndx != SHN_UNDEF && symbol.st_name < names.size() && names[symbol.st_name] != 0) {
-            image.symbols.push_back(
-                {symbol.st_value, symbol.st_size, static_cast<std::uint32_t>(before + symbol.st_name), kind_of(type)});
+            image.symbols.push_back({symbol.st_value, symbol.st_size, symbol.st_name, kind_of(type)});
         }
     }
 }
@@ -178,7 +192,8 @@ void read_sections(const File& file, const Elf64_Ehdr& header, ElfImage& image) 
         if ((section.sh_flags & SHF_EXECINSTR) != 0 && section.sh_type == SHT_PROGBITS) {
             image.code_sections.push_back({section.sh_addr, section.sh_size});
         }
-        if (section.sh_type == SHT_SYMTAB && section.sh_link < sections.size() && image.symbols.empty()) {
+        // A file has one such table.
+        if (section.sh_type == SHT_SYMTAB && section.sh_link < sections.size() && image.symbol_names.empty()) {
             add_symbols(file, section, sections[section.sh_link], image);
         }
     }
@@ -194,9 +209,13 @@ std::string_view ElfImage::name_of(const Symbol& symbol) const {
                                              : std::string_view();
 }
 
+// No name is read further than the one that is looked for.
 std::optional<std::uint64_t> ElfImage::find(std::string_view symbol) const {
-    const auto found =
-        std::ranges::find_if(symbols, [&](const Symbol& candidate) { return name_of(candidate) == symbol; });
+    const auto found = std::ranges::find_if(symbols, [&](const Symbol& candidate) {
+        return candidate.name < symbol_names.size() &&
+               symbol_names.compare(candidate.name, symbol.size(), symbol) == 0 &&
+               symbol_names.c_str()[candidate.name + symbol.size()] == '\0';
+    });
     return found == symbols.end() ? std::nullopt : std::optional(found->address);
 }
 

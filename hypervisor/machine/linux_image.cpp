@@ -107,7 +107,8 @@ void check_kernel(const ElfImage& kernel) {
     }
     for (const auto& [symbol, bytes] : {std::pair("startup_xen", 1UL), std::pair("understudy_control", kPage)}) {
         const std::uint64_t address = kernel.find(symbol).value();
-        if (address < kernel.lowest() || address + bytes > kernel.highest() || address % bytes != 0) {
+        if (address < kernel.lowest() || address > kernel.highest() || bytes > kernel.highest() - address ||
+            address % bytes != 0) {
             throw Error::format("{} is damaged: its {} is at {:#x}", kernel.path, symbol, address);
         }
     }
@@ -274,7 +275,7 @@ class Writer {
         memory_.at<std::uint16_t>({tables + kTss + x86::kTssBitmapPointer}) = x86::kTssBitmap;
         const auto ports = *memory_.range({tables + kTss + x86::kTssBitmap}, x86::kTssBytes - x86::kTssBitmap);
         std::ranges::fill(ports, std::byte{0xff});
-        for (const unsigned first : {UNDERSTUDY_PORT_IDLE, UNDERSTUDY_PORT_PAGE_TABLE}) {
+        for (const std::size_t first : {std::size_t{UNDERSTUDY_PORT_IDLE}, std::size_t{UNDERSTUDY_PORT_PAGE_TABLE}}) {
             ports[first / 8] = ports[first / 8 + 1] = std::byte{0};
         }
         for (std::uint64_t vector = 0; vector < 256; ++vector) {

@@ -36,7 +36,9 @@ void LinuxMachine::kick(Kick how) {
         kicked_anywhere_ = true;
     }
     const std::lock_guard lock(engine_changes_);
-    engine_->kick();
+    if (engine_) {  // none where the host had none for a guest that restarts
+        engine_->kick();
+    }
 }
 
 // In the kernel the cell is counted down soon; in a program, or one instruction before it, maybe never. What cannot be

@@ -580,6 +580,9 @@ void LinuxMachine::restore_vcpu(std::span<const std::byte> state) {
         throw Error("the received state is not one of a Linux guest of this version");
     }
     clock_at_stop_ = bounded_clock(control().clock_ns);
+    if (restart_.on_reboot || restart_.on_crash) {
+        engine_->restore(restart_.vcpu);  // what is wrong with it is said now, and not when the guest restarts
+    }
     engine_->restore(engine_state);
 }
 

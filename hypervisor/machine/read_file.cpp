@@ -15,7 +15,7 @@ namespace understudy::machine {
 namespace {
 
 FileDescriptor open_regular(const std::filesystem::path& path, std::string_view what) {
-    FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     struct stat status {};
     if (!file || ::fstat(file.get(), &status) != 0) {
         throw Error::from_errno(fmt::format("cannot open the {} {}", what, path.string()), errno);

@@ -1,6 +1,8 @@
 #include "hypervisor/machine/small_machine.hpp"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <limits>
 
 #include "common/digest.hpp"
@@ -20,10 +22,15 @@ constexpr std::uint64_t kComparedFlags = x86::kFlagDirection;
 constexpr std::uint64_t kOutLength = 2;
 constexpr std::uint8_t kOutOpcode = 0xe7;
 
+// A log may have less than the guest wants, or nothing.
+void copy_answer(const Input& input, std::span<std::byte> to) {
+    std::copy_n(input.answer.begin(), std::min(input.answer.size(), to.size()), to.begin());
+}
+
 std::uint64_t answer_word(const Input& input) {
-    std::uint64_t value = 0;
-    std::memcpy(&value, input.answer.data(), std::min(input.answer.size(), sizeof value));
-    return value;
+    std::array<std::byte, sizeof(std::uint64_t)> bytes{};
+    copy_answer(input, bytes);
+    return std::bit_cast<std::uint64_t>(bytes);
 }
 
 std::optional<std::string> nearest_symbol(const std::optional<LoadedVm>& vm, std::uint64_t rip) {
@@ -38,6 +45,14 @@ std::optional<std::string> nearest_symbol(const std::optional<LoadedVm>& vm, std
     return vm->program.describe(rip - bias);
 }
 
+// What a peer or a file says of a guest's memory is not known to be what load_vm() would have let through.
+Bytes checked(Bytes memory) {
+    if (memory.value % x86::kLargePageBytes != 0 || memory.value <= abi::kProgramBase || memory > kMaxMemory) {
+        throw Error::format("a guest of the small kernel has no memory of {} bytes", memory.value);
+    }
+    return memory;
+}
+
 }  // namespace
 
 SmallMachine::SmallMachine(const LoadedVm& vm, const EngineFactory& make_engine)
@@ -49,7 +64,7 @@ SmallMachine::SmallMachine(const LoadedVm& vm, const EngineFactory& make_engine)
 }
 
 SmallMachine::SmallMachine(Bytes memory, const EngineFactory& make_engine)
-    : memory_(memory, GuestMemory::Population::later),
+    : memory_(checked(memory), GuestMemory::Population::later),
       rewriter_(memory_, abandoned_),
       engine_(make_engine(memory_.all(), write_platform(memory_, {abi::kKernelBase}))) {}
 
@@ -246,8 +261,7 @@ void SmallMachine::answer(const Stop& stop, const Input& input) {
         return;
     }
     if (stop.request == RequestKind::entropy) {
-        std::memcpy(control(memory_).answer, input.answer.data(),
-                    std::min<std::size_t>(input.answer.size(), abi::kMaxEntropy));
+        copy_answer(input, std::as_writable_bytes(std::span(control(memory_).answer)));
         return;
     }
     if (stop.request == RequestKind::scan_code) {
@@ -356,6 +370,9 @@ void SmallMachine::restore_vcpu(std::span<const std::byte> state) {
         if (ring.size == 0 || ring.size % abi::kFrameSlotSize != 0 || !memory_.range({ring.base}, ring.size)) {
             throw Error("the received memory holds no guest: its rings are not where a guest has them");
         }
+    }
+    if (monitor.trampoline_used > abi::kTrampolineLimit - abi::kTrampolineBase) {
+        throw Error("the received memory holds no guest: its trampolines are not where a guest has them");
     }
     count_ = {monitor.instruction_count};
     clock_at_stop_ = bounded_clock(control(memory_).clock_ns);

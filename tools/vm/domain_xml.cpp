@@ -494,6 +494,10 @@ VmDescription read_domain(std::string_view xml, const std::string& file, std::st
         throw Error::format("{}:{}: not well-formed XML: {}", file, error == nullptr ? 0 : error->line,
                             error == nullptr || error->message == nullptr ? "unreadable" : trim(error->message));
     }
+    // What its entities stand for would be missing where they are used, and nobody would notice.
+    if (document->intSubset != nullptr) {
+        throw Error::format("{}: a domain has no use for a <!DOCTYPE>: remove it, and write out its entities", file);
+    }
     const xmlNode* const root = xmlDocGetRootElement(document.get());
     if (root == nullptr || name_of(root) != "domain") {
         throw Error::format("{}: not a libvirt domain: its root element is not <domain>", file);

@@ -131,11 +131,17 @@ class Finder {
         if (!hints.sections.empty()) {
             std::ranges::fill(marks_, std::uint8_t{kData});
         }
-        for (const abi::Region& section : hints.sections) {
-            set(section.base, section.base + section.size, kData, false);
-        }
-        for (const abi::Region& object : hints.data) {
-            set(object.base, object.base + object.size, kData, true);
+        set_all(hints.sections, kData, false);
+        set_all(hints.data, kData, true);
+    }
+    // Each byte once, however many of the regions it lies in.
+    void set_all(std::vector<abi::Region> regions, std::uint8_t marks, bool on) {
+        std::ranges::sort(regions, {}, &abi::Region::base);
+        std::uint64_t done = 0;
+        for (const abi::Region& region : regions) {
+            const std::uint64_t end = region.base + region.size;
+            set(std::max(region.base, done), end, marks, on);
+            done = std::max(done, end);
         }
     }
 

@@ -181,14 +181,17 @@ void CodeRewriter::remember(std::vector<abi::Region> found) {
     }
 }
 
+// Ranges may overlap: sites in those that all of memory has no room for keep trapping.
 void CodeRewriter::update_maps() {
     const CodeRanges& known = code_ranges(memory_);
     std::vector<CodeMap> maps;
+    std::uint64_t room = memory_.size().value;
     for (const abi::Region& range : std::span(known.ranges).first(std::min(known.count, CodeRanges::kMax))) {
         const auto code = memory_.range({range.base}, range.size);
-        if (!code) {
+        if (!code || range.size > room) {
             continue;
         }
+        room -= range.size;
         const auto old = std::ranges::find_if(maps_, [&](const CodeMap& map) { return map.shows(*code, range.base); });
         if (old != maps_.end()) {
             maps.push_back(std::move(*old));
@@ -240,10 +243,17 @@ std::optional<std::uint64_t> CodeRewriter::end_behind(const CodeMap& map, std::u
     return end;
 }
 
+// The guest says where it executed one, and may say anything.
+bool CodeRewriter::is_system_call(const CodeMap& map, std::uint64_t site) const {
+    const auto bytes = memory_.range({site}, std::min(kSyscallLength, map.end() - site));
+    const auto instruction = bytes ? decode(*bytes) : std::nullopt;
+    return instruction && instruction->mnemonic == ZYDIS_MNEMONIC_SYSCALL;
+}
+
 std::optional<CodeRewriter::Plan> CodeRewriter::plan(std::uint64_t site) {
     update_maps();
     const CodeMap* map = map_of(site);
-    if (map == nullptr || !map->is_start(site)) {
+    if (map == nullptr || !map->is_start(site) || !is_system_call(*map, site)) {
         return std::nullopt;
     }
     for (std::uint64_t start = site - kJumpLength; start >= site - kMaxInstruction; --start) {

@@ -79,6 +79,7 @@ class CodeRewriter {
         std::uint64_t end;    // E, or the site in the first shape
     };
     [[nodiscard]] std::optional<Plan> plan(std::uint64_t site);
+    [[nodiscard]] bool is_system_call(const CodeMap& map, std::uint64_t site) const;
     [[nodiscard]] bool movable(std::uint64_t from, std::uint64_t to) const;
     [[nodiscard]] bool jumped_into(std::uint64_t from, std::uint64_t to) const;
     [[nodiscard]] std::optional<std::uint64_t> end_behind(const CodeMap& map, std::uint64_t site,

@@ -41,7 +41,7 @@ class ReplicaDriver final : private ReplicaWorld {
   public:
     ReplicaDriver(const ReplicaConfig& config, VmId vm, std::unique_ptr<machine::Machine> machine, RoleMachine roles,
                   boost::asio::io_context& io);
-    ~ReplicaDriver();
+    virtual ~ReplicaDriver();
     ReplicaDriver(const ReplicaDriver&) = delete;
     ReplicaDriver& operator=(const ReplicaDriver&) = delete;
 

@@ -20,6 +20,7 @@
 #include "hypervisor/device/device_bus.hpp"
 #include "hypervisor/device/entropy_device.hpp"
 #include "hypervisor/device/net_device.hpp"
+#include "tests/fuzz_source.hpp"
 
 namespace {
 
@@ -141,27 +142,6 @@ class Guest {
     GuestMemory memory_{kMemory, GuestMemory::Population::later};
     DeviceBus bus_;
     std::uint64_t events_ = 0;
-};
-
-// Numbers from the input; zeros once it is used up.
-class Source {
-  public:
-    explicit Source(std::span<const std::byte> bytes) : rest_(bytes) {}
-    [[nodiscard]] bool empty() const { return rest_.empty(); }
-    std::uint8_t u8() { return static_cast<std::uint8_t>(take(1).empty() ? std::byte{0} : last_.front()); }
-    std::uint16_t u16() {
-        const unsigned low = u8();
-        return static_cast<std::uint16_t>(low | (unsigned{u8()} << 8));
-    }
-    std::span<const std::byte> take(std::size_t size) {
-        last_ = rest_.first(std::min(size, rest_.size()));
-        rest_ = rest_.subspan(last_.size());
-        return last_;
-    }
-
-  private:
-    std::span<const std::byte> rest_;
-    std::span<const std::byte> last_;
 };
 
 class Life {
@@ -291,7 +271,7 @@ class Life {
         require(std::memcmp(recorded_.memory().all().data(), replayed_.memory().all().data(), kMemory.value) == 0);
     }
 
-    Source source_;
+    FuzzSource source_;
     Guest recorded_;
     Guest replayed_;
 };

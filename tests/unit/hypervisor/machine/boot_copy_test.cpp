@@ -63,5 +63,11 @@ TEST_F(BootCopy, OfPagesThatAreNotThereIsRefused) {
     EXPECT_EQ(digest_, digest(memory_.all().subspan(kAt, 5 * kPageBytes)));
 }
 
+TEST_F(BootCopy, OfNothingBringsNothingBack) {
+    std::ranges::fill(memory_.all().subspan(kAt), std::byte{0});
+    ASSERT_TRUE(restore_boot_copy(memory_, kAt, digest(memory_.all().subspan(kAt, kPageBytes))));
+    EXPECT_TRUE(std::ranges::all_of(memory_.all(), [](std::byte byte) { return byte == std::byte{0}; }));
+}
+
 }  // namespace
 }  // namespace understudy::machine

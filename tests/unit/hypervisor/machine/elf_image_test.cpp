@@ -4,12 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 
 #include "common/error.hpp"
 #include "common/temporary_directory.hpp"
+#include "tests/unit/hypervisor/machine/elf_file.hpp"
 
 namespace understudy::machine {
 namespace {
@@ -45,6 +47,72 @@ TEST_F(ElfImageTest, SaysWhatAFileIsInstead) {
     EXPECT_THAT(failure(write("empty", "")), HasSubstr("too short"));
     EXPECT_THAT(failure(write("script", "#!/bin/sh\n" + std::string(100, '#'))), HasSubstr("not an ELF file"));
     EXPECT_THAT(failure("/proc/self/exe"), HasSubstr("dynamically linked; link it with -static"));
+}
+
+// Many segments that name the same bytes of a small file would be many copies of them.
+TEST_F(ElfImageTest, RefusesSegmentsThatShareTheFilesBytes) {
+    constexpr std::uint64_t kBytes = 4096;
+    std::string file = elf_file(0x400000, std::string(kBytes, 'c'), {});
+    Elf64_Phdr segment{};
+    std::memcpy(&segment, file.data() + sizeof(Elf64_Ehdr), sizeof segment);
+    const std::uint64_t headers = file.size();
+    for (std::uint64_t i = 0; i < 2; ++i) {
+        segment.p_vaddr = 0x400000 + i * kBytes;
+        append(file, segment);
+    }
+    Elf64_Ehdr header{};
+    std::memcpy(&header, file.data(), sizeof header);
+    header.e_phoff = headers;
+    header.e_phnum = 2;
+    std::memcpy(file.data(), &header, sizeof header);
+    EXPECT_THAT(failure(write("shared", file)), HasSubstr("damaged: its segments are larger than the file"));
+}
+
+// What is made of an image goes over its segments for each of its addresses.
+TEST_F(ElfImageTest, RefusesMoreSegmentsThanLinkersMake) {
+    std::string file = elf_file(0x400000, std::string(4096, 'c'), {});
+    Elf64_Phdr segment{};
+    std::memcpy(&segment, file.data() + sizeof(Elf64_Ehdr), sizeof segment);
+    segment.p_filesz = segment.p_memsz = 1;
+    const std::uint64_t headers = file.size();
+    constexpr std::uint64_t kSegments = 1000;
+    for (std::uint64_t i = 0; i < kSegments; ++i) {
+        segment.p_vaddr = 0x400000 + i;
+        append(file, segment);
+    }
+    Elf64_Ehdr header{};
+    std::memcpy(&header, file.data(), sizeof header);
+    header.e_phoff = headers;
+    header.e_phnum = kSegments;
+    std::memcpy(file.data(), &header, sizeof header);
+    EXPECT_THAT(failure(write("many", file)), HasSubstr("more than 64 segments"));
+}
+
+TEST_F(ElfImageTest, ReadsOneTableOfSymbols) {
+    std::string file = elf_file(0x400000, std::string(64, 'c'), {{std::string(1000, 'n'), 0x400000}});
+    Elf64_Ehdr header{};
+    std::memcpy(&header, file.data(), sizeof header);
+    Elf64_Shdr table{};
+    std::memcpy(&table, file.data() + header.e_shoff + sizeof table, sizeof table);
+    table.sh_size = 0;
+    std::memcpy(file.data() + header.e_shoff + sizeof table, &table, sizeof table);
+    for (int i = 0; i < 100; ++i) {
+        append(file, table);
+        ++header.e_shnum;
+    }
+    std::memcpy(file.data(), &header, sizeof header);
+    EXPECT_LT(read_elf(write("tables", file)).symbol_names.size(), file.size());
+}
+
+// A name goes up to the next zero byte, and there may be none: to go there for each symbol takes an hour.
+TEST(ElfImage, LooksForASymbolWithoutReadingEveryNameToItsEnd) {
+    ElfImage image;
+    image.symbol_names = std::string(16U << 20U, 'n') + "x";
+    image.symbols.resize(1U << 20U);
+    image.symbols.back().name = 16U << 20U;
+    image.symbols.back().address = 7;
+    EXPECT_EQ(image.find("x"), 7U);
+    EXPECT_EQ(image.find("nn"), std::nullopt);
 }
 
 TEST(ElfImage, DescribesAddressesOfItsSegmentsOnly) {

@@ -71,6 +71,17 @@ TEST_F(HostileGuest, MayPutAnythingIntoItsClock) {
     }
 }
 
+// It is the log that has no answer for it.
+TEST_F(HostileGuest, IsAnsweredWithZerosWhereTheLogHasNoAnswer) {
+    for (const std::uint8_t port : {std::uint8_t{abi::kPortEntropy}, std::uint8_t{abi::kPortRdrand64}}) {
+        script_.emplace_back([port] { return engine::PortOut{port, 8}; });
+        const auto stop = machine_.run({{1000}, false});
+        ASSERT_TRUE(stop);
+        machine_.apply(*stop, {});
+        EXPECT_EQ(engine_->registers().general[engine::kRax], 0U);
+    }
+}
+
 TEST_F(HostileGuest, MayStopWithAnyInstructionPointer) {
     for (const std::uint64_t rip : {kAllOnes, kAllOnes - 1, kMemory.value, kMemory.value + 1}) {
         script_.emplace_back([this, rip]() -> engine::Exit {

@@ -50,32 +50,35 @@ TEST_F(LinuxImage, SaysWhichFileIsMissing) {
 TEST_F(LinuxImage, RefusesAKernelWithoutTheOverlay) {
     config_.kernel = write("plain", elf_file(kText, "text", {{"startup_64", kText}}));
     EXPECT_THAT(failure(), AllOf(HasSubstr("plain"), HasSubstr("name build/guest/linux/vmlinux")));
-    config_.kernel = write("elsewhere", kernel(0x400000));
+    config_.kernel = write("elsewhere", kernel_file(0x400000));
     EXPECT_THAT(failure(), AllOf(HasSubstr("elsewhere"), HasSubstr("linked at 0x400000")));
 }
 
 TEST_F(LinuxImage, RefusesAKernelWhoseSymbolsLieOutsideIt) {
-    for (const std::uint64_t control : {std::uint64_t{0}, kText + 3 * kPage, kText + kPage + 8, kKernelMap, ~0UL}) {
-        config_.kernel = write("vmlinux", kernel(kText, control));
+    for (const std::uint64_t control :
+         {std::uint64_t{0}, kText + 3 * kPage, kText + kPage + 8, kKernelMap, ~0UL, ~0UL - kPage + 1}) {
+        config_.kernel = write("vmlinux", kernel_file(kText, control));
         EXPECT_THAT(failure(), HasSubstr("its understudy_control is at")) << control;
     }
 }
 
 TEST_F(LinuxImage, RefusesAnotherVersionsLayer) {
-    config_.layer = write("old", layer(UNDERSTUDY_PV_VERSION - 1));
+    config_.layer = write("old", layer_file(UNDERSTUDY_PV_VERSION - 1));
     EXPECT_THAT(failure(), AllOf(HasSubstr("old is not this version's"), HasSubstr("name build/guest/linux/layer")));
     config_.layer = config_.kernel;
     EXPECT_THAT(failure(), HasSubstr("is not this version's paravirtual layer"));
-    config_.layer = write("large", layer(UNDERSTUDY_PV_VERSION, UNDERSTUDY_TABLES_OFFSET + 1));
+    config_.layer = write("large", layer_file(UNDERSTUDY_PV_VERSION, UNDERSTUDY_TABLES_OFFSET + 1));
     EXPECT_THAT(failure(), HasSubstr("is not this version's paravirtual layer"));
 }
 
 // Cut or damaged anywhere, a file is refused in words or taken; whatever is taken is written without harm.
 TEST_F(LinuxImage, DamagedFilesHarmNobody) {
     GuestMemory memory(whole_memory(config_.memory), GuestMemory::Population::later);
-    const std::pair<std::string*, std::string> files[] = {{&config_.kernel, kernel()},
-                                                          {&config_.layer, layer(UNDERSTUDY_PV_VERSION)}};
-    for (const auto& [file, whole] : files) {
+    const std::pair<std::string*, std::string> files[] = {{&config_.kernel, kernel_file()},
+                                                          {&config_.layer, layer_file(UNDERSTUDY_PV_VERSION)}};
+    for (const auto& named : files) {
+        std::string* const file = named.first;
+        const std::string& whole = named.second;
         const auto attempt = [&](const std::string& damaged) {
             *file = write("damaged", damaged);
             try {
@@ -211,8 +214,8 @@ TEST_F(WrittenLinuxImage, GivesRing3ThePortsOfTheLayer) {
     const std::uint64_t bitmap = state_.tss + at<std::uint16_t>(state_.tss + x86::kTssBitmapPointer);
     ASSERT_LE(bitmap + x86::kTssPorts / 8, state_.tss + state_.tss_size) << "with the byte of ones behind it";
     const auto refused = [&](unsigned port) { return (at<std::uint8_t>(bitmap + port / 8) >> port % 8 & 1) != 0; };
-    for (const unsigned port :
-         {UNDERSTUDY_PORT_IDLE, UNDERSTUDY_PORT_FLUSH, UNDERSTUDY_PORT_PAGE_TABLE, UNDERSTUDY_PORT_FAULT_ADDRESS}) {
+    for (const unsigned port : {0U + UNDERSTUDY_PORT_IDLE, 0U + UNDERSTUDY_PORT_FLUSH, 0U + UNDERSTUDY_PORT_PAGE_TABLE,
+                                0U + UNDERSTUDY_PORT_FAULT_ADDRESS}) {
         for (unsigned byte = 0; byte < 4; ++byte) {
             EXPECT_FALSE(refused(port + byte)) << port << " takes EAX";
         }

@@ -114,6 +114,9 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Refused{"<domain", "d.xml:1: not well-formed XML"}, Refused{"", "not well-formed XML"},
         Refused{"<network/>", "d.xml: not a libvirt domain"},
+        Refused{"<!DOCTYPE domain [<!ENTITY e 'kept'>]>" +
+                    domain("<interface type='bridge'><source bridge='br0'/><target dev='a&e;b'/></interface>"),
+                "d.xml: a domain has no use for a <!DOCTYPE>"},
         Refused{domain("", "<vcpux/>"), "d.xml: not a valid libvirt domain: Element domain has extra content: vcpux"},
         Refused{replaced(domain(""), "'kvm'", "'xen'"), "d.xml:1: <domain> cannot be honoured"},
         Refused{replaced(domain(""), "<vcpu>1", "<vcpu>2"), "d.xml:4: <vcpu> cannot be honoured: a guest has one vCPU"},

@@ -117,6 +117,16 @@ TEST_F(CodeRewriterTest, AScanFindsWhatIsBehindMoreInstructionsThanItKeeps) {
     EXPECT_EQ(rewriter_.scan({kCode, kBytes}), 1U);
 }
 
+// An image's symbols may all cover all of its code: to mark it for each of them takes hours.
+TEST_F(CodeRewriterTest, AScanMarksWhatItsHintsCoverOnce) {
+    constexpr std::size_t kBytes = 4U << 20;
+    CodeHints hints;
+    hints.data.assign(1U << 20U, {kCode, kBytes - 1});
+    hints.sections.assign(1U << 16U, {kCode, kBytes});
+    memory_.all()[kCode + kBytes - 1] = std::byte{0xc3};
+    EXPECT_EQ(rewriter_.scan_segment({kCode, kBytes}, hints), 0U);
+}
+
 TEST_F(CodeRewriterTest, AScanEndsWhenItIsAskedTo) {
     abandoned_ = true;
     std::ranges::fill(memory_.all().subspan(kCode, 16), std::byte{0x90});
@@ -353,6 +363,40 @@ TEST_F(CodeRewriterTest, ARewriterDecidesFromWhatIsThereNow) {
     std::uint64_t late_used = trampoline_used_;
     EXPECT_EQ(late.rewrite_site({kCode + 12}, kEntry, late_used), rewrite(12));
     EXPECT_TRUE(std::ranges::equal(memory_.all(), copy.all()));
+}
+
+// Guests say where they have executed a SYSCALL, and may say anything.
+TEST_F(CodeRewriterTest, LeavesWhatIsNoSystemCall) {
+    load({0xb8, 0x27, 0x00, 0x00, 0x00, 0x90, 0x90, 0xc3});
+    const auto before = code();
+    EXPECT_FALSE(rewrite(5));
+    EXPECT_FALSE(rewrite(7));
+    EXPECT_EQ(code(), before);
+}
+
+TEST_F(CodeRewriterTest, ASiteThatMemoryEndsInIsLeft) {
+    const std::uint64_t begin = memory_.size().value - 6;
+    const auto code = memory_.all().subspan(begin);
+    std::ranges::fill(code, std::byte{0x90});
+    code[0] = std::byte{0xeb};  // jmp to the next instruction: it stays where it is
+    code[1] = std::byte{0x00};
+    code[5] = std::byte{0xc3};
+    ASSERT_TRUE(rewriter_.scan({begin, 6}));
+    EXPECT_FALSE(rewriter_.rewrite_site({begin + 5}, kEntry, trampoline_used_));
+    EXPECT_EQ(code[5], std::byte{0xc3});
+}
+
+// A received state may know code anywhere: as much of it is looked at as there is memory.
+TEST_F(CodeRewriterTest, KnowsNoMoreCodeThanThereIsMemory) {
+    load({0xb8, 0x27, 0x00, 0x00, 0x00, 0x0f, 0x05, 0xc3});
+    CodeRanges& known = code_ranges(memory_);
+    ASSERT_EQ(known.count, 1U);
+    known.ranges[2] = known.ranges[0];
+    known.ranges[0] = known.ranges[1] = {0, memory_.size().value / 2};
+    known.count = 3;
+    EXPECT_FALSE(rewrite(5));
+    known.ranges[1] = {};
+    EXPECT_TRUE(rewrite(5));
 }
 
 }  // namespace
