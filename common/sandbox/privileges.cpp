@@ -50,11 +50,25 @@ void set(const Capabilities& capabilities) {
     }
 }
 
+int mode_of(const Path& path) {
+    std::error_code ignored;
+    const bool folder = std::filesystem::is_directory(path.path, ignored);
+    switch (path.use) {
+        case Use::read:
+            return folder ? R_OK | X_OK : R_OK;
+        case Use::write:
+            return folder ? R_OK | X_OK : R_OK | W_OK;
+        case Use::record:
+            return W_OK;
+        case Use::sockets:
+        case Use::keep:
+            break;
+    }
+    return W_OK | X_OK;
+}
+
 bool accessible(const Path& path) {
-    const int mode = path.use == Use::read                               ? R_OK
-                     : path.use == Use::write || path.use == Use::record ? W_OK
-                                                                         : W_OK | X_OK;
-    return ::faccessat(AT_FDCWD, path.path.c_str(), mode, AT_EACCESS) == 0 || errno != EACCES;
+    return ::faccessat(AT_FDCWD, path.path.c_str(), mode_of(path), AT_EACCESS) == 0 || errno != EACCES;
 }
 
 // Root reads what is another's only by a capability. Asked without any.
