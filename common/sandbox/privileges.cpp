@@ -41,10 +41,10 @@ Capabilities present() {
 void set(const Capabilities& capabilities) {
     auto head = header();
     std::array<__user_cap_data_struct, 2> data{};
-    for (unsigned i = 0; i < data.size(); ++i) {
-        data[i].effective = static_cast<std::uint32_t>(capabilities.effective >> (32 * i));
-        data[i].permitted = static_cast<std::uint32_t>(capabilities.permitted >> (32 * i));
-    }
+    data[0].effective = static_cast<std::uint32_t>(capabilities.effective);
+    data[0].permitted = static_cast<std::uint32_t>(capabilities.permitted);
+    data[1].effective = static_cast<std::uint32_t>(capabilities.effective >> 32U);
+    data[1].permitted = static_cast<std::uint32_t>(capabilities.permitted >> 32U);
     if (::syscall(SYS_capset, &head, data.data()) != 0) {
         throw Error::from_errno("cannot drop capabilities", errno);
     }
