@@ -1,5 +1,7 @@
 #include "common/address.hpp"
 
+#include <arpa/inet.h>
+
 #include <charconv>
 
 #include "common/error.hpp"
@@ -11,7 +13,9 @@ std::string Address::text() const {
 }
 
 bool Address::loopback() const {
-    return host == "localhost" || host == "::1" || host.starts_with("127.");
+    in_addr numeric{};
+    const bool is_ipv4 = ::inet_pton(AF_INET, host.c_str(), &numeric) == 1;
+    return host == "localhost" || host == "::1" || (is_ipv4 && ntohl(numeric.s_addr) >> 24U == IN_LOOPBACKNET);
 }
 
 Address parse_address(std::string_view text) {

@@ -27,7 +27,7 @@ constexpr std::size_t kBufferBytes = 256U << 10;
 constexpr std::size_t kMaxHeaderBytes = 64U << 10;
 
 int open_or_throw(const std::string& path, int flags) {
-    const int fd = ::open(path.c_str(), flags | O_CLOEXEC, 0644);
+    const int fd = ::open(path.c_str(), flags | O_CLOEXEC, 0600);
     if (fd < 0) {
         throw Error::from_errno("cannot open " + path, errno);
     }

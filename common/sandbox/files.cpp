@@ -42,7 +42,7 @@ std::uint64_t rights_of(Use use) {
 
 void allow(int ruleset, const Path& path) {
     if (path.use == Use::record) {
-        const FileDescriptor made(::open(path.path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+        const FileDescriptor made(::open(path.path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
         if (!made) {
             throw Error::from_errno("cannot write " + path.path.string(), errno);
         }

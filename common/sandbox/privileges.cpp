@@ -41,20 +41,34 @@ Capabilities present() {
 void set(const Capabilities& capabilities) {
     auto head = header();
     std::array<__user_cap_data_struct, 2> data{};
-    for (unsigned i = 0; i < data.size(); ++i) {
-        data[i].effective = static_cast<std::uint32_t>(capabilities.effective >> (32 * i));
-        data[i].permitted = static_cast<std::uint32_t>(capabilities.permitted >> (32 * i));
-    }
+    data[0].effective = static_cast<std::uint32_t>(capabilities.effective);
+    data[0].permitted = static_cast<std::uint32_t>(capabilities.permitted);
+    data[1].effective = static_cast<std::uint32_t>(capabilities.effective >> 32U);
+    data[1].permitted = static_cast<std::uint32_t>(capabilities.permitted >> 32U);
     if (::syscall(SYS_capset, &head, data.data()) != 0) {
         throw Error::from_errno("cannot drop capabilities", errno);
     }
 }
 
+int mode_of(const Path& path) {
+    std::error_code ignored;
+    const bool folder = std::filesystem::is_directory(path.path, ignored);
+    switch (path.use) {
+        case Use::read:
+            return folder ? R_OK | X_OK : R_OK;
+        case Use::write:
+            return folder ? R_OK | X_OK : R_OK | W_OK;
+        case Use::record:
+            return W_OK;
+        case Use::sockets:
+        case Use::keep:
+            break;
+    }
+    return W_OK | X_OK;
+}
+
 bool accessible(const Path& path) {
-    const int mode = path.use == Use::read                               ? R_OK
-                     : path.use == Use::write || path.use == Use::record ? W_OK
-                                                                         : W_OK | X_OK;
-    return ::faccessat(AT_FDCWD, path.path.c_str(), mode, AT_EACCESS) == 0 || errno != EACCES;
+    return ::faccessat(AT_FDCWD, path.path.c_str(), mode_of(path), AT_EACCESS) == 0 || errno != EACCES;
 }
 
 // Root reads what is another's only by a capability. Asked without any.

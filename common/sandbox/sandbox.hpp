@@ -48,6 +48,9 @@ struct Walls {
 // The calling thread runs a guest: from now on it can do even less. Behind enter(). Throws understudy::Error.
 void enter_guest_thread();
 
+// False in a build for a sanitizer, which looks into /proc and traces its own process: enter() does nothing there.
+[[nodiscard]] bool available();
+
 // Whether this kernel has Landlock, so that enter() confines files.
 [[nodiscard]] bool confines_files();
 

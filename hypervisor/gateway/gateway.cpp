@@ -363,7 +363,8 @@ class Gateway::Server {
             candidate.stranger = true;
             ::shutdown(candidate.socket.fd(), SHUT_WR);  // an end with bytes unread would overtake what TLS has said
             return hung_up(candidate);
-        } else if (step == tls::PolledSocket::Handshake::under_way) {
+        }
+        if (candidate.socket.handshake() == tls::PolledSocket::Handshake::under_way) {
             return false;
         }
         MessageDecoder::Result next;

@@ -193,7 +193,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
         socket_.emplace(std::move(fd), tls_, tls::Side::dialer);
         decoder_.emplace(kReceiveBuffer);
         if (status == 0) {
-            on_connected();
+            shake_hands();
             return;
         }
         wait(Readiness::wait_write, [this] {

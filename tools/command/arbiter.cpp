@@ -192,7 +192,7 @@ int serve(const Options& options) {
     spdlog::set_default_logger(spdlog::stderr_color_mt("arbiter"));  // standard output is for events
     StopOnSignal signals;
     std::filesystem::create_directories(settings.data);
-    options.sandbox->enter(
+    options.sandbox->enter_and_tell(
         {.profile = sandbox::Profile::arbiter, .paths = {{settings.data, sandbox::Use::keep}}, .makes_taps = false});
     arbiter::Server server(settings);
     if (settings.core.bootstrap && !server.was_empty()) {

@@ -19,6 +19,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/sandbox/sandbox.hpp"
 #include "hypervisor/engine/kvm/probe.hpp"
 #include "hypervisor/memory/memory_snapshot.hpp"
 #include "tools/command/commands.hpp"
@@ -103,6 +104,15 @@ Check check_joins() {
     }
     return {"joining", State::limited, "no userfaultfd: a guest waits for a copy of its memory when a backup joins",
             "run as root, or as root: sysctl vm.unprivileged_userfaultfd=1, or give permission for /dev/userfaultfd"};
+}
+
+// What confines replicas, gateways and arbiters.
+Check check_sandbox() {
+    if (sandbox::confines_files()) {
+        return {"sandbox", State::ok, "seccomp, and Landlock for files"};
+    }
+    return {"sandbox", State::limited, "no Landlock: a process that was broken into has all files of its user",
+            "use Linux 5.13 or later, with landlock among lsm= of its command line"};
 }
 
 Check check_memory() {
@@ -229,7 +239,8 @@ void check_programs(std::vector<Check>& checks) {
 }
 
 std::vector<Check> diagnose() {
-    std::vector<Check> checks{check_kernel(), check_user(), check_cpu(), check_cores(), check_memory(), check_joins()};
+    std::vector<Check> checks{check_kernel(), check_user(),  check_cpu(),    check_cores(),
+                              check_memory(), check_joins(), check_sandbox()};
     check_kvm(checks);
     checks.push_back(check_guest_kernel());
     checks.push_back(check_linux_guest());

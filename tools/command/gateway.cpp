@@ -90,7 +90,7 @@ int run(const Options& options) {
     for (const std::string& forward : options.forwards) {
         config.network.forwards.push_back(network::parse_forward(forward));
     }
-    options.sandbox.enter(walls_of(options));
+    options.sandbox.enter_and_tell(walls_of(options));
     EventWriter writer(stdout, options.json ? EventWriter::Form::json : EventWriter::Form::text);
     Gateway gateway(std::move(config), [&writer](const GatewayEvent& event) { writer.write(as_event(event)); });
     gateway.run(stop.get());

@@ -115,7 +115,7 @@ replication::ReplicaConfig ReplicaOptions::config(const VmId& vm, const GuestFil
     }
     set_digest_interval(config.recorder, digest_interval_ms_);
     std::signal(SIGPIPE, SIG_IGN);  // who reads the output may go; this replica stays
-    sandbox_.enter(walls_for(files));
+    sandbox_.enter_and_tell(walls_for(files));
     config.on_guest_thread = sandbox_.for_guest_thread();
     config.observer = make_observer(std::make_shared<PatientOutput>(STDOUT_FILENO), json_);
     return config;

@@ -98,11 +98,12 @@ Command add_run(CLI::App& root) {
                         config.link = link_config(vm);
                         config.link.tls =
                             options->transport.credentials(tls::Role::host, needs_credentials(config.link.endpoint));
-                        options->sandbox.enter(walls_for({.read = files_of(config.guest),
-                                                          .record = options->record,
-                                                          .console_socket = options->console.socket(),
-                                                          .keep = {},
-                                                          .network = vm.network.endpoint}));
+                        // A guest alone is tried at once and often: doctor says what the sandbox lacks.
+                        static_cast<void>(options->sandbox.enter(walls_for({.read = files_of(config.guest),
+                                                                            .record = options->record,
+                                                                            .console_socket = options->console.socket(),
+                                                                            .keep = {},
+                                                                            .network = vm.network.endpoint})));
                         config.on_guest_thread = options->sandbox.for_guest_thread();
                         config.console = options->console.config(vm.is_linux(), options->json);
                         config.recorder.quantum = {options->quantum};

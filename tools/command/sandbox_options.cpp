@@ -35,15 +35,19 @@ SandboxOptions::SandboxOptions(CLI::App& app) {
                  "Keep all system calls, files and privileges of this process: for debuggers and tracers");
 }
 
-void SandboxOptions::enter(sandbox::Walls walls) const {
+std::string SandboxOptions::enter(sandbox::Walls walls) const {
     if (none_) {
-        return;
+        return {};
     }
     add_standard_descriptors(walls.paths);
     for (Path& path : sandbox::resolver_files()) {
         walls.paths.push_back(std::move(path));
     }
-    if (const std::string lacking = sandbox::enter(walls); !lacking.empty()) {
+    return sandbox::enter(walls);
+}
+
+void SandboxOptions::enter_and_tell(sandbox::Walls walls) const {
+    if (const std::string lacking = enter(std::move(walls)); !lacking.empty()) {
         fmt::print(stderr, "understudy: {}\n", lacking);
     }
 }

@@ -21,9 +21,11 @@ class SandboxOptions {
     SandboxOptions(const SandboxOptions&) = delete;
     SandboxOptions& operator=(const SandboxOptions&) = delete;
 
-    // Before the process makes its first thread. What is missing of the sandbox is said on standard error. Standard
-    // input, output and error, and the files for looking up names, are among the paths by themselves.
-    void enter(sandbox::Walls walls) const;
+    // Before the process makes its first thread. Standard input, output and error, and the files for looking up names,
+    // are among the paths by themselves. Returns what the kernel lacks for it, in words; empty: nothing.
+    [[nodiscard]] std::string enter(sandbox::Walls walls) const;
+    // The same, and says so on standard error.
+    void enter_and_tell(sandbox::Walls walls) const;
 
     // For the thread that a guest runs on: confines it. Empty without a sandbox.
     [[nodiscard]] std::function<void()> for_guest_thread() const;

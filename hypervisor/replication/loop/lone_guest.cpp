@@ -97,6 +97,9 @@ void write_memory(machine::Machine& machine, const std::filesystem::path& path) 
     const auto write = [&file](std::span<const std::byte> bytes) {
         file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
     };
+    std::error_code ignored;  // where the file is another's, its owner has decided who reads it
+    std::filesystem::permissions(path, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write,
+                                 ignored);
     write(machine.memory().all());
     write(machine.save_vcpu());
     if (!file.flush()) {

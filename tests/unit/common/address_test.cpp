@@ -28,5 +28,16 @@ TEST(Address, MalformedOnesAreRefused) {
     EXPECT_THROW(static_cast<void>(parse_addresses("a:1,")), Error);
 }
 
+// What is taken for loopback is spoken to in plain text.
+TEST(Address, LoopbackIsAnAddressAndNoNameThatLooksLikeOne) {
+    for (const auto* host : {"localhost", "127.0.0.1", "127.1.2.3", "::1"}) {
+        EXPECT_TRUE((Address{host, 1}.loopback())) << host;
+    }
+    for (const auto* host :
+         {"127.example.org", "127.0.0.1.example.org", "128.0.0.1", "::", "0.0.0.0", "localhost.org"}) {
+        EXPECT_FALSE((Address{host, 1}.loopback())) << host;
+    }
+}
+
 }  // namespace
 }  // namespace understudy

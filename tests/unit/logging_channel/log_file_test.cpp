@@ -81,6 +81,14 @@ TEST(LogFile, ComesBackWhole) {
     EXPECT_EQ(end.last, records.back().stop.number);
 }
 
+// It holds the guest's memory.
+TEST(LogFile, IsForItsOwnerAlone) {
+    const TemporaryFile file("log");
+    write_log(file, sample_records(1, kMaxFrameBytes));
+    using std::filesystem::perms;
+    EXPECT_EQ(std::filesystem::status(file.path()).permissions() & (perms::group_all | perms::others_all), perms::none);
+}
+
 // These bytes stand in files: a change here is a new format version.
 TEST(LogFile, GoldenBytes) {
     const TemporaryFile file("golden");

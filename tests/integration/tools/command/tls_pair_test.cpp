@@ -5,10 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "common/sandbox/sandbox.hpp"
 #include "common/tls/authority.hpp"
 #include "tests/integration/tools/on_kvm.hpp"
 #include "tools/demo/replica.hpp"
@@ -21,6 +25,7 @@ namespace understudy::tools {
 namespace {
 
 using replication::Role;
+using ::testing::AnyOf;
 using testing::contents;
 using ::testing::HasSubstr;
 using testing::kExecutable;
@@ -139,6 +144,48 @@ TEST_F(EncryptedPair, StrangersAreTurnedAwayAndThePrimaryGoesOn) {
     EXPECT_EQ(primary.role(), Role::solo);
     EXPECT_TRUE(gateway_said("attached"));
     EXPECT_FALSE(gateway_said("detached"));
+}
+
+// The number behind `name` in what the kernel says of a thread, as it says it.
+std::string field(const std::filesystem::path& thread, const std::string& name) {
+    std::ifstream status(thread / "status");
+    for (std::string line; std::getline(status, line);) {
+        if (line.starts_with(name + ":")) {
+            return line.substr(line.find_last_of(" \t") + 1);
+        }
+    }
+    return "";
+}
+
+TEST_F(EncryptedPair, IsConfinedInEveryThread) {
+    if (!sandbox::available()) {
+        GTEST_SKIP() << "no sandbox in a build for a sanitizer";
+    }
+    const Replica& primary = start_primary();
+    const Replica& backup = start_backup("backup", primary, credentials("host-b"));
+    stage_.until([&] { return backup.role() == Role::following; }, kPatience, "a protected guest");
+    const auto filters = [](pid_t process) {
+        std::multiset<std::string> found;
+        for (const auto& thread : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", process))) {
+            EXPECT_EQ(field(thread, "NoNewPrivs"), "1");
+            EXPECT_EQ(field(thread, "Seccomp"), "2");
+            EXPECT_THAT(field(thread, "CapEff"), AnyOf("0000000000000000", "0000000000800000"));  // CAP_SYS_NICE
+            found.insert(field(thread, "Seccomp_filters"));
+        }
+        return found;
+    };
+    for (const auto& server : arbiters_.servers) {
+        EXPECT_EQ(filters(server->pid()).count("2"), 0U);
+    }
+    EXPECT_EQ(filters(gateway_->pid()).count("2"), 0U);
+    stage_.until([&] { return filters(primary.pid()).contains("2") && filters(backup.pid()).contains("2"); }, kPatience,
+                 "the guest's thread to have a filter of its own");
+
+    const auto free = stage_.start(
+        "free", {kExecutable, "gateway", "--no-sandbox", "--listen", "127.0.0.1:0", "--tls", credentials("gateway-g")},
+        [](std::string_view /*line*/) {});
+    stage_.until([&] { return !contents(stage_.directory().path() / "free.out").empty(); }, kPatience, "a gateway");
+    EXPECT_EQ(field(fmt::format("/proc/{}", free->pid()), "Seccomp"), "0");
 }
 
 }  // namespace

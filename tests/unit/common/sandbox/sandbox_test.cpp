@@ -1,0 +1,314 @@
+// Each wall, from inside: a process of its own enters, tries what it must not and what it may, and tells.
+#include "common/sandbox/sandbox.hpp"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <linux/bpf.h>
+#include <netdb.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <string>
+#include <thread>
+
+#include "common/error.hpp"
+#include "common/file_descriptor.hpp"
+#include "common/temporary_directory.hpp"
+
+namespace understudy::sandbox {
+namespace {
+
+using ::testing::HasSubstr;
+
+// What `act` has to say from inside.
+std::string inside(const Walls& walls, const std::function<std::string()>& act) {
+    std::array<int, 2> pipe{};
+    EXPECT_EQ(::pipe(pipe.data()), 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        std::string said;
+        try {
+            static_cast<void>(enter(walls));
+            said = act();
+        } catch (const std::exception& error) {
+            said = std::string("threw ") + error.what();
+        }
+        const ssize_t written = ::write(pipe[1], said.data(), said.size());
+        ::_exit(written == static_cast<ssize_t>(said.size()) ? 0 : 1);
+    }
+    ::close(pipe[1]);
+    std::string said;
+    std::array<char, 4096> part{};
+    for (ssize_t got = 0; (got = ::read(pipe[0], part.data(), part.size())) > 0;) {
+        said.append(part.data(), static_cast<std::size_t>(got));
+    }
+    ::close(pipe[0]);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0) << said;
+    return said;
+}
+
+// "name: why not, " for what went differently than it should; nothing otherwise.
+class Attempts {
+  public:
+    void fails(const char* name, long result, int error) {
+        const int got = errno;
+        if (result >= 0 || got != error) {
+            said_ += std::string(name) + ": " + (result >= 0 ? "it worked" : std::strerror(got)) + ", ";
+        }
+    }
+    void works(const char* name, long result) {
+        const int got = errno;
+        if (result < 0) {
+            said_ += std::string(name) + ": " + std::strerror(got) + ", ";
+        }
+    }
+    [[nodiscard]] const std::string& said() const { return said_; }
+
+  private:
+    std::string said_;
+};
+
+long map_with(int protection) {
+    void* const mapped = ::mmap(nullptr, 4096, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return mapped == MAP_FAILED ? -1 : 0;
+}
+
+void try_what_nobody_may(Attempts& attempts) {
+    // Harmless where it is not prevented: there is no such file then, or it is nobody's child.
+    const std::array<const char*, 2> words = {"/nonexistent", nullptr};
+    const auto child = [](long result) {
+        if (result == 0) {
+            ::_exit(0);
+        }
+        return result;
+    };
+    attempts.fails("execve", ::execve(words[0], const_cast<char**>(words.data()), nullptr), EPERM);
+    attempts.fails("execveat", ::syscall(SYS_execveat, AT_FDCWD, words[0], words.data(), nullptr, 0), EPERM);
+    attempts.fails("fork", child(::syscall(SYS_fork)), EPERM);
+    attempts.fails("clone", child(::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)), EPERM);
+    attempts.fails("clone3", ::syscall(SYS_clone3, nullptr, 0), ENOSYS);
+    attempts.fails("ptrace", ::ptrace(PTRACE_ATTACH, -1, 0, 0), EPERM);
+    attempts.fails("process_vm_readv", ::syscall(SYS_process_vm_readv, ::getppid(), nullptr, 0, nullptr, 0, 0), EPERM);
+    attempts.fails("kill", ::kill(1, 0), EPERM);
+    attempts.fails("tgkill", ::syscall(SYS_tgkill, 1, 1, 0), EPERM);
+    attempts.fails("mount", ::mount("none", "/nonexistent", "tmpfs", 0, nullptr), EPERM);
+    attempts.fails("unshare", ::unshare(CLONE_NEWUSER), EPERM);
+    attempts.fails("setns", ::syscall(SYS_setns, -1, 0), EPERM);
+    attempts.fails("chroot", ::chroot("/nonexistent"), EPERM);
+    attempts.fails("bpf", ::syscall(SYS_bpf, BPF_PROG_LOAD, nullptr, 0), EPERM);
+    attempts.fails("io_uring", ::syscall(SYS_io_uring_setup, 1, nullptr), EPERM);
+    attempts.fails("keyctl", ::syscall(SYS_keyctl, 0, 0, 0, 0, 0), EPERM);
+    attempts.fails("init_module", ::syscall(SYS_init_module, nullptr, 0, ""), EPERM);
+    attempts.fails("setuid", ::syscall(SYS_setuid, 0), EPERM);
+    attempts.fails("packet socket", ::socket(AF_PACKET, SOCK_RAW, 0), EPERM);
+    attempts.fails("vsock", ::socket(AF_VSOCK, SOCK_STREAM, 0), EPERM);
+    attempts.fails("new code", map_with(PROT_READ | PROT_EXEC), EPERM);
+    attempts.fails("typing into a terminal", ::ioctl(0, TIOCSTI, "x"), EPERM);
+}
+
+class Sandbox : public ::testing::Test {
+  protected:
+    void SetUp() override {
+        if (!available()) {
+            GTEST_SKIP() << "no sandbox in a build for a sanitizer";
+        }
+    }
+};
+
+TEST_F(Sandbox, NobodyStartsProgramsTouchesOthersOrMakesCode) {
+    for (const Profile profile : {Profile::replica, Profile::gateway, Profile::arbiter}) {
+        EXPECT_EQ(inside({profile, {}, false},
+                         [] {
+                             Attempts attempts;
+                             try_what_nobody_may(attempts);
+                             return attempts.said();
+                         }),
+                  "");
+    }
+}
+
+TEST_F(Sandbox, ThreadsSocketsAndNamesAreThere) {
+    for (const Profile profile : {Profile::replica, Profile::gateway, Profile::arbiter}) {
+        EXPECT_EQ(inside({profile, resolver_files(), false},
+                         [] {
+                             Attempts attempts;
+                             int worked = -1;
+                             std::thread([&] { worked = 0; }).join();
+                             attempts.works("a thread", worked);
+                             const FileDescriptor listening(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+                             attempts.works("listen", ::listen(listening.get(), 1));
+                             addrinfo* found = nullptr;
+                             if (const int error = ::getaddrinfo("localhost", "80", nullptr, &found); error != 0) {
+                                 return attempts.said() + ::gai_strerror(error);
+                             }
+                             ::freeaddrinfo(found);
+                             attempts.works("memory", map_with(PROT_READ | PROT_WRITE));
+                             return attempts.said();
+                         }),
+                  "");
+    }
+}
+
+TEST_F(Sandbox, DevicesAreForReplicasAlone) {
+    const auto ask = [] {
+        Attempts attempts;
+        constexpr unsigned long kKvmApiVersion = 0xAE00;
+        attempts.fails("ioctl", ::ioctl(-1, kKvmApiVersion, 0), EPERM);
+        return attempts.said();
+    };
+    EXPECT_EQ(inside({Profile::gateway, {}, false}, ask), "");
+    EXPECT_EQ(inside({Profile::arbiter, {}, false}, ask), "");
+    EXPECT_THAT(inside({Profile::replica, {}, false}, ask), HasSubstr("Bad file descriptor"));
+}
+
+TEST_F(Sandbox, AGuestsThreadHasNoFilesAndNoSockets) {
+    const TemporaryDirectory directory;
+    const auto file = directory.path() / "file";
+    std::ofstream(file) << "text";
+    EXPECT_EQ(inside({Profile::replica, {{file, Use::read}}, false},
+                     [&] {
+                         Attempts attempts;
+                         const FileDescriptor open(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+                         attempts.works("open before", open.get());
+                         std::thread([&] {
+                             enter_guest_thread();
+                             try_what_nobody_may(attempts);
+                             attempts.fails("open", ::open(file.c_str(), O_RDONLY | O_CLOEXEC), EPERM);
+                             attempts.fails("unlink", ::unlink(file.c_str()), EPERM);
+                             attempts.fails("socket", ::socket(AF_INET, SOCK_STREAM, 0), EPERM);
+                             attempts.fails("connect", ::connect(0, nullptr, 0), EPERM);
+                             attempts.fails("sendto", ::sendto(0, "", 0, 0, nullptr, 0), EPERM);
+                             attempts.fails("a terminal", ::ioctl(0, TIOCGWINSZ, nullptr), EPERM);
+                             std::array<char, 4> bytes{};
+                             attempts.works("read", ::read(open.get(), bytes.data(), bytes.size()));
+                             attempts.works("memory", map_with(PROT_READ | PROT_WRITE));
+                         }).join();
+                         const FileDescriptor again(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+                         attempts.works("open in another thread", again.get());
+                         return attempts.said();
+                     }),
+              "");
+}
+
+class SandboxedFiles : public Sandbox {
+  protected:
+    void SetUp() override {
+        Sandbox::SetUp();
+        if (IsSkipped()) {
+            return;
+        }
+        if (!confines_files()) {
+            GTEST_SKIP() << "this kernel has no Landlock";
+        }
+        for (const auto* name : {"read", "write", "other"}) {
+            std::ofstream(path(name)) << "text";
+        }
+        for (const auto* name : {"folder", "keep", "sockets"}) {
+            std::filesystem::create_directory(path(name));
+        }
+        std::ofstream(path("folder/file")) << "text";
+        std::ofstream(path("keep/file")) << "text";
+    }
+    [[nodiscard]] std::string path(const std::string& name) const { return directory_.path() / name; }
+    [[nodiscard]] long open(const std::string& name, int flags) const {
+        return FileDescriptor(::open(path(name).c_str(), flags | O_CLOEXEC, 0600)).get();
+    }
+    [[nodiscard]] long bind(const std::string& name) const {
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        path(name).copy(static_cast<char*>(address.sun_path), sizeof address.sun_path - 1);
+        const FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        return ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    }
+
+    TemporaryDirectory directory_{"understudy-sandbox"};
+};
+
+TEST_F(SandboxedFiles, ThatAreNamedAreThereForTheirUseAndNoOther) {
+    const Walls walls{Profile::replica,
+                      {{path("read"), Use::read},
+                       {path("folder"), Use::read},
+                       {path("write"), Use::write},
+                       {path("made"), Use::record},
+                       {path("keep"), Use::keep},
+                       {path("sockets"), Use::sockets},
+                       {path("not there"), Use::read}},
+                      false};
+    EXPECT_EQ(inside(walls,
+                     [&] {
+                         Attempts attempts;
+                         attempts.works("reading", open("read", O_RDONLY));
+                         attempts.fails("writing what is read", open("read", O_RDWR), EACCES);
+                         attempts.works("reading in a folder", open("folder/file", O_RDONLY));
+                         attempts.fails("making in a folder", open("folder/new", O_CREAT | O_WRONLY), EACCES);
+                         attempts.works("writing", open("write", O_RDWR));
+                         attempts.works("recording", open("made", O_CREAT | O_TRUNC | O_WRONLY));
+                         attempts.works("making", open("keep/new", O_CREAT | O_EXCL | O_RDWR));
+                         attempts.works("renaming", ::rename(path("keep/new").c_str(), path("keep/newer").c_str()));
+                         attempts.works("removing", ::unlink(path("keep/file").c_str()));
+                         attempts.works("a socket", bind("sockets/s"));
+                         attempts.works("its removal", ::unlink(path("sockets/s").c_str()));
+                         attempts.fails("a file beside it", open("sockets/f", O_CREAT | O_WRONLY), EACCES);
+                         attempts.fails("a socket elsewhere", bind("folder/s"), EACCES);
+                         attempts.fails("another file", open("other", O_RDONLY), EACCES);
+                         attempts.fails("listing", open("", O_RDONLY | O_DIRECTORY), EACCES);
+                         attempts.fails("passwords", FileDescriptor(::open("/etc/passwd", O_RDONLY)).get(), EACCES);
+                         attempts.fails("a symbolic link", ::symlink("/", path("keep/link").c_str()), EPERM);
+                         attempts.fails("another name", ::link(path("read").c_str(), path("keep/name").c_str()), EPERM);
+                         return attempts.said();
+                     }),
+              "");
+}
+
+TEST_F(SandboxedFiles, ARecordThatCannotBeMadeIsNamed) {
+    EXPECT_THAT(inside({Profile::replica, {{path("nowhere/log"), Use::record}}, false}, [] { return ""; }),
+                HasSubstr("nowhere/log: No such file"));
+}
+
+std::string status_line(const std::string& name) {
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);) {
+        if (line.starts_with(name + ":")) {
+            return line.substr(line.find_last_of(" \t") + 1);
+        }
+    }
+    return "?";
+}
+
+TEST_F(Sandbox, TakesPrivilegesAway) {
+    const auto tell = [] {
+        rlimit core{};
+        ::getrlimit(RLIMIT_CORE, &core);
+        return status_line("CapPrm") + " " + status_line("CapEff") + " " + status_line("NoNewPrivs") + " " +
+               std::to_string(core.rlim_max);
+    };
+    const std::vector<Path> proc = {{"/proc/self", Use::read}};
+    for (const Profile profile : {Profile::gateway, Profile::arbiter}) {
+        EXPECT_EQ(inside({profile, proc, false}, tell), "0000000000000000 0000000000000000 1 0");
+    }
+    const bool root = ::geteuid() == 0;
+    EXPECT_EQ(inside({Profile::gateway, proc, true}, tell),
+              root ? "0000000000001000 0000000000001000 1 0" : "0000000000000000 0000000000000000 1 0");
+}
+
+}  // namespace
+}  // namespace understudy::sandbox
