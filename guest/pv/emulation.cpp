@@ -192,8 +192,8 @@ bool emulate_privileged(understudy_frame& frame) {
     switch (code[length]) {
         case kEscape:
             return emulate_two_byte(frame, code + length + 1, rex, length + 1);
-        // CLI, STI: what is masked are events. Whoever comes here (this_cpu_cmpxchg16b_emu) pairs CLI with a POPF,
-        // which does not fault and would leave them masked.
+        // CLI, STI: what is masked are events. Whoever comes here may pair CLI with a POPF, which does not fault and
+        // would leave them masked.
         case 0xfa:
         case 0xfb:
         case 0xf4:  // HLT, where the kernel has nothing left to do

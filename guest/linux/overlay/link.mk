@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Functions of the kernel that one of ours stands in front of; each is __wrap_NAME in one of the files here.
 LDFLAGS_vmlinux += --wrap=xen_init_mmu_ops
+LDFLAGS_vmlinux += --wrap=this_cpu_cmpxchg16b_emu
 LDFLAGS_vmlinux += --wrap=ptep_test_and_clear_young
 LDFLAGS_vmlinux += --wrap=arch_setup_additional_pages
 LDFLAGS_vmlinux += --wrap=exc_page_fault
