@@ -37,9 +37,9 @@ struct Program {
 };
 constexpr std::array kPrograms = {
     Program{"spin", "a loop of the shell's", ":", "i=0; while [ $i -lt 4000000 ]; do i=$((i+1)); done", 0.05},
-    Program{"python", "a loop", ":", "python3 -c 's = 0\nfor i in range(20000000): s += i ^ 5'", 0.05},
+    Program{"python", "a loop", ":", "python3 -c 's = 0\nfor i in range(60000000): s += i ^ 5'", 0.05},
     Program{"perl", "a regular expression", ":",
-            "perl -e '$s = \"ab\" x 500; for (1..12000) { $n++ while $s =~ /a.*?b/g }'", 0.05},
+            "perl -e '$s = \"ab\" x 500; for (1..48000) { $n++ while $s =~ /a.*?b/g }'", 0.05},
     Program{"gzip", "31 MB of text, twice", "seq 1 4000000 > /tmp/text",
             "gzip -c /tmp/text > /dev/null; gzip -c /tmp/text > /dev/null", 0.15},
     Program{"keys", "redis KEYS over 100,000 keys, 40 times",
@@ -55,7 +55,7 @@ constexpr std::array kPrograms = {
             "perl -e 'srand 1; print int(rand(1e9)), \"\\n\" for 1..1000000' > /tmp/numbers",
             "sort -n /tmp/numbers > /dev/null", 0},
     Program{"dicts", "50,000 entries in Python, over and over", ":",
-            "python3 -c 'for _ in range(120): d = {i: str(i) for i in range(50000)}'", 0},
+            "python3 -c 'for _ in range(600): d = {i: str(i) for i in range(50000)}'", 0},
     Program{"stream", "32 MB copied, over and over", ":",
             "python3 -c 'a = bytearray(b\"x\") * (32 << 20); b = bytearray(32 << 20)\nfor _ in range(100): b[:] = a'",
             0},
