@@ -9,3 +9,4 @@ LDFLAGS_vmlinux += --wrap=handle_mm_fault
 LDFLAGS_vmlinux += --wrap=get_user_pages_remote
 LDFLAGS_vmlinux += --wrap=pin_user_pages_remote
 LDFLAGS_vmlinux += --wrap=folio_mark_dirty
+LDFLAGS_vmlinux += --wrap=virtqueue_enable_cb_delayed

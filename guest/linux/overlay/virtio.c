@@ -127,6 +127,18 @@ static bool notify(struct virtqueue *vq)
 	return true;
 }
 
+/*
+ * A device that is shut down is broken first: its buffers are never taken out again. Linux 6.1's network driver waits for
+ * that all the same, and for ever, when it sends something later.
+ */
+bool __real_virtqueue_enable_cb_delayed(struct virtqueue *vq);
+bool __wrap_virtqueue_enable_cb_delayed(struct virtqueue *vq);
+
+bool __wrap_virtqueue_enable_cb_delayed(struct virtqueue *vq)
+{
+	return virtqueue_is_broken(vq) || __real_virtqueue_enable_cb_delayed(vq);
+}
+
 static void del_vqs(struct virtio_device *vdev)
 {
 	struct understudy_virtio *v = of(vdev);

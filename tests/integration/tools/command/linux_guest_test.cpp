@@ -139,6 +139,14 @@ TEST_F(LinuxGuest, TakesMoreThanItsConsoleHoldsAtOnce) {
     EXPECT_THAT(done.output, EndsWith("last 19999\r\n")) << done.errors;
 }
 
+// A guest that stops at each of its writes hears its timer there.
+TEST_F(LinuxGuest, KeepsTimeWhileItWritesWithoutAnEnd) {
+    const Finished done = shell(
+        "timeout 20 $U run --image root.img -- sh -c '(while :; do echo x > /dev/console; done) & sleep 0.2; exit 3' "
+        "> written");
+    EXPECT_EQ(done.exit_status, 3) << done.errors;
+}
+
 TEST_F(LinuxGuest, ThatPanicsEndsWithAReportOfItsLastLines) {
     const Finished panic = shell("$U run --image root.img --record log -- sh -c 'echo c > /proc/sysrq-trigger'");
     EXPECT_EQ(panic.exit_status, 1);
