@@ -117,6 +117,7 @@ struct EncodedPages {
     std::vector<std::uint64_t> numbers;
     std::vector<std::byte> content;
     bool compressed = false;
+    std::vector<bool> differences;  // for each page: its content is what it differs in from when it went last
 
     bool operator==(const EncodedPages&) const = default;
 };

@@ -1,8 +1,10 @@
 #include "logging_channel/record_codec.hpp"
 
+#include <algorithm>
 #include <limits>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "common/bytes.hpp"
@@ -132,6 +134,27 @@ LogBase position(const Record& record, const LogBase& base) {
     return {record.stop.number, record.stop.count, record.input.clock};
 }
 
+std::string bits_of(const std::vector<bool>& flags) {
+    std::string bytes((flags.size() + 7) / 8, '\0');
+    for (std::size_t i = 0; i < flags.size(); ++i) {
+        if (flags[i]) {
+            bytes[i / 8] = static_cast<char>(static_cast<unsigned char>(bytes[i / 8]) | 1U << i % 8);
+        }
+    }
+    return bytes;
+}
+
+// False: they are not so many.
+bool take_bits(std::string_view bytes, std::vector<bool>& flags) {
+    if (bytes.size() != (flags.size() + 7) / 8) {
+        return false;
+    }
+    for (std::size_t i = 0; i < flags.size(); ++i) {
+        flags[i] = (static_cast<unsigned char>(bytes[i / 8]) >> i % 8 & 1U) != 0;
+    }
+    return true;
+}
+
 }  // namespace
 
 RecordEncoder::RecordEncoder(LogBase base) : message_(std::make_unique<wire::LogRecord>()), base_(base) {}
@@ -166,6 +189,9 @@ std::size_t RecordEncoder::encode(const EncodedPages& pages, std::vector<std::by
     }
     copied.set_data(pages.content.data(), pages.content.size());
     copied.set_zstd(pages.compressed);
+    if (std::ranges::find(pages.differences, true) != pages.differences.end()) {
+        copied.set_differences(bits_of(pages.differences));
+    }
     return append(out);
 }
 
@@ -227,6 +253,10 @@ bool RecordDecoder::keep_pages() {
     }
     pages.content = to_bytes(copied.data());
     pages.compressed = copied.zstd();
+    pages.differences.resize(pages.numbers.size());
+    if (!copied.differences().empty() && !take_bits(copied.differences(), pages.differences)) {
+        return false;
+    }
     pages_.push_back(std::move(pages));
     return true;
 }

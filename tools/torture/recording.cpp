@@ -62,7 +62,7 @@ class RecordingSink final : public replication::Sink, private machine::WrittenPa
 
   private:
     void take(std::vector<std::uint64_t> numbers, std::vector<std::byte> content) override {
-        log_.append(channel::encode_pages(std::move(numbers), content));
+        log_.append(encoder_.encode(std::move(numbers), std::move(content)));
     }
     void keep(const std::vector<Output>& outputs) {
         for (const Output& output : outputs) {
@@ -73,6 +73,7 @@ class RecordingSink final : public replication::Sink, private machine::WrittenPa
     }
 
     channel::LogWriter& log_;
+    channel::PageEncoder encoder_;
     const std::uint64_t look_interval_;
     Recorded& result_;
     PageDigests pages_;

@@ -59,7 +59,7 @@ class LoneSink final : public Sink, private machine::WrittenPages {
 
   private:
     void take(std::vector<std::uint64_t> numbers, std::vector<std::byte> content) override {
-        log_->append(channel::encode_pages(std::move(numbers), content));
+        log_->append(encoder_.encode(std::move(numbers), std::move(content)));
     }
     void release(std::vector<Output> outputs) {
         if (!outputs.empty()) {
@@ -70,6 +70,7 @@ class LoneSink final : public Sink, private machine::WrittenPages {
     boost::asio::io_context& io_;
     LiveIo& live_;
     channel::LogWriter* log_;
+    channel::PageEncoder encoder_;
     std::uint64_t stops_ = 0;
 };
 

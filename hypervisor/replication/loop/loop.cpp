@@ -32,9 +32,9 @@ Record describe(const Stop& stop, machine::Machine& machine, const std::vector<O
 }
 
 // The guest at the stop that it was left at elsewhere.
-std::optional<Stop> take_over(machine::Machine& machine, const Delta& delta) {
+std::optional<Stop> take_over(machine::Machine& machine, const Delta& delta, channel::PageDecoder& decoder) {
     for (const EncodedPages& pages : delta.pages) {
-        const auto content = channel::decode_pages(pages);
+        const auto content = decoder.decode(pages);
         if (!content || !machine.overwrite(pages.numbers, *content)) {
             throw Error("the log is damaged: what was copied of an interval does not fit the guest");
         }
@@ -76,15 +76,16 @@ std::optional<Input> input_at(machine::Machine& machine, Record& record, std::ve
 
 LoopResult run_loop(machine::Machine& machine, Voice voice, const Successor& successor) {
     Record record;
+    channel::PageDecoder decoder;
     for (;;) {
         const auto advance = ask<Advance>(voice, successor, [&](Source& source) { return source.advance(machine); });
         if (!advance) {
             return {Ending::no_source, record};
         }
         const auto* const budget = std::get_if<machine::Budget>(&*advance);
-        const std::optional<Stop> stop = budget != nullptr
-                                             ? run(machine, *budget, *voice.sink)
-                                             : take_over(machine, *std::get<std::shared_ptr<const Delta>>(*advance));
+        const std::optional<Stop> stop =
+            budget != nullptr ? run(machine, *budget, *voice.sink)
+                              : take_over(machine, *std::get<std::shared_ptr<const Delta>>(*advance), decoder);
         if (!stop) {
             return {Ending::abandoned, record};
         }

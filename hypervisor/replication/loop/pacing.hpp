@@ -13,7 +13,9 @@ struct PacingLimits {
     std::chrono::nanoseconds shortest = std::chrono::milliseconds(10);  // something waits for the guest
     std::chrono::nanoseconds patient = std::chrono::milliseconds(20);   // at the most its own timers do
     std::chrono::nanoseconds longest = std::chrono::milliseconds(200);
-    int intervals_of_cost = 8;  // an interval is so many times as long as what it costs at its end
+    // An interval is so many times as long as what it costs at its end: who waits is worth more than what it costs.
+    int costs_if_waited_for = 3;
+    int costs = 8;
 };
 
 class Pacing {
@@ -27,7 +29,8 @@ class Pacing {
     // How long an interval may get before the guest is interrupted, where it counts nothing.
     [[nodiscard]] std::chrono::nanoseconds interval(bool something_waits) const {
         const auto least = something_waits ? limits_.shortest : limits_.patient;
-        return std::clamp(cost_ * limits_.intervals_of_cost, least, std::max(least, limits_.longest));
+        const int costs = something_waits ? limits_.costs_if_waited_for : limits_.costs;
+        return std::clamp(cost_ * costs, least, std::max(least, limits_.longest));
     }
 
   private:

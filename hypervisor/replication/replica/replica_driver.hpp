@@ -26,6 +26,7 @@
 #include "hypervisor/replication/replica/replica.hpp"
 #include "hypervisor/replication/replica/replica_sinks.hpp"
 #include "logging_channel/channel.hpp"
+#include "logging_channel/page_codec.hpp"
 
 namespace understudy::replication {
 
@@ -132,6 +133,7 @@ class ReplicaDriver final : private ReplicaWorld {
         Clock::time_point begun;
         TransferFigures figures;
     };
+    channel::PageEncoder encoder_;        // of the log that began with the last transfer
     std::shared_ptr<Transfer> transfer_;  // the last; its state's source has it, too
     TransferNumber transfer_number_ = 0;  // its
     std::optional<Clock::time_point> stop_wanted_since_;

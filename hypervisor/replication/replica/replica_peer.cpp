@@ -3,7 +3,6 @@
 #include <iterator>
 
 #include "hypervisor/replication/replica/replica_driver.hpp"
-#include "logging_channel/page_codec.hpp"
 
 namespace understudy::replication {
 namespace {
@@ -58,7 +57,7 @@ bool ReplicaDriver::must_wait_to_copy() const {
 // To encode a megabyte takes about as long as everything else at one stop.
 void ReplicaDriver::take(Copied& copied) {
     if (core_.has_log()) {
-        peer_->send_pages(channel::encode_pages(std::move(copied.numbers), copied.content));
+        peer_->send_pages(encoder_.encode(std::move(copied.numbers), std::move(copied.content)));
     }
 }
 
@@ -71,6 +70,7 @@ void ReplicaDriver::take(Snapshot& snapshot) {
         return;
     }
     transfer_->figures.stood_still = snapshot.stood_still;
+    encoder_ = {};
     auto source = std::make_unique<SnapshotSource>(std::move(snapshot.memory),
                                                    [transfer = transfer_](const memory::MemorySnapshot::Cost& cost) {
                                                        transfer->figures.longest_wait = cost.longest_wait;

@@ -20,7 +20,7 @@ EncodedPages pages_of(std::vector<std::uint64_t> numbers) {
     for (std::size_t i = 0; i < numbers.size(); ++i) {
         content[i * kPageBytes] = static_cast<std::byte>(numbers[i]);
     }
-    return encode_pages(std::move(numbers), content);
+    return PageEncoder().encode(std::move(numbers), std::move(content));
 }
 
 Record interrupted(std::uint64_t stop, std::vector<EncodedPages> pages) {
@@ -56,23 +56,58 @@ TEST(PageCodec, PagesComeBack) {
     for (const bool compressible : {true, false}) {
         std::vector<std::byte> content =
             compressible ? std::vector<std::byte>(3 * kPageBytes, std::byte{7}) : sampler.noise(3 * kPageBytes);
-        const EncodedPages pages = encode_pages({1, 5, 1000}, content);
+        const EncodedPages pages = PageEncoder().encode({1, 5, 1000}, content);
         EXPECT_EQ(pages.compressed, compressible);
         EXPECT_EQ(pages.content.size() < content.size(), compressible);
-        EXPECT_EQ(decode_pages(pages), content);
+        EXPECT_EQ(PageDecoder().decode(pages), content);
+    }
+}
+
+// What is written again with nearly the same costs next to nothing; what was written anew goes as it is.
+TEST(PageCodec, WhatWentBeforeGoesAsADifference) {
+    Sampler sampler(1);
+    std::vector<std::byte> content = sampler.noise(3 * kPageBytes);
+    PageEncoder encoder;
+    PageDecoder decoder;
+    EXPECT_EQ(decoder.decode(encoder.encode({1, 2, 3}, content)), content);
+
+    content[kPageBytes] ^= std::byte{1};  // page 2
+    const auto anew = sampler.noise(kPageBytes);
+    std::ranges::copy(anew, content.begin() + 2 * kPageBytes);
+    const EncodedPages pages = encoder.encode({1, 2, 3}, content);
+    EXPECT_EQ(pages.differences, (std::vector<bool>{true, true, false}));
+    EXPECT_LT(pages.content.size(), kPageBytes + 200);
+    EXPECT_EQ(decoder.decode(pages), content);
+    EXPECT_EQ(PageDecoder().decode(pages), std::nullopt);
+}
+
+// What is kept is bounded: pages far from one another share a place.
+TEST(PageCodec, WhatIsNotKnownAnyMoreGoesWhole) {
+    constexpr std::uint64_t kFar = 1U << 20U;
+    Sampler sampler(1);
+    PageEncoder encoder;
+    PageDecoder decoder;
+    for (const std::uint64_t number : {std::uint64_t{7}, 7 + kFar, std::uint64_t{7}, std::uint64_t{7}}) {
+        const auto content = sampler.noise(kPageBytes);
+        const EncodedPages pages = encoder.encode({number}, content);
+        EXPECT_EQ(pages.differences, std::vector<bool>{false});
+        EXPECT_EQ(decoder.decode(pages), content);
     }
 }
 
 TEST(PageCodec, BytesThatAreNoPagesAreRefused) {
     EncodedPages pages = pages_of({1, 2});
     pages.numbers.push_back(3);
-    EXPECT_EQ(decode_pages(pages), std::nullopt);
-    pages = {{1}, bytes_of("short"), false};
-    EXPECT_EQ(decode_pages(pages), std::nullopt);
-    pages = {{1}, bytes_of("no zstd frame"), true};
-    EXPECT_EQ(decode_pages(pages), std::nullopt);
-    pages = {std::vector<std::uint64_t>(kMaxEncodedPages + 1), {}, true};
-    EXPECT_EQ(decode_pages(pages), std::nullopt);
+    EXPECT_EQ(PageDecoder().decode(pages), std::nullopt);
+    pages.differences.push_back(false);
+    EXPECT_EQ(PageDecoder().decode(pages), std::nullopt);
+    pages = {{1}, bytes_of("short"), false, {false}};
+    EXPECT_EQ(PageDecoder().decode(pages), std::nullopt);
+    pages = {{1}, bytes_of("no zstd frame"), true, {false}};
+    EXPECT_EQ(PageDecoder().decode(pages), std::nullopt);
+    constexpr std::size_t kTooMany = kMaxEncodedPages + 1;
+    pages = {std::vector<std::uint64_t>(kTooMany), {}, true, std::vector<bool>(kTooMany)};
+    EXPECT_EQ(PageDecoder().decode(pages), std::nullopt);
 }
 
 TEST(Delta, PagesGoBeforeTheirRecordAndComeBackWithIt) {
@@ -88,6 +123,20 @@ TEST(Delta, PagesGoBeforeTheirRecordAndComeBackWithIt) {
     }
     encoder.encode(interrupted(1, {}), piecemeal);
     EXPECT_EQ(piecemeal, at_once);
+}
+
+TEST(Delta, DifferencesComeBack) {
+    PageEncoder encoder;
+    const std::vector<std::byte> content(9 * kPageBytes, std::byte{7});
+    const std::vector<std::uint64_t> numbers = {0, 1, 2, 3, 4, 5, 6, 7, 8};
+    std::vector<EncodedPages> pages;
+    pages.push_back(encoder.encode(numbers, content));
+    pages.push_back(encoder.encode(numbers, content));
+    pages[1].differences[3] = false;
+    const Record whole = interrupted(1, pages);
+    std::vector<std::byte> bytes;
+    RecordEncoder().encode(whole, bytes);
+    EXPECT_EQ(std::get<Record>(last_of(bytes)), whole);
 }
 
 TEST(Delta, TheNextOneStartsEmpty) {

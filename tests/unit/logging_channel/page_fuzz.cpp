@@ -15,14 +15,26 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (std::uint64_t& number : pages.numbers) {
         number = source.u8();
     }
+    pages.differences.resize(pages.numbers.size());
+    const std::uint8_t flags = source.u8();
+    for (std::size_t i = 0; i < pages.differences.size(); ++i) {
+        pages.differences[i] = (flags >> i % 8 & 1) != 0;
+    }
     const auto content = source.take(size);
     pages.content.assign(content.begin(), content.end());
-    const auto decoded = channel::decode_pages(pages);
-    if (decoded) {
+    channel::PageDecoder decoder;
+    for (int i = 0; i < 2; ++i) {
+        const auto decoded = decoder.decode(pages);
+        if (!decoded) {
+            continue;
+        }
         if (decoded->size() != pages.numbers.size() * kPageBytes) {
             std::abort();
         }
-        if (channel::decode_pages(channel::encode_pages(pages.numbers, *decoded)) != decoded) {
+        channel::PageEncoder encoder;
+        channel::PageDecoder again;
+        if (again.decode(encoder.encode(pages.numbers, *decoded)) != decoded ||
+            again.decode(encoder.encode(pages.numbers, *decoded)) != decoded) {
             std::abort();
         }
     }
