@@ -22,6 +22,7 @@
 #include "hypervisor/gateway/openings.hpp"
 #include "hypervisor/gateway/packet.hpp"
 #include "hypervisor/gateway/protocol.hpp"
+#include "hypervisor/gateway/refusals.hpp"
 
 namespace understudy::network {
 namespace {
@@ -31,7 +32,6 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kMaxCandidates = 16;
 constexpr std::chrono::seconds kHelloDeadline{5};
 constexpr std::uint64_t kMaxLeap = 1000;  // generations between two hellos
-constexpr std::chrono::seconds kRefusalQuiet{60};
 constexpr std::size_t kCandidateBuffer = 2048;
 constexpr std::size_t kVoiceBuffer = std::size_t{256} << 10;
 constexpr std::size_t kPartsPerWrite = 256;
@@ -359,7 +359,7 @@ class Gateway::Server {
             return hung_up(candidate);
         }
         if (const auto step = candidate.socket.handshake(); step == tls::PolledSocket::Handshake::failed) {
-            report(GatewayEvent::Kind::refused, {}, candidate.socket.failure());
+            tell_of_refusal(candidate.socket.failure());
             candidate.stranger = true;
             ::shutdown(candidate.socket.fd(), SHUT_WR);  // an end with bytes unread would overtake what TLS has said
             return hung_up(candidate);
@@ -425,7 +425,6 @@ class Gateway::Server {
                rank.generation.value - highest_->generation.value > kMaxLeap;
     }
 
-    // Who is turned away comes again; the user reads it once.
     void turn_away(Candidate& candidate, const std::string& why) {
         if (candidate.stranger) {
             return;  // it was told, as far as it listens
@@ -433,11 +432,12 @@ class Gateway::Server {
         if (candidate.socket.handshake() == tls::PolledSocket::Handshake::done) {
             send_notice(candidate.socket, MessageKind::refused, why);
         }
-        const auto now = Clock::now();
-        if (why != last_refusal_ || now - refused_at_ > kRefusalQuiet) {
+        tell_of_refusal(why);
+    }
+
+    void tell_of_refusal(const std::string& why) {
+        if (refusals_.worth_telling(why, Clock::now())) {
             report(GatewayEvent::Kind::refused, {}, why);
-            last_refusal_ = why;
-            refused_at_ = now;
         }
     }
 
@@ -459,8 +459,7 @@ class Gateway::Server {
     std::optional<Voice> voice_;
     std::optional<SpeakerRank> highest_;
     Clock::time_point silent_since_{};  // without a voice
-    std::string last_refusal_;
-    Clock::time_point refused_at_{};
+    Refusals refusals_;
     std::list<Candidate> candidates_;  // the oldest first
     std::vector<pollfd> fds_;
 };
