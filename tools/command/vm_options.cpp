@@ -26,6 +26,17 @@ void set_address(std::string_view text, NetworkDescription& network) {
     network.ipv4_netmask = netmask_of(prefix);
 }
 
+void set_nameservers(const std::vector<std::string>& servers, NetworkDescription& network) {
+    constexpr std::size_t kMost = 3;  // that the guest's libraries look at: resolv.conf(5)
+    if (servers.size() > kMost) {
+        throw Error::format("--nameserver: a guest asks {} at the most", kMost);
+    }
+    for (const std::string& server : servers) {
+        (void)parse_ipv4(server);
+    }
+    network.nameservers = servers;
+}
+
 // Linux gives its init what stands behind "--".
 bool names_command(const std::string& command_line) {
     return (" " + command_line + " ").find(" -- ") != std::string::npos;
@@ -65,6 +76,10 @@ VmOptions::VmOptions(CLI::App& app) {
                    "gateway:unix:PATH, gateway:HOST:PORT, tap:NAME[,bridge=BRIDGE] or none [none]");
     app.add_option("--address", address_, "The guest's address, as 10.0.2.15/24")->excludes(domain);
     app.add_option("--gateway", gateway_, "The guest's default route, as 10.0.2.2")->excludes(domain);
+    app.add_option("--nameserver", nameservers_,
+                   "Where a Linux guest asks for names; may be repeated [with a gateway 10.0.2.3, else what its image says]")
+        ->allow_extra_args(false)
+        ->excludes(program);
     app.add_option("--mac", mac_, "The guest's MAC address [derived from the name]")->excludes(domain);
     app.add_option("--kernel", kernel_, "The guest kernel [the one built with this command]");
 }
@@ -117,6 +132,7 @@ VmDescription VmOptions::description() const {
             result.network.mac = parse_mac(mac_);
         }
     }
+    set_nameservers(nameservers_, result.network);
     result.environment.insert(result.environment.end(), environment_.begin(), environment_.end());
     if (!kernel_.empty()) {
         result.kernel = kernel_;

@@ -42,6 +42,7 @@ class VmOptions {
     std::string network_;
     std::string address_;
     std::string gateway_;
+    std::vector<std::string> nameservers_;
     std::string mac_;
     std::string kernel_;
     bool restarts_on_reboot_ = false;

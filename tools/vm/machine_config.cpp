@@ -26,6 +26,7 @@ machine::LinuxConfig linux_config(const VmDescription& vm) {
     config.environment = vm.environment;
     config.has_network = vm.network.present();
     config.network = network_config(vm.network);
+    config.nameservers = vm.network.nameservers;
     config.realtime_offset = std::chrono::system_clock::now().time_since_epoch();
     return config;
 }

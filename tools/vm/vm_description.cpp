@@ -47,6 +47,9 @@ void assume_gateway_addresses(NetworkDescription& network) {
     network.ipv4_address = parse_ipv4("10.0.2.15");
     network.ipv4_netmask = netmask_of(24);
     network.ipv4_gateway = parse_ipv4("10.0.2.2");
+    if (network.nameservers.empty()) {
+        network.nameservers = {"10.0.2.3"};
+    }
 }
 
 void complete_network(const VmId& vm, NetworkDescription& network) {

@@ -19,7 +19,8 @@ struct NetworkDescription {
     MacAddress mac{};
     std::uint32_t ipv4_address = 0;
     std::uint32_t ipv4_netmask = 0;
-    std::uint32_t ipv4_gateway = 0;  // 0: no default route
+    std::uint32_t ipv4_gateway = 0;        // 0: no default route
+    std::vector<std::string> nameservers;  // of a Linux guest; none: what its image says
 
     [[nodiscard]] bool present() const { return endpoint != "none"; }
 };

@@ -132,6 +132,15 @@ TEST_F(LinuxGuest, SeesTheEndOfWhatIsTyped) {
     EXPECT_EQ(shell("printf 'x\\n' > typed; $U run --image root.img --console - -- cat < typed").exit_status, 0);
 }
 
+TEST_F(LinuxGuest, AsksTheGatewayForNames) {
+    const Finished done = shell(
+        "$U gateway --listen unix:gw.sock > gateway.log 2>&1 & trap \"kill $!\" EXIT; "
+        "while [ ! -S gw.sock ]; do sleep 0.1; done; "
+        "$U run --image root.img --network gateway:unix:gw.sock -- cat /etc/resolv.conf; "
+        "$U run --image root.img --network gateway:unix:gw.sock --nameserver 192.0.2.1 -- cat /etc/resolv.conf");
+    EXPECT_EQ(done.output, "nameserver 10.0.2.3\r\nnameserver 192.0.2.1\r\n") << done.errors;
+}
+
 TEST_F(LinuxGuest, TakesMoreThanItsConsoleHoldsAtOnce) {
     const Finished done = shell(
         "for i in $(seq 20000); do echo $i; done > typed; cat typed | $U run --image root.img --console - -- "

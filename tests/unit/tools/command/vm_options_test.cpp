@@ -56,6 +56,25 @@ TEST(VmOptions, DescribeTheVmWithAndWithoutDefaults) {
     EXPECT_EQ(full.kernel, "/k");
 }
 
+TEST(VmOptions, SayWhereALinuxGuestAsksForNames) {
+    const std::vector<std::string> gateway = {"--image", "i", "--network", "gateway:unix:/g"};
+    const std::vector<std::string> tap = {"--image", "i", "--network", "tap:t", "--address", "192.168.7.9/24"};
+    const auto with = [](std::vector<std::string> words, const std::vector<std::string>& servers) {
+        for (const std::string& server : servers) {
+            words.insert(words.end(), {"--nameserver", server});
+        }
+        return words;
+    };
+    EXPECT_THAT(from_options(gateway).network.nameservers, ElementsAre("10.0.2.3"));
+    EXPECT_THAT(from_options(tap).network.nameservers, ElementsAre());
+    EXPECT_THAT(from_options(with(gateway, {"9.9.9.9"})).network.nameservers, ElementsAre("9.9.9.9"));
+    EXPECT_THAT(from_options(with(tap, {"192.168.7.1", "9.9.9.9"})).network.nameservers,
+                ElementsAre("192.168.7.1", "9.9.9.9"));
+    EXPECT_THAT(error_of([&] { (void)from_options(with(tap, {"dns.example"})); }), HasSubstr("dns.example"));
+    EXPECT_THAT(error_of([&] { (void)from_options(with(tap, {"1.1.1.1", "1.1.1.2", "1.1.1.3", "1.1.1.4"})); }),
+                HasSubstr("3 at the most"));
+}
+
 TEST(VmOptions, DescribeALinuxGuest) {
     const VmDescription plain = from_options({"--image", "images/redis.img"});
     EXPECT_TRUE(plain.is_linux());
