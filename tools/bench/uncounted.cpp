@@ -243,6 +243,7 @@ void UncountedBench::measure_latency() {
 const std::vector<std::string>& uncounted_bench_rows() {
     static const std::vector<std::string> names = [] {
         std::vector<std::string> result;
+        result.reserve(kPrograms.size() + 1);
         for (const Program& program : kPrograms) {
             result.emplace_back(program.name);
         }

@@ -159,7 +159,7 @@ TEST(RecordCodec, AMissingRepeatedOrMovedRecordShows) {
     for (auto& bytes : encoded) {
         encoder.encode(sampler.record(), bytes);
     }
-    const auto decode_in_order = [&](std::vector<std::size_t> order) {
+    const auto decode_in_order = [&](std::initializer_list<std::size_t> order) {
         RecordDecoder decoder;
         for (const std::size_t i : order) {
             const auto decoded = decoder.decode(encoded[i]);
