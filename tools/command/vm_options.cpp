@@ -76,8 +76,9 @@ VmOptions::VmOptions(CLI::App& app) {
                    "gateway:unix:PATH, gateway:HOST:PORT, tap:NAME[,bridge=BRIDGE] or none [none]");
     app.add_option("--address", address_, "The guest's address, as 10.0.2.15/24")->excludes(domain);
     app.add_option("--gateway", gateway_, "The guest's default route, as 10.0.2.2")->excludes(domain);
-    app.add_option("--nameserver", nameservers_,
-                   "Where a Linux guest asks for names; may be repeated [with a gateway 10.0.2.3, else what its image says]")
+    app.add_option(
+           "--nameserver", nameservers_,
+           "Where a Linux guest asks for names; may be repeated [with a gateway 10.0.2.3, else what its image says]")
         ->allow_extra_args(false)
         ->excludes(program);
     app.add_option("--mac", mac_, "The guest's MAC address [derived from the name]")->excludes(domain);

@@ -71,7 +71,9 @@ TEST(VmOptions, SayWhereALinuxGuestAsksForNames) {
     EXPECT_THAT(from_options(with(tap, {"192.168.7.1", "9.9.9.9"})).network.nameservers,
                 ElementsAre("192.168.7.1", "9.9.9.9"));
     EXPECT_THAT(error_of([&] { (void)from_options(with(tap, {"dns.example"})); }), HasSubstr("dns.example"));
-    EXPECT_THAT(error_of([&] { (void)from_options(with(tap, {"1.1.1.1", "1.1.1.2", "1.1.1.3", "1.1.1.4"})); }),
+    EXPECT_THAT(error_of([&] {
+                    (void)from_options(with(tap, {"1.1.1.1", "1.1.1.2", "1.1.1.3", "1.1.1.4"}));
+                }),
                 HasSubstr("3 at the most"));
 }
 
