@@ -76,24 +76,126 @@ static bool is_site(const u8 *opcode)
 	}
 }
 
+/* --- What compilers at run time make ---------------------------------------------------------------------------------- */
+
 /*
- * In pages of no file, a compiler at run time keeps its data beside its code, and small numbers and tables there look like
- * sites (15 is SLDT): replaced, they would be read as something else. Of those only what such code asks a processor for is
- * taken for code.
+ * They keep their data beside their code, and small numbers and tables there look like sites (15 is SLDT): replaced, they
+ * would be read as something else. Of those only what such code asks a processor for is taken for code, and only where
+ * what stands around it asks: a leaf for CPUID, a look at whether RDRAND had a number.
  */
-static bool is_made_site(const u8 *opcode)
+#define ASKING 16 /* bytes before */
+
+static bool loads_leaf(const u8 *code)
 {
+	switch (code[0]) {
+	case 0xb8: /* MOV EAX, a small number or one of the extended leaves */
+		return code[3] == 0 && (code[4] & 0x3f) == 0;
+	case 0x29:
+	case 0x2b:
+	case 0x31:
+	case 0x33: /* SUB, XOR EAX, EAX */
+		return code[1] == 0xc0;
+	case 0x89: /* MOV EAX, register */
+		return (code[1] & 0xc7) == 0xc0;
+	case 0x8b:
+	case 0x8d: /* MOV, LEA EAX, ... */
+		return extension(code[1]) == 0;
+	default:
+		return false;
+	}
+}
+
+static bool loads_selector(const u8 *code)
+{
+	return (code[0] & 0xf8) == 0xb8 && code[3] == 0 && code[4] == 0; /* MOV register, a number of 16 bits */
+}
+
+/* Behind these an instruction is not come to from above. */
+static bool leaves(const u8 *opcode)
+{
+	switch (opcode[0]) {
+	case 0xc2: /* RET */
+	case 0xc3:
+	case 0xcc: /* INT3 */
+	case 0xe9: /* JMP */
+	case 0xeb:
+		return true;
+	case 0xff: /* JMP */
+		return extension(opcode[1]) == 4;
+	default:
+		return false;
+	}
+}
+
+/* Does decoding from `at` lead to an instruction whose opcode is at `offset`? */
+static bool leads_to(struct text *text, int at, int offset)
+{
+	struct insn insn;
+
+	while (at <= offset) {
+		const u8 *code = byte_at(text, at);
+
+		if (insn_decode(&insn, code, text->to - at, INSN_MODE_64) < 0)
+			return false;
+		if (at + (int)opcode_at(&insn) == offset)
+			return true;
+		if (leaves(code + opcode_at(&insn)))
+			return false;
+		at += insn.length;
+	}
+	return false;
+}
+
+/* Is the instruction at `offset` one that comes behind such a one, at a short distance? */
+static bool comes_behind(struct text *text, int offset, bool (*like)(const u8 *code))
+{
+	int back;
+
+	for (back = 2; back <= ASKING && offset - back >= text->from; back++)
+		if (like(byte_at(text, offset - back)) && leads_to(text, offset - back, offset))
+			return true;
+	return false;
+}
+
+/* The carry says whether there was a number: JC, SETC, CMOVC, ADC, SBB. */
+static bool looks_at_carry(const u8 *code)
+{
+	u8 group;
+
+	if ((code[0] & 0xf0) == 0x40) /* REX */
+		code++;
+	switch (code[0]) {
+	case ESCAPE: /* Jcc, SETcc, CMOVcc, of those that look at it */
+		group = code[1] & 0xf0;
+		return (group == 0x40 || group == 0x80 || group == 0x90) && (code[1] & 0x0a) == 0x02;
+	case 0x11:
+	case 0x13:
+	case 0x19:
+	case 0x1b:
+	case 0x72:
+	case 0x73:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool is_made_site(struct text *text, int offset)
+{
+	const u8 *opcode = byte_at(text, offset);
+
 	if (opcode[0] != ESCAPE)
 		return false;
 	switch (opcode[1]) {
 	case 0x01:
 		return opcode[2] == 0xd0; /* XGETBV */
 	case 0x03: /* LSL */
-		return is_register(opcode[2]);
+		return is_register(opcode[2]) && comes_behind(text, offset, loads_selector);
 	case 0xa2: /* CPUID */
-		return true;
-	case 0xc7: /* RDRAND, RDSEED, RDPID */
-		return is_register(opcode[2]) && extension(opcode[2]) >= 6;
+		return comes_behind(text, offset, loads_leaf);
+	case 0xc7: /* RDPID, with a prefix; RDRAND, RDSEED */
+		return is_register(opcode[2]) && extension(opcode[2]) >= 6 &&
+		       ((offset > text->from && opcode[-1] == 0xf3) || looks_at_carry(opcode + 3));
 	default:
 		return false;
 	}
@@ -193,15 +295,16 @@ void understudy_find_sites(struct vm_area_struct *vma, unsigned long address, co
 {
 	static struct text text; /* the caller's lock guards it */
 	struct functions functions = {};
-	bool opened = false;
+	bool opened = false, made;
 	int offset, searched = 0;
 
 	bitmap_zero(sites->at, PAGE_SIZE);
 	understudy_read_text(vma, address, page, &text);
+	made = !understudy_is_of_program(&text);
 	for (offset = 0; offset < PAGE_END; offset++) {
 		if (!is_site(byte_at(&text, offset)) || offset < searched)
 			continue;
-		if (!vma->vm_file && !is_made_site(byte_at(&text, offset)))
+		if (made && !is_made_site(&text, offset))
 			continue;
 		if (!opened) {
 			opened = true;

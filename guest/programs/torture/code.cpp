@@ -141,7 +141,69 @@ void patched(Context& context) {
     }
 }
 
+// A number as compilers at run time have them in tables beside their code and within it; many look like instructions.
+std::uint64_t some_number(Random& random) {
+    static constexpr std::array<std::uint64_t, 8> kLooks = {0xa20f,   0x30d9, 0x30dd,   0xf8c7,
+                                                            0xf8c70f, 0x000f, 0xca030f, 0x310f};
+    const std::uint64_t looks = kLooks[random.below(kLooks.size())];
+    return looks << 8 * random.below(6);
+}
+
+// What is read beside code that is executed is what was written there.
+void data_beside_code(Context& context) {
+    const std::uint64_t count = context.random.between(100, 1000);
+    // mov ecx, count; lea rdx, table; xor eax, eax; again: add rax, [rdx]; add rdx, 8; dec ecx; jnz again; ret
+    Bytes code = {0xb9,
+                  static_cast<std::uint8_t>(count),
+                  static_cast<std::uint8_t>(count >> 8),
+                  0,
+                  0,
+                  0x48,
+                  0x8d,
+                  0x15,
+                  0x0f,
+                  0x00,
+                  0x00,
+                  0x00,
+                  0x31,
+                  0xc0,
+                  0x48,
+                  0x03,
+                  0x02,
+                  0x48,
+                  0x83,
+                  0xc2,
+                  0x08,
+                  0xff,
+                  0xc9,
+                  0x75,
+                  0xf5,
+                  0xc3,
+                  0x90};
+    std::uint64_t sum = 0;
+    for (std::uint64_t i = 0; i < count; ++i) {
+        const std::uint64_t number = some_number(context.random);
+        sum += number;
+        const auto* const bytes = reinterpret_cast<const std::uint8_t*>(&number);
+        code.insert(code.end(), bytes, bytes + sizeof number);
+    }
+    const int file = context.random.one_in(2) ? memfd_create("code", MFD_CLOEXEC) : -1;
+    expect(file < 0 || ftruncate(file, 2 * kPage) == 0, "memfd_create");
+    const int flags = file < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+    {
+        const Pages pages(2 * kPage, PROT_READ | PROT_WRITE, flags, file);
+        std::memcpy(pages.data(), code.data(), code.size());
+        mprotect(pages.data(), pages.size(), PROT_READ | PROT_EXEC);
+        expect(reinterpret_cast<Function>(pages.data())() == sum, "data beside code is what it was");
+        context.seen.add(sum);
+    }
+    if (file >= 0) {
+        close(file);
+    }
+}
+
 constexpr std::array kOperations = {
+    Operation{"data-beside-code", data_beside_code},
     Operation{"write-then-execute", write_then_execute},
     Operation{"write-and-execute", write_and_execute},
     Operation{"two-mappings", two_mappings},
