@@ -22,7 +22,7 @@ constexpr std::uint16_t kServicePort = 6379;  // of the guest
 }  // namespace
 
 Site::Site(std::filesystem::path executable)
-    : executable_(std::move(executable)), arbiters_(start_arbiters(stage_, executable_)) {}
+    : stage_(stderr), executable_(std::move(executable)), arbiters_(start_arbiters(stage_, executable_)) {}
 
 Site::~Site() = default;
 

@@ -22,7 +22,8 @@ namespace understudy::tools {
 
 class Site {
   public:
-    // `executable`: of `understudy`; the programs stand in programs/ beside it. Starts the arbiters.
+    // `executable`: of `understudy`; the programs stand in programs/ beside it. Starts the arbiters. Progress goes to
+    // standard error.
     explicit Site(std::filesystem::path executable);
     ~Site();
     Site(const Site&) = delete;

@@ -15,8 +15,8 @@ namespace understudy::tools {
 
 void Timeline::say(std::string_view who, std::string_view what, WallClock::time_point when) const {
     const std::chrono::duration<double> elapsed = when - start_;
-    fmt::print("{:8.3f}  {:<14}  {}\n", elapsed.count(), who, what);
-    std::fflush(stdout);
+    fmt::print(stream_, "{:8.3f}  {:<14}  {}\n", elapsed.count(), who, what);
+    std::fflush(stream_);
 }
 
 // The event loop, and whether the user has interrupted.
@@ -30,7 +30,8 @@ struct Stage::Loop {
     bool interrupted = false;
 };
 
-Stage::Stage() : loop_(std::make_unique<Loop>()), directory_("understudy-demo") {}
+Stage::Stage(std::FILE* progress)
+    : loop_(std::make_unique<Loop>()), directory_("understudy-demo"), timeline_(progress) {}
 
 Stage::~Stage() = default;
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdio>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -24,10 +25,13 @@ class Timeline {
   public:
     using WallClock = std::chrono::system_clock;
 
+    explicit Timeline(std::FILE* stream) : stream_(stream) {}  // not owned
+
     // With the present time, or with that of an event that is reported late.
     void say(std::string_view who, std::string_view what, WallClock::time_point when = WallClock::now()) const;
 
   private:
+    std::FILE* stream_;
     WallClock::time_point start_ = WallClock::now();
 };
 
@@ -35,7 +39,8 @@ class Stage {
   public:
     using Clock = std::chrono::steady_clock;
 
-    Stage();
+    // `progress`: where the timeline goes; not owned.
+    explicit Stage(std::FILE* progress = stdout);
     ~Stage();
     Stage(const Stage&) = delete;
     Stage& operator=(const Stage&) = delete;

@@ -46,6 +46,9 @@ std::string hypervisor_name() {
     for (const char* at = text.data(); *at != '\0'; ++at) {
         result += *at >= ' ' && *at <= '~' ? std::string(1, *at) : "";
     }
+    if (result == "KVMKVMKVM") {
+        return "KVM";
+    }
     return result.empty() ? "one without a name" : result;
 }
 
