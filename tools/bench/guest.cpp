@@ -12,13 +12,13 @@
 #include <regex>
 
 #include "common/error.hpp"
-#include "tools/bench/lan.hpp"
 #include "tools/bench/lines_of.hpp"
 #include "tools/bench/linux_image.hpp"
 #include "tools/bench/rows.hpp"
 #include "tools/bench/site.hpp"
 #include "tools/bench/spin_times.hpp"
 #include "tools/demo/guest.hpp"
+#include "tools/demo/lan.hpp"
 #include "tools/report/statistics.hpp"
 
 namespace understudy::tools {

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "common/error.hpp"
-#include "tools/bench/lan.hpp"
+#include "tools/demo/lan.hpp"
 #include "tools/process/run.hpp"
 
 namespace understudy::tools {

@@ -9,11 +9,11 @@
 #include <optional>
 
 #include "common/error.hpp"
-#include "tools/bench/lan.hpp"
 #include "tools/bench/lines_of.hpp"
 #include "tools/bench/linux_image.hpp"
 #include "tools/bench/rows.hpp"
 #include "tools/bench/site.hpp"
+#include "tools/demo/lan.hpp"
 #include "tools/report/statistics.hpp"
 
 namespace understudy::tools {

@@ -134,9 +134,18 @@ Command add_demo(CLI::App& root) {
         ->check(CLI::Range(1, 10000));
     add_choice<Fault>(
         *app, "--fault", scenario.fault,
-        {{"kill", Fault::kill}, {"stop", Fault::stop}, {"partition", Fault::partition}, {"flip", Fault::flip}},
+        {{"kill", Fault::kill},
+         {"stop", Fault::stop},
+         {"partition", Fault::partition},
+         {"cut", Fault::cut},
+         {"host", Fault::host},
+         {"arbiter", Fault::arbiter},
+         {"gateway", Fault::gateway},
+         {"flip", Fault::flip}},
         "kill: SIGKILL to the primary. stop: SIGSTOP, later SIGCONT. partition: the pair's connection goes "
-        "silent, both alive. flip: a bit of the backup's guest memory changes [kill]");
+        "silent, both alive. cut: it breaks. host: the link of the primary's host goes down (needs root, for network "
+        "namespaces). arbiter: with the primary dies the arbiter's leader. gateway: with it the gateway hears nothing "
+        "more of it. flip: a bit of the backup's guest memory changes [kill]");
     app->add_option("--json", options->json, "Write the report there")->type_name("FILE");
     app->add_option("--seed", scenario.seed, "Of the faults' moments [random]");
     app->add_option("--connections", options->connections, "Of the verifying client [16; 8 with postgres]")

@@ -71,8 +71,10 @@ void Replica::handle(std::string_view line) {
                         transfer_->stood_still_ms));
     } else if (kind == "live") {
         takeover_ms_ = event->real("takeover_ms");
+        milestones_.live = event->time();
         say(*event, fmt::format("LIVE {:.1f} ms after it saw the death", *takeover_ms_));
     } else if (kind == "spoke") {
+        milestones_.spoke = event->time();
         say(*event, fmt::format("speaks: its first output left after {:.1f} ms", event->real("first_output_ms")));
     } else if (kind == "console") {
         console_lines_.take(event->text("text"), [this](std::string_view text) { handle_console(text); });
@@ -102,6 +104,11 @@ void Replica::handle_role(const Event& event) {
     const auto role = parse_role(event.text("role"));
     if (!role || (role == role_ && generation_ == event.number("generation"))) {
         return;
+    }
+    if (role == Role::deciding) {
+        milestones_ = {.deciding = event.time()};
+    } else if (role_ == Role::deciding && (role == Role::going_live || role == Role::solo)) {
+        milestones_.decided = event.time();
     }
     role_ = role;
     generation_ = event.number("generation");

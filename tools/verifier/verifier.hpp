@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace understudy::tools {
@@ -67,6 +68,9 @@ class Verifier {
 
     [[nodiscard]] VerifierFigures since_start() const;
     [[nodiscard]] VerifierFigures since_mark() const;
+    // When the first answer came that came at `time` or later, of the first 20,000 since the mark; nothing: none did.
+    [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> first_answer_since_mark(
+        std::chrono::steady_clock::time_point time) const;
 
     // Holds new writes back, waits for outstanding answers, reads every key back, goes on writing. False when an answer
     // has not come after `timeout`; what was found by then is in the figures.

@@ -41,6 +41,9 @@ std::int64_t LatencyHistogram::middle_of(std::size_t bucket) {
 
 void VerifierWindow::note_answer(const Judgement& judgement, Time sent_at, Time waiting_since, Time now) {
     ++figures_.answers;
+    if (answer_times_.size() < kKeptAnswers) {
+        answer_times_.push_back(now);
+    }
     figures_.acknowledged_writes += judgement.acknowledged_write ? 1 : 0;
     figures_.lost_acknowledged_writes += judgement.lost_writes;
     figures_.contradictions += judgement.contradiction ? 1 : 0;

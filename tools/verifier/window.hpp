@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "tools/verifier/judgement.hpp"
 #include "tools/verifier/verifier.hpp"
@@ -42,6 +43,9 @@ class VerifierWindow {
 
     // `waiting_since`: of every connection that waits for an answer.
     [[nodiscard]] VerifierFigures figures(Time now, std::span<const Time> waiting_since) const;
+    // When the first answers came, in order; kKeptAnswers at the most.
+    static constexpr std::size_t kKeptAnswers = 20'000;
+    [[nodiscard]] const std::vector<Time>& answer_times() const { return answer_times_; }
 
   private:
     void note_finding(const std::string& finding);
@@ -49,6 +53,7 @@ class VerifierWindow {
     Time begin_ = std::chrono::steady_clock::now();
     VerifierFigures figures_;
     LatencyHistogram latency_;
+    std::vector<Time> answer_times_;
 };
 
 }  // namespace understudy::tools
