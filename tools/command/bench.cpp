@@ -15,10 +15,12 @@
 #include "hypervisor/engine/kvm/probe.hpp"
 #include "tools/bench/arbiter.hpp"
 #include "tools/bench/channel.hpp"
+#include "tools/bench/failover.hpp"
 #include "tools/bench/guest.hpp"
 #include "tools/bench/join.hpp"
 #include "tools/bench/smoke.hpp"
 #include "tools/bench/uncounted.hpp"
+#include "tools/command/choice.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/report/report.hpp"
 
@@ -60,6 +62,32 @@ Benchmark add_smoke(CLI::App& bench) {
         ->capture_default_str();
     app->footer("Example:\n  understudy bench smoke --repeats 5");
     return benchmark(app, options, measure_smoke);
+}
+
+const std::vector<std::pair<std::string, GuestKind>>& guest_kinds() {
+    static const std::vector<std::pair<std::string, GuestKind>> kinds = {
+        {"redis", GuestKind::redis}, {"postgres", GuestKind::postgres}, {"kv", GuestKind::kv}};
+    return kinds;
+}
+
+Benchmark add_failover(CLI::App& bench) {
+    const auto options = std::make_shared<FailoverBenchOptions>();
+    CLI::App* app = bench.add_subcommand("failover", "How long a failover takes, step by step, by each kind of death");
+    app->add_option("--rounds", options->rounds, "Of each fault")->check(CLI::Range(1, 10000))->capture_default_str();
+    app->add_option("--only", options->only, "Some faults, as `understudy demo --fault` has them")
+        ->delimiter(',')
+        ->check(CLI::IsMember(failover_faults()));
+    add_choice<GuestKind>(*app, "--guest", options->guest, guest_kinds(), "As `understudy demo` has them [redis]");
+    app->add_option("--image", options->image, "The guest's [one is built]")->check(CLI::ExistingFile);
+    app->add_option("--suspicion", options->suspicion_ms,
+                    "Milliseconds of silence after which a peer is taken for lost")
+        ->check(CLI::Range(50, 60'000))
+        ->capture_default_str();
+    app->add_option("--seed", options->seed, "Of the faults' moments [random]");
+    app->footer(
+        "The fault `host` needs root, for network namespaces.\n\n"
+        "Example:\n  understudy bench failover --rounds 20 --only kill,stop --html failover.html");
+    return benchmark(app, options, measure_failover);
 }
 
 Benchmark add_guest_bench(CLI::App& bench) {
@@ -188,9 +216,9 @@ Command add_bench(CLI::App& root) {
     CLI::App* app = root.add_subcommand(
         "bench", "Measure: guests beside the host, replication overhead, failover times, the arbiter");
     app->require_subcommand(1);
-    const std::vector<Benchmark> benchmarks = {add_smoke(*app),         add_guest_bench(*app),
-                                               add_join_bench(*app),    add_uncounted_bench(*app),
-                                               add_channel_bench(*app), add_arbiter_bench(*app)};
+    const std::vector<Benchmark> benchmarks = {
+        add_failover(*app),        add_smoke(*app),         add_guest_bench(*app),  add_join_bench(*app),
+        add_uncounted_bench(*app), add_channel_bench(*app), add_arbiter_bench(*app)};
     const auto output = std::make_shared<Output>();
     for (const Benchmark& one : benchmarks) {
         add_output_options(*one.app, *output);

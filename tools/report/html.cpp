@@ -14,10 +14,10 @@ namespace {
 constexpr std::string_view kStyle = R"(
 :root{color-scheme:light dark;--page:#f6f7f9;--card:#fff;--ink:#1b2330;--soft:#5c6675;--line:#dfe3e9;--grid:#e8ebf0;
 --good:#117a4b;--good-bg:#e2f5ea;--bad:#a8321c;--bad-bg:#fdeae4;
---c0:#8a97a8;--c1:#1f6feb;--c2:#d9822b;--c3:#0f9d7a;--c4:#8e4ec6;--c5:#c2415d}
+--c0:#8a97a8;--c1:#1f6feb;--c2:#d9822b;--c3:#0f9d7a;--c4:#8e4ec6;--c5:#c2415d;--c6:#0891b2;--c7:#6b8e23}
 @media (prefers-color-scheme:dark){:root{--page:#10141b;--card:#181e27;--ink:#e4e9f0;--soft:#97a3b4;--line:#2b3441;
 --grid:#252d38;--good:#5fd39a;--good-bg:#143526;--bad:#ff9a7d;--bad-bg:#42201a;
---c0:#7a8798;--c1:#5b9dff;--c2:#f0a455;--c3:#3ec9a3;--c4:#b98af0;--c5:#f0758f}}
+--c0:#7a8798;--c1:#5b9dff;--c2:#f0a455;--c3:#3ec9a3;--c4:#b98af0;--c5:#f0758f;--c6:#45c4e0;--c7:#a9cc5c}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);font:15px/1.55 system-ui,"Segoe UI","DejaVu Sans",sans-serif}
 main{max-width:1180px;margin:0 auto;padding:36px 24px 60px}
@@ -48,7 +48,7 @@ border-radius:6px;padding:2px 7px}footer{color:var(--soft);font-size:13px}
 
 // Of the plots' parts, lines and legends.
 std::string colour_rules() {
-    constexpr int kColours = 6;
+    constexpr int kColours = 8;
     std::string text;
     for (int i = 0; i < kColours; ++i) {
         // The grey one is for what others are compared with.
@@ -101,7 +101,7 @@ std::string figures_html(const Section& section, const Row& row) {
         fmt::format("<td class=\"n\"><b>{}</b> {}</td>", format_value(row.value()), escape_html(row.unit));
     if (section.distributions) {
         for (const double value : {spread.p90, spread.p99, spread.max}) {
-            text += fmt::format("<td class=\"n\">{}</td>", format_value(value));
+            text += fmt::format("<td class=\"n\">{}</td>", spread.count < 2 ? "" : format_value(value));
         }
     } else {
         text += spread.count < 2

@@ -15,7 +15,7 @@ namespace {
 
 constexpr double kWidth = 560;
 constexpr double kRight = 70;  // for a value behind a bar
-constexpr std::size_t kColours = 6;
+constexpr std::size_t kColours = 8;
 
 // As wide as the longest of them, more or less.
 double label_width(std::size_t characters) {

@@ -16,6 +16,8 @@ double Row::value() const {
             return lowest(measured.values);
         case Statistic::highest:
             return highest(measured.values);
+        case Statistic::p99:
+            return quantile(measured.values, 0.99);
         case Statistic::median:
             break;
     }

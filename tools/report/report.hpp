@@ -20,7 +20,7 @@ struct Samples {
     std::vector<double> values;
 };
 
-enum class Statistic : std::uint8_t { median, lowest, highest };
+enum class Statistic : std::uint8_t { median, lowest, highest, p99 };
 
 // What was wanted of a row's figure.
 struct Target {

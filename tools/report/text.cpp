@@ -19,11 +19,14 @@ std::string machine_text(const Machine& machine) {
 }
 
 std::string spread_text(const Section& section, const Spread& spread) {
+    if (spread.count < 2) {
+        return "";
+    }
     if (section.distributions) {
         return fmt::format("p90 {}, p99 {}, max {}", format_value(spread.p90), format_value(spread.p99),
                            format_value(spread.max));
     }
-    return spread.count < 2 ? "" : fmt::format("{} .. {}", format_value(spread.min), format_value(spread.max));
+    return fmt::format("{} .. {}", format_value(spread.min), format_value(spread.max));
 }
 
 std::string row_text(const Section& section, const Row& row, std::size_t width) {
