@@ -164,7 +164,7 @@ void UncountedBench::take(const Site::Guest& guest, bool guarded) {
         Times& times = times_[program.name];
         const double seconds = std::stod(lines[end].substr(lines[end].rfind(' ') + 1)) / 1e9;
         (guarded ? times.guarded : times.alone).push_back(seconds);
-        if (const auto logged = guarded ? guest.logged(begin, end) : std::nullopt) {
+        if (const auto logged = guarded ? guest.logged_between_lines(begin, end) : std::nullopt) {
             times.logged.push_back(*logged);
         }
     }

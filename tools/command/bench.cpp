@@ -18,6 +18,7 @@
 #include "tools/bench/failover.hpp"
 #include "tools/bench/guest.hpp"
 #include "tools/bench/join.hpp"
+#include "tools/bench/network.hpp"
 #include "tools/bench/smoke.hpp"
 #include "tools/bench/uncounted.hpp"
 #include "tools/command/choice.hpp"
@@ -116,6 +117,33 @@ Benchmark add_guest_bench(CLI::App& bench) {
         "Examples:\n  understudy bench guest --repeats 5\n  understudy bench guest --only calls,faults,redis --image "
         "all.img");
     return benchmark(app, options, measure_guest);
+}
+
+Benchmark add_network(CLI::App& bench) {
+    const auto options = std::make_shared<NetworkBenchOptions>();
+    CLI::App* app = bench.add_subcommand("network", "Requests, their latency and bulk data, unprotected and protected");
+    app->add_option("--repeats", options->repeats, "Of each measurement, by turns")
+        ->check(CLI::Range(1, 100))
+        ->capture_default_str();
+    app->add_option("--clients", options->clients, "How many ask at once, in turn")
+        ->delimiter(',')
+        ->check(CLI::Range(1, 20'000))
+        ->capture_default_str();
+    app->add_option("--rate", options->rate, "Requests a second, where they are offered at a rate")
+        ->check(CLI::Range(1.0, 1e7))
+        ->capture_default_str();
+    app->add_option("--mbits", options->mbits, "Of bulk data, offered in turn; 100000: at full speed")
+        ->delimiter(',')
+        ->check(CLI::Range(1.0, 1e6))
+        ->capture_default_str();
+    app->add_option("--seconds", options->seconds, "Of each measurement")
+        ->check(CLI::Range(1, 3600))
+        ->capture_default_str();
+    app->add_option("--image", options->image, "With redis-server [one is built]")->check(CLI::ExistingFile);
+    app->footer(
+        "Needs root, for network namespaces.\n\n"
+        "Example:\n  understudy bench network --clients 1,50,2000 --rate 5000 --html network.html");
+    return benchmark(app, options, measure_network);
 }
 
 Benchmark add_arbiter_bench(CLI::App& bench) {
@@ -217,8 +245,8 @@ Command add_bench(CLI::App& root) {
         "bench", "Measure: guests beside the host, replication overhead, failover times, the arbiter");
     app->require_subcommand(1);
     const std::vector<Benchmark> benchmarks = {
-        add_failover(*app),        add_smoke(*app),         add_guest_bench(*app),  add_join_bench(*app),
-        add_uncounted_bench(*app), add_channel_bench(*app), add_arbiter_bench(*app)};
+        add_failover(*app),   add_network(*app),         add_smoke(*app),         add_guest_bench(*app),
+        add_join_bench(*app), add_uncounted_bench(*app), add_channel_bench(*app), add_arbiter_bench(*app)};
     const auto output = std::make_shared<Output>();
     for (const Benchmark& one : benchmarks) {
         add_output_options(*one.app, *output);

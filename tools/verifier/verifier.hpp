@@ -41,7 +41,7 @@ struct VerifierFigures {
     // The longest that any connection waited for an answer, answers still outstanding included; for figures since a
     // mark, the part of the wait since the mark.
     std::chrono::nanoseconds longest_gap{0};
-    std::chrono::nanoseconds latency_p50{0};  // of the answered requests, to 6 %
+    std::chrono::nanoseconds latency_p50{0};  // of the answered requests, to 1 %
     std::chrono::nanoseconds latency_p99{0};
     std::chrono::nanoseconds latency_p999{0};
     std::string first_finding;  // in words: the first loss, contradiction or dropped connection

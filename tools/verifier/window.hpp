@@ -2,7 +2,6 @@
 // No socket, no thread: whoever has a window keeps it to one thread.
 #pragma once
 
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -11,25 +10,10 @@
 #include <vector>
 
 #include "tools/verifier/judgement.hpp"
+#include "tools/verifier/latency_histogram.hpp"
 #include "tools/verifier/verifier.hpp"
 
 namespace understudy::tools {
-
-// Counts durations in buckets of 1/16 of a power of two.
-class LatencyHistogram {
-  public:
-    void add(std::chrono::nanoseconds duration);
-    [[nodiscard]] std::chrono::nanoseconds quantile(double q) const;  // 0: of nothing
-
-  private:
-    static constexpr unsigned kSubBits = 4;
-
-    static std::size_t bucket_of(std::uint64_t value);
-    static std::int64_t middle_of(std::size_t bucket);
-
-    std::array<std::uint64_t, std::size_t{64} << kSubBits> buckets_{};
-    std::uint64_t count_ = 0;
-};
 
 class VerifierWindow {
   public:
