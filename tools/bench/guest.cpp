@@ -30,7 +30,6 @@ constexpr auto kLongest = 10min;  // of one measurement
 constexpr const char* kClientAddress = "10.77.0.2";
 constexpr const char* kHostAddress = "10.77.0.3";
 constexpr const char* kGuestAddress = "10.77.0.4";
-constexpr double kOfferedMbits = 1000;
 
 std::vector<std::string> operator+(std::vector<std::string> words, const std::vector<std::string>& more) {
     words.insert(words.end(), more.begin(), more.end());
@@ -59,7 +58,6 @@ class GuestBench {
     void spawns();
     void spin();
     void redis();
-    void bulk();
     void postgres();
     void kernel();
 
@@ -78,7 +76,6 @@ class GuestBench {
     }
     [[nodiscard]] std::shared_ptr<Child> start_on_host(const Words& command, const std::string& ready);
     [[nodiscard]] double redis_rate(const char* address, unsigned pipeline);
-    [[nodiscard]] double bulk_rate(const char* direction);
     [[nodiscard]] double pgbench_rate(const char* address, const char* mode);
     void add_exits(const std::string& name, const std::vector<std::string>& said, double requests);
 
@@ -104,7 +101,6 @@ constexpr std::array kParts = {
     Part{"spawns", &GuestBench::spawns},
     Part{"spin", &GuestBench::spin},
     Part{"redis", &GuestBench::redis, true},
-    Part{"bulk", &GuestBench::bulk, true},
     Part{"postgres", &GuestBench::postgres, true},
     Part{"kernel", &GuestBench::kernel, true},
 };
@@ -315,40 +311,6 @@ void GuestBench::redis() {
         add_exits(name, said, pipeline == 1 ? options_.requests : 4.0 * options_.requests);
     }
     site_.stage().dismiss(server);
-}
-
-double GuestBench::bulk_rate(const char* direction) {
-    return figure_of(site_.run(client_.command + Words{probe_file().string(), direction, kGuestAddress, "7008",
-                                                       std::to_string(kOfferedMbits), std::to_string(options_.seconds)},
-                               kLongest),
-                     "mbits ([0-9.]+)");
-}
-
-void GuestBench::bulk() {
-    const auto words = image_.guest(image_.program(probe_file(), {"serve", "7008"}), "256M", kGuestAddress, "ready");
-    std::map<std::string, std::vector<double>> alone;
-    std::map<std::string, std::vector<double>> guarded;
-    const auto measure = [&](std::map<std::string, std::vector<double>>& rates) {
-        for (const char* direction : {"receive", "transmit"}) {
-            rates[direction].push_back(bulk_rate(direction));
-        }
-    };
-    for (unsigned i = 0; i < options_.repeats; ++i) {
-        {
-            const auto guest = site_.start_alone(words);
-            measure(alone);
-        }
-        const auto guest = site_.start_protected(words);
-        measure(guarded);
-    }
-    for (const auto& [direction, wanted] : std::map<std::string, double>{{"receive", 0.95}, {"transmit", 0.98}}) {
-        rows_.add({.what = fmt::format("TCP, {}", direction),
-                   .unit = "Mbit/s",
-                   .measured = {"protected", guarded[direction]},
-                   .baseline = report::Samples{"unprotected", alone[direction]},
-                   .target = report::ratio_at_least(wanted),
-                   .detail = fmt::format("{:.0f} Mbit/s offered", kOfferedMbits)});
-    }
 }
 
 double GuestBench::pgbench_rate(const char* address, const char* mode) {

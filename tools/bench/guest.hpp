@@ -17,7 +17,7 @@ struct GuestBenchOptions {
     std::filesystem::path systemd_image;     // empty: booting one is not measured
     std::filesystem::path uncounted_kernel;  // a vmlinux without counting; empty: not compared
     unsigned requests = 100'000;             // of redis-benchmark; four times as many when pipelined
-    unsigned seconds = 5;                    // of a run of pgbench, and of bulk data
+    unsigned seconds = 5;                    // of a run of pgbench
 };
 
 [[nodiscard]] const std::vector<std::string>& guest_bench_rows();

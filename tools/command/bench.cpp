@@ -108,7 +108,7 @@ Benchmark add_guest_bench(CLI::App& bench) {
     app->add_option("--requests", options->requests, "Of a run of redis-benchmark; four times as many pipelined")
         ->check(CLI::Range(100, 100'000'000))
         ->capture_default_str();
-    app->add_option("--seconds", options->seconds, "Of a run of pgbench, and of bulk data")
+    app->add_option("--seconds", options->seconds, "Of a run of pgbench")
         ->check(CLI::Range(1, 3600))
         ->capture_default_str();
     app->footer(
