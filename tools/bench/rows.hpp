@@ -12,7 +12,7 @@ namespace understudy::tools {
 class Rows {
   public:
     // `timeline` outlives the object.
-    explicit Rows(const Timeline& timeline) : timeline_(timeline) {}
+    explicit Rows(Timeline& timeline) : timeline_(timeline) {}
 
     void add(report::Row row);
     void add_missing(const std::string& what, const std::string& why) { add(report::missing_row(what, why)); }
@@ -20,7 +20,7 @@ class Rows {
     [[nodiscard]] std::vector<report::Row> take() { return std::move(rows_); }
 
   private:
-    const Timeline& timeline_;
+    Timeline& timeline_;
     std::vector<report::Row> rows_;
 };
 

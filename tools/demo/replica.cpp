@@ -58,6 +58,7 @@ void Replica::handle(std::string_view line) {
     } else if (kind == "lag") {
         lag_records_ = event->number("records");
         lag_ms_ = event->real("ms");
+        stage_.timeline().count("records behind, " + host_, static_cast<double>(lag_records_), event->time());
     } else if (kind == "transfer" && role_ == Role::joining) {
         if (const auto total = event->number("bytes_total"); total > 0 && !std::exchange(transfer_said_, true)) {
             say(*event, fmt::format("receives the guest's state, {:.1f} MB", static_cast<double>(total) / 1e6));
@@ -112,6 +113,7 @@ void Replica::handle_role(const Event& event) {
     }
     role_ = role;
     generation_ = event.number("generation");
+    stage_.timeline().enter(host_, role_word(*role), event.time());
     const std::string reason = event.text("reason");
     say(event, fmt::format("{:<10}  generation {}: {}{}", role_word(*role), generation_, explain(*role),
                            reason.empty() ? "" : " (" + reason + ")"));

@@ -53,6 +53,7 @@ class Scenario {
     void await_deposed_primary();
     void await_winner(Round& round);
     [[nodiscard]] Phases await_phases();
+    void show_phases(const Phases& phases, double gap_ms);
 
     void play_round(Round& round);
     // Each brings the fault about and returns when one replica goes on and the other is gone.

@@ -1,7 +1,9 @@
 // The rounds of the script: each fault, what it takes until one replica goes on and the other is gone, and when.
 #include <fmt/format.h>
 
+#include <array>
 #include <csignal>
+#include <optional>
 #include <utility>
 
 #include "common/error.hpp"
@@ -66,6 +68,7 @@ void Scenario::play_round(Round& round) {
     round.went_on = primary_->host();
     round.gap_ms = in_milliseconds(load_->gap_since_fault(kVerificationTime));
     round.phases = await_phases();
+    show_phases(round.phases, round.gap_ms);
     stage_.timeline().say("clients", fmt::format("longest gap {:.0f} ms", round.gap_ms));
     if (options_.fault != Fault::flip) {
         start_backup();
@@ -75,6 +78,27 @@ void Scenario::play_round(Round& round) {
     stage_.timeline().say(
         "clients", fmt::format("{} of {} acknowledged writes lost, {} connections dropped", round.lost_acked_writes,
                                round.acked_writes, round.dropped_connections));
+}
+
+// A track of its own for what the failover consisted of.
+void Scenario::show_phases(const Phases& phases, double gap_ms) {
+    const auto at = [&](double ms) {
+        return fault_at_ +
+               std::chrono::duration_cast<Event::Time::duration>(std::chrono::duration<double, std::milli>(ms));
+    };
+    double before = 0;
+    const std::array<std::pair<const char*, std::optional<double>>, 5> steps = {{{"detection", phases.detected},
+                                                                                 {"decision", phases.decided},
+                                                                                 {"going live", phases.live},
+                                                                                 {"first output", phases.spoke},
+                                                                                 {"first answer", phases.answered}}};
+    for (const auto& [name, end] : steps) {
+        if (end && *end > before) {
+            stage_.timeline().span("failover", name, at(before), at(*end));
+            before = *end;
+        }
+    }
+    stage_.timeline().span("clients", "the longest that one waited", at(0), at(gap_ms));
 }
 
 // What the survivor told of the fault, and what the clients saw of it. The first output may leave a moment after all
