@@ -38,11 +38,8 @@ std::vector<std::string> operator+(std::vector<std::string> words, const std::ve
 
 class GuestBench {
   public:
-    GuestBench(Site& site, const GuestBenchOptions& options, std::string no_lan)
-        : site_(site),
-          options_(options),
-          no_lan_(std::move(no_lan)),
-          image_(site, options.image, {"redis-server", "postgresql"}) {
+    GuestBench(Site& site, const GuestBenchOptions& options, const BenchImage& image, std::string no_lan)
+        : site_(site), options_(options), no_lan_(std::move(no_lan)), image_(site, image.file()) {
         if (no_lan_.empty()) {
             client_ = Lan::add_station(site_.stage(), "client", kClientAddress);
             host_ = Lan::add_station(site_.stage(), "host", kHostAddress);
@@ -94,14 +91,10 @@ struct Part {
     bool needs_lan = false;
 };
 constexpr std::array kParts = {
-    Part{"boot", &GuestBench::boot},
-    Part{"systemd", &GuestBench::systemd},
-    Part{"calls", &GuestBench::calls},
-    Part{"faults", &GuestBench::faults},
-    Part{"spawns", &GuestBench::spawns},
-    Part{"spin", &GuestBench::spin},
-    Part{"redis", &GuestBench::redis, true},
-    Part{"postgres", &GuestBench::postgres, true},
+    Part{"boot", &GuestBench::boot},           Part{"systemd", &GuestBench::systemd},
+    Part{"calls", &GuestBench::calls},         Part{"faults", &GuestBench::faults},
+    Part{"spawns", &GuestBench::spawns},       Part{"spin", &GuestBench::spin},
+    Part{"redis", &GuestBench::redis, true},   Part{"postgres", &GuestBench::postgres, true},
     Part{"kernel", &GuestBench::kernel, true},
 };
 
@@ -152,7 +145,7 @@ void GuestBench::systemd() {
                           "name an image by --systemd-image (understudy image --systemd)");
         return;
     }
-    const LinuxImage image(site_, options_.systemd_image, {});
+    const LinuxImage image(site_, options_.systemd_image);
     std::vector<double> times;
     for (unsigned i = 0; i < options_.repeats; ++i) {
         times.push_back(seconds_until(image.guest({}, "512M", "", "login")));
@@ -415,6 +408,7 @@ report::Section measure_guest(const GuestBenchOptions& options) {
         return row.needs_lan &&
                (options.only.empty() || std::ranges::find(options.only, row.name) != options.only.end());
     });
+    const BenchImage image(options.image, {"redis-server", "postgresql"});
     const std::string no_lan = wants_lan ? Lan::missing() : "not wanted";
     std::optional<Lan> lan;
     if (no_lan.empty()) {
@@ -429,7 +423,7 @@ report::Section measure_guest(const GuestBenchOptions& options) {
         "stations of a LAN in network namespaces.";
     section.command = fmt::format("understudy bench guest --repeats {} --requests {} --seconds {}", options.repeats,
                                   options.requests, options.seconds);
-    section.rows = GuestBench(site, options, no_lan).measure();
+    section.rows = GuestBench(site, options, image, no_lan).measure();
     section.plots.emplace_back(bars_of(section.rows, "Guest beside host", "requests/s", "guest"));
     section.plots.emplace_back(bars_of(section.rows, "Protected beside unprotected", "requests/s", "protected"));
     return section;

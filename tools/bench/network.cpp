@@ -92,8 +92,8 @@ struct Variant {
 
 class NetworkBench {
   public:
-    NetworkBench(Site& site, const NetworkBenchOptions& options)
-        : site_(site), options_(options), image_(site, options.image, {"redis-server"}) {}
+    NetworkBench(Site& site, const NetworkBenchOptions& options, const BenchImage& image)
+        : site_(site), options_(options), image_(site, image.file()) {}
 
     void measure(report::Section& section) {
         for (unsigned i = 0; i < options_.repeats; ++i) {
@@ -347,9 +347,10 @@ report::Section measure_network(const NetworkBenchOptions& options) {
         section.rows.push_back(report::missing_row("network", missing));
         return section;
     }
+    const BenchImage image(options.image, {"redis-server"});
     const Lan lan;  // before anything is started
     Site site(std::filesystem::read_symlink("/proc/self/exe"));
-    NetworkBench(site, options).measure(section);
+    NetworkBench(site, options, image).measure(section);
     return section;
 }
 

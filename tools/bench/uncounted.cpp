@@ -64,11 +64,8 @@ constexpr const char* kLatency = "latency";
 
 class UncountedBench {
   public:
-    UncountedBench(Site& site, const UncountedBenchOptions& options, std::string no_lan)
-        : site_(site),
-          options_(options),
-          no_lan_(std::move(no_lan)),
-          image_(site, options.image, {"redis-server", "python3-minimal", "gcc", "libc6-dev"}) {}
+    UncountedBench(Site& site, const UncountedBenchOptions& options, const BenchImage& image, std::string no_lan)
+        : site_(site), options_(options), no_lan_(std::move(no_lan)), image_(site, image.file()) {}
 
     std::vector<report::Row> measure() {
         measure_programs();
@@ -257,6 +254,7 @@ const std::vector<std::string>& uncounted_bench_rows() {
 
 report::Section measure_uncounted(const UncountedBenchOptions& options) {
     const bool wants_lan = options.only.empty() || std::ranges::find(options.only, kLatency) != options.only.end();
+    const BenchImage image(options.image, {"redis-server", "python3-minimal", "gcc", "libc6-dev"});
     const std::string no_lan = wants_lan ? Lan::missing() : "not wanted";
     std::optional<Lan> lan;
     if (no_lan.empty()) {
@@ -270,7 +268,7 @@ report::Section measure_uncounted(const UncountedBenchOptions& options) {
         "Programs that compute for seconds without entering their kernel run in one guest after the other, unprotected "
         "and protected by turns: intervals that cannot be run again are copied to the backup.";
     section.command = fmt::format("understudy bench uncounted --repeats {}", options.repeats);
-    section.rows = UncountedBench(site, options, no_lan).measure();
+    section.rows = UncountedBench(site, options, image, no_lan).measure();
     section.plots.emplace_back(bars_of(section.rows, "Time of each program", "s", "protected"));
     return section;
 }

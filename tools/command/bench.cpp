@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <fstream>
 #include <functional>
@@ -13,6 +14,7 @@
 
 #include "common/error.hpp"
 #include "hypervisor/engine/kvm/probe.hpp"
+#include "tools/bench/all.hpp"
 #include "tools/bench/arbiter.hpp"
 #include "tools/bench/channel.hpp"
 #include "tools/bench/failover.hpp"
@@ -220,12 +222,10 @@ std::ofstream open_page(const std::string& file) {
     return stream;
 }
 
-int measure(const std::vector<Benchmark>& benchmarks, const Output& output) {
+int measure(const std::function<std::vector<report::Section>()>& sections, const Output& output) {
     std::ofstream page = open_page(output.html);
     report::Report report{report::describe_machine(UNDERSTUDY_VERSION, engine::kvm_flavour()), {}};
-    for (const Benchmark& one : benchmarks) {
-        report.sections.push_back(one.measure());
-    }
+    report.sections = sections();
     report.machine.load_at_end = report::load_average();
     if (page.is_open()) {
         page << report::to_html(report);
@@ -243,22 +243,31 @@ int measure(const std::vector<Benchmark>& benchmarks, const Output& output) {
 Command add_bench(CLI::App& root) {
     CLI::App* app = root.add_subcommand(
         "bench", "Measure: guests beside the host, replication overhead, failover times, the arbiter");
-    app->require_subcommand(1);
+    app->require_subcommand(0, 1);
     const std::vector<Benchmark> benchmarks = {
         add_failover(*app),   add_network(*app),         add_smoke(*app),         add_guest_bench(*app),
         add_join_bench(*app), add_uncounted_bench(*app), add_channel_bench(*app), add_arbiter_bench(*app)};
     const auto output = std::make_shared<Output>();
+    add_output_options(*app, *output);
     for (const Benchmark& one : benchmarks) {
         add_output_options(*one.app, *output);
     }
+    const auto all = std::make_shared<AllBenchOptions>();
+    app->add_flag("--quick", all->quick, "Of all, but less: within five minutes, once there is an image");
+    app->add_option("--image", all->image, "With redis-server, postgresql, python3 and gcc [one is built]")
+        ->check(CLI::ExistingFile);
     app->footer(
-        "Variants take turns, and ratios are those of neighbours. A missed target is said, and no error.\n\n"
-        "Example:\n  understudy bench smoke --html report.html");
-    return {app, [benchmarks, output] {
-                std::vector<Benchmark> chosen;
-                std::ranges::copy_if(benchmarks, std::back_inserter(chosen),
-                                     [](const Benchmark& one) { return one.app->parsed(); });
-                return measure(chosen, *output);
+        "Without a further word: all of them. Variants take turns, and ratios are those of neighbours. A missed target "
+        "is "
+        "said,\nand no error.\n\n"
+        "Examples:\n  sudo understudy bench --quick --html report.html\n  understudy bench channel --json");
+    return {app, [benchmarks, output, all] {
+                const auto chosen =
+                    std::ranges::find_if(benchmarks, [](const Benchmark& one) { return one.app->parsed(); });
+                if (chosen == benchmarks.end()) {
+                    return measure([&] { return measure_all(*all); }, *output);
+                }
+                return measure([&] { return std::vector<report::Section>{chosen->measure()}; }, *output);
             }};
 }
 
