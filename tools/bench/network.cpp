@@ -27,7 +27,6 @@ namespace understudy::tools {
 namespace {
 
 using namespace std::chrono_literals;
-using report::Row;
 using report::Samples;
 
 constexpr auto kLongest = 10min;

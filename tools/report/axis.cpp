@@ -84,7 +84,7 @@ void Axis::add_tick(double value, std::string label) {
 
 void Axis::add_log_ticks() {
     const bool is_short = high_ - low_ <= 2;
-    for (double power = low_; power <= high_; power += 1) {
+    for (int power = static_cast<int>(low_); power <= static_cast<int>(high_); ++power) {
         for (const double factor : {1.0, 2.0, 5.0}) {
             const double value = factor * std::pow(10, power);
             if ((factor == 1 || is_short) && std::log10(value) <= high_ + 1e-9) {
