@@ -23,7 +23,7 @@ constexpr std::chrono::seconds kStartTime{20};
 
 // The certificates of three servers, and of a host and a gateway for every VM, in a folder of the stage.
 std::filesystem::path make_site(Stage& stage) {
-    const auto folder = stage.directory().path() / "certificates";
+    auto folder = stage.directory().path() / "certificates";
     std::vector<tls::Identity> holders{{.role = tls::Role::host, .name = kHost, .vms = {}, .all_vms = true},
                                        {.role = tls::Role::gateway, .name = kGateway, .vms = {}, .all_vms = true},
                                        {.role = tls::Role::site_operator, .name = kOperator, .vms = {}}};
