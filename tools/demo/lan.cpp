@@ -66,8 +66,8 @@ Lan::Lan() {
         throw Error::from_errno("a network namespace", errno);
     }
     configure({"ip", "link", "set", "lo", "up"});
-    // With an address of its own: else it has the lowest of its stations', and another when that one goes. Who had asked
-    // for it before then sends into nowhere.
+    // With an address of its own: else it has the lowest of its stations', and another when that one goes. Who had
+    // asked for it before then sends into nowhere.
     configure({"ip", "link", "add", std::string(kBridge), "address", "02:75:73:00:00:01", "type", "bridge"});
     configure({"ip", "address", "add", fmt::format("{}/24", kAddress), "dev", std::string(kBridge)});
     configure({"ip", "link", "set", std::string(kBridge), "up"});

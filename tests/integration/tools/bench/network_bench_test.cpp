@@ -33,9 +33,9 @@ TEST_F(NetworkBench, MeasuresRequestsAndBulkDataOfBothVariants) {
     if (const auto image = shell("exec $U image --package redis-server -o redis.img"); image.exit_status != 0) {
         GTEST_SKIP() << "no image of redis-server: " << image.errors;
     }
-    const auto done =
-        shell("exec $U bench network --image redis.img --repeats 1 --seconds 3 --clients 1,20 --rate 500 --mbits 10 "
-              "--json > report.json");
+    const auto done = shell(
+        "exec $U bench network --image redis.img --repeats 1 --seconds 3 --clients 1,20 --rate 500 --mbits 10 "
+        "--json > report.json");
     ASSERT_EQ(done.exit_status, 0) << done.errors;
     for (const char* row : {"1 client", "20 clients", "20 clients, p99", "500 requests/s offered, answered",
                             "receive, 10 Mbit/s offered", "transmit, 10 Mbit/s offered"}) {

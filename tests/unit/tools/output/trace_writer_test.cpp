@@ -37,7 +37,8 @@ TEST(TraceWriter, WritesSpansInstantsAndCountersOnNamedTracks) {
     trace.close();
     std::map<std::string, boost::property_tree::ptree> by_name;
     std::map<int, std::string> tracks;
-    for (const auto& entry : parsed(file).get_child("traceEvents")) {
+    const auto tree = parsed(file);
+    for (const auto& entry : tree.get_child("traceEvents")) {
         const auto& event = entry.second;
         if (event.get<std::string>("name") == "thread_name") {
             tracks[event.get<int>("tid")] = event.get<std::string>("args.name");
