@@ -190,13 +190,15 @@ void Connection::Impl::write() {
     writing_ = true;
     last_write_ = std::chrono::steady_clock::now();
     std::swap(pending_, in_flight_);
-    // Asked after each part that the kernel took.
-    const auto count = [self = shared_from_this(), before = written_.value](error_code error, std::size_t size) {
+    // Asked after each part that the kernel took, but the last.
+    const auto before = written_.value;
+    const auto count = [self = shared_from_this(), before](error_code error, std::size_t size) {
         self->written_.value = before + size;
         return asio::transfer_all()(error, size);
     };
     asio::async_write(stream_, asio::buffer(in_flight_), count,
-                      [self = shared_from_this()](error_code error, std::size_t /*size*/) {
+                      [self = shared_from_this(), before](error_code error, std::size_t size) {
+                          self->written_.value = before + size;
                           self->writing_ = false;
                           if (self->stage_ == Stage::closed) {
                               return;

@@ -11,21 +11,35 @@
 
 #include "tools/bench/arbiter_clusters.hpp"
 #include "tools/bench/arbiter_load.hpp"
-#include "tools/bench/quantile.hpp"
+#include "tools/bench/rows.hpp"
+#include "tools/report/statistics.hpp"
 
 namespace understudy::tools {
 namespace {
 
 namespace fs = std::filesystem;
 
+// Of one cluster, a value for each repetition.
 struct ClusterFigures {
-    LoadFigures one;   // client
-    LoadFigures many;  // clients
+    std::vector<double> p50_us;  // of test-and-sets, one client
+    std::vector<double> p99_us;
+    std::vector<double> rates;  // decisions a second, 64 clients
+    std::size_t failures = 0;
+
+    void add(const std::string& url, std::chrono::seconds duration) {
+        constexpr std::size_t kManyClients = 64;
+        const auto one = run_load(url, 1, duration);
+        const auto many = run_load(url, kManyClients, duration);
+        p50_us.push_back(report::quantile(one.test_and_set, 0.5));
+        p99_us.push_back(report::quantile(one.test_and_set, 0.99));
+        rates.push_back(many.rate());
+        failures += one.failures + many.failures;
+    }
 };
 
 struct Figures {
     ClusterFigures ours;
-    std::optional<ClusterFigures> etcd;
+    ClusterFigures etcd;       // nothing in it: not wanted
     std::vector<double> gaps;  // milliseconds without a decision after the leader was killed
     BulkFigures bulk;
 };
@@ -35,97 +49,89 @@ void say(std::string_view text) {
     fmt::print(stderr, "{}\n", text);
 }
 
-ClusterFigures measure(const std::string& url, unsigned seconds) {
-    wait_until_serving(url);
-    return {run_load(url, 1, std::chrono::seconds(seconds)), run_load(url, 64, std::chrono::seconds(seconds))};
-}
-
-void measure_ours(const ArbiterBenchOptions& options, const fs::path& directory, Figures& figures) {
-    BenchedArbiter cluster(directory);
-    say("our three servers: one client, then 64");
-    figures.ours = measure(cluster.url(), options.seconds);
+void measure_both(const ArbiterBenchOptions& options, const fs::path& directory, Figures& figures) {
+    BenchedArbiter ours(directory);
+    std::optional<BenchedEtcd> etcd;
+    wait_until_serving(ours.url());
+    if (!options.no_etcd) {
+        etcd.emplace(directory);
+        wait_until_serving(etcd->url());
+    }
+    const std::chrono::seconds duration(options.seconds);
+    for (unsigned i = 1; i <= options.repeats; ++i) {
+        say(fmt::format("repetition {} of {}: one client, then 64", i, options.repeats));
+        figures.ours.add(ours.url(), duration);
+        if (etcd) {
+            figures.etcd.add(etcd->url(), duration);
+        }
+    }
+    etcd.reset();
     if (options.kills > 0) {
         say(fmt::format("killing the leader {} times", options.kills));
-        figures.gaps = run_kills(cluster, options.kills);
-        static_cast<void>(cluster.settled_leader());
+        figures.gaps = run_kills(ours, options.kills);
+        static_cast<void>(ours.settled_leader());
     }
     if (options.vms > 0) {
         say(fmt::format("registering {} VMs", options.vms));
-        figures.bulk = run_bulk(cluster, options.vms);
+        figures.bulk = run_bulk(ours, options.vms);
     }
 }
 
-void measure_etcd(const ArbiterBenchOptions& options, const fs::path& directory, Figures& figures) {
-    say("three-node etcd: one client, then 64");
-    const BenchedEtcd cluster(directory);
-    figures.etcd = measure(cluster.url(), options.seconds);
-}
-
-// Of the test-and-sets of one client, in microseconds; 0 where there is no cluster.
-double latency(const std::optional<ClusterFigures>& cluster, double q) {
-    return cluster ? quantile(cluster->one.test_and_set, q) : 0;
-}
-
-double rate(const std::optional<ClusterFigures>& cluster) {
-    return cluster ? cluster->many.rate() : 0;
-}
-
-std::string to_json(const Figures& figures) {
-    const auto& bulk = figures.bulk;
-    return fmt::format(
-        R"({{"one_client":{{"p50_us":{:.0f},"p99_us":{:.0f},"etcd_p50_us":{:.0f},"etcd_p99_us":{:.0f}}},)"
-        R"("clients_64":{{"per_second":{:.0f},"etcd_per_second":{:.0f},"failures":{}}},)"
-        R"("leader_killed":{{"kills":{},"p50_ms":{:.1f},"p99_ms":{:.1f},"max_ms":{:.1f}}},)"
-        R"("bulk":{{"vms":{},"register_s":{:.2f},"resident_kib":{},"snapshot_bytes":{},"snapshot_ms":{:.0f},)"
-        R"("restart_ms":{:.0f},"caught_up_ms":{:.0f}}}}})"
-        "\n",
-        latency(figures.ours, 0.5), latency(figures.ours, 0.99), latency(figures.etcd, 0.5),
-        latency(figures.etcd, 0.99), rate(figures.ours), rate(figures.etcd), figures.ours.many.failures,
-        figures.gaps.size(), quantile(figures.gaps, 0.5), quantile(figures.gaps, 0.99), quantile(figures.gaps, 1),
-        bulk.vms, bulk.register_seconds, bulk.resident_kib, bulk.snapshot_bytes, bulk.snapshot_ms, bulk.restart_ms,
-        bulk.caught_up_ms);
-}
-
-std::string to_text(const Figures& figures) {
-    std::string text = fmt::format("{:44} {:>12} {:>12} {:>8}\n", "", "understudy", "etcd", "ratio");
-    const auto row = [&](std::string_view what, double our, double their, std::string_view unit) {
-        text += fmt::format("{:44} {:>9.0f} {} {:>9.0f} {} {:>8.2f}\n", what, our, unit, their, unit,
-                            their > 0 ? our / their : 0.0);
+std::vector<report::Row> rows_of(const Figures& figures) {
+    std::vector<report::Row> rows;
+    const auto compare = [&](const char* what, const char* unit, std::vector<double> ClusterFigures::*values) {
+        report::Row row{.what = what, .unit = unit, .measured = {"understudy", figures.ours.*values}};
+        if (!(figures.etcd.*values).empty()) {
+            row.baseline = report::Samples{"etcd", figures.etcd.*values};
+        }
+        rows.push_back(std::move(row));
     };
-    row("test_and_set, 1 client, median", latency(figures.ours, 0.5), latency(figures.etcd, 0.5), "us");
-    row("test_and_set, 1 client, 99th percentile", latency(figures.ours, 0.99), latency(figures.etcd, 0.99), "us");
-    row("decisions a second, 64 clients", rate(figures.ours), rate(figures.etcd), "/s");
+    compare("test-and-set, 1 client, median", "us", &ClusterFigures::p50_us);
+    compare("test-and-set, 1 client, 99th percentile", "us", &ClusterFigures::p99_us);
+    compare("decisions, 64 clients", "/s", &ClusterFigures::rates);
+    const auto add = [&](std::string what, const char* unit, double value) {
+        rows.push_back({.what = std::move(what), .unit = unit, .measured = {"", {value}}});
+    };
+    add("requests that failed", "", static_cast<double>(figures.ours.failures));
+    rows.back().target = report::at_most(0);
     if (!figures.gaps.empty()) {
-        text += fmt::format(
-            "leader killed {} times: next decision after {:.0f} ms median, {:.0f} ms 99th percentile, {:.0f} ms at "
-            "most\n",
-            figures.gaps.size(), quantile(figures.gaps, 0.5), quantile(figures.gaps, 0.99), quantile(figures.gaps, 1));
+        rows.push_back({.what = "leader killed, until the next decision",
+                        .unit = "ms",
+                        .measured = {"", figures.gaps},
+                        .detail = fmt::format("99th percentile {} ms",
+                                              report::format_value(report::quantile(figures.gaps, 0.99)))});
     }
     if (const auto& bulk = figures.bulk; bulk.vms > 0) {
-        text += fmt::format(
-            "{} VMs: registered in {:.1f} s, {} MiB resident, snapshot {:.1f} MiB in {:.0f} ms, restart {:.0f} ms, "
-            "caught up after {:.0f} ms\n",
-            bulk.vms, bulk.register_seconds, bulk.resident_kib / 1024,
-            static_cast<double>(bulk.snapshot_bytes) / 1048576, bulk.snapshot_ms, bulk.restart_ms, bulk.caught_up_ms);
+        add(fmt::format("{} VMs registered", bulk.vms), "s", bulk.register_seconds);
+        add("then: memory of a server", "MiB", static_cast<double>(bulk.resident_kib) / 1024);
+        add("its snapshot", "MiB", static_cast<double>(bulk.snapshot_bytes) / 1048576);
+        add("taking the snapshot", "ms", bulk.snapshot_ms);
+        add("a restart, until it answers", "ms", bulk.restart_ms);
+        add("a restart, until it has caught up", "ms", bulk.caught_up_ms);
     }
-    return text;
+    return rows;
 }
 
 }  // namespace
 
-int run_arbiter_bench(const ArbiterBenchOptions& options) {
+report::Section measure_arbiter(const ArbiterBenchOptions& options) {
     const fs::path directory = fs::absolute(options.data) / fmt::format("understudy-bench-arbiter.{}", ::getpid());
     fs::create_directories(directory);
     Figures figures;
-    measure_ours(options, directory, figures);
-    if (!options.no_etcd) {
-        measure_etcd(options, directory, figures);
-    }
-    fmt::print("{}", options.json ? to_json(figures) : to_text(figures));
+    measure_both(options, directory, figures);
     if (!options.keep) {
         fs::remove_all(directory);
     }
-    return figures.ours.one.failures + figures.ours.many.failures == 0 ? 0 : 1;
+    report::Section section;
+    section.name = "arbiter";
+    section.title = "The arbiter";
+    section.text = "Three servers of ours and a three-node etcd on one disk, both up, asked by turns.";
+    section.command = fmt::format("understudy bench arbiter --repeats {} --seconds {} --kills {} --vms {}",
+                                  options.repeats, options.seconds, options.kills, options.vms);
+    section.rows = rows_of(figures);
+    section.plots.emplace_back(bars_of(section.rows, "A test-and-set, one client", "us", "understudy"));
+    section.plots.emplace_back(bars_of(section.rows, "Decisions a second", "/s", "understudy"));
+    return section;
 }
 
 }  // namespace understudy::tools

@@ -53,7 +53,7 @@ std::uint64_t BenchedArbiter::resident_kib(std::size_t i) const {
 }
 
 std::string BenchedArbiter::url() const {
-    return loopback_url("raft", ports_);
+    return server_url("raft", ports_);
 }
 
 std::optional<arbiter::StatusReply> BenchedArbiter::status(std::size_t i) const {
@@ -107,7 +107,7 @@ void BenchedEtcd::start(std::size_t i) {
 }
 
 std::string BenchedEtcd::url() const {
-    return loopback_url("etcd", {ports_.begin(), ports_.begin() + kBenchedServers});
+    return server_url("etcd", {ports_.begin(), ports_.begin() + kBenchedServers});
 }
 
 }  // namespace understudy::tools

@@ -1,5 +1,7 @@
 #include "tools/bench/channel.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -19,8 +21,8 @@
 #include "common/temporary_directory.hpp"
 #include "common/tls/authority.hpp"
 #include "logging_channel/channel.hpp"
-#include "tools/bench/figure.hpp"
-#include "tools/bench/quantile.hpp"
+#include "tools/bench/rows.hpp"
+#include "tools/report/statistics.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -164,21 +166,24 @@ class Session {
     std::string trouble_;
 };
 
+// Of one variant, a value for each repetition.
 struct Series {
     std::vector<double> joins_us;
-    double best_mib_per_second = 0;
-    std::vector<double> round_trips_us;
+    std::vector<double> mib_per_second;
+    std::vector<double> round_trips_us;  // medians
+    std::vector<double> slowest_us;      // 99th percentiles
 
     void add(const Measured& measured) {
         joins_us.push_back(measured.join_us);
-        best_mib_per_second = std::max(best_mib_per_second, measured.mib_per_second);
-        round_trips_us.insert(round_trips_us.end(), measured.round_trips_us.begin(), measured.round_trips_us.end());
+        mib_per_second.push_back(measured.mib_per_second);
+        round_trips_us.push_back(report::median(measured.round_trips_us));
+        slowest_us.push_back(report::quantile(measured.round_trips_us, 0.99));
     }
 };
 
 }  // namespace
 
-void run_channel_bench(const ChannelBenchOptions& options) {
+report::Section measure_channel(const ChannelBenchOptions& options) {
     const TemporaryDirectory site("understudy-bench");
     const tls::Identity host{.role = tls::Role::host, .name = "host-bench", .vms = {kVm}};
     tls::make_certificates(site.path(), {host});
@@ -189,18 +194,25 @@ void run_channel_bench(const ChannelBenchOptions& options) {
         plain.add(Session(options, nullptr).measure());
         encrypted.add(Session(options, credentials).measure());
     }
-    std::vector<Figure> figures;
-    const auto add = [&](const char* what, const char* unit, double without, double with) {
-        figures.push_back({fmt::format("{}, plain text", what), without, unit, {}, false, {}});
-        figures.push_back(
-            {fmt::format("{}, TLS", what), with, unit, {}, false, fmt::format("{:.2f} of plain text", with / without)});
+    report::Section section;
+    section.name = "channel";
+    section.title = "The logging channel";
+    section.text = "In plain text and under TLS, by turns, over loopback: one process is both ends.";
+    section.command = fmt::format("understudy bench channel --repeats {} --mebibytes {} --round-trips {}",
+                                  options.repeats, options.mebibytes, options.round_trips);
+    const auto add = [&](const char* what, const char* unit, std::vector<double> Series::*values) {
+        section.rows.push_back({.what = what,
+                                .unit = unit,
+                                .measured = {"TLS", encrypted.*values},
+                                .baseline = report::Samples{"plain text", plain.*values}});
     };
-    add("transfer of a state", "MiB/s", plain.best_mib_per_second, encrypted.best_mib_per_second);
-    add("a record and its acknowledgement, median", "us", median(plain.round_trips_us),
-        median(encrypted.round_trips_us));
-    add("the same, 99 % of them", "us", quantile(plain.round_trips_us, 0.99), quantile(encrypted.round_trips_us, 0.99));
-    add("joining, until the greeting is there", "us", median(plain.joins_us), median(encrypted.joins_us));
-    print_figures(figures, options.json);
+    add("transfer of a state", "MiB/s", &Series::mib_per_second);
+    add("a record and its acknowledgement, median", "us", &Series::round_trips_us);
+    add("the same, 99th percentile", "us", &Series::slowest_us);
+    add("joining, until the greeting is there", "us", &Series::joins_us);
+    section.plots.emplace_back(bars_of(section.rows, "A state's transfer", "MiB/s", "TLS"));
+    section.plots.emplace_back(bars_of(section.rows, "Round trips and joins", "us", "TLS"));
+    return section;
 }
 
 }  // namespace understudy::tools

@@ -12,14 +12,14 @@
 #include <regex>
 
 #include "common/error.hpp"
-#include "tools/bench/figure.hpp"
-#include "tools/bench/lan.hpp"
 #include "tools/bench/lines_of.hpp"
 #include "tools/bench/linux_image.hpp"
-#include "tools/bench/quantile.hpp"
+#include "tools/bench/rows.hpp"
 #include "tools/bench/site.hpp"
 #include "tools/bench/spin_times.hpp"
 #include "tools/demo/guest.hpp"
+#include "tools/demo/lan.hpp"
+#include "tools/report/statistics.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -30,11 +30,6 @@ constexpr auto kLongest = 10min;  // of one measurement
 constexpr const char* kClientAddress = "10.77.0.2";
 constexpr const char* kHostAddress = "10.77.0.3";
 constexpr const char* kGuestAddress = "10.77.0.4";
-constexpr double kOfferedMbits = 1000;
-
-double best(const std::vector<double>& values) {
-    return values.empty() ? 0 : *std::ranges::min_element(values);
-}
 
 std::vector<std::string> operator+(std::vector<std::string> words, const std::vector<std::string>& more) {
     words.insert(words.end(), more.begin(), more.end());
@@ -43,18 +38,15 @@ std::vector<std::string> operator+(std::vector<std::string> words, const std::ve
 
 class GuestBench {
   public:
-    GuestBench(Site& site, const GuestBenchOptions& options, std::string no_lan)
-        : site_(site),
-          options_(options),
-          no_lan_(std::move(no_lan)),
-          image_(site, options.image, {"redis-server", "postgresql"}) {
+    GuestBench(Site& site, const GuestBenchOptions& options, const BenchImage& image, std::string no_lan)
+        : site_(site), options_(options), no_lan_(std::move(no_lan)), image_(site, image.file()) {
         if (no_lan_.empty()) {
             client_ = Lan::add_station(site_.stage(), "client", kClientAddress);
             host_ = Lan::add_station(site_.stage(), "host", kHostAddress);
         }
     }
 
-    std::vector<Figure> measure();
+    [[nodiscard]] std::vector<report::Row> measure();
 
     void boot();
     void systemd();
@@ -63,15 +55,12 @@ class GuestBench {
     void spawns();
     void spin();
     void redis();
-    void bulk();
     void postgres();
     void kernel();
 
   private:
     using Words = std::vector<std::string>;
 
-    void add(Figure figure);
-    void add_missing(const std::string& name, const std::string& why);
     [[nodiscard]] double seconds_until(const Site::GuestWords& words);
     // Of the probe, on the host and in a guest, by turns.
     struct HostAndGuest {
@@ -84,7 +73,6 @@ class GuestBench {
     }
     [[nodiscard]] std::shared_ptr<Child> start_on_host(const Words& command, const std::string& ready);
     [[nodiscard]] double redis_rate(const char* address, unsigned pipeline);
-    [[nodiscard]] double bulk_rate(const char* direction);
     [[nodiscard]] double pgbench_rate(const char* address, const char* mode);
     void add_exits(const std::string& name, const std::vector<std::string>& said, double requests);
 
@@ -94,53 +82,38 @@ class GuestBench {
     LinuxImage image_;
     Lan::Station client_;
     Lan::Station host_;  // of the host's own servers
-    std::vector<Figure> figures_;
+    Rows rows_{site_.stage().timeline()};
 };
 
-struct Row {
+struct Part {
     const char* name;
     void (GuestBench::*measure)();
     bool needs_lan = false;
 };
-constexpr std::array kRows = {
-    Row{"boot", &GuestBench::boot},
-    Row{"systemd", &GuestBench::systemd},
-    Row{"calls", &GuestBench::calls},
-    Row{"faults", &GuestBench::faults},
-    Row{"spawns", &GuestBench::spawns},
-    Row{"spin", &GuestBench::spin},
-    Row{"redis", &GuestBench::redis, true},
-    Row{"bulk", &GuestBench::bulk, true},
-    Row{"postgres", &GuestBench::postgres, true},
-    Row{"kernel", &GuestBench::kernel, true},
+constexpr std::array kParts = {
+    Part{"boot", &GuestBench::boot},           Part{"systemd", &GuestBench::systemd},
+    Part{"calls", &GuestBench::calls},         Part{"faults", &GuestBench::faults},
+    Part{"spawns", &GuestBench::spawns},       Part{"spin", &GuestBench::spin},
+    Part{"redis", &GuestBench::redis, true},   Part{"postgres", &GuestBench::postgres, true},
+    Part{"kernel", &GuestBench::kernel, true},
 };
 
-std::vector<Figure> GuestBench::measure() {
-    for (const Row& row : kRows) {
+std::vector<report::Row> GuestBench::measure() {
+    for (const Part& row : kParts) {
         if (!options_.only.empty() && std::ranges::find(options_.only, row.name) == options_.only.end()) {
             continue;
         }
         if (row.needs_lan && !no_lan_.empty()) {
-            add_missing(row.name, no_lan_);
+            rows_.add_missing(row.name, no_lan_);
             continue;
         }
         try {
             (this->*row.measure)();
         } catch (const Error& error) {
-            add_missing(row.name, error.what());
+            rows_.add_missing(row.name, error.what());
         }
     }
-    return figures_;
-}
-
-void GuestBench::add(Figure figure) {
-    site_.stage().timeline().say("bench", fmt::format("{}: {:.3f} {}", figure.name, figure.value, figure.unit));
-    figures_.push_back(std::move(figure));
-}
-
-void GuestBench::add_missing(const std::string& name, const std::string& why) {
-    site_.stage().timeline().say("bench", fmt::format("{}: not measured: {}", name, why));
-    figures_.push_back({name, 0, "", "", false, "not measured: " + why, false});
+    return rows_.take();
 }
 
 // --- Starting
@@ -158,23 +131,31 @@ void GuestBench::boot() {
         times.push_back(1e3 * seconds_until(image_.guest({"sh", "-c", "echo first words; exec sleep 100"}, "256M", "",
                                                          "first words")));
     }
-    const double ms = best(times);
-    add({"boot, to a command's first words", ms, "ms", "<= 150", ms <= 150,
-         fmt::format("from the start of `understudy run`, best of {}", times.size())});
+    rows_.add({.what = "boot, to a command's first words",
+               .unit = "ms",
+               .measured = {"", times},
+               .counts = report::Statistic::lowest,
+               .target = report::at_most(150),
+               .detail = "from the start of `understudy run`; the lowest counts"});
 }
 
 void GuestBench::systemd() {
     if (options_.systemd_image.empty()) {
-        add_missing("boot, systemd to the login", "name an image by --systemd-image (understudy image --systemd)");
+        rows_.add_missing("boot, systemd to the login",
+                          "name an image by --systemd-image (understudy image --systemd)");
         return;
     }
-    const LinuxImage image(site_, options_.systemd_image, {});
+    const LinuxImage image(site_, options_.systemd_image);
     std::vector<double> times;
     for (unsigned i = 0; i < options_.repeats; ++i) {
         times.push_back(seconds_until(image.guest({}, "512M", "", "login")));
     }
-    const double seconds = best(times);
-    add({"boot, systemd to the login", seconds, "s", "<= 3", seconds <= 3, fmt::format("best of {}", times.size())});
+    rows_.add({.what = "boot, systemd to the login",
+               .unit = "s",
+               .measured = {"", times},
+               .counts = report::Statistic::lowest,
+               .target = report::at_most(3),
+               .detail = "the lowest counts"});
 }
 
 // --- The kernel's services
@@ -194,41 +175,54 @@ void GuestBench::calls() {
     constexpr double kCalls = 2e6;
     const auto small = site_.start_alone("spin", {"--observe-clock", fmt::format("{:.0f}", kCalls)});
     site_.await_end(*small, kLongest);
-    const double ns = best(guest);
-    add({"getppid", ns, "ns", "<= 150", ns <= 150,
-         fmt::format("by glibc's site; host {:.0f} ns; a call of the small kernel {:.0f} ns", best(host),
-                     figure_of(small->console(), "elapsed_ns=([0-9]+)") / kCalls)});
+    rows_.add({.what = "getppid",
+               .unit = "ns",
+               .measured = {"guest", guest},
+               .baseline = report::Samples{"host", host},
+               .counts = report::Statistic::lowest,
+               .target = report::at_most(150),
+               .detail = fmt::format("by glibc's site; a call of the small kernel {:.0f} ns; the lowest counts",
+                                     figure_of(small->console(), "elapsed_ns=([0-9]+)") / kCalls)});
 }
 
 void GuestBench::faults() {
     const auto [host, guest] = probe({"faults", "20000"}, "faults_ns ([0-9.]+)");
-    const double us = best(guest) / 1e3;
-    add({"anonymous page fault", us, "us", "<= 8", us <= 8, fmt::format("host {:.1f} us", best(host) / 1e3)});
+    rows_.add({.what = "anonymous page fault",
+               .unit = "ns",
+               .measured = {"guest", guest},
+               .baseline = report::Samples{"host", host},
+               .counts = report::Statistic::lowest,
+               .target = report::at_most(8000),
+               .detail = "the lowest counts"});
 }
 
 void GuestBench::spawns() {
     const auto [host, guest] = probe({"spawns", "300"}, "spawns_ns ([0-9.]+)");
-    const double ratio = best(host) / best(guest);
-    add({"fork, exec, wait: host's time to guest's", ratio, "", ">= 1", ratio >= 1,
-         fmt::format("of a small dynamic program; guest {:.2f} ms, host {:.2f} ms", best(guest) / 1e6,
-                     best(host) / 1e6)});
+    rows_.add({.what = "fork, exec, wait of a small dynamic program",
+               .unit = "ns",
+               .measured = {"guest", guest},
+               .baseline = report::Samples{"host", host},
+               .target = report::ratio_at_most(1)});
 }
 
 void GuestBench::spin() {
     const Words arguments = {"--rounds", "50", "--passes", "2"};
-    SpinTimes host;
-    SpinTimes guest;
-    SpinTimes small;
+    std::vector<double> ratios;
+    std::vector<double> small_ratios;
     for (unsigned i = 0; i < options_.repeats; ++i) {
-        keep_best(host, spin_times(site_.run(Words{site_.program("native/spin").string()} + arguments, kLongest)));
-        keep_best(guest, spin_times(image_.run(image_.program(site_.program("spin"), arguments), kLongest)));
+        const auto host = spin_times(site_.run(Words{site_.program("native/spin").string()} + arguments, kLongest));
+        const auto guest = spin_times(image_.run(image_.program(site_.program("spin"), arguments), kLongest));
         const auto alone = site_.start_alone("spin", arguments);
         site_.await_end(*alone, kLongest);
-        keep_best(small, spin_times(alone->console()));
+        ratios.push_back(speed_ratio(guest, host));
+        small_ratios.push_back(speed_ratio(spin_times(alone->console()), host));
     }
-    const double ratio = speed_ratio(guest, host);
-    add({"spin, counted, guest to host", ratio, "", ">= 0.93", ratio >= 0.93,
-         fmt::format("speed, geometric mean of kernels; on the small kernel {:.3f}", speed_ratio(small, host))});
+    rows_.add(
+        {.what = "spin, counted, guest's speed",
+         .unit = "of native",
+         .measured = {"", ratios},
+         .target = report::at_least(0.93),
+         .detail = fmt::format("geometric mean of kernels; on the small kernel {:.3f}", report::median(small_ratios))});
 }
 
 // --- Servers
@@ -273,7 +267,7 @@ void GuestBench::add_exits(const std::string& name, const std::vector<std::strin
             kinds += fmt::format("{}{} {:.3f}", kinds.empty() ? "" : ", ", kind, each);
         }
     }
-    add({name + ", exits each", exits, "", "", true, kinds});
+    rows_.add({.what = name + ", exits each", .measured = {"", {exits}}, .detail = kinds});
 }
 
 void GuestBench::redis() {
@@ -296,50 +290,20 @@ void GuestBench::redis() {
             guarded.push_back(redis_rate(kGuestAddress, pipeline));
         }
         const std::string name = pipeline == 1 ? "redis SET" : fmt::format("redis SET, pipelined by {}", pipeline);
-        const double wanted = pipeline == 1 ? 0.7 : 0.8;
-        const double ratio = median(alone) / median(host);
-        add({name + ", guest to host", ratio, "", fmt::format(">= {}", wanted), ratio >= wanted,
-             fmt::format("{:.0f}/s and {:.0f}/s, 50 clients, medians of {}", median(alone), median(host),
-                         alone.size())});
-        const double kept = median(guarded) / median(alone);
-        add({name + ", protected to unprotected", kept, "", ">= 0.6", kept >= 0.6,
-             fmt::format("{:.0f}/s", median(guarded))});
+        rows_.add({.what = name,
+                   .unit = "requests/s",
+                   .measured = {"guest", alone},
+                   .baseline = report::Samples{"host", host},
+                   .target = report::ratio_at_least(pipeline == 1 ? 0.7 : 0.8),
+                   .detail = "50 clients"});
+        rows_.add({.what = name,
+                   .unit = "requests/s",
+                   .measured = {"protected", guarded},
+                   .baseline = report::Samples{"unprotected", alone},
+                   .target = report::ratio_at_least(0.6)});
         add_exits(name, said, pipeline == 1 ? options_.requests : 4.0 * options_.requests);
     }
     site_.stage().dismiss(server);
-}
-
-double GuestBench::bulk_rate(const char* direction) {
-    return figure_of(site_.run(client_.command + Words{probe_file().string(), direction, kGuestAddress, "7008",
-                                                       std::to_string(kOfferedMbits), std::to_string(options_.seconds)},
-                               kLongest),
-                     "mbits ([0-9.]+)");
-}
-
-void GuestBench::bulk() {
-    const auto words = image_.guest(image_.program(probe_file(), {"serve", "7008"}), "256M", kGuestAddress, "ready");
-    std::map<std::string, std::vector<double>> alone;
-    std::map<std::string, std::vector<double>> guarded;
-    const auto measure = [&](std::map<std::string, std::vector<double>>& rates) {
-        for (const char* direction : {"receive", "transmit"}) {
-            rates[direction].push_back(bulk_rate(direction));
-        }
-    };
-    for (unsigned i = 0; i < options_.repeats; ++i) {
-        {
-            const auto guest = site_.start_alone(words);
-            measure(alone);
-        }
-        const auto guest = site_.start_protected(words);
-        measure(guarded);
-    }
-    for (const auto& [direction, wanted] : std::map<std::string, double>{{"receive", 0.95}, {"transmit", 0.98}}) {
-        const double ratio = median(guarded[direction]) / median(alone[direction]);
-        add({fmt::format("TCP, {}, protected to unprotected", direction), ratio, "", fmt::format(">= {}", wanted),
-             ratio >= wanted,
-             fmt::format("{:.0f} and {:.0f} Mbit/s of {:.0f} offered", median(guarded[direction]),
-                         median(alone[direction]), kOfferedMbits)});
-    }
 }
 
 double GuestBench::pgbench_rate(const char* address, const char* mode) {
@@ -389,10 +353,12 @@ void GuestBench::postgres() {
     }
     for (const auto& mode : modes) {
         const std::string name = mode.second;
-        const double ratio = median(guest[name]) / median(host[name]);
-        add({fmt::format("pgbench, {}, guest to host", name), ratio, "", ">= 0.6", ratio >= 0.6,
-             fmt::format("{:.0f} and {:.0f} transactions/s, 8 clients, data in memory", median(guest[name]),
-                         median(host[name]))});
+        rows_.add({.what = fmt::format("pgbench, {}", name),
+                   .unit = "transactions/s",
+                   .measured = {"guest", guest[name]},
+                   .baseline = report::Samples{"host", host[name]},
+                   .target = report::ratio_at_least(0.6),
+                   .detail = "8 clients, data in memory"});
     }
     add_exits("pgbench, both", said, options_.seconds * (guest["read-only"].back() + guest["simple update"].back()));
     site_.stage().dismiss(server);
@@ -400,9 +366,10 @@ void GuestBench::postgres() {
 
 void GuestBench::kernel() {
     if (options_.uncounted_kernel.empty()) {
-        add_missing("redis SET, counted kernel to uncounted",
-                    "needs one: guest/linux/build.sh --uncounted --abi guest/abi/paravirtual.h --out FOLDER, then "
-                    "--uncounted-kernel FOLDER/vmlinux");
+        rows_.add_missing(
+            "redis SET, counted kernel to uncounted",
+            "needs one: guest/linux/build.sh --uncounted --abi guest/abi/paravirtual.h --out FOLDER, then "
+            "--uncounted-kernel FOLDER/vmlinux");
         return;
     }
     const GuestDescription description = describe(GuestKind::redis);
@@ -417,9 +384,11 @@ void GuestBench::kernel() {
         const auto guest = site_.start_alone(words, {"--kernel", options_.uncounted_kernel.string()});
         uncounted.push_back(redis_rate(kGuestAddress, 1));
     }
-    const double ratio = median(counted) / median(uncounted);
-    add({"redis SET, counted kernel to uncounted", ratio, "", ">= 0.93", ratio >= 0.93,
-         fmt::format("{:.0f}/s and {:.0f}/s", median(counted), median(uncounted))});
+    rows_.add({.what = "redis SET, the counted kernel",
+               .unit = "requests/s",
+               .measured = {"counted", counted},
+               .baseline = report::Samples{"uncounted", uncounted},
+               .target = report::ratio_at_least(0.93)});
 }
 
 }  // namespace
@@ -427,25 +396,37 @@ void GuestBench::kernel() {
 const std::vector<std::string>& guest_bench_rows() {
     static const std::vector<std::string> names = [] {
         std::vector<std::string> result;
-        std::ranges::transform(kRows, std::back_inserter(result), [](const Row& row) { return std::string(row.name); });
+        std::ranges::transform(kParts, std::back_inserter(result),
+                               [](const Part& row) { return std::string(row.name); });
         return result;
     }();
     return names;
 }
 
-void run_guest_bench(const GuestBenchOptions& options) {
-    const bool wants_lan = std::ranges::any_of(kRows, [&](const Row& row) {
+report::Section measure_guest(const GuestBenchOptions& options) {
+    const bool wants_lan = std::ranges::any_of(kParts, [&](const Part& row) {
         return row.needs_lan &&
                (options.only.empty() || std::ranges::find(options.only, row.name) != options.only.end());
     });
+    const BenchImage image(options.image, {"redis-server", "postgresql"});
     const std::string no_lan = wants_lan ? Lan::missing() : "not wanted";
     std::optional<Lan> lan;
     if (no_lan.empty()) {
         lan.emplace();  // before anything is started
     }
     Site site(std::filesystem::read_symlink("/proc/self/exe"));
-    GuestBench bench(site, options, no_lan);
-    print_figures(bench.measure(), options.json);
+    report::Section section;
+    section.name = "guest";
+    section.title = "Linux as a guest";
+    section.text =
+        "The same programs on the host and in a guest, unprotected and protected, by turns; client and servers are "
+        "stations of a LAN in network namespaces.";
+    section.command = fmt::format("understudy bench guest --repeats {} --requests {} --seconds {}", options.repeats,
+                                  options.requests, options.seconds);
+    section.rows = GuestBench(site, options, image, no_lan).measure();
+    section.plots.emplace_back(bars_of(section.rows, "Guest beside host", "requests/s", "guest"));
+    section.plots.emplace_back(bars_of(section.rows, "Protected beside unprotected", "requests/s", "protected"));
+    return section;
 }
 
 }  // namespace understudy::tools

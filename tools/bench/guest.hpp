@@ -6,23 +6,23 @@
 #include <string>
 #include <vector>
 
+#include "tools/report/report.hpp"
+
 namespace understudy::tools {
 
 struct GuestBenchOptions {
-    unsigned repeats = 3;                    // of each measurement; the best or the median counts
+    unsigned repeats = 3;                    // of each measurement
     std::vector<std::string> only;           // rows, by the names of guest_bench_rows(); empty: all
     std::filesystem::path image;             // with redis-server and postgresql; empty: is built
     std::filesystem::path systemd_image;     // empty: booting one is not measured
     std::filesystem::path uncounted_kernel;  // a vmlinux without counting; empty: not compared
     unsigned requests = 100'000;             // of redis-benchmark; four times as many when pipelined
-    unsigned seconds = 5;                    // of a run of pgbench, and of bulk data
-    bool json = false;                       // end with one JSON object instead of a table
+    unsigned seconds = 5;                    // of a run of pgbench
 };
 
 [[nodiscard]] const std::vector<std::string>& guest_bench_rows();
 
-// Prints the figures to standard output. A missed target is said, and no error; so is what cannot be measured here.
-// Throws understudy::Error.
-void run_guest_bench(const GuestBenchOptions& options);
+// A missed target is said, and no error; so is what cannot be measured here. Throws understudy::Error.
+[[nodiscard]] report::Section measure_guest(const GuestBenchOptions& options);
 
 }  // namespace understudy::tools

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -119,7 +121,7 @@ class JoinBench {
     }
 
     JoinBenchOptions options_;
-    Stage stage_;
+    Stage stage_{stderr};
     std::filesystem::path executable_;
     GuestDescription guest_ = describe(GuestKind::redis);
     Arbiters arbiters_;
@@ -127,34 +129,39 @@ class JoinBench {
     std::unique_ptr<Replica> primary_;
 };
 
-void print(const std::vector<Join>& joins, bool json) {
-    std::string rows;
-    for (const Join& join : joins) {
-        const Transfer& t = join.transfer;
-        if (json) {
-            rows += fmt::format(
-                "{}{{\"stood_still_ms\":{:.3f},\"longest_wait_ms\":{:.3f},\"gap_ms\":{:.1f},\"gap_before_ms\":{:.1f},"
-                "\"ms\":{:.1f},\"bytes_sent\":{},\"put_aside\":{}}}",
-                rows.empty() ? "" : ",", t.stood_still_ms, t.longest_wait_ms, join.gap_ms, join.gap_before_ms, t.ms,
-                t.bytes_sent, t.put_aside);
-        } else {
-            fmt::print(
-                "  the guest stood still {:6.2f} ms; the longest that a client waited {:6.1f} ms, without a join "
-                "{:6.1f} "
-                "ms; {:.0f} MB in {:.1f} s, {:.1f} MB put aside\n",
-                t.stood_still_ms, join.gap_ms, join.gap_before_ms, static_cast<double>(t.bytes_sent) / 1e6, t.ms / 1e3,
-                static_cast<double>(t.put_aside) / 1e6);
-        }
-    }
-    if (json) {
-        fmt::print("{{\"joins\":[{}]}}\n", rows);
-    }
-}
-
 }  // namespace
 
-void run_join_bench(const JoinBenchOptions& options) {
-    print(JoinBench(options).measure(), options.json);
+report::Section measure_joins(const JoinBenchOptions& options) {
+    const auto joins = JoinBench(options).measure();
+    report::Section section;
+    section.name = "join";
+    section.title = "A backup joins";
+    section.text = fmt::format(
+        "A guest of {} with {} of data in redis runs on while its state goes to a backup, one backup after the other; "
+        "16 clients write meanwhile.",
+        options.memory, options.data);
+    section.command = fmt::format("understudy bench join --memory {} --data {} --repeats {}", options.memory,
+                                  options.data, options.repeats);
+    const auto values = [&](auto figure) {
+        std::vector<double> all;
+        std::ranges::transform(joins, std::back_inserter(all), figure);
+        return all;
+    };
+    const auto add = [&](const char* what, const char* unit, auto figure) {
+        section.rows.push_back({.what = what, .unit = unit, .measured = {"", values(figure)}});
+    };
+    add("the guest stood still", "ms", [](const Join& join) { return join.transfer.stood_still_ms; });
+    add("a write of the guest waited at most", "ms", [](const Join& join) { return join.transfer.longest_wait_ms; });
+    section.rows.push_back(
+        {.what = "a client waited at most",
+         .unit = "ms",
+         .measured = {"joining", values([](const Join& join) { return join.gap_ms; })},
+         .baseline = report::Samples{"before", values([](const Join& join) { return join.gap_before_ms; })}});
+    add("the state's way", "s", [](const Join& join) { return join.transfer.ms / 1e3; });
+    add("the state", "MB", [](const Join& join) { return static_cast<double>(join.transfer.bytes_sent) / 1e6; });
+    add("put aside meanwhile", "MB",
+        [](const Join& join) { return static_cast<double>(join.transfer.put_aside) / 1e6; });
+    return section;
 }
 
 }  // namespace understudy::tools

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include "tools/report/report.hpp"
+
 namespace understudy::tools {
 
 struct JoinBenchOptions {
@@ -11,10 +13,9 @@ struct JoinBenchOptions {
     std::string data = "600M";  // that redis holds
     std::string image;          // of a guest with redis-server; empty: one is built
     unsigned repeats = 3;
-    bool json = false;  // end with one JSON object instead of a table
 };
 
-// Prints the figures to standard output. Throws understudy::Error.
-void run_join_bench(const JoinBenchOptions& options);
+// Throws understudy::Error.
+[[nodiscard]] report::Section measure_joins(const JoinBenchOptions& options);
 
 }  // namespace understudy::tools

@@ -1,11 +1,12 @@
 #include "tools/bench/linux_image.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
 #include "common/error.hpp"
-#include "tools/bench/lan.hpp"
+#include "tools/demo/lan.hpp"
 #include "tools/process/run.hpp"
 
 namespace understudy::tools {
@@ -39,17 +40,22 @@ std::vector<std::string> packed(const std::filesystem::path& file) {
 
 }  // namespace
 
-LinuxImage::LinuxImage(Site& site, std::filesystem::path image, const std::vector<std::string>& packages)
-    : site_(site), image_(std::move(image)) {
-    if (!image_.empty()) {
+BenchImage::BenchImage(std::filesystem::path named, const std::vector<std::string>& packages)
+    : file_(std::move(named)) {
+    if (!file_.empty()) {
         return;
     }
-    image_ = site_.stage().directory().path() / "guest.img";
-    std::vector<std::string> words = {site_.executable().string(), "image", "--output", image_.string()};
+    file_ = directory_.path() / "guest.img";
+    std::vector<std::string> words = {std::filesystem::read_symlink("/proc/self/exe").string(), "image", "--output",
+                                      file_.string()};
     for (const std::string& package : packages) {
         words.insert(words.end(), {"--package", package});
     }
-    static_cast<void>(site_.run(words, kImageTime));
+    fmt::print(stderr, "an image of {}: minutes the first time, then it is kept\n", fmt::join(packages, ", "));
+    const auto built = run_to_end(ProcessConfig{.command = words}, kImageTime);
+    if (built.exit_status != 0) {
+        throw Error("no image: " + built.errors);
+    }
 }
 
 Site::GuestWords LinuxImage::guest(const std::vector<std::string>& command, const std::string& memory,

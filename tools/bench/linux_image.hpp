@@ -5,17 +5,31 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "common/temporary_directory.hpp"
 #include "tools/bench/site.hpp"
 
 namespace understudy::tools {
 
+// The file of an image for a benchmark: the one that was named, or one that is built of packages, or taken from what
+// was built before. To be had before there is a Lan, which has no packages.
+class BenchImage {
+  public:
+    // Throws understudy::Error.
+    BenchImage(std::filesystem::path named, const std::vector<std::string>& packages);
+    [[nodiscard]] const std::filesystem::path& file() const { return file_; }
+
+  private:
+    TemporaryDirectory directory_{"understudy-bench"};
+    std::filesystem::path file_;
+};
+
 // An image with a shell, base64 and gzip: any of Debian's.
 class LinuxImage {
   public:
-    // `image`: a file; empty: one of `packages` is built, or taken from what was built before.
-    LinuxImage(Site& site, std::filesystem::path image, const std::vector<std::string>& packages);
+    LinuxImage(Site& site, std::filesystem::path image) : site_(site), image_(std::move(image)) {}
 
     // Words that describe a guest that runs `command`; `address`: of its tap on the Lan, or empty for no network.
     [[nodiscard]] Site::GuestWords guest(const std::vector<std::string>& command, const std::string& memory,

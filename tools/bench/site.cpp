@@ -1,9 +1,13 @@
 #include "tools/bench/site.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
+#include <fstream>
+#include <iterator>
+#include <sstream>
 #include <string_view>
 #include <utility>
 
@@ -22,7 +26,7 @@ constexpr std::uint16_t kServicePort = 6379;  // of the guest
 }  // namespace
 
 Site::Site(std::filesystem::path executable)
-    : executable_(std::move(executable)), arbiters_(start_arbiters(stage_, executable_)) {}
+    : stage_(stderr), executable_(std::move(executable)), arbiters_(start_arbiters(stage_, executable_)) {}
 
 Site::~Site() = default;
 
@@ -65,10 +69,31 @@ void Site::Guest::handle(const Event& event) {
     }
 }
 
-std::optional<Site::Guest::Logged> Site::Guest::logged(std::size_t from_line, std::size_t to_line) const {
-    const auto within = [&](const Event& event) {
-        return event.time() >= console_times_.at(from_line) && event.time() <= console_times_.at(to_line);
-    };
+std::optional<Site::Guest::Logged> Site::Guest::logged_between_lines(std::size_t from, std::size_t to) const {
+    return logged(console_times_.at(from), console_times_.at(to));
+}
+
+double Site::Guest::processor_seconds() const {
+    constexpr int kBehindName = 11;  // fields of proc(5)'s stat between the name and utime
+    double ticks = 0;
+    for (const auto& process : processes_) {
+        std::ifstream stat(fmt::format("/proc/{}/stat", process->pid()));
+        std::string text(std::istreambuf_iterator<char>(stat), {});
+        std::istringstream fields(text.substr(std::min(text.size(), text.rfind(')') + 1)));
+        std::string skipped;
+        for (int i = 0; i < kBehindName; ++i) {
+            fields >> skipped;
+        }
+        double user = 0;
+        double system = 0;
+        fields >> user >> system;
+        ticks += user + system;
+    }
+    return ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
+}
+
+std::optional<Site::Guest::Logged> Site::Guest::logged(Event::Time from, Event::Time to) const {
+    const auto within = [&](const Event& event) { return event.time() >= from && event.time() <= to; };
     const auto first = std::ranges::find_if(log_, within);
     const auto last = std::find_if(log_.rbegin(), log_.rend(), within);
     if (first == log_.end() || &*first == &*last) {

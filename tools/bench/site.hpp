@@ -22,7 +22,8 @@ namespace understudy::tools {
 
 class Site {
   public:
-    // `executable`: of `understudy`; the programs stand in programs/ beside it. Starts the arbiters.
+    // `executable`: of `understudy`; the programs stand in programs/ beside it. Starts the arbiters. Progress goes to
+    // standard error.
     explicit Site(std::filesystem::path executable);
     ~Site();
     Site(const Site&) = delete;
@@ -40,8 +41,8 @@ class Site {
         // How many console lines had come a second after the pair was formed: until then the guest gives way to a
         // backup that makes up for the transfer.
         [[nodiscard]] std::size_t console_lines_unsettled() const { return unsettled_lines_; }
-        // Of a protected one, while the console told these lines (their numbers): what its primary logged, as the
-        // primary's own reports in that time have it. Nothing where there are less than two.
+        // Of a protected one: what its primary logged in that time, as the primary's own reports have it, which come
+        // every second. Nothing where there are less than two.
         struct Logged {
             double seconds = 0;
             double records = 0;
@@ -49,7 +50,11 @@ class Site {
             double bytes = 0;
             double guest_waited_ms = 0;
         };
-        [[nodiscard]] std::optional<Logged> logged(std::size_t from_line, std::size_t to_line) const;
+        [[nodiscard]] std::optional<Logged> logged(Event::Time from, Event::Time to) const;
+        // The same, while the console told these lines (their numbers).
+        [[nodiscard]] std::optional<Logged> logged_between_lines(std::size_t from, std::size_t to) const;
+        // What its processes have used of the host's processors, in seconds.
+        [[nodiscard]] double processor_seconds() const;
         [[nodiscard]] bool is_protected() const { return role_ == replication::Role::leading; }
         [[nodiscard]] bool ended() const { return !processes_.front()->running(); }
         ~Guest();

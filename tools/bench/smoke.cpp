@@ -2,18 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cmath>
-#include <fstream>
-#include <iterator>
-#include <map>
 #include <optional>
 #include <regex>
 
 #include "common/error.hpp"
 #include "logging_channel/log_file.hpp"
-#include "tools/bench/figure.hpp"
-#include "tools/bench/quantile.hpp"
+#include "tools/bench/rows.hpp"
 #include "tools/bench/site.hpp"
 #include "tools/bench/spin_times.hpp"
 
@@ -29,13 +23,12 @@ class Smoke {
   public:
     Smoke(Site& site, const SmokeOptions& options) : site_(site), options_(options) {}
 
-    std::vector<Figure> measure() {
+    std::vector<report::Row> measure() {
         measure_spin();
         measure_system_call();
         measure_redis();
         measure_log_volume();
-        measure_takeover();
-        return figures_;
+        return rows_.take();
     }
 
   private:
@@ -43,52 +36,47 @@ class Smoke {
     void measure_system_call();
     void measure_redis();
     void measure_log_volume();
-    void measure_takeover();
     double redis_set_rate();
-    void add(Figure figure) {
-        site_.stage().timeline().say("bench", fmt::format("{}: {:.3f} {}", figure.name, figure.value, figure.unit));
-        figures_.push_back(std::move(figure));
-    }
 
     Site& site_;
     const SmokeOptions& options_;
-    std::vector<Figure> figures_;
+    Rows rows_{site_.stage().timeline()};
 };
 
 void Smoke::measure_spin() {
     // The last of two passes counts: a pair has settled by then.
     const std::vector<std::string> rounds = {"--rounds", std::to_string(options_.spin_rounds), "--passes", "2"};
-    SpinTimes native;
-    SpinTimes alone;
-    SpinTimes guarded;
+    std::vector<double> guest_ratios;
+    std::vector<double> protected_ratios;
+    std::size_t kernels = 0;
     for (unsigned i = 0; i < options_.repeats; ++i) {
         std::vector<std::string> command = {site_.program("native/spin").string()};
         command.insert(command.end(), rounds.begin(), rounds.end());
-        keep_best(native, spin_times(site_.run(command, kLongest)));
+        const SpinTimes native = spin_times(site_.run(command, kLongest));
+        SpinTimes alone;
         {
             const auto guest = site_.start_alone("spin", rounds);
             site_.await_end(*guest, kLongest);
-            keep_best(alone, spin_times(guest->console()));
+            alone = spin_times(guest->console());
         }
-        {
-            const auto guest = site_.start_protected("spin", rounds);
-            site_.await_end(*guest, kLongest);
-            // The kernel under way when the pair had settled is not counted.
-            keep_best(guarded, spin_times(guest->console(), guest->console_lines_unsettled() + 1));
-        }
+        const auto guest = site_.start_protected("spin", rounds);
+        site_.await_end(*guest, kLongest);
+        // The kernel under way when the pair had settled is not counted.
+        const SpinTimes guarded = spin_times(guest->console(), guest->console_lines_unsettled() + 1);
+        guest_ratios.push_back(speed_ratio(alone, native));
+        protected_ratios.push_back(speed_ratio(guarded, alone));
+        kernels = guarded.size();
     }
-    for (const auto& measured : native) {
-        const std::string& kernel = measured.first;
-        const auto ms = [&](const SpinTimes& times) { return times.contains(kernel) ? times.at(kernel) / 1e6 : 0.0; };
-        site_.stage().timeline().say(
-            "spin", fmt::format("{:12} native {:8.1f} ms, alone {:8.1f} ms, protected {:8.1f} ms", kernel, ms(native),
-                                ms(alone), ms(guarded)));
-    }
-    const double guest_ratio = speed_ratio(alone, native);
-    const double protected_ratio = speed_ratio(guarded, alone);
-    add({"spin, guest to native", guest_ratio, "", ">= 0.90", guest_ratio >= 0.90, "speed, geometric mean of kernels"});
-    add({"spin, protected to alone", protected_ratio, "", ">= 0.95", protected_ratio >= 0.95,
-         fmt::format("{} kernels, from a second after the pair was formed", guarded.size())});
+    rows_.add({.what = "spin, guest's speed",
+               .unit = "of native",
+               .measured = {"", guest_ratios},
+               .target = report::at_least(0.90),
+               .detail = "geometric mean of kernels"});
+    rows_.add({.what = "spin, protected guest's speed",
+               .unit = "of unprotected",
+               .measured = {"", protected_ratios},
+               .target = report::at_least(0.95),
+               .detail = fmt::format("{} kernels, from a second after the pair was formed", kernels)});
 }
 
 void Smoke::measure_system_call() {
@@ -105,8 +93,11 @@ void Smoke::measure_system_call() {
             }
         }
     }
-    const double call = median(nanoseconds);
-    add({"patched system call", call, "ns", "< 100", call > 0 && call < 100, "clock_gettime, C library included"});
+    rows_.add({.what = "patched system call",
+               .unit = "ns",
+               .measured = {"", nanoseconds},
+               .target = report::at_most(100),
+               .detail = "clock_gettime, C library included"});
 }
 
 // Requests a second that redis-benchmark's SET with 50 clients gets from the present guest.
@@ -137,10 +128,11 @@ void Smoke::measure_redis() {
             guarded.push_back(redis_set_rate());
         }
     }
-    const double ratio = median(guarded) / median(alone);
-    add({"redis SET, protected to alone", ratio, "", ">= 0.5", ratio >= 0.5,
-         fmt::format("{:.0f}/s and {:.0f}/s, 50 clients, medians of {}", median(guarded), median(alone),
-                     alone.size())});
+    rows_.add({.what = "redis SET on kv, 50 clients",
+               .unit = "requests/s",
+               .measured = {"protected", guarded},
+               .baseline = report::Samples{"unprotected", alone},
+               .target = report::ratio_at_least(0.5)});
 }
 
 // The log of a guest under load against what came in: input bytes are those of the frames.
@@ -171,41 +163,27 @@ void Smoke::measure_log_volume() {
     const double seconds = std::chrono::duration<double>(last - first).count();
     const auto volume = static_cast<double>(reader.offset() - start);
     const double allowed = 1.2 * static_cast<double>(input) + 200e3 * seconds;
-    add({"log volume to what is allowed", volume / allowed, "", "<= 1", volume <= allowed,
-         fmt::format("{:.1f} MB for {:.1f} MB of input in {:.1f} s; allowed 1.2 x input + 200 kB/s", volume / 1e6,
-                     static_cast<double>(input) / 1e6, seconds)});
-}
-
-void Smoke::measure_takeover() {
-    const auto report = site_.stage().directory().path() / "demo.json";
-    static_cast<void>(site_.run({site_.executable().string(), "demo", "--rounds", std::to_string(options_.demo_rounds),
-                                 "--json", report.string()},
-                                kLongest));
-    std::ifstream in(report);
-    const std::string text{std::istreambuf_iterator<char>(in), {}};
-    const auto values = [&](const std::string& field) {
-        const std::regex pattern("\"" + field + "\":([0-9.]+)");
-        std::vector<double> found;
-        for (auto at = std::sregex_iterator(text.begin(), text.end(), pattern); at != std::sregex_iterator(); ++at) {
-            found.push_back(std::stod((*at)[1]));
-        }
-        return found;
-    };
-    const auto worst = [](const std::vector<double>& all) { return all.empty() ? 0 : *std::ranges::max_element(all); };
-    const auto takeovers = values("takeover_ms");
-    const auto gaps = values("gap_ms");
-    add({"takeover, longest", worst(takeovers), "ms", "< 50", !takeovers.empty() && worst(takeovers) < 50,
-         fmt::format("median {:.1f} ms of {} kills", median(takeovers), takeovers.size())});
-    add({"gap a client saw, longest", worst(gaps), "ms", "< 300", !gaps.empty() && worst(gaps) < 300,
-         fmt::format("median {:.1f} ms, from the kill on", median(gaps))});
+    rows_.add({.what = "log volume",
+               .unit = "of what is allowed",
+               .measured = {"", {volume / allowed}},
+               .target = report::at_most(1),
+               .detail = fmt::format("{:.1f} MB for {:.1f} MB of input in {:.1f} s; allowed 1.2 x input + 200 kB/s",
+                                     volume / 1e6, static_cast<double>(input) / 1e6, seconds)});
 }
 
 }  // namespace
 
-void run_smoke_bench(const SmokeOptions& options) {
+report::Section measure_smoke(const SmokeOptions& options) {
     Site site(std::filesystem::read_symlink("/proc/self/exe"));
-    Smoke smoke(site, options);
-    print_figures(smoke.measure(), options.json);
+    report::Section section;
+    section.name = "smoke";
+    section.title = "The small kernel";
+    section.text = "Programs built by understudy-cc: native, in a guest alone, and in a protected one, by turns.";
+    section.command =
+        fmt::format("understudy bench smoke --repeats {} --spin-rounds {}", options.repeats, options.spin_rounds);
+    section.rows = Smoke(site, options).measure();
+    section.plots.emplace_back(bars_of(section.rows, "Requests a second", "requests/s", "protected"));
+    return section;
 }
 
 }  // namespace understudy::tools

@@ -1,6 +1,5 @@
 #include "tools/bench/spin_times.hpp"
 
-#include <algorithm>
 #include <cmath>
 #include <regex>
 
@@ -29,13 +28,6 @@ double speed_ratio(const SpinTimes& a, const SpinTimes& b) {
         }
     }
     return count == 0 ? 0 : std::exp(sum / static_cast<double>(count));
-}
-
-void keep_best(SpinTimes& best, const SpinTimes& times) {
-    for (const auto& [kernel, time] : times) {
-        const auto [at, added] = best.emplace(kernel, time);
-        at->second = std::min(at->second, time);
-    }
 }
 
 }  // namespace understudy::tools

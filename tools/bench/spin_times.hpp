@@ -16,7 +16,4 @@ using SpinTimes = std::map<std::string, double>;  // nanoseconds, by kernel
 // How much faster `a` is than `b`: the geometric mean of b/a over the kernels that both have.
 [[nodiscard]] double speed_ratio(const SpinTimes& a, const SpinTimes& b);
 
-// The best time of each kernel: what a shared machine adds is always more, never less.
-void keep_best(SpinTimes& best, const SpinTimes& times);
-
 }  // namespace understudy::tools

@@ -9,12 +9,12 @@
 #include <optional>
 
 #include "common/error.hpp"
-#include "tools/bench/figure.hpp"
-#include "tools/bench/lan.hpp"
 #include "tools/bench/lines_of.hpp"
 #include "tools/bench/linux_image.hpp"
-#include "tools/bench/quantile.hpp"
+#include "tools/bench/rows.hpp"
 #include "tools/bench/site.hpp"
+#include "tools/demo/lan.hpp"
+#include "tools/report/statistics.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -64,18 +64,15 @@ constexpr const char* kLatency = "latency";
 
 class UncountedBench {
   public:
-    UncountedBench(Site& site, const UncountedBenchOptions& options, std::string no_lan)
-        : site_(site),
-          options_(options),
-          no_lan_(std::move(no_lan)),
-          image_(site, options.image, {"redis-server", "python3-minimal", "gcc", "libc6-dev"}) {}
+    UncountedBench(Site& site, const UncountedBenchOptions& options, const BenchImage& image, std::string no_lan)
+        : site_(site), options_(options), no_lan_(std::move(no_lan)), image_(site, image.file()) {}
 
-    std::vector<Figure> measure() {
+    std::vector<report::Row> measure() {
         measure_programs();
         if (wanted(kLatency)) {
             measure_latency();
         }
-        return figures_;
+        return rows_.take();
     }
 
   private:
@@ -89,14 +86,6 @@ class UncountedBench {
     [[nodiscard]] bool wanted(const std::string& row) const {
         return options_.only.empty() || std::ranges::find(options_.only, row) != options_.only.end();
     }
-    void add(Figure figure) {
-        site_.stage().timeline().say("bench", fmt::format("{}: {:.3f} {}", figure.name, figure.value, figure.unit));
-        figures_.push_back(std::move(figure));
-    }
-    void add_missing(const std::string& name, const std::string& why) {
-        figures_.push_back({name, 0, "", "", false, "not measured: " + why, false});
-    }
-
     [[nodiscard]] std::string script() const;
     void measure_programs();
     void take(const Site::Guest& guest, bool guarded);
@@ -108,7 +97,7 @@ class UncountedBench {
     const std::string no_lan_;  // why there is none
     LinuxImage image_;
     std::map<std::string, Times> times_;
-    std::vector<Figure> figures_;
+    Rows rows_{site_.stage().timeline()};
 };
 
 // All programs, one after the other, each between two lines of the console. A guest that is to be protected is so by
@@ -172,39 +161,47 @@ void UncountedBench::take(const Site::Guest& guest, bool guarded) {
         Times& times = times_[program.name];
         const double seconds = std::stod(lines[end].substr(lines[end].rfind(' ') + 1)) / 1e9;
         (guarded ? times.guarded : times.alone).push_back(seconds);
-        if (const auto logged = guarded ? guest.logged(begin, end) : std::nullopt) {
+        if (const auto logged = guarded ? guest.logged_between_lines(begin, end) : std::nullopt) {
             times.logged.push_back(*logged);
         }
     }
 }
 
 void UncountedBench::report(const Program& program, const Times& times) {
-    const std::string name = fmt::format("{}, cost of protection", program.name);
     if (times.alone.empty() || times.guarded.empty()) {
-        return add_missing(name, "the image has no such program, or it failed");
+        rows_.add_missing(program.name, "the image has no such program, or it failed");
+        return;
     }
-    const double cost = median(times.guarded) / median(times.alone) - 1;
     const auto rate = [&](double Site::Guest::Logged::*what) {
         std::vector<double> rates;
         for (const auto& logged : times.logged) {
             rates.push_back(logged.*what / logged.seconds);
         }
-        return median(rates);
+        return report::median(rates);
     };
     using Logged = Site::Guest::Logged;
     const double copied = rate(&Logged::copied);
-    add({name, 100 * cost, "%", program.allowed > 0 ? fmt::format("<= {:.0f}", 100 * program.allowed) : "",
-         cost <= program.allowed,
-         fmt::format("{}: {:.2f} and {:.2f} s; {:.0f} intervals/s copied{}, {:.2f} MB/s of log, waited {:.0f} ms/s",
-                     program.what, median(times.guarded), median(times.alone), copied,
-                     copied >= 1 ? fmt::format(" (every {:.0f} ms)", 1e3 / copied) : "", rate(&Logged::bytes) / 1e6,
-                     rate(&Logged::guest_waited_ms))});
+    report::Row row{.what = program.name,
+                    .unit = "s",
+                    .measured = {"protected", times.guarded},
+                    .baseline = report::Samples{"unprotected", times.alone}};
+    if (program.allowed > 0) {
+        row.target = report::ratio_at_most(1 + program.allowed);
+    }
+    row.detail =
+        times.logged.empty()
+            ? fmt::format("{}; too short for the log's figures", program.what)
+            : fmt::format("{}; {:.0f} intervals/s copied{}, {:.2f} MB/s of log, waited {:.0f} ms/s", program.what,
+                          copied, copied >= 1 ? fmt::format(" (every {:.0f} ms)", 1e3 / copied) : "",
+                          rate(&Logged::bytes) / 1e6, rate(&Logged::guest_waited_ms));
+    rows_.add(std::move(row));
 }
 
 // What others in the same guest see while one of its programs computes.
 void UncountedBench::measure_latency() {
     if (!no_lan_.empty()) {
-        return add_missing("redis beside a computation, p99", no_lan_);
+        rows_.add_missing("redis beside a computation, p99", no_lan_);
+        return;
     }
     const Lan::Station client = Lan::add_station(site_.stage(), "client", kClientAddress);
     constexpr std::array<std::pair<const char*, const char*>, 2> kBeside = {
@@ -232,9 +229,12 @@ void UncountedBench::measure_latency() {
             const auto guest = site_.start_protected(words);
             guarded.push_back(p99());
         }
-        const double ms = median(guarded);
-        add({fmt::format("redis beside {}, p99", what), ms, "ms", fmt::format("<= {}", kLatencyMs), ms <= kLatencyMs,
-             fmt::format("one client, one request after the other, protected; unprotected {:.1f} ms", median(alone))});
+        rows_.add({.what = fmt::format("redis beside {}, p99", what),
+                   .unit = "ms",
+                   .measured = {"protected", guarded},
+                   .baseline = report::Samples{"unprotected", alone},
+                   .target = report::at_most(kLatencyMs),
+                   .detail = "one client, one request after the other"});
     }
 }
 
@@ -253,15 +253,25 @@ const std::vector<std::string>& uncounted_bench_rows() {
     return names;
 }
 
-void run_uncounted_bench(const UncountedBenchOptions& options) {
+report::Section measure_uncounted(const UncountedBenchOptions& options) {
     const bool wants_lan = options.only.empty() || std::ranges::find(options.only, kLatency) != options.only.end();
+    const BenchImage image(options.image, {"redis-server", "python3-minimal", "gcc", "libc6-dev"});
     const std::string no_lan = wants_lan ? Lan::missing() : "not wanted";
     std::optional<Lan> lan;
     if (no_lan.empty()) {
         lan.emplace();  // before anything is started
     }
     Site site(std::filesystem::read_symlink("/proc/self/exe"));
-    print_figures(UncountedBench(site, options, no_lan).measure(), options.json);
+    report::Section section;
+    section.name = "uncounted";
+    section.title = "Programs that count nothing";
+    section.text =
+        "Programs that compute for seconds without entering their kernel run in one guest after the other, unprotected "
+        "and protected by turns: intervals that cannot be run again are copied to the backup.";
+    section.command = fmt::format("understudy bench uncounted --repeats {}", options.repeats);
+    section.rows = UncountedBench(site, options, image, no_lan).measure();
+    section.plots.emplace_back(bars_of(section.rows, "Time of each program", "s", "protected"));
+    return section;
 }
 
 }  // namespace understudy::tools

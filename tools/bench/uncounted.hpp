@@ -6,19 +6,19 @@
 #include <string>
 #include <vector>
 
+#include "tools/report/report.hpp"
+
 namespace understudy::tools {
 
 struct UncountedBenchOptions {
-    unsigned repeats = 3;           // of each program, unprotected and protected; the median counts
+    unsigned repeats = 3;           // of each program, unprotected and protected
     std::vector<std::string> only;  // rows, by the names of uncounted_bench_rows(); empty: all
     std::filesystem::path image;    // with redis-server, python3 and gcc; empty: is built
-    bool json = false;              // end with one JSON object instead of a table
 };
 
 [[nodiscard]] const std::vector<std::string>& uncounted_bench_rows();
 
-// Prints the figures to standard output. A missed target is said, and no error; so is what cannot be measured here.
-// Throws understudy::Error.
-void run_uncounted_bench(const UncountedBenchOptions& options);
+// A missed target is said, and no error; so is what cannot be measured here. Throws understudy::Error.
+[[nodiscard]] report::Section measure_uncounted(const UncountedBenchOptions& options);
 
 }  // namespace understudy::tools

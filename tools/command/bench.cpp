@@ -1,45 +1,102 @@
-// `understudy bench`: the benchmarks, one subcommand each.
+// `understudy bench`: the benchmarks, one subcommand each. Each measures a section of one report, which is printed
+// here.
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cerrno>
+#include <fstream>
+#include <functional>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include "common/error.hpp"
+#include "hypervisor/engine/kvm/probe.hpp"
+#include "tools/bench/all.hpp"
 #include "tools/bench/arbiter.hpp"
 #include "tools/bench/channel.hpp"
+#include "tools/bench/failover.hpp"
 #include "tools/bench/guest.hpp"
 #include "tools/bench/join.hpp"
+#include "tools/bench/network.hpp"
 #include "tools/bench/smoke.hpp"
 #include "tools/bench/uncounted.hpp"
+#include "tools/command/choice.hpp"
 #include "tools/command/commands.hpp"
+#include "tools/report/report.hpp"
 
 namespace understudy::tools {
 namespace {
 
-Command add_smoke(CLI::App& bench) {
+// Where the report goes.
+struct Output {
+    bool json = false;
+    std::string html;
+};
+
+void add_output_options(CLI::App& app, Output& output) {
+    app.add_flag("--json", output.json,
+                 "The report as one JSON object instead of a table; progress is on standard error");
+    app.add_option("--html", output.html, "Write it as one page with plots as well, which needs no network")
+        ->type_name("FILE");
+}
+
+struct Benchmark {
+    CLI::App* app = nullptr;
+    std::function<report::Section()> measure;
+};
+
+template <typename Options>
+Benchmark benchmark(CLI::App* app, const std::shared_ptr<Options>& options,
+                    report::Section (*measure)(const Options&)) {
+    return {app, [options, measure] { return measure(*options); }};
+}
+
+Benchmark add_smoke(CLI::App& bench) {
     const auto options = std::make_shared<SmokeOptions>();
-    CLI::App* app = bench.add_subcommand("smoke", "What a guest costs, and what protecting it costs");
-    app->add_option("--repeats", options->repeats, "Of each measurement; the best or the median counts")
+    CLI::App* app = bench.add_subcommand("smoke", "What a guest of the small kernel costs, and protecting it");
+    app->add_option("--repeats", options->repeats, "Of each measurement")
         ->check(CLI::Range(1, 100))
         ->capture_default_str();
     app->add_option("--spin-rounds", options->spin_rounds, "Of spin's kernels; fewer than 50 are too short")
         ->check(CLI::Range(1, 100000))
         ->capture_default_str();
-    app->add_option("--kills", options->demo_rounds, "Of the demonstration that measures takeovers")
-        ->check(CLI::Range(1, 1000))
-        ->capture_default_str();
-    app->add_flag("--json", options->json, "End with one JSON object instead of a table");
-    app->footer(
-        "Ratios compare runs that alternate in one session of one machine. A missed target is said, not an error.\n\n"
-        "Example:\n  understudy bench smoke --repeats 5");
-    return {app, [options] {
-                run_smoke_bench(*options);
-                return 0;
-            }};
+    app->footer("Example:\n  understudy bench smoke --repeats 5");
+    return benchmark(app, options, measure_smoke);
 }
 
-Command add_guest_bench(CLI::App& bench) {
+const std::vector<std::pair<std::string, GuestKind>>& guest_kinds() {
+    static const std::vector<std::pair<std::string, GuestKind>> kinds = {
+        {"redis", GuestKind::redis}, {"postgres", GuestKind::postgres}, {"kv", GuestKind::kv}};
+    return kinds;
+}
+
+Benchmark add_failover(CLI::App& bench) {
+    const auto options = std::make_shared<FailoverBenchOptions>();
+    CLI::App* app = bench.add_subcommand("failover", "How long a failover takes, step by step, by each kind of death");
+    app->add_option("--rounds", options->rounds, "Of each fault")->check(CLI::Range(1, 10000))->capture_default_str();
+    app->add_option("--only", options->only, "Some faults, as `understudy demo --fault` has them")
+        ->delimiter(',')
+        ->check(CLI::IsMember(failover_faults()));
+    add_choice<GuestKind>(*app, "--guest", options->guest, guest_kinds(), "As `understudy demo` has them [redis]");
+    app->add_option("--image", options->image, "The guest's [one is built]")->check(CLI::ExistingFile);
+    app->add_option("--suspicion", options->suspicion_ms,
+                    "Milliseconds of silence after which a peer is taken for lost")
+        ->check(CLI::Range(50, 60'000))
+        ->capture_default_str();
+    app->add_option("--seed", options->seed, "Of the faults' moments [random]");
+    app->footer(
+        "The fault `host` needs root, for network namespaces.\n\n"
+        "Example:\n  understudy bench failover --rounds 20 --only kill,stop --html failover.html");
+    return benchmark(app, options, measure_failover);
+}
+
+Benchmark add_guest_bench(CLI::App& bench) {
     const auto options = std::make_shared<GuestBenchOptions>();
     CLI::App* app = bench.add_subcommand("guest", "What Linux as a guest costs, beside the host");
-    app->add_option("--repeats", options->repeats, "Of each measurement; the best or the median counts")
+    app->add_option("--repeats", options->repeats, "Of each measurement")
         ->check(CLI::Range(1, 100))
         ->capture_default_str();
     app->add_option("--only", options->only, "Some rows")->delimiter(',')->check(CLI::IsMember(guest_bench_rows()));
@@ -53,38 +110,63 @@ Command add_guest_bench(CLI::App& bench) {
     app->add_option("--requests", options->requests, "Of a run of redis-benchmark; four times as many pipelined")
         ->check(CLI::Range(100, 100'000'000))
         ->capture_default_str();
-    app->add_option("--seconds", options->seconds, "Of a run of pgbench, and of bulk data")
+    app->add_option("--seconds", options->seconds, "Of a run of pgbench")
         ->check(CLI::Range(1, 3600))
         ->capture_default_str();
-    app->add_flag("--json", options->json, "End with one JSON object instead of a table");
     app->footer(
-        "Host and guest, unprotected and protected, take turns in one session; client and servers are stations of a "
-        "LAN\n"
-        "in network namespaces, which needs root. A missed target is said, not an error; so is what cannot be "
-        "measured.\n\n"
+        "Client and servers are stations of a LAN in network namespaces, which needs root; what cannot be measured is "
+        "said.\n\n"
         "Examples:\n  understudy bench guest --repeats 5\n  understudy bench guest --only calls,faults,redis --image "
         "all.img");
-    return {app, [options] {
-                run_guest_bench(*options);
-                return 0;
-            }};
+    return benchmark(app, options, measure_guest);
 }
 
-Command add_arbiter_bench(CLI::App& bench) {
+Benchmark add_network(CLI::App& bench) {
+    const auto options = std::make_shared<NetworkBenchOptions>();
+    CLI::App* app = bench.add_subcommand("network", "Requests, their latency and bulk data, unprotected and protected");
+    app->add_option("--repeats", options->repeats, "Of each measurement, by turns")
+        ->check(CLI::Range(1, 100))
+        ->capture_default_str();
+    app->add_option("--clients", options->clients, "How many ask at once, in turn")
+        ->delimiter(',')
+        ->check(CLI::Range(1, 20'000))
+        ->capture_default_str();
+    app->add_option("--rate", options->rate, "Requests a second, where they are offered at a rate")
+        ->check(CLI::Range(1.0, 1e7))
+        ->capture_default_str();
+    app->add_option("--mbits", options->mbits, "Of bulk data, offered in turn; 100000: at full speed")
+        ->delimiter(',')
+        ->check(CLI::Range(1.0, 1e6))
+        ->capture_default_str();
+    app->add_option("--seconds", options->seconds, "Of each measurement")
+        ->check(CLI::Range(1, 3600))
+        ->capture_default_str();
+    app->add_option("--image", options->image, "With redis-server [one is built]")->check(CLI::ExistingFile);
+    app->footer(
+        "Needs root, for network namespaces.\n\n"
+        "Example:\n  understudy bench network --clients 1,50,2000 --rate 5000 --html network.html");
+    return benchmark(app, options, measure_network);
+}
+
+Benchmark add_arbiter_bench(CLI::App& bench) {
     const auto options = std::make_shared<ArbiterBenchOptions>();
     CLI::App* app = bench.add_subcommand("arbiter", "Our arbiter and a three-node etcd, side by side on one disk");
-    app->add_flag("--json", options->json, "The figures as one JSON object");
+    app->add_option("--repeats", options->repeats, "Of the load, by turns")
+        ->check(CLI::Range(1, 100))
+        ->capture_default_str();
     app->add_flag("--keep", options->keep, "Keep the servers' directories and logs");
     app->add_flag("--no-etcd", options->no_etcd, "Only our own servers");
     app->add_option("--data", options->data, "Where the servers keep their data (default: the current directory)");
     app->add_option("--kills", options->kills, "How often the leader is killed")->capture_default_str();
     app->add_option("--vms", options->vms, "How many VMs are registered")->capture_default_str();
-    app->add_option("--seconds", options->seconds, "Length of each measurement")->capture_default_str();
+    app->add_option("--seconds", options->seconds, "Length of each measurement")
+        ->check(CLI::Range(1, 3600))
+        ->capture_default_str();
     app->footer("Example:\n  understudy bench arbiter --data /var/tmp");
-    return {app, [options] { return run_arbiter_bench(*options); }};
+    return benchmark(app, options, measure_arbiter);
 }
 
-Command add_join_bench(CLI::App& bench) {
+Benchmark add_join_bench(CLI::App& bench) {
     const auto options = std::make_shared<JoinBenchOptions>();
     CLI::App* app = bench.add_subcommand("join", "What it costs a guest with much memory that a backup joins");
     app->add_option("--memory", options->memory, "The guest's")->capture_default_str();
@@ -93,39 +175,29 @@ Command add_join_bench(CLI::App& bench) {
     app->add_option("--repeats", options->repeats, "How many backups join, one after the other")
         ->check(CLI::Range(1, 100))
         ->capture_default_str();
-    app->add_flag("--json", options->json, "End with one JSON object instead of a table");
     app->footer("Example:\n  understudy bench join --memory 1G --image redis.img");
-    return {app, [options] {
-                run_join_bench(*options);
-                return 0;
-            }};
+    return benchmark(app, options, measure_joins);
 }
 
-Command add_uncounted_bench(CLI::App& bench) {
+Benchmark add_uncounted_bench(CLI::App& bench) {
     const auto options = std::make_shared<UncountedBenchOptions>();
     CLI::App* app = bench.add_subcommand("uncounted", "What it costs to protect programs whose intervals are copied");
-    app->add_option("--repeats", options->repeats, "Of each program, unprotected and protected; the median counts")
+    app->add_option("--repeats", options->repeats, "Of each program, unprotected and protected")
         ->check(CLI::Range(1, 100))
         ->capture_default_str();
     app->add_option("--only", options->only, "Some rows")->delimiter(',')->check(CLI::IsMember(uncounted_bench_rows()));
     app->add_option("--image", options->image, "With redis-server, python3 and gcc [one is built]")
         ->check(CLI::ExistingFile);
-    app->add_flag("--json", options->json, "End with one JSON object instead of a table");
     app->footer(
-        "The programs run in one guest after the other, unprotected and protected by turns. The row latency needs "
-        "root, "
-        "for a LAN\nin network namespaces. A missed target is said, not an error.\n\n"
+        "The row latency needs root, for a LAN in network namespaces.\n\n"
         "Example:\n  understudy bench uncounted --repeats 3");
-    return {app, [options] {
-                run_uncounted_bench(*options);
-                return 0;
-            }};
+    return benchmark(app, options, measure_uncounted);
 }
 
-Command add_channel_bench(CLI::App& bench) {
+Benchmark add_channel_bench(CLI::App& bench) {
     const auto options = std::make_shared<ChannelBenchOptions>();
     CLI::App* app = bench.add_subcommand("channel", "The logging channel in plain text and under TLS, on loopback");
-    app->add_option("--repeats", options->repeats, "Of each; the best of the throughput, the median of the rest counts")
+    app->add_option("--repeats", options->repeats, "Of each, by turns")
         ->check(CLI::Range(1, 100))
         ->capture_default_str();
     app->add_option("--mebibytes", options->mebibytes, "Of a state that is transferred")
@@ -134,12 +206,36 @@ Command add_channel_bench(CLI::App& bench) {
     app->add_option("--round-trips", options->round_trips, "Of a record and its acknowledgement")
         ->check(CLI::Range(1, 10'000'000))
         ->capture_default_str();
-    app->add_flag("--json", options->json, "One JSON object instead of a table");
     app->footer("Example:\n  understudy bench channel --repeats 10");
-    return {app, [options] {
-                run_channel_bench(*options);
-                return 0;
-            }};
+    return benchmark(app, options, measure_channel);
+}
+
+// In place before anything is measured: a report that cannot be written is no reason to waste minutes.
+std::ofstream open_page(const std::string& file) {
+    std::ofstream stream;
+    if (!file.empty()) {
+        stream.open(file);
+        if (!stream) {
+            throw Error::from_errno("cannot write the report " + file, errno);
+        }
+    }
+    return stream;
+}
+
+int measure(const std::function<std::vector<report::Section>()>& sections, const Output& output) {
+    std::ofstream page = open_page(output.html);
+    report::Report report{report::describe_machine(UNDERSTUDY_VERSION, engine::kvm_flavour()), {}};
+    report.sections = sections();
+    report.machine.load_at_end = report::load_average();
+    if (page.is_open()) {
+        page << report::to_html(report);
+        page.close();
+        if (!page) {
+            throw Error("cannot write the report " + output.html);
+        }
+    }
+    fmt::print("{}", output.json ? report::to_json(report) : report::to_text(report));
+    return 0;
 }
 
 }  // namespace
@@ -147,17 +243,31 @@ Command add_channel_bench(CLI::App& bench) {
 Command add_bench(CLI::App& root) {
     CLI::App* app = root.add_subcommand(
         "bench", "Measure: guests beside the host, replication overhead, failover times, the arbiter");
-    app->require_subcommand(1);
-    const std::vector<Command> benchmarks = {add_smoke(*app), add_guest_bench(*app), add_join_bench(*app),
-                                             add_uncounted_bench(*app), add_channel_bench(*app), add_arbiter_bench(*app)};
-    app->footer("Example:\n  understudy bench smoke");
-    return {app, [benchmarks] {
-                for (const Command& benchmark : benchmarks) {
-                    if (benchmark.app->parsed()) {
-                        return benchmark.run();
-                    }
+    app->require_subcommand(0, 1);
+    const std::vector<Benchmark> benchmarks = {
+        add_failover(*app),   add_network(*app),         add_smoke(*app),         add_guest_bench(*app),
+        add_join_bench(*app), add_uncounted_bench(*app), add_channel_bench(*app), add_arbiter_bench(*app)};
+    const auto output = std::make_shared<Output>();
+    add_output_options(*app, *output);
+    for (const Benchmark& one : benchmarks) {
+        add_output_options(*one.app, *output);
+    }
+    const auto all = std::make_shared<AllBenchOptions>();
+    app->add_flag("--quick", all->quick, "Of all, but less: within five minutes, once there is an image");
+    app->add_option("--image", all->image, "With redis-server, postgresql, python3 and gcc [one is built]")
+        ->check(CLI::ExistingFile);
+    app->footer(
+        "Without a further word: all of them. Variants take turns, and ratios are those of neighbours. A missed target "
+        "is "
+        "said,\nand no error.\n\n"
+        "Examples:\n  sudo understudy bench --quick --html report.html\n  understudy bench channel --json");
+    return {app, [benchmarks, output, all] {
+                const auto chosen =
+                    std::ranges::find_if(benchmarks, [](const Benchmark& one) { return one.app->parsed(); });
+                if (chosen == benchmarks.end()) {
+                    return measure([&] { return measure_all(*all); }, *output);
                 }
-                return 0;
+                return measure([&] { return std::vector<report::Section>{chosen->measure()}; }, *output);
             }};
 }
 

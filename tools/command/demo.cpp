@@ -27,6 +27,7 @@ struct Options {
     std::string memory;
     unsigned connections = 0;
     std::string json;
+    std::string timeline;
     bool keep = false;
 };
 
@@ -78,10 +79,13 @@ ScenarioOptions complete(const Options& options) {
     return scenario;
 }
 
-Report play(const ScenarioOptions& options, bool keep) {
+Report play(const ScenarioOptions& options, bool keep, const std::string& timeline) {
     Report report;
     report.seed = options.seed;
     Stage stage;
+    if (!timeline.empty()) {
+        stage.timeline().keep(timeline);
+    }
     try {
         Scenario scenario(stage, options);
         scenario.run(report);
@@ -89,6 +93,7 @@ Report play(const ScenarioOptions& options, bool keep) {
         report.failure = error.what();
         stage.timeline().say("demo", "FAILED: " + report.failure);
     }
+    stage.timeline().finish();
     if (keep || !report.finding.empty()) {  // what a client has noticed once may not come again
         stage.directory().keep();
         stage.timeline().say("demo",
@@ -99,7 +104,7 @@ Report play(const ScenarioOptions& options, bool keep) {
 
 int run(const Options& options) {
     std::ofstream json = open_report(options.json);
-    const Report report = play(complete(options), options.keep);
+    const Report report = play(complete(options), options.keep, options.timeline);
     if (json.is_open()) {
         json << report.to_json() << '\n';
         json.close();
@@ -134,10 +139,21 @@ Command add_demo(CLI::App& root) {
         ->check(CLI::Range(1, 10000));
     add_choice<Fault>(
         *app, "--fault", scenario.fault,
-        {{"kill", Fault::kill}, {"stop", Fault::stop}, {"partition", Fault::partition}, {"flip", Fault::flip}},
+        {{"kill", Fault::kill},
+         {"stop", Fault::stop},
+         {"partition", Fault::partition},
+         {"cut", Fault::cut},
+         {"host", Fault::host},
+         {"arbiter", Fault::arbiter},
+         {"gateway", Fault::gateway},
+         {"flip", Fault::flip}},
         "kill: SIGKILL to the primary. stop: SIGSTOP, later SIGCONT. partition: the pair's connection goes "
-        "silent, both alive. flip: a bit of the backup's guest memory changes [kill]");
+        "silent, both alive. cut: it breaks. host: the link of the primary's host goes down (needs root, for network "
+        "namespaces). arbiter: with the primary dies the arbiter's leader. gateway: with it the gateway hears nothing "
+        "more of it. flip: a bit of the backup's guest memory changes [kill]");
     app->add_option("--json", options->json, "Write the report there")->type_name("FILE");
+    app->add_option("--timeline", options->timeline, "Write what happened when there, for ui.perfetto.dev")
+        ->type_name("FILE");
     app->add_option("--seed", scenario.seed, "Of the faults' moments [random]");
     app->add_option("--connections", options->connections, "Of the verifying client [16; 8 with postgres]")
         ->check(CLI::Range(1, 1000));

@@ -19,6 +19,7 @@
 #include "common/execution.hpp"
 #include "logging_channel/log_file.hpp"
 #include "tools/command/commands.hpp"
+#include "tools/output/trace_writer.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -65,6 +66,7 @@ struct Options {
     std::uint64_t from = 0;
     std::uint64_t to = UINT64_MAX;
     bool with_input = false;
+    std::string timeline;
     bool summary = false;
     bool json = false;
 
@@ -227,8 +229,51 @@ void check_kind(const std::string& kind) {
     }
 }
 
+// The guest's time from stop to stop, with what it was given at each.
+class LogTimeline {
+  public:
+    explicit LogTimeline(const std::string& file) : trace_(file) {}
+
+    void add(const Record& record) {
+        const Stop& stop = record.stop;
+        const std::uint64_t in_frames = frame_bytes(record.input);
+        const TraceWriter::Time now = record.input.clock;
+        trace_.span("guest", fmt::format("until {}", kind_of(stop)), last_.value_or(now), now,
+                    {{"stop", stop.number.value},
+                     {"count", stop.count.value},
+                     {"argument", stop.argument},
+                     {"frames", std::uint64_t{record.input.frames.size()}},
+                     {"frame_bytes", in_frames},
+                     {"answer_bytes", std::uint64_t{record.input.answer.size()}},
+                     {"copied_pages", copied_pages(record).pages}});
+        if (in_frames > 0) {
+            trace_.instant("frames in", fmt::format("{} bytes", in_frames), now,
+                           {{"frames", std::uint64_t{record.input.frames.size()}}});
+        }
+        if (!record.input.typed.empty()) {
+            trace_.instant("console in", fmt::format("{} bytes", record.input.typed.size()), now);
+        }
+        if (record.delta) {
+            trace_.instant("copied", fmt::format("{} pages", copied_pages(record).pages), now);
+        }
+        input_ += in_frames;
+        trace_.counter("bytes of frames", now, static_cast<double>(input_));
+        last_ = now;
+    }
+    void close() { trace_.close(); }
+
+  private:
+    TraceWriter trace_;
+    std::optional<TraceWriter::Time> last_;
+    std::uint64_t input_ = 0;
+};
+
 int run(const Options& options) {
     check_kind(options.kind);
+    std::optional<LogTimeline> timeline;
+    if (!options.timeline.empty()) {
+        timeline.emplace(options.timeline);
+    }
     LogReader log(options.file);
     if (!options.json) {
         fmt::print("{}", header_text(log.header()));
@@ -246,11 +291,17 @@ int run(const Options& options) {
             continue;
         }
         summary.add(record);
+        if (timeline) {
+            timeline->add(record);
+        }
         if (!options.summary) {
             fmt::print("{}\n", options.json ? record_json(record) : record_text(record));
         }
     }
     const LogEnd& end = std::get<LogEnd>(next);
+    if (timeline) {
+        timeline->close();
+    }
     const std::uint64_t log_bytes = end.offset - std::min(records_begin, end.offset);
     fmt::print("{}{}", options.json ? summary_json(summary, log_bytes, end) : summary_text(summary, log_bytes),
                options.json ? "\n" : "");
@@ -273,6 +324,8 @@ Command add_log(CLI::App& root) {
     app->add_option("--to", options->to, "Only up to this stop")->type_name("STOP");
     app->add_flag("--with-input", options->with_input, "Only stops at which the guest was given frames or an answer");
     app->add_flag("--summary", options->summary, "Leave the records out");
+    app->add_option("--timeline", options->timeline, "Write the records there as well, for ui.perfetto.dev")
+        ->type_name("FILE");
     app->add_flag("--json", options->json, "One JSON object per record, then one with the summary");
     app->footer(
         "Exit status 0 only when the log is whole; of another the whole records are printed and the break is named.\n\n"

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "tools/demo/guest.hpp"
@@ -37,6 +38,11 @@ class Load {
     // Waits until every connection has had its answer, reads every acknowledged write back, and returns the longest
     // that any connection waited since the mark.
     [[nodiscard]] std::chrono::nanoseconds gap_since_fault(std::chrono::milliseconds timeout);
+    // When, since the fault, the first answer came that came at `time` or later.
+    [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> first_answer_since_fault(
+        std::chrono::steady_clock::time_point time) const {
+        return verifier_.first_answer_since_mark(time);
+    }
     // Reads every acknowledged write back and returns what was found since the last call of this function.
     [[nodiscard]] Findings check(std::chrono::milliseconds timeout);
 

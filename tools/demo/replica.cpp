@@ -58,6 +58,7 @@ void Replica::handle(std::string_view line) {
     } else if (kind == "lag") {
         lag_records_ = event->number("records");
         lag_ms_ = event->real("ms");
+        stage_.timeline().count("records behind, " + host_, static_cast<double>(lag_records_), event->time());
     } else if (kind == "transfer" && role_ == Role::joining) {
         if (const auto total = event->number("bytes_total"); total > 0 && !std::exchange(transfer_said_, true)) {
             say(*event, fmt::format("receives the guest's state, {:.1f} MB", static_cast<double>(total) / 1e6));
@@ -71,8 +72,10 @@ void Replica::handle(std::string_view line) {
                         transfer_->stood_still_ms));
     } else if (kind == "live") {
         takeover_ms_ = event->real("takeover_ms");
+        milestones_.live = event->time();
         say(*event, fmt::format("LIVE {:.1f} ms after it saw the death", *takeover_ms_));
     } else if (kind == "spoke") {
+        milestones_.spoke = event->time();
         say(*event, fmt::format("speaks: its first output left after {:.1f} ms", event->real("first_output_ms")));
     } else if (kind == "console") {
         console_lines_.take(event->text("text"), [this](std::string_view text) { handle_console(text); });
@@ -103,8 +106,14 @@ void Replica::handle_role(const Event& event) {
     if (!role || (role == role_ && generation_ == event.number("generation"))) {
         return;
     }
+    if (role == Role::deciding) {
+        milestones_ = {.deciding = event.time()};
+    } else if (role_ == Role::deciding && (role == Role::going_live || role == Role::solo)) {
+        milestones_.decided = event.time();
+    }
     role_ = role;
     generation_ = event.number("generation");
+    stage_.timeline().enter(host_, role_word(*role), event.time());
     const std::string reason = event.text("reason");
     say(event, fmt::format("{:<10}  generation {}: {}{}", role_word(*role), generation_, explain(*role),
                            reason.empty() ? "" : " (" + reason + ")"));

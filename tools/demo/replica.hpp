@@ -26,6 +26,14 @@ struct Transfer {
     std::uint64_t put_aside = 0;
 };
 
+// When a replica did what a failover consists of, by its own events; the last time of each.
+struct Milestones {
+    std::optional<Event::Time> deciding{};  // it has lost its peer
+    std::optional<Event::Time> decided{};   // it has won, and takes over, or goes on
+    std::optional<Event::Time> live{};      // its guest runs
+    std::optional<Event::Time> spoke{};     // the first output has left
+};
+
 class Replica {
   public:
     // `host` names it in the timeline, where its events appear as they come. `ready`: a line of the guest's console
@@ -45,6 +53,7 @@ class Replica {
     // It has gone live: as the survivor of a pair, it speaks for the guest alone. The times are its own.
     [[nodiscard]] bool went_live() const { return takeover_ms_.has_value(); }
     [[nodiscard]] std::optional<double> takeover_ms() const { return takeover_ms_; }
+    [[nodiscard]] const Milestones& milestones() const { return milestones_; }
 
     // Said on the console that this replica has released.
     [[nodiscard]] bool serves() const { return serves_; }
@@ -77,6 +86,7 @@ class Replica {
     std::uint64_t lag_records_ = 0;
     double lag_ms_ = 0;
     std::optional<double> takeover_ms_;
+    Milestones milestones_;
     std::optional<Transfer> transfer_;
     std::uint64_t compared_stops_ = 0;
     std::uint64_t compared_before_ = 0;

@@ -15,13 +15,19 @@ std::uint64_t sum(const std::vector<Round>& rounds, std::uint64_t Round::*member
                            [&](std::uint64_t total, const Round& round) { return total + round.*member; });
 }
 
+std::string number(const std::optional<double>& value, int digits) {
+    return value ? fmt::format("{:.{}f}", *value, digits) : "null";
+}
+
 std::string json_of(const Round& round) {
     return fmt::format(
         R"({{"fault":"{}","gap_ms":{:.1f},"takeover_ms":{},"acked_writes":{},"lost_acked_writes":{},)"
-        R"("contradictions":{},"dropped_connections":{},"generation":{},"went_on":{},"lag_records":{},"noticed":{}}})",
-        name_of(round.fault), round.gap_ms, round.takeover_ms ? fmt::format("{:.1f}", *round.takeover_ms) : "null",
-        round.acked_writes, round.lost_acked_writes, round.contradictions, round.dropped_connections, round.generation,
-        json_string(round.went_on), round.lag_records, round.noticed);
+        R"("contradictions":{},"dropped_connections":{},"generation":{},"went_on":{},"lag_records":{},"noticed":{},)"
+        R"("phases":{{"detected_ms":{},"decided_ms":{},"live_ms":{},"spoke_ms":{},"answered_ms":{}}}}})",
+        name_of(round.fault), round.gap_ms, number(round.takeover_ms, 1), round.acked_writes, round.lost_acked_writes,
+        round.contradictions, round.dropped_connections, round.generation, json_string(round.went_on),
+        round.lag_records, round.noticed, number(round.phases.detected, 3), number(round.phases.decided, 3),
+        number(round.phases.live, 3), number(round.phases.spoke, 3), number(round.phases.answered, 3));
 }
 
 }  // namespace
@@ -34,10 +40,25 @@ std::string_view name_of(Fault fault) {
             return "stop";
         case Fault::partition:
             return "partition";
+        case Fault::cut:
+            return "cut";
+        case Fault::host:
+            return "host";
+        case Fault::arbiter:
+            return "arbiter";
+        case Fault::gateway:
+            return "gateway";
         case Fault::flip:
             return "flip";
     }
     return "";
+}
+
+void Round::add(const Findings& findings) {
+    acked_writes += findings.acked_writes;
+    lost_acked_writes += findings.lost_acked_writes;
+    contradictions += findings.contradictions;
+    dropped_connections += findings.dropped_connections;
 }
 
 std::vector<std::string> Report::broken_promises() const {

@@ -7,11 +7,32 @@
 #include <string_view>
 #include <vector>
 
+#include "tools/demo/load.hpp"
+
 namespace understudy::tools {
 
-enum class Fault { kill, stop, partition, flip };
+enum class Fault {
+    kill,       // SIGKILL to the primary
+    stop,       // SIGSTOP, later SIGCONT
+    partition,  // the pair's connection goes silent
+    cut,        // the pair's connection breaks
+    host,       // the link of the primary's host goes down, later up
+    arbiter,    // SIGKILL to the primary, and to the server that leads the arbiter
+    gateway,    // SIGKILL to the primary, whose connection to the gateway goes silent
+    flip,       // a bit of the backup's guest memory
+};
 
 [[nodiscard]] std::string_view name_of(Fault fault);
+
+// What happened when, in milliseconds since the fault. Nothing: it did not happen (a primary that goes on never went
+// live), or nobody told.
+struct Phases {
+    std::optional<double> detected{};  // the survivor missed its peer
+    std::optional<double> decided{};   // the arbiter had answered
+    std::optional<double> live{};      // the survivor had replayed what it had, and its guest ran
+    std::optional<double> spoke{};     // the first output left
+    std::optional<double> answered{};  // a client had its first answer of the survivor
+};
 
 struct Round {
     Fault fault = Fault::kill;
@@ -25,7 +46,10 @@ struct Round {
     std::uint64_t generation = 0;   // that the fault ended
     std::string went_on{};          // the host that did
     std::uint64_t lag_records = 0;  // the backup's, last reported before the fault
-    bool noticed = false;           // Fault::flip: the backup found itself different, and was brought back
+    Phases phases{};
+    bool noticed = false;  // Fault::flip: the backup found itself different, and was brought back
+
+    void add(const Findings& findings);
 };
 
 struct Report {

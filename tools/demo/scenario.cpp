@@ -3,12 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <csignal>
 #include <memory>
 #include <utility>
 
 #include "common/error.hpp"
-#include "tools/demo/bit_flip.hpp"
 #include "tools/output/milliseconds.hpp"
 
 namespace understudy::tools {
@@ -26,14 +24,6 @@ constexpr auto kBootTime = 60s;
 constexpr auto kProtectionTime = 60s;
 constexpr auto kTakeoverTime = 20s;
 constexpr auto kVerificationTime = 60s;
-constexpr auto kTimeToNotice = 10s;
-
-void add(const Findings& findings, Round& round) {
-    round.acked_writes += findings.acked_writes;
-    round.lost_acked_writes += findings.lost_acked_writes;
-    round.contradictions += findings.contradictions;
-    round.dropped_connections += findings.dropped_connections;
-}
 
 }  // namespace
 
@@ -42,6 +32,12 @@ Scenario::Scenario(Stage& stage, ScenarioOptions options)
 
 void Scenario::run(Report& report) {
     prepare_image();
+    if (options_.fault == Fault::host) {
+        if (const std::string missing = Lan::missing(); !missing.empty()) {
+            throw Error("--fault host: " + missing);
+        }
+        lan_.emplace();  // before anything is started
+    }
     start_servers();
     start_primary();
     await_service();
@@ -54,7 +50,7 @@ void Scenario::run(Report& report) {
                                   fmt::format("of {}: {}", options_.rounds, name_of(options_.fault)));
             play_round(report.rounds.emplace_back());
         }
-        add(load_->finish(kVerificationTime), report.rounds.back());
+        report.rounds.back().add(load_->finish(kVerificationTime));
     } catch (...) {
         show_console();
         conclude(report);
@@ -63,13 +59,32 @@ void Scenario::run(Report& report) {
     conclude(report);
 }
 
-std::vector<std::string> Scenario::command(std::vector<std::string> arguments) const {
-    arguments.insert(arguments.begin(), options_.executable.string());
-    return arguments;
+// Where the next replica runs, and what of the network is its own.
+Scenario::Host Scenario::add_host() {
+    constexpr unsigned kAddresses = 250;
+    Host host{
+        .name = fmt::format("host {}", ++hosts_), .address = "127.0.0.1", .gateway = gateway_.endpoint, .command = {}};
+    if (lan_) {
+        host.address = fmt::format("10.79.0.{}", 2 + hosts_ % kAddresses);
+        stations_[host.name] = Lan::add_station(stage_, fmt::format("host{}", hosts_), host.address);
+        host.command = stations_[host.name].command;
+    }
+    if (options_.fault == Fault::gateway) {
+        auto& link = gateway_links_[host.name];
+        link = std::make_unique<Relay>(gateway_.endpoint.substr(gateway_.endpoint.find(':') + 1));
+        host.gateway = "gateway:" + link->address();
+    }
+    return host;
 }
 
-std::string Scenario::next_host() {
-    return fmt::format("host {}", ++hosts_);
+// The command of a replica, without what only the one role has.
+std::vector<std::string> Scenario::replica_words(const std::string& role, const Host& host) const {
+    std::vector<std::string> words = host.command;
+    words.insert(words.end(), {options_.executable.string(), role, "--name", options_.guest.name, "--listen",
+                               host.address + ":0", "--arbiter", arbiters_.url, "--network", host.gateway,
+                               "--suspicion", std::to_string(options_.suspicion_ms), "--json"});
+    words.insert(words.end(), arbiters_.credentials.begin(), arbiters_.credentials.end());
+    return words;
 }
 
 void Scenario::prepare_image() {
@@ -81,12 +96,12 @@ void Scenario::prepare_image() {
         "image",
         fmt::format("of {}: a minute or two the first time, then it is kept in ~/.cache/understudy", guest.title));
     const auto image = stage_.directory().path() / "guest.img";
-    std::vector<std::string> words{"image", "--json", "--output", image.string()};
+    std::vector<std::string> words{options_.executable.string(), "image", "--json", "--output", image.string()};
     for (const std::string& package : guest.packages) {
         words.insert(words.end(), {"--package", package});
     }
     const auto begin = Stage::Clock::now();
-    const auto build = stage_.start("image", command(std::move(words)), [](std::string_view) {});
+    const auto build = stage_.start("image", std::move(words), [](std::string_view) {});
     stage_.until([&] { return !build->running(); }, kImageTime, "the image to be built");
     if (build->exit_status() != 0) {
         throw Error::format("no image: {}", build->last_words());
@@ -99,21 +114,9 @@ void Scenario::prepare_image() {
 
 void Scenario::start_primary() {
     const GuestDescription& guest = options_.guest;
-    std::vector<std::string> words{"primary",
-                                   "--name",
-                                   guest.name,
-                                   "--memory",
-                                   guest.memory,
-                                   "--listen",
-                                   "127.0.0.1:0",
-                                   "--arbiter",
-                                   arbiters_.url,
-                                   "--network",
-                                   gateway_.endpoint,
-                                   "--suspicion",
-                                   std::to_string(options_.suspicion_ms),
-                                   "--json"};
-    words.insert(words.end(), arbiters_.credentials.begin(), arbiters_.credentials.end());
+    const Host host = add_host();
+    std::vector<std::string> words = replica_words("primary", host);
+    words.insert(words.end(), {"--memory", guest.memory});
     if (guest.is_linux()) {
         words.insert(words.end(), {"--image", options_.image.string()});
     } else {
@@ -122,7 +125,7 @@ void Scenario::start_primary() {
     }
     words.emplace_back("--");
     words.insert(words.end(), guest.arguments.begin(), guest.arguments.end());
-    primary_ = std::make_unique<Replica>(stage_, next_host(), command(std::move(words)), guest.ready);
+    primary_ = std::make_unique<Replica>(stage_, host.name, std::move(words), guest.ready);
     stage_.until(
         [&] { return (primary_->role() == Role::solo && !primary_->address().empty()) || !primary_->running(); },
         kStartTime, "the primary to run the guest");
@@ -160,29 +163,17 @@ void Scenario::show_console() const {
 
 void Scenario::start_backup() {
     std::string address = primary_->address();
-    if (options_.fault == Fault::partition) {
+    if (options_.fault == Fault::partition || options_.fault == Fault::cut) {
         channel_ = std::make_unique<Relay>(address);
         address = channel_->address();
     }
-    std::vector<std::string> words{"backup",
-                                   "--name",
-                                   options_.guest.name,
-                                   "--primary",
-                                   address,
-                                   "--listen",
-                                   "127.0.0.1:0",
-                                   "--arbiter",
-                                   arbiters_.url,
-                                   "--network",
-                                   gateway_.endpoint,
-                                   "--suspicion",
-                                   std::to_string(options_.suspicion_ms),
-                                   "--json"};
-    words.insert(words.end(), arbiters_.credentials.begin(), arbiters_.credentials.end());
+    const Host host = add_host();
+    std::vector<std::string> words = replica_words("backup", host);
+    words.insert(words.end(), {"--primary", address});
     if (options_.guest.is_linux()) {
         words.insert(words.end(), {"--image", options_.image.string()});
     }
-    backup_ = std::make_unique<Replica>(stage_, next_host(), command(std::move(words)), options_.guest.ready);
+    backup_ = std::make_unique<Replica>(stage_, host.name, std::move(words), options_.guest.ready);
 }
 
 bool Scenario::protected_now() const {
@@ -227,9 +218,12 @@ void Scenario::recover() {
 }
 
 void Scenario::start_servers() {
-    arbiters_ = start_arbiters(stage_, options_.executable);
+    const std::string host = lan_ ? std::string(Lan::kAddress) : "127.0.0.1";
+    arbiters_ = start_arbiters(stage_, options_.executable, host);
     stage_.timeline().say("arbiter", "three servers at " + arbiters_.url);
-    gateway_ = start_gateway(stage_, options_.executable, "gateway", options_.guest.port);
+    const bool by_tcp = lan_ || options_.fault == Fault::gateway;
+    gateway_ = start_gateway(stage_, options_.executable, "gateway", options_.guest.port,
+                             by_tcp ? GatewayListen{host, arbiters_.certificates} : GatewayListen{});
     stage_.timeline().say(
         "gateway", fmt::format("127.0.0.1:{} leads to the guest's port {}", gateway_.host_port, options_.guest.port));
 }
@@ -242,47 +236,6 @@ void Scenario::start_clients() {
                                       load_->has_benchmark() ? "; redis-benchmark adds load" : ""));
 }
 
-void Scenario::play_round(Round& round) {
-    stage_.pause(std::chrono::milliseconds(std::uniform_int_distribution<int>(500, 2500)(random_)));
-    // A backup tells only now and then what it has compared: a fault before that would leave nothing to show.
-    stage_.until([&] { return backup_->compared_stops() > 0 || !protected_now(); }, kProtectionTime,
-                 "the backup to tell what it has compared");
-    if (!protected_now()) {
-        await_protection();
-    }
-    round.fault = options_.fault;
-    round.generation = primary_->generation();
-    round.lag_records = backup_->lag_records();
-    stage_.timeline().say(backup_->host(),
-                          fmt::format("is {} records, {:.1f} ms behind", backup_->lag_records(), backup_->lag_ms()));
-    load_->mark_fault();
-    switch (options_.fault) {
-        case Fault::kill:
-            play_kill(round);
-            break;
-        case Fault::stop:
-            play_stop(round);
-            break;
-        case Fault::partition:
-            play_partition(round);
-            break;
-        case Fault::flip:
-            play_flip(round);
-            break;
-    }
-    round.went_on = primary_->host();
-    round.gap_ms = in_milliseconds(load_->gap_since_fault(kVerificationTime));
-    stage_.timeline().say("clients", fmt::format("longest gap {:.0f} ms", round.gap_ms));
-    if (options_.fault != Fault::flip) {
-        start_backup();
-    }
-    await_protection();
-    add(load_->check(kVerificationTime), round);
-    stage_.timeline().say(
-        "clients", fmt::format("{} of {} acknowledged writes lost, {} connections dropped", round.lost_acked_writes,
-                               round.acked_writes, round.dropped_connections));
-}
-
 // The backup has become the voice of the guest, or the primary has remained it.
 void Scenario::survivor_is(std::unique_ptr<Replica>& survivor) {
     if (&survivor == &backup_) {
@@ -292,82 +245,9 @@ void Scenario::survivor_is(std::unique_ptr<Replica>& survivor) {
 }
 
 void Scenario::retire(std::unique_ptr<Replica> replica) {
+    stations_.erase(replica->host());
+    gateway_links_.erase(replica->host());
     retired_.push_back(std::move(replica));
-}
-
-void Scenario::await_takeover(Round& round) {
-    stage_.until([&] { return (backup_->went_live() && backup_->role() == Role::solo) || !backup_->running(); },
-                 kTakeoverTime, "the backup to take over");
-    if (!backup_->running()) {
-        throw Error(backup_->end());
-    }
-    round.takeover_ms = backup_->takeover_ms();
-}
-
-void Scenario::play_kill(Round& round) {
-    stage_.timeline().say(primary_->host(), "KILLED (SIGKILL)");
-    primary_->signal(SIGKILL);
-    await_takeover(round);
-    survivor_is(backup_);
-}
-
-void Scenario::play_stop(Round& round) {
-    stage_.timeline().say(primary_->host(), "STOPPED (SIGSTOP)");
-    primary_->signal(SIGSTOP);
-    await_takeover(round);
-    stage_.pause(1s);
-    stage_.timeline().say(primary_->host(), "CONTINUED (SIGCONT): it must find itself deposed");
-    primary_->signal(SIGCONT);
-    stage_.until([&] { return !primary_->running(); }, kTakeoverTime, "the deposed primary to end itself");
-    if (!primary_->deposed()) {
-        throw Error("the deposed primary did not notice: " + primary_->end());
-    }
-    survivor_is(backup_);
-}
-
-void Scenario::play_partition(Round& round) {
-    stage_.timeline().say(
-        "network", fmt::format("PARTITIONED: nothing passes between {} and {}", primary_->host(), backup_->host()));
-    channel_->stall();
-    const auto won = [](const Replica& one, const Replica& other) {
-        return one.running() && one.role() == Role::solo && !other.running();
-    };
-    stage_.until([&] { return won(*primary_, *backup_) || won(*backup_, *primary_); }, kTakeoverTime,
-                 "one replica to go on and the other to end itself");
-    const bool backup_won = won(*backup_, *primary_);
-    std::unique_ptr<Replica>& winner = backup_won ? backup_ : primary_;
-    Replica& loser = backup_won ? *primary_ : *backup_;
-    if (!loser.deposed()) {
-        throw Error("the loser did not notice: " + loser.end());
-    }
-    if (backup_won) {
-        round.takeover_ms = winner->takeover_ms();
-    }
-    survivor_is(winner);
-    channel_.reset();
-}
-
-// What the guest writes over before anybody compares it was never there.
-void Scenario::play_flip(Round& round) {
-    const std::uint64_t before = backup_->divergences();
-    stage_.timeline().say(backup_->host(), fmt::format("A BIT FLIPS at {:#x} of its guest's memory",
-                                                       flip_a_bit(backup_->pid(), random_)));
-    const auto deadline = Stage::Clock::now() + kTimeToNotice;
-    stage_.until(
-        [&] { return backup_->divergences() > before || !backup_->running() || Stage::Clock::now() > deadline; },
-        2 * kTimeToNotice, "the backup to notice");
-    if (!backup_->running()) {
-        throw Error(backup_->end());
-    }
-    round.noticed = backup_->divergences() > before;
-    flips_noticed_ += backup_->divergences() - before;
-    if (!round.noticed) {
-        stage_.timeline().say(backup_->host(), "nobody noticed: the guest has written over it");
-        return;
-    }
-    const std::uint64_t generation = round.generation;
-    stage_.until([&] { return (protected_now() && primary_->generation() > generation) || !backup_->running(); },
-                 kProtectionTime, "the guest to be protected again");
 }
 
 void Scenario::conclude(Report& report) const {

@@ -4,12 +4,15 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "tools/demo/guest.hpp"
+#include "tools/demo/lan.hpp"
 #include "tools/demo/load.hpp"
 #include "tools/demo/relay.hpp"
 #include "tools/demo/replica.hpp"
@@ -47,12 +50,21 @@ class Scenario {
     void recover();
     [[nodiscard]] bool protected_now() const;
     void await_takeover(Round& round);
+    void await_deposed_primary();
+    void await_winner(Round& round);
+    [[nodiscard]] Phases await_phases();
+    void show_phases(const Phases& phases, double gap_ms);
 
     void play_round(Round& round);
     // Each brings the fault about and returns when one replica goes on and the other is gone.
     void play_kill(Round& round);
     void play_stop(Round& round);
     void play_partition(Round& round);
+    void play_cut(Round& round);
+    void play_host(Round& round);
+    void play_arbiter(Round& round);
+    void play_gateway(Round& round);
+    void kill_primary();
     // The same two replicas go on.
     void play_flip(Round& round);
 
@@ -60,20 +72,30 @@ class Scenario {
     void retire(std::unique_ptr<Replica> replica);
     void conclude(Report& report) const;
     void show_console() const;
-    std::string next_host();
-    std::vector<std::string> command(std::vector<std::string> arguments) const;
+    struct Host {
+        std::string name;
+        std::string address;               // where a replica listens
+        std::string gateway;               // for --network
+        std::vector<std::string> command;  // before a command that runs there
+    };
+    Host add_host();
+    [[nodiscard]] std::vector<std::string> replica_words(const std::string& role, const Host& host) const;
 
     Stage& stage_;
     ScenarioOptions options_;
     std::mt19937_64 random_;
+    std::optional<Lan> lan_;                        // where hosts have links of their own
+    std::map<std::string, Lan::Station> stations_;  // by host
     Arbiters arbiters_;
     GatewayService gateway_;
-    std::unique_ptr<Relay> channel_;    // between the present pair, where it is to be partitioned
+    std::map<std::string, std::unique_ptr<Relay>> gateway_links_;  // by host, where they are to go silent
+    std::unique_ptr<Relay> channel_;    // between the present pair, where it is to be partitioned or cut
     std::unique_ptr<Replica> primary_;  // speaks for the guest
     std::unique_ptr<Replica> backup_;
     std::vector<std::unique_ptr<Replica>> retired_;
     std::unique_ptr<Load> load_;
     unsigned hosts_ = 0;
+    Event::Time fault_at_{};
     std::uint64_t unplanned_failovers_ = 0;
     std::uint64_t flips_noticed_ = 0;
 };

@@ -13,10 +13,52 @@
 
 namespace understudy::tools {
 
-void Timeline::say(std::string_view who, std::string_view what, WallClock::time_point when) const {
+void Timeline::say(std::string_view who, std::string_view what, WallClock::time_point when) {
     const std::chrono::duration<double> elapsed = when - start_;
-    fmt::print("{:8.3f}  {:<14}  {}\n", elapsed.count(), who, what);
-    std::fflush(stdout);
+    fmt::print(stream_, "{:8.3f}  {:<14}  {}\n", elapsed.count(), who, what);
+    std::fflush(stream_);
+    if (trace_) {
+        trace_->instant(std::string(who), std::string(what), since_start(when));
+    }
+}
+
+void Timeline::keep(const std::filesystem::path& file) {
+    trace_ = std::make_unique<TraceWriter>(file);
+}
+
+void Timeline::enter(const std::string& who, const std::string& state, WallClock::time_point when) {
+    if (!trace_) {
+        return;
+    }
+    const auto found = states_.find(who);
+    if (found != states_.end()) {
+        span(who, found->second.name, found->second.since, when);
+    }
+    states_[who] = {state, when};
+}
+
+void Timeline::span(const std::string& who, const std::string& what, WallClock::time_point begin,
+                    WallClock::time_point end) {
+    if (trace_) {
+        trace_->span(who, what, since_start(begin), since_start(end));
+    }
+}
+
+void Timeline::count(const std::string& what, double value, WallClock::time_point when) {
+    if (trace_) {
+        trace_->counter(what, since_start(when), value);
+    }
+}
+
+void Timeline::finish() {
+    if (!trace_) {
+        return;
+    }
+    for (const auto& [who, state] : states_) {
+        span(who, state.name, state.since, WallClock::now());
+    }
+    states_.clear();
+    std::exchange(trace_, nullptr)->close();
 }
 
 // The event loop, and whether the user has interrupted.
@@ -30,7 +72,8 @@ struct Stage::Loop {
     bool interrupted = false;
 };
 
-Stage::Stage() : loop_(std::make_unique<Loop>()), directory_("understudy-demo") {}
+Stage::Stage(std::FILE* progress)
+    : loop_(std::make_unique<Loop>()), directory_("understudy-demo"), timeline_(progress) {}
 
 Stage::~Stage() = default;
 

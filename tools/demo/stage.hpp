@@ -3,14 +3,17 @@
 #pragma once
 
 #include <chrono>
+#include <cstdio>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "common/temporary_directory.hpp"
+#include "tools/output/trace_writer.hpp"
 #include "tools/process/child.hpp"
 
 namespace boost::asio {
@@ -24,10 +27,31 @@ class Timeline {
   public:
     using WallClock = std::chrono::system_clock;
 
+    explicit Timeline(std::FILE* stream) : stream_(stream) {}  // not owned
+
     // With the present time, or with that of an event that is reported late.
-    void say(std::string_view who, std::string_view what, WallClock::time_point when = WallClock::now()) const;
+    void say(std::string_view who, std::string_view what, WallClock::time_point when = WallClock::now());
+
+    // From now on, into a file for ui.perfetto.dev as well: what is said as instants, states as spans.
+    void keep(const std::filesystem::path& file);
+    // `who` is in another state from then on.
+    void enter(const std::string& who, const std::string& state, WallClock::time_point when);
+    void span(const std::string& who, const std::string& what, WallClock::time_point begin, WallClock::time_point end);
+    void count(const std::string& what, double value, WallClock::time_point when);
+    // Ends the states and closes the file, if there is one. Throws understudy::Error.
+    void finish();
 
   private:
+    [[nodiscard]] TraceWriter::Time since_start(WallClock::time_point when) const { return when - start_; }
+
+    struct State {
+        std::string name;
+        WallClock::time_point since;
+    };
+
+    std::FILE* stream_;
+    std::unique_ptr<TraceWriter> trace_;  // if it is kept
+    std::map<std::string, State> states_;
     WallClock::time_point start_ = WallClock::now();
 };
 
@@ -35,14 +59,15 @@ class Stage {
   public:
     using Clock = std::chrono::steady_clock;
 
-    Stage();
+    // `progress`: where the timeline goes; not owned.
+    explicit Stage(std::FILE* progress = stdout);
     ~Stage();
     Stage(const Stage&) = delete;
     Stage& operator=(const Stage&) = delete;
 
     [[nodiscard]] boost::asio::io_context& io();
     [[nodiscard]] TemporaryDirectory& directory() { return directory_; }
-    [[nodiscard]] const Timeline& timeline() const { return timeline_; }
+    [[nodiscard]] Timeline& timeline() { return timeline_; }
 
     // Starts a process whose output goes to <directory>/<name>.out and .err.
     std::shared_ptr<Child> start(const std::string& name, std::vector<std::string> command, Child::LineHandler on_line);

@@ -87,7 +87,8 @@ bool take_place(const Plan& plan) {
     sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
     ::signal(SIGPIPE, SIG_DFL);
-    if (take_place(plan)) {
+    constexpr unsigned kFirstOther = STDERR_FILENO + 1;
+    if (take_place(plan) && ::close_range(kFirstOther, ~0U, CLOSE_RANGE_CLOEXEC) == 0) {
         ::execvpe(plan.arguments.front(), plan.arguments.data(), plan.environment.data());
     }
     const int error = errno;

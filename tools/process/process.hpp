@@ -25,7 +25,8 @@ struct ProcessConfig {
 class Process {
   public:
     // `output` and `errors` become standard output and standard error; they may be closed once this has returned.
-    // Standard input is empty. Throws understudy::Error when the command cannot be executed.
+    // Standard input is empty, other descriptors are not inherited. Throws understudy::Error when the command cannot be
+    // executed.
     Process(const ProcessConfig& config, int output, int errors);
     ~Process();
     Process(const Process&) = delete;

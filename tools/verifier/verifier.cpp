@@ -95,6 +95,14 @@ class Verifier::Engine final : public VerifierConnection::Owner {
         return call([this] { return figures_of(window_); });
     }
 
+    std::optional<Clock::time_point> first_answer_since_mark(Clock::time_point time) {
+        return call([&]() -> std::optional<Clock::time_point> {
+            const auto& times = window_.answer_times();
+            const auto found = std::ranges::lower_bound(times, time);
+            return found == times.end() ? std::nullopt : std::optional(*found);
+        });
+    }
+
     bool check(std::chrono::milliseconds timeout, bool last) {
         const bool complete = run_phase(Phase::checking, timeout);
         call([this, last] {
@@ -279,6 +287,9 @@ VerifierFigures Verifier::since_start() const {
 }
 VerifierFigures Verifier::since_mark() const {
     return engine_->since_mark();
+}
+std::optional<Clock::time_point> Verifier::first_answer_since_mark(Clock::time_point time) const {
+    return engine_->first_answer_since_mark(time);
 }
 bool Verifier::check(std::chrono::milliseconds timeout) {
     return engine_->check(timeout, false);

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace understudy::tools {
@@ -40,7 +41,7 @@ struct VerifierFigures {
     // The longest that any connection waited for an answer, answers still outstanding included; for figures since a
     // mark, the part of the wait since the mark.
     std::chrono::nanoseconds longest_gap{0};
-    std::chrono::nanoseconds latency_p50{0};  // of the answered requests, to 6 %
+    std::chrono::nanoseconds latency_p50{0};  // of the answered requests, to 1 %
     std::chrono::nanoseconds latency_p99{0};
     std::chrono::nanoseconds latency_p999{0};
     std::string first_finding;  // in words: the first loss, contradiction or dropped connection
@@ -67,6 +68,9 @@ class Verifier {
 
     [[nodiscard]] VerifierFigures since_start() const;
     [[nodiscard]] VerifierFigures since_mark() const;
+    // When the first answer came that came at `time` or later, of the first 20,000 since the mark; nothing: none did.
+    [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> first_answer_since_mark(
+        std::chrono::steady_clock::time_point time) const;
 
     // Holds new writes back, waits for outstanding answers, reads every key back, goes on writing. False when an answer
     // has not come after `timeout`; what was found by then is in the figures.

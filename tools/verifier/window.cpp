@@ -1,46 +1,14 @@
 #include "tools/verifier/window.hpp"
 
 #include <algorithm>
-#include <bit>
 
 namespace understudy::tools {
 
-void LatencyHistogram::add(std::chrono::nanoseconds duration) {
-    ++buckets_[bucket_of(static_cast<std::uint64_t>(std::max<std::int64_t>(duration.count(), 0)))];
-    ++count_;
-}
-
-std::chrono::nanoseconds LatencyHistogram::quantile(double q) const {
-    const auto rank = static_cast<std::uint64_t>(q * static_cast<double>(count_));
-    std::uint64_t seen = 0;
-    for (std::size_t i = 0; i < buckets_.size(); ++i) {
-        seen += buckets_[i];
-        if (seen > rank) {
-            return std::chrono::nanoseconds(middle_of(i));
-        }
-    }
-    return std::chrono::nanoseconds(0);
-}
-
-std::size_t LatencyHistogram::bucket_of(std::uint64_t value) {
-    if (value >> kSubBits == 0) {
-        return static_cast<std::size_t>(value);
-    }
-    const auto shift = static_cast<unsigned>(std::bit_width(value)) - kSubBits - 1;
-    return ((shift + 1U) << kSubBits) + ((value >> shift) & ((1U << kSubBits) - 1));
-}
-
-std::int64_t LatencyHistogram::middle_of(std::size_t bucket) {
-    if (bucket >> kSubBits == 0) {
-        return static_cast<std::int64_t>(bucket);
-    }
-    const auto shift = (bucket >> kSubBits) - 1;
-    const auto lowest = ((bucket & ((1U << kSubBits) - 1)) | (1U << kSubBits)) << shift;
-    return static_cast<std::int64_t>(lowest + ((std::size_t{1} << shift) >> 1));
-}
-
 void VerifierWindow::note_answer(const Judgement& judgement, Time sent_at, Time waiting_since, Time now) {
     ++figures_.answers;
+    if (answer_times_.size() < kKeptAnswers) {
+        answer_times_.push_back(now);
+    }
     figures_.acknowledged_writes += judgement.acknowledged_write ? 1 : 0;
     figures_.lost_acknowledged_writes += judgement.lost_writes;
     figures_.contradictions += judgement.contradiction ? 1 : 0;

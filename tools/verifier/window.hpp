@@ -2,33 +2,18 @@
 // No socket, no thread: whoever has a window keeps it to one thread.
 #pragma once
 
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "tools/verifier/judgement.hpp"
+#include "tools/verifier/latency_histogram.hpp"
 #include "tools/verifier/verifier.hpp"
 
 namespace understudy::tools {
-
-// Counts durations in buckets of 1/16 of a power of two.
-class LatencyHistogram {
-  public:
-    void add(std::chrono::nanoseconds duration);
-    [[nodiscard]] std::chrono::nanoseconds quantile(double q) const;  // 0: of nothing
-
-  private:
-    static constexpr unsigned kSubBits = 4;
-
-    static std::size_t bucket_of(std::uint64_t value);
-    static std::int64_t middle_of(std::size_t bucket);
-
-    std::array<std::uint64_t, std::size_t{64} << kSubBits> buckets_{};
-    std::uint64_t count_ = 0;
-};
 
 class VerifierWindow {
   public:
@@ -42,6 +27,9 @@ class VerifierWindow {
 
     // `waiting_since`: of every connection that waits for an answer.
     [[nodiscard]] VerifierFigures figures(Time now, std::span<const Time> waiting_since) const;
+    // When the first answers came, in order; kKeptAnswers at the most.
+    static constexpr std::size_t kKeptAnswers = 20'000;
+    [[nodiscard]] const std::vector<Time>& answer_times() const { return answer_times_; }
 
   private:
     void note_finding(const std::string& finding);
@@ -49,6 +37,7 @@ class VerifierWindow {
     Time begin_ = std::chrono::steady_clock::now();
     VerifierFigures figures_;
     LatencyHistogram latency_;
+    std::vector<Time> answer_times_;
 };
 
 }  // namespace understudy::tools

@@ -112,13 +112,14 @@ void spawns(std::uint64_t count, char** words) {
 
 std::array<char, std::size_t{64} << 10> buffer{};
 
-// As much as `mbits` a second allows, for that long; or as the other side takes.
+// As much as `mbits` a second allows, or as the other side takes, for that long.
 std::uint64_t offer(int socket, double mbits, double seconds) {
     const double bytes_per_ns = mbits * 1e6 / 8 / 1e9;
     const std::uint64_t begin = now();
     const auto all = static_cast<std::uint64_t>(seconds * 1e9 * bytes_per_ns);
     std::uint64_t sent = 0;
-    while (sent < all) {
+    const std::uint64_t end = begin + static_cast<std::uint64_t>(seconds * 1e9);
+    while (sent < all && now() < end) {
         const std::uint64_t due = begin + static_cast<std::uint64_t>(static_cast<double>(sent) / bytes_per_ns);
         if (const std::uint64_t time = now(); due > time + kSecond / 2000) {
             sleep_until(due);

@@ -50,6 +50,21 @@ TEST_F(Channel, StateRecordsAcknowledgementsAndReports) {
     EXPECT_EQ(backup_closed_ + primary_closed_, "");
 }
 
+// However many parts the kernel takes it in: a small record goes in one.
+TEST_F(Channel, CountsWhatWasWritten) {
+    pair();
+    EXPECT_GE(primary_->written(), Bytes{kMemory / 2});  // no page of the sample is shorter encoded
+    testing::Sampler sampler(6, 100);
+    for (int i = 0; i < 10; ++i) {
+        ASSERT_TRUE(run_until([&] { return primary_->backlog() == Bytes{0}; }));
+        const Bytes before = primary_->written();
+        const Bytes size = primary_->send_record(sampler.record());
+        primary_->flush();
+        ASSERT_TRUE(run_until([&] { return primary_->backlog() == Bytes{0}; }));
+        EXPECT_GE(primary_->written().value, before.value + size.value);
+    }
+}
+
 TEST_F(Channel, RecordsSentDuringTheTransferFollowTheState) {
     listen();
     ASSERT_FALSE(try_to_join(hello(), listener_->port()));

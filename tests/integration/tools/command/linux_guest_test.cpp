@@ -99,6 +99,12 @@ TEST_F(LinuxGuest, IsRestartedWhereThatIsWhatARebootMeans) {
     EXPECT_EQ(replayed.output, done.output);
     EXPECT_THAT(replayed.errors, HasSubstr("all equal"));
     EXPECT_THAT(shell("$U log --summary log").output, HasSubstr("restart"));
+    // Every record but the first takes the guest's time from the one before.
+    EXPECT_EQ(shell("$U log --json log | jq -s '[.[] | select(has(\"stop\"))] | length' > records\n"
+                    "$U log --summary --timeline trace.json log > summary\n"
+                    "jq '[.traceEvents[] | select(.ph == \"X\")] | length' trace.json | cmp - records && echo the same")
+                  .output,
+              "the same\n");
 }
 
 TEST_F(LinuxGuest, IsRestartedWhereThatIsWhatACrashMeans) {

@@ -16,13 +16,14 @@
 
 #include "tests/integration/tools/on_kvm.hpp"
 #include "tools/demo/stage.hpp"
+#include "tools/process/run.hpp"
 
 namespace understudy::tools {
 namespace {
 
 using namespace std::chrono_literals;
-using testing::contents;
 using ::testing::AllOf;
+using testing::contents;
 using ::testing::HasSubstr;
 using testing::kExecutable;
 using testing::kPatience;
@@ -83,8 +84,10 @@ class Fault : public Demonstration, public ::testing::WithParamInterface<Case> {
 
 TEST_P(Fault, IsSurvivedWithoutALostWriteOrConnection) {
     const auto report = stage_.directory().path() / "report.json";
-    std::vector<std::string> arguments{"--guest", GetParam().guest, "--rounds", "2",
-                                       "--fault", GetParam().fault, "--json",   report.string()};
+    const auto timeline = stage_.directory().path() / "timeline.json";
+    std::vector<std::string> arguments{"--guest",    GetParam().guest, "--rounds", "2",
+                                       "--fault",    GetParam().fault, "--json",   report.string(),
+                                       "--timeline", timeline.string()};
     if (*GetParam().package != '\0') {
         const auto file = stage_.directory().path() / "guest.img";
         if (const std::string trouble = make_image(file); !trouble.empty()) {
@@ -98,6 +101,14 @@ TEST_P(Fault, IsSurvivedWithoutALostWriteOrConnection) {
     EXPECT_THAT(contents(report), HasSubstr("\"ok\":true"));
     EXPECT_THAT(contents(report), HasSubstr(fmt::format("{{\"rounds\":[{{\"fault\":\"{}\"", GetParam().fault)));
     EXPECT_THAT(output_, HasSubstr("acknowledged writes lost              0\n"));
+    // Every host was something for a while, and each of two faults was noticed some time later.
+    EXPECT_EQ(run_to_end({"jq", "-r",
+                          "[.traceEvents[] | select(.ph == \"X\" and .dur > 0) | .name] | "
+                          "[index(\"leading\"), index(\"following\")] + [map(select(. == \"detection\")) | length] | "
+                          "(.[0] != null and .[1] != null and .[2] == 2)",
+                          timeline.string()})
+                  .output,
+              "true\n");
     EXPECT_TRUE(std::filesystem::is_empty(temporary())) << "it left files behind";
     EXPECT_TRUE(processes().empty()) << "it left processes behind";
 }
@@ -105,7 +116,8 @@ TEST_P(Fault, IsSurvivedWithoutALostWriteOrConnection) {
 INSTANTIATE_TEST_SUITE_P(Demonstration, Fault,
                          ::testing::Values(Case{"redis", "redis-server", "kill"}, Case{"redis", "redis-server", "stop"},
                                            Case{"redis", "redis-server", "partition"},
-                                           Case{"postgres", "postgresql", "kill"}, Case{"kv", "", "kill"}),
+                                           Case{"postgres", "postgresql", "kill"}, Case{"kv", "", "kill"},
+                                           Case{"kv", "", "cut"}, Case{"kv", "", "arbiter"}, Case{"kv", "", "gateway"}),
                          [](const auto& one) { return fmt::format("{}_{}", one.param.guest, one.param.fault); });
 
 TEST_F(Demonstration, ShowsWhatAGuestSaidThatDoesNotServe) {
@@ -125,7 +137,8 @@ TEST_F(Demonstration, ShowsWhatAGuestSaidThatDoesNotServe) {
     const auto demo = start({"--image", empty.string() + ".img"});
     stage_.until([&] { return !demo->running(); }, kPatience, "the demonstration to end");
     EXPECT_EQ(demo->exit_status(), 1);
-    EXPECT_THAT(output_, AllOf(HasSubstr("console: init: cannot run redis-server"), HasSubstr("No such file or directory")));
+    EXPECT_THAT(output_,
+                AllOf(HasSubstr("console: init: cannot run redis-server"), HasSubstr("No such file or directory")));
 }
 
 TEST_F(Demonstration, LeavesNoProcessBehindWhenItIsKilledItself) {

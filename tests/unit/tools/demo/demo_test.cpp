@@ -129,7 +129,8 @@ Report good() {
                              .acked_writes = 500,
                              .generation = 2,
                              .went_on = "host 2",
-                             .lag_records = 3});
+                             .lag_records = 3,
+                             .phases = {1.5, 2, 2.5, {}, 4.125}});
     report.rounds.push_back({.fault = Fault::partition,
                              .gap_ms = 143.25,
                              .takeover_ms = {},
@@ -144,9 +145,11 @@ TEST(Report, HasTheDocumentedJsonForm) {
     EXPECT_EQ(
         good().to_json(),
         R"({"rounds":[{"fault":"kill","gap_ms":120.5,"takeover_ms":21.2,"acked_writes":500,"lost_acked_writes":0,)"
-        R"("contradictions":0,"dropped_connections":0,"generation":2,"went_on":"host 2","lag_records":3,"noticed":false},)"
+        R"("contradictions":0,"dropped_connections":0,"generation":2,"went_on":"host 2","lag_records":3,"noticed":false,)"
+        R"("phases":{"detected_ms":1.500,"decided_ms":2.000,"live_ms":2.500,"spoke_ms":null,"answered_ms":4.125}},)"
         R"({"fault":"partition","gap_ms":143.2,"takeover_ms":null,"acked_writes":400,"lost_acked_writes":0,)"
-        R"("contradictions":0,"dropped_connections":0,"generation":3,"went_on":"host 2","lag_records":0,"noticed":false}],)"
+        R"("contradictions":0,"dropped_connections":0,"generation":3,"went_on":"host 2","lag_records":0,"noticed":false,)"
+        R"("phases":{"detected_ms":null,"decided_ms":null,"live_ms":null,"spoke_ms":null,"answered_ms":null}}],)"
         R"("seed":7,"longest_gap_ms":143.2,"unplanned_failovers":0,"compared_stops":1000,"divergences":0,"failure":"","ok":true})");
     EXPECT_THAT(good().to_text(), HasSubstr("verdict: the guest survived"));
 }

@@ -44,6 +44,15 @@ TEST(Process, TellsHowItEnded) {
     process.signal(SIGTERM);  // to nobody
 }
 
+// Sockets of libraries are not all marked for that: a connection that a child had a copy of would not break when it is
+// closed here.
+TEST(Process, InheritsNoDescriptorBesidesItsThree) {
+    const FileDescriptor open(::dup(STDIN_FILENO));
+    Process process({.command = {"sh", "-c", fmt::format("test ! -e /proc/self/fd/{}", open.get())}}, STDOUT_FILENO,
+                    STDERR_FILENO);
+    EXPECT_EQ(process.wait(), 0);
+}
+
 TEST(Process, EndedByASignalIsToldApart) {
     Process process = sleeper();
     EXPECT_EQ(process.exit_status(), std::nullopt);

@@ -1,13 +1,20 @@
-#include "tools/bench/lan.hpp"
+#include "tools/demo/lan.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <net/if.h>
 #include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 #include "common/error.hpp"
+#include "common/file_descriptor.hpp"
+#include "common/require.hpp"
 #include "tools/process/run.hpp"
 
 namespace understudy::tools {
@@ -22,6 +29,11 @@ void configure(const std::vector<std::string>& command) {
     if (done.exit_status != 0) {
         throw Error::format("{}: {}", fmt::join(command, " "), done.errors);
     }
+}
+
+// A station's cable, at its other end.
+std::string outside_of(const std::string& name) {
+    return "v-" + name;
 }
 
 bool runs(const std::string& command) {
@@ -54,8 +66,28 @@ Lan::Lan() {
         throw Error::from_errno("a network namespace", errno);
     }
     configure({"ip", "link", "set", "lo", "up"});
-    configure({"ip", "link", "add", std::string(kBridge), "type", "bridge"});
+    // With an address of its own: else it has the lowest of its stations', and another when that one goes. Who had
+    // asked for it before then sends into nowhere.
+    configure({"ip", "link", "add", std::string(kBridge), "address", "02:75:73:00:00:01", "type", "bridge"});
+    configure({"ip", "address", "add", fmt::format("{}/24", kAddress), "dev", std::string(kBridge)});
     configure({"ip", "link", "set", std::string(kBridge), "up"});
+}
+
+// Not by `ip`: what it takes to start would be part of the fault.
+void Lan::set_link(const std::string& name, bool up) {
+    ifreq request{};
+    const std::string outside = outside_of(name);
+    require(outside.size() < sizeof request.ifr_name, "an interface's name is short");
+    std::ranges::copy(outside, std::begin(request.ifr_name));
+    const FileDescriptor socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (::ioctl(socket.get(), SIOCGIFFLAGS, &request) != 0) {
+        throw Error::from_errno("the link " + outside, errno);
+    }
+    const auto flags = static_cast<unsigned>(request.ifr_flags);
+    request.ifr_flags = static_cast<short>(up ? flags | IFF_UP : flags & ~static_cast<unsigned>(IFF_UP));
+    if (::ioctl(socket.get(), SIOCSIFFLAGS, &request) != 0) {
+        throw Error::from_errno("the link " + outside, errno);
+    }
 }
 
 Lan::Station Lan::add_station(Stage& stage, const std::string& name, const std::string& address) {
@@ -64,7 +96,7 @@ Lan::Station Lan::add_station(Stage& stage, const std::string& name, const std::
                                     [&](std::string_view /*line*/) { there = true; });
     stage.until([&] { return there; }, kConfigureTime, "the namespace of " + name);
     const std::string pid = std::to_string(holder->pid());
-    const std::string outside = "v-" + name;
+    const std::string outside = outside_of(name);
     configure({"ip", "link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", pid});
     configure({"ip", "link", "set", outside, "master", std::string(kBridge)});
     configure({"ip", "link", "set", outside, "up"});
@@ -76,7 +108,7 @@ Lan::Station Lan::add_station(Stage& stage, const std::string& name, const std::
     inside({"ip", "address", "add", address + "/24", "dev", "eth0"});
     inside({"ip", "link", "set", "lo", "up"});
     inside({"ip", "link", "set", "eth0", "up"});
-    return {holder, words};
+    return {name, holder, words};
 }
 
 }  // namespace understudy::tools
