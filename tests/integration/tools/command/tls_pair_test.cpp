@@ -33,6 +33,8 @@ using testing::kPatience;
 using testing::kSuspicion;
 using testing::OnKvm;
 
+constexpr const char* kProgram = UNDERSTUDY_BINARY_DIR "/programs/kv";
+
 class EncryptedPair : public OnKvm {
   protected:
     void SetUp() override {
@@ -76,8 +78,8 @@ class EncryptedPair : public OnKvm {
     }
     Replica& start_primary() {
         Replica& primary = start("primary",
-                                 {"primary", "--name", "kv", "--program", UNDERSTUDY_BINARY_DIR "/programs/kv",
-                                  "--memory", "64M", "--network", "gateway:" + gateway_address_},
+                                 {"primary", "--name", "kv", "--program", kProgram, "--memory", "64M", "--network",
+                                  "gateway:" + gateway_address_},
                                  credentials("host-a"));
         stage_.until([&] { return primary.serves(); }, kPatience, "a primary");
         return primary;

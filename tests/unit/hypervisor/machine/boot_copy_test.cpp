@@ -13,7 +13,7 @@ constexpr std::uint64_t kAt = 4 << 20;
 
 class BootCopy : public ::testing::Test {
   protected:
-    BootCopy() {
+    void SetUp() override {
         std::ranges::fill(memory_.all().subspan(3 * kPageBytes, kPageBytes), std::byte{3});
         std::ranges::fill(memory_.all().subspan(kAt - 2 * kPageBytes, 2 * kPageBytes), std::byte{4});
         memory_.at<std::uint8_t>({kPageBytes}) = 1;
