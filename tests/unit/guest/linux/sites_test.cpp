@@ -54,19 +54,24 @@ TEST_P(Site, IsFoundWhereverItIs) {
     }
     // Its bytes as the constant of another instruction: movabs $..., %rax.
     Code constant = {0x48, 0xb8};
-    constant.insert(constant.end(), code.begin(), code.end());
+    constant.insert(constant.end(), code.begin() + static_cast<std::ptrdiff_t>(opcode), code.end());
     constant.resize(10, 0);
     EXPECT_THAT(find_sites_in_memory(page_with(1000, constant)), IsEmpty()) << name;
 }
 INSTANTIATE_TEST_SUITE_P(
     All, Site,
     testing::Values(
-        Instruction{"cpuid", {0x0f, 0xa2}}, Instruction{"xgetbv", {0x0f, 0x01, 0xd0}},
-        Instruction{"fxsave64", {0x48, 0x0f, 0xae, 0x07}, 1, false}, Instruction{"xsave", {0x0f, 0xae, 0x27}, 0, false},
-        Instruction{"xsavec", {0x0f, 0xc7, 0x27}, 0, false}, Instruction{"rdrand", {0x48, 0x0f, 0xc7, 0xf0}, 1},
-        Instruction{"rdseed", {0x41, 0x0f, 0xc7, 0xf8}, 1}, Instruction{"rdpid", {0xf3, 0x0f, 0xc7, 0xf8}, 1},
-        Instruction{"tpause", {0x66, 0x0f, 0xae, 0xf0}, 1, false}, Instruction{"fnstenv", {0xd9, 0x37}, 0, false},
-        Instruction{"fnsave", {0xdd, 0x37}, 0, false}, Instruction{"lsl", {0x0f, 0x03, 0xc8}},
+        Instruction{"cpuid, behind xorl %eax, %eax", {0x31, 0xc0, 0x0f, 0xa2}, 2},
+        Instruction{"cpuid, behind movl $0x80000001, %eax; xorl %ecx, %ecx",
+                    {0xb8, 0x01, 0, 0, 0x80, 0x31, 0xc9, 0x0f, 0xa2},
+                    7},
+        Instruction{"xgetbv", {0x0f, 0x01, 0xd0}}, Instruction{"fxsave64", {0x48, 0x0f, 0xae, 0x07}, 1, false},
+        Instruction{"xsave", {0x0f, 0xae, 0x27}, 0, false}, Instruction{"xsavec", {0x0f, 0xc7, 0x27}, 0, false},
+        Instruction{"rdrand, before jnc", {0x48, 0x0f, 0xc7, 0xf0, 0x73, 0xfa}, 1},
+        Instruction{"rdseed, before setc %cl", {0x41, 0x0f, 0xc7, 0xf8, 0x0f, 0x92, 0xc1}, 1},
+        Instruction{"rdpid", {0xf3, 0x0f, 0xc7, 0xf8}, 1}, Instruction{"tpause", {0x66, 0x0f, 0xae, 0xf0}, 1, false},
+        Instruction{"fnstenv", {0xd9, 0x37}, 0, false}, Instruction{"fnsave", {0xdd, 0x37}, 0, false},
+        Instruction{"lsl, behind movl $0x7b, %eax", {0xb8, 0x7b, 0, 0, 0, 0x0f, 0x03, 0xc8}, 5},
         Instruction{"rdpmc", {0x0f, 0x33}, 0, false}, Instruction{"xbegin", {0xc7, 0xf8, 0, 0, 0, 0}, 0, false}));
 
 class Harmless : public testing::TestWithParam<Instruction> {};
@@ -75,9 +80,13 @@ TEST_P(Harmless, InstructionIsNone) {
 }
 INSTANTIATE_TEST_SUITE_P(
     All, Harmless,
-    testing::Values(Instruction{"mfence", {0x0f, 0xae, 0xf0}}, Instruction{"lfence", {0x0f, 0xae, 0xe8}},
-                    Instruction{"sfence", {0x0f, 0xae, 0xf8}}, Instruction{"ldmxcsr", {0x0f, 0xae, 0x17}},
-                    Instruction{"fxrstor", {0x0f, 0xae, 0x0f}}, Instruction{"rdfsbase", {0xf3, 0x48, 0x0f, 0xae, 0xc0}},
+    testing::Values(Instruction{"cpuid that nobody asks", {0x0f, 0xa2}},
+                    Instruction{"cpuid behind another function", {0x31, 0xc0, 0xc3, 0x0f, 0xa2}},
+                    Instruction{"rdrand that nobody looks at", {0x0f, 0xc7, 0xf0}},
+                    Instruction{"a number like lsl", {0x0f, 0x03, 0xc8}}, Instruction{"mfence", {0x0f, 0xae, 0xf0}},
+                    Instruction{"lfence", {0x0f, 0xae, 0xe8}}, Instruction{"sfence", {0x0f, 0xae, 0xf8}},
+                    Instruction{"ldmxcsr", {0x0f, 0xae, 0x17}}, Instruction{"fxrstor", {0x0f, 0xae, 0x0f}},
+                    Instruction{"rdfsbase", {0xf3, 0x48, 0x0f, 0xae, 0xc0}},
                     Instruction{"cmpxchg16b", {0x48, 0x0f, 0xc7, 0x0f}}, Instruction{"rdtsc", {0x0f, 0x31}},
                     Instruction{"rdtscp", {0x0f, 0x01, 0xf9}}, Instruction{"syscall", {0x0f, 0x05}},
                     Instruction{"fldenv", {0xd9, 0x27}}, Instruction{"fsin", {0xd9, 0xfe}},
@@ -92,16 +101,27 @@ TEST(Sites, AreReplacedInTheirFirstByteAlone) {
 }
 
 TEST(Sites, AcrossTheBorderOfPagesBelongToThePageOfTheirOpcode) {
-    // Files, in which the neighbours can be read.
+    // Programs' files, in which the neighbours can be read.
     Code file(3 * kPage, kNop);
     const auto put = [&](std::size_t at, const Code& code) {
         std::ranges::copy(code, file.begin() + static_cast<std::ptrdiff_t>(at));
     };
+    put(0, {0x7f, 'E', 'L', 'F'});
     put(kPage - 1, {0x0f, 0xa2});                  // cpuid
     put(2 * kPage - 1, {0x48, 0x0f, 0xc7, 0xf0});  // rdrand %rax: its prefix is in the page before
     EXPECT_THAT(find_sites(file, 0), ElementsAre(kPage - 1));
     EXPECT_THAT(find_sites(file, kPage), IsEmpty());
     EXPECT_THAT(find_sites(file, 2 * kPage), ElementsAre(0));
+}
+
+// Compilers at run time map nameless files, too: for them they are memory.
+TEST(Sites, InAFileThatIsNoProgramAreThoseOfMadeCode) {
+    Code file(kPage, kNop);
+    const Code code = {0x31, 0xc0, 0x0f, 0xa2, 0xc3, 0x0f, 0x00, 0x00, 0xd9, 0x30};  // xor, cpuid, ret; numbers
+    std::ranges::copy(code, file.begin() + 700);
+    EXPECT_THAT(find_sites(file, 0), ElementsAre(702));
+    std::ranges::copy(Code{0x7f, 'E', 'L', 'F'}, file.begin());
+    EXPECT_THAT(find_sites(file, 0), ElementsAre(702, 705, 708));
 }
 
 // --- Debian's own files, against objdump
