@@ -44,6 +44,14 @@ PeerLinks::PeerLinks(asio::io_context& io, std::shared_ptr<tls::Context> tls, ra
       incarnation_(incarnation),
       handlers_(std::move(handlers)) {}
 
+// A link that waits for its timer is kept by what waits.
+PeerLinks::~PeerLinks() {
+    for (const auto& [id, link] : links_) {
+        link->timer.cancel();
+        link->server.reset();
+    }
+}
+
 void PeerLinks::follow(const raft::Configuration& configuration) {
     const auto& members = configuration.members;
     for (auto it = links_.begin(); it != links_.end();) {
@@ -92,14 +100,15 @@ void PeerLinks::dial(raft::NodeId id, const LinkPointer& link) {
             redial(id, link);
         }
     });
-    // The handlers end with the link, so the link is there whenever one is called.
+    // The handlers end with the link, so the link is there whenever one is called. None keeps it: it owns them.
     ServerLink::Handlers handlers;
-    handlers.on_welcome = [this, id, link](const Welcome& welcome) {
+    handlers.on_welcome = [this, id](const Welcome& welcome) {
+        const LinkPointer& own = links_.at(id);
         if (!handlers_.admit(id, welcome.incarnation)) {
-            refuse(id, link);
+            refuse(id, own);
             return;
         }
-        Link& to = *link;
+        Link& to = *own;
         to.welcome = true;
         to.last_complaint.clear();
         to.timer.cancel();

@@ -32,6 +32,7 @@ class PeerLinks {
     };
     PeerLinks(boost::asio::io_context& io, std::shared_ptr<tls::Context> tls, raft::NodeId self, std::string cluster,
               std::uint64_t incarnation, Handlers handlers);
+    ~PeerLinks();
     PeerLinks(const PeerLinks&) = delete;
     PeerLinks& operator=(const PeerLinks&) = delete;
 
