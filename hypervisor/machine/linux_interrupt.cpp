@@ -103,6 +103,7 @@ void LinuxMachine::copy_written(WrittenPages& written) {
     }
     std::ranges::sort(pages);
     pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
+    pages_copied_ = pages.size();
     for (std::size_t done = 0; done < pages.size(); done += kWrittenPagesAtOnce) {
         const auto part = std::span(pages).subspan(done, std::min(kWrittenPagesAtOnce, pages.size() - done));
         std::vector<std::byte> content;

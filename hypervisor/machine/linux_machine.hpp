@@ -31,6 +31,7 @@ class LinuxMachine final : public Machine {
     [[nodiscard]] std::vector<std::byte> processor() override { return engine_->save(); }
     std::optional<Stop> take_over(std::span<const std::byte> processor) override;
     [[nodiscard]] bool overwrite(std::span<const std::uint64_t> pages, std::span<const std::byte> content) override;
+    [[nodiscard]] std::size_t pages_copied() const override { return pages_copied_; }
     [[nodiscard]] std::vector<Output> take_outputs() override { return std::exchange(outputs_, {}); }
     [[nodiscard]] Wants wants() override;
     [[nodiscard]] std::size_t room_for(std::span<const Frame> frames) override;
@@ -122,6 +123,7 @@ class LinuxMachine final : public Machine {
     std::uint64_t events_ = 0;  // raised at this stop
     std::uint8_t port_ = 0;     // of the current stop
     std::atomic<bool> kicked_anywhere_{false};
+    std::size_t pages_copied_ = 0;  // of the last interval that was
     // Where the monitor has left the frame of an interrupt; the stop is still to come.
     std::optional<GuestAddress> interrupted_at_;
     bool tracks_writes_ = false;

@@ -104,6 +104,8 @@ class Machine {
     virtual std::optional<Stop> take_over(std::span<const std::byte> processor) = 0;
     // False: a page lies outside memory, or `content` are not so many pages.
     [[nodiscard]] virtual bool overwrite(std::span<const std::uint64_t> pages, std::span<const std::byte> content) = 0;
+    // At a stop whose interval was copied: of how many pages.
+    [[nodiscard]] virtual std::size_t pages_copied() const { return 0; }
     // What the guest said up to this stop; once.
     [[nodiscard]] virtual std::vector<Output> take_outputs() = 0;
     // At a stop, its outputs taken.

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 
 namespace understudy::replication {
 
@@ -16,15 +18,19 @@ struct PacingLimits {
     // An interval is so many times as long as what it costs at its end: who waits is worth more than what it costs.
     int costs_if_waited_for = 3;
     int costs = 8;
+    // Of each page that is copied, when it is written first: the guest faults then.
+    std::chrono::nanoseconds first_write = std::chrono::microseconds(3);
 };
 
 class Pacing {
   public:
     explicit Pacing(PacingLimits limits = {}) : limits_(limits) {}
 
-    // An interval ended with an interrupt, and it took `cost` until the guest went on. One that is much dearer or
-    // cheaper than those before is believed by halves.
-    void interrupted(std::chrono::nanoseconds cost) { cost_ = std::max(cost, cost_ / 2); }
+    // An interval ended with an interrupt, and it took `stood` until the guest went on; so many pages were copied. One
+    // that is much dearer or cheaper than those before is believed by halves.
+    void interrupted(std::chrono::nanoseconds stood, std::size_t pages = 0) {
+        cost_ = std::max(stood + limits_.first_write * static_cast<std::int64_t>(pages), cost_ / 2);
+    }
 
     // How long an interval may get before the guest is interrupted, where it counts nothing.
     [[nodiscard]] std::chrono::nanoseconds interval(bool something_waits) const {

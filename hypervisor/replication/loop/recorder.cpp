@@ -59,7 +59,7 @@ Recorder::Clock::time_point Recorder::host_time(std::uint64_t guest_deadline) co
 std::optional<Advance> Recorder::advance(const machine::Machine& machine) {
     const auto now = Clock::now();
     if (std::exchange(interrupted_, false)) {
-        pacing_.interrupted(now - interrupt_asked_.load());
+        pacing_.interrupted(now - interrupt_asked_.load(), machine.pages_copied());
         interval_if_waited_for_ = pacing_.interval(true);
         interval_if_not_ = pacing_.interval(false);
     }

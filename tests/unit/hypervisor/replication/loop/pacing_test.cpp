@@ -20,6 +20,13 @@ TEST(Pacing, WhatCostsMoreComesLater) {
     EXPECT_EQ(pacing.interval(false), 40ms);
 }
 
+// Where the guest stands still for a moment only, its first writes behind it cost all the same.
+TEST(Pacing, PagesCostWhenTheyAreWrittenAgain) {
+    Pacing pacing;
+    pacing.interrupted(1ms, 3000);
+    EXPECT_EQ(pacing.interval(false), 80ms);
+}
+
 TEST(Pacing, ThereIsALongestInterval) {
     Pacing pacing;
     pacing.interrupted(10s);
