@@ -15,7 +15,7 @@
 #ifndef UNDERSTUDY_PARAVIRTUAL_H
 #define UNDERSTUDY_PARAVIRTUAL_H
 
-#define UNDERSTUDY_PV_VERSION 1
+#define UNDERSTUDY_PV_VERSION 2
 
 #define UNDERSTUDY_LARGE_PAGE 0x200000
 
@@ -162,6 +162,9 @@ struct understudy_layer {
 	understudy_u64 system_calls;
 	understudy_u64 upcalls;
 	understudy_u64 emulated;
+
+	/* Layer: the clock when the monitor last interrupted a program, which will compute on; 0: it never has. */
+	understudy_u64 interrupted_ns;
 };
 #define UNDERSTUDY_LAYER_MAGIC 0x3156505453444e55 /* "UNDSTPV1" */
 #define UNDERSTUDY_VECTOR_BYTES 16

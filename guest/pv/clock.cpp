@@ -73,14 +73,15 @@ constexpr Code clock_read() {
 }
 constexpr Code kClockRead = clock_read();
 
+// Where it begins to read the pair; the instructions behind which it has read a part, and not yet clock_ns.
+constexpr u64 kPairRead = 33;
+constexpr u64 kPairInHand[] = {41, 44, 52, 60, 62, 66};
+
 bool is_there(u64 address) {
     return page_tables().translate(layer.page_table, address).present;
 }
 
-}  // namespace
-
-bool finish_clock_read(understudy_frame& frame) {
-    const u64 begin = frame.rip - kFirstInstruction;
+bool is_clock_read(u64 begin) {
     if (is_kernel_address(begin) || !is_there(begin) || !is_there(begin + kClockReadBytes - 1)) {
         return false;
     }
@@ -88,6 +89,26 @@ bool finish_clock_read(understudy_frame& frame) {
         if (reinterpret_cast<const volatile u8*>(begin)[i] != kClockRead.bytes[i]) {
             return false;
         }
+    }
+    return true;
+}
+
+}  // namespace
+
+// At the stop the pair began anew, as high as it was before or not: that depends on the replica.
+void begin_clock_read_again(understudy_frame& frame) {
+    for (const u64 offset : kPairInHand) {
+        if (is_clock_read(frame.rip - offset)) {
+            frame.rip += kPairRead - offset;
+            return;
+        }
+    }
+}
+
+bool finish_clock_read(understudy_frame& frame) {
+    const u64 begin = frame.rip - kFirstInstruction;
+    if (!is_clock_read(begin)) {
+        return false;
     }
     constexpr u64 kArithmeticFlags = 0x8d5;
     frame.rflags &= ~kArithmeticFlags;

@@ -127,6 +127,9 @@ void start_clock();
 // of that, which has counted, the rest is done here. True: the counter wants a stop first, and `frame` is back at the
 // beginning.
 [[nodiscard]] bool finish_clock_read(understudy_frame& frame);
+// Behind a stop at which a program was interrupted: where it stood amid the vDSO's reading of the clock, with a part of
+// what was before the stop, it reads anew.
+void begin_clock_read_again(understudy_frame& frame);
 
 // --- entry.S
 [[nodiscard]] inline u64 read_gs() {

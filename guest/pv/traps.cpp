@@ -192,6 +192,8 @@ extern "C" bool handle_exception(understudy_frame* frame) {
     u64 vector = frame->vector & (kVectors - 1);
     if (vector == kInterruptVector) {
         out<UNDERSTUDY_PORT_INTERRUPT>();
+        layer.interrupted_ns = control().clock_ns;
+        begin_clock_read_again(*frame);
         handle_upcall(frame);
         return false;
     }

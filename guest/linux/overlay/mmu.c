@@ -186,6 +186,7 @@ static void our_load_sp0(unsigned long sp0)
 {
 	understudy_layer()->kernel_stack = sp0;
 	this_cpu_write(cpu_tss_rw.x86_tss.sp0, sp0);
+	understudy_switched();
 }
 
 static u64 (*other_read_msr)(unsigned int msr);

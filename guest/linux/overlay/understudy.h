@@ -19,4 +19,7 @@ enum { UNDERSTUDY_FLUSH_ALL = 1, UNDERSTUDY_FLUSH_PAGE = 2 };
 /* A service of the layer's or a stop: `port` is one of UNDERSTUDY_PORT_*. */
 long understudy_request(unsigned int port, unsigned long argument);
 
+/* virtio.c: another thread is `current` now. */
+void understudy_switched(void);
+
 #endif

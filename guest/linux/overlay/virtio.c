@@ -8,6 +8,7 @@
 #include <linux/err.h>
 #include <linux/init.h>
 #include <linux/interrupt.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/virtio.h>
 #include <linux/virtio_config.h>
@@ -19,6 +20,8 @@
 
 /* At most so long a frame waits while the guest computes. */
 #define DOORBELL_AFTER_NS 200000
+/* Who was interrupted so long ago is taken to compute still. */
+#define COMPUTES_FOR_NS NSEC_PER_SEC
 
 struct understudy_virtio {
 	struct virtio_device vdev;
@@ -115,15 +118,46 @@ static void notify_next(struct virtqueue *vq)
 	*(__virtio16 *)&used->ring[size] = available->idx;
 }
 
+/*
+ * A program that had to be interrupted computes on once it runs, and makes no stop for long: what was offered since the
+ * last one is to be seen before.
+ */
+static u64 offered_ns; /* the clock at the stop behind which something was offered last */
+
+static bool somebody_computes(void)
+{
+	u64 interrupted_ns = READ_ONCE(understudy_layer()->interrupted_ns);
+
+	return interrupted_ns && rdtsc() - interrupted_ns < COMPUTES_FOR_NS;
+}
+
+/* The thread that runs next is `current`. The kernel's own count, and idling is a stop. */
+void understudy_switched(void)
+{
+	bool seen = offered_ns != understudy_control.clock_ns;
+
+	if (!seen && !(current->flags & PF_KTHREAD) && somebody_computes())
+		understudy_request(UNDERSTUDY_PORT_FLUSH, 0);
+}
+
+/* Nobody waits for what a network device is to receive into. */
+static bool is_for_receiving(struct virtqueue *vq)
+{
+	return vq->vdev->id.device == VIRTIO_ID_NET && vq->index % 2 == 0;
+}
+
 static bool notify(struct virtqueue *vq)
 {
 	/* The console's driver spins until its buffer is taken. */
 	bool waited_for = vq->vdev->id.device == VIRTIO_ID_CONSOLE;
 
-	if (waited_for || rdtsc() - understudy_control.clock_ns > DOORBELL_AFTER_NS)
+	if (waited_for || rdtsc() - understudy_control.clock_ns > DOORBELL_AFTER_NS) {
 		understudy_request(UNDERSTUDY_PORT_FLUSH, 0);
-	else
-		notify_next(vq);
+		return true;
+	}
+	notify_next(vq);
+	if (!is_for_receiving(vq))
+		offered_ns = understudy_control.clock_ns;
 	return true;
 }
 

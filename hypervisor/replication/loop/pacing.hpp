@@ -16,7 +16,7 @@ struct PacingLimits {
     std::chrono::nanoseconds patient = std::chrono::milliseconds(20);   // at the most its own timers do
     std::chrono::nanoseconds longest = std::chrono::milliseconds(200);
     // An interval is so many times as long as what it costs at its end: who waits is worth more than what it costs.
-    int costs_if_waited_for = 3;
+    int costs_if_waited_for = 2;
     int costs = 8;
     // Of each page that is copied, when it is written first: the guest faults then.
     std::chrono::nanoseconds first_write = std::chrono::microseconds(3);

@@ -162,6 +162,21 @@ TEST_F(LinuxGuest, KeepsTimeWhileItWritesWithoutAnEnd) {
     EXPECT_EQ(done.exit_status, 3) << done.errors;
 }
 
+// Whoever says something and then gives way to a program that computes is heard before it computes on: a stop each
+// time.
+TEST_F(LinuxGuest, IsHeardBesideAProgramThatComputes) {
+    constexpr int kPings = 40;
+    const Finished done = shell(
+        "$U gateway --listen unix:gw.sock > gateway.log 2>&1 & trap \"kill $!\" EXIT; "
+        "while [ ! -S gw.sock ]; do sleep 0.1; done; "
+        "$U run --image root.img --network gateway:unix:gw.sock --json -- "
+        "sh -c '(while :; do :; done) & sleep 0.5; busybox ping -q -c 40 -i 0.02 10.0.2.2'");
+    EXPECT_EQ(done.exit_status, 0) << done.output << done.errors;
+    std::smatch flushes;
+    ASSERT_TRUE(std::regex_search(done.output, flushes, std::regex("\"flush\":([0-9]+)"))) << done.output;
+    EXPECT_GE(std::stoi(flushes[1]), kPings);
+}
+
 TEST_F(LinuxGuest, ThatPanicsEndsWithAReportOfItsLastLines) {
     const Finished panic = shell("$U run --image root.img --record log -- sh -c 'echo c > /proc/sysrq-trigger'");
     EXPECT_EQ(panic.exit_status, 1);

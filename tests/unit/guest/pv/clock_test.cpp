@@ -60,6 +60,22 @@ TEST_F(SteppedClock, StopsFirstWhereTheCounterWantsIt) {
     EXPECT_EQ(frame_.rflags, 0x302U);
 }
 
+// Instructions of it, by their offsets: at 33 the pair is read first, at 66 clock_ns is read next.
+TEST_F(SteppedClock, IsReadAnewWhereAnInterruptCameBetweenItsReads) {
+    put(clock_read());
+    for (const u64 offset : {41, 44, 52, 60, 62, 66}) {
+        frame_.rip = begin_ + offset;
+        begin_clock_read_again(frame_);
+        EXPECT_EQ(frame_.rip, begin_ + 33) << offset;
+    }
+    for (const u64 offset : {0, 9, 11, 13, 18, 25, 33, 74}) {
+        frame_.rip = begin_ + offset;
+        begin_clock_read_again(frame_);
+        EXPECT_EQ(frame_.rip, begin_ + offset);
+    }
+    EXPECT_EQ(frame_.rax, 1'000'000U);
+}
+
 TEST_F(SteppedClock, OtherCodeIsLeftAlone) {
     Code code = clock_read();
     code[30] = 0x90;
@@ -75,6 +91,7 @@ TEST_F(SteppedClock, NothingIsReadWhereThereIsNothing) {
     EXPECT_EQ(frame_.rip, 0x10000U);
     frame_.rip = 4;
     EXPECT_FALSE(finish_clock_read(frame_));
+    begin_clock_read_again(frame_);
     EXPECT_EQ(frame_.rip, 4U);
 }
 

@@ -15,9 +15,9 @@ TEST(Pacing, WhoWaitsForTheGuestWaitsLeast) {
 
 TEST(Pacing, WhatCostsMoreComesLater) {
     Pacing pacing;
-    pacing.interrupted(5ms);
-    EXPECT_EQ(pacing.interval(true), 15ms);
-    EXPECT_EQ(pacing.interval(false), 40ms);
+    pacing.interrupted(8ms);
+    EXPECT_EQ(pacing.interval(true), 16ms);
+    EXPECT_EQ(pacing.interval(false), 64ms);
 }
 
 // Where the guest stands still for a moment only, its first writes behind it cost all the same.
@@ -82,10 +82,10 @@ TEST(Pacing, AProgramWithAWorkingSetPaysAtTheMostAnEighth) {
     EXPECT_LT(share(kLargeTables, false), 0.125);
 }
 
-TEST(Pacing, AndAQuarterWhileOthersWait) {
+TEST(Pacing, AndAThirdWhileOthersWait) {
     EXPECT_LT(share(kPythonLoop, true), 0.02);
-    EXPECT_LE(share(kCompiler, true), 0.251);
-    EXPECT_LE(share(kLargeTables, true), 0.251);
+    EXPECT_LE(share(kCompiler, true), 0.334);
+    EXPECT_LE(share(kLargeTables, true), 0.334);
 }
 
 }  // namespace
