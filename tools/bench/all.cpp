@@ -9,6 +9,7 @@
 #include "common/error.hpp"
 #include "tools/bench/arbiter.hpp"
 #include "tools/bench/channel.hpp"
+#include "tools/bench/distance.hpp"
 #include "tools/bench/failover.hpp"
 #include "tools/bench/guest.hpp"
 #include "tools/bench/join.hpp"
@@ -39,6 +40,8 @@ std::vector<std::pair<std::string, Measure>> benchmarks(const AllBenchOptions& o
     failover.image = image;
     NetworkBenchOptions network;
     network.image = image;
+    DistanceBenchOptions distance;
+    distance.image = image;
     GuestBenchOptions guest;
     guest.image = image;
     SmokeOptions smoke;
@@ -55,6 +58,10 @@ std::vector<std::pair<std::string, Measure>> benchmarks(const AllBenchOptions& o
         network.clients = {1, 50, 2000};
         network.mbits = {1000};
         network.seconds = 2;
+        distance.repeats = 1;
+        distance.delays_ms = {0, 5};
+        distance.clients = {50};
+        distance.seconds = 2;
         guest.repeats = 1;
         guest.only = {"boot", "calls", "faults", "spawns", "redis"};
         guest.requests = 20'000;
@@ -75,6 +82,7 @@ std::vector<std::pair<std::string, Measure>> benchmarks(const AllBenchOptions& o
     }
     return {{"failover", [=] { return measure_failover(failover); }},
             {"network", [=] { return measure_network(network); }},
+            {"distance", [=] { return measure_distance(distance); }},
             {"guest", [=] { return measure_guest(guest); }},
             {"uncounted", [=] { return measure_uncounted(uncounted); }},
             {"join", [=] { return measure_joins(join); }},

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <future>
 #include <map>
 #include <optional>
 #include <sstream>
@@ -117,12 +116,6 @@ class NetworkBench {
     }
 
     // The clients are a thread of this process, which is a station of the LAN itself.
-    RequestFigures ask(const RequestLoad& load) {
-        auto figures = std::async(std::launch::async, [&load] { return run_requests(load); });
-        site_.stage().until([&] { return figures.wait_for(0s) == std::future_status::ready; }, kLongest, "the clients");
-        return figures.get();
-    }
-
     void measure_load(const Site::Guest& guest, std::size_t clients, double rate, Served& served) {
         RequestLoad load{.host = kGuestAddress, .connections = clients, .rate = rate};
         load.duration = std::chrono::seconds(options_.seconds);
@@ -130,7 +123,7 @@ class NetworkBench {
         const double processor = guest.processor_seconds();
         const double input = bytes_into("one");
         const auto begin = Stage::Clock::now();
-        const RequestFigures figures = ask(load);
+        const RequestFigures figures = ask(site_.stage(), load);
         const double seconds = std::chrono::duration<double>(Stage::Clock::now() - begin).count();
         served.add(figures);
         const double all = figures.rate() * seconds;  // those of the warm-up, too

@@ -13,6 +13,7 @@
 #include <array>
 #include <cerrno>
 #include <deque>
+#include <future>
 #include <random>
 #include <string_view>
 #include <utility>
@@ -217,6 +218,14 @@ class Requests {
 };
 
 }  // namespace
+
+RequestFigures ask(Stage& stage, const RequestLoad& load) {
+    constexpr auto kLongest = std::chrono::minutes(10);
+    auto figures = std::async(std::launch::async, [&load] { return run_requests(load); });
+    stage.until([&] { return figures.wait_for(std::chrono::seconds(0)) == std::future_status::ready; }, kLongest,
+                "the clients");
+    return figures.get();
+}
 
 RequestFigures run_requests(const RequestLoad& load) {
     return Requests(load).run();

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <string>
 
+#include "tools/demo/stage.hpp"
 #include "tools/verifier/latency_histogram.hpp"
 
 namespace understudy::tools {
@@ -35,8 +36,11 @@ struct RequestFigures {
     [[nodiscard]] double rate() const { return seconds > 0 ? static_cast<double>(answers) / seconds : 0; }
 };
 
-// SET of random keys; on the calling thread, whose network namespace it is in. Throws understudy::Error: no connection,
-// one that breaks, an answer that is none.
+// SET of random keys; on a thread of its own, while the stage's processes are watched. Throws understudy::Error: no
+// connection, one that breaks, an answer that is none, or what the stage has to say.
+[[nodiscard]] RequestFigures ask(Stage& stage, const RequestLoad& load);
+
+// The same on the calling thread, whose network namespace it is in.
 [[nodiscard]] RequestFigures run_requests(const RequestLoad& load);
 
 }  // namespace understudy::tools

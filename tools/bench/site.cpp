@@ -181,8 +181,11 @@ std::unique_ptr<Site::Guest> Site::start_protected(std::unique_ptr<Guest> guest,
                                              }));
     stage_.until([&] { return guest->role_ == Role::solo && !guest->address_.empty(); }, kStartTime,
                  "the primary to start");
-    std::vector<std::string> backup = {executable_.string(), "backup",    "--name",
-                                       guest->vm_,           "--primary", guest->address_};
+    std::string primary = guest->address_;
+    if (words.channel_delay.count() > 0) {
+        primary = guest->far_.emplace(primary, words.channel_delay).address();
+    }
+    std::vector<std::string> backup = {executable_.string(), "backup", "--name", guest->vm_, "--primary", primary};
     if (!words.networks[1].empty()) {
         backup.insert(backup.end(), {"--network", words.networks[1]});
     }

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "tools/demo/relay.hpp"
 #include "tools/demo/services.hpp"
 #include "tools/demo/stage.hpp"
 #include "tools/output/event.hpp"
@@ -79,6 +80,7 @@ class Site {
         std::size_t unsettled_lines_ = 0;
         Stage::Clock::time_point settled_at_ = Stage::Clock::time_point::max();
         std::vector<std::shared_ptr<Child>> processes_;
+        std::optional<Relay> far_;  // the primary's address, where the backup is far away
     };
     // A program of programs/ on the small kernel, behind a gateway.
     [[nodiscard]] std::unique_ptr<Guest> start_alone(const std::string& program,
@@ -94,6 +96,8 @@ class Site {
         std::array<std::string, 2> networks;      // of primary and backup; empty: none
         std::vector<std::string> backup_options;  // "--image", ...
         std::string ready;  // a line of its console that has this in it says that it serves; empty: none
+        // Each way on the logging channel, where it is protected.
+        std::chrono::milliseconds channel_delay{0};
     };
     [[nodiscard]] std::unique_ptr<Guest> start_alone(const GuestWords& words,
                                                      const std::vector<std::string>& options = {});

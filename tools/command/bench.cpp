@@ -17,6 +17,7 @@
 #include "tools/bench/all.hpp"
 #include "tools/bench/arbiter.hpp"
 #include "tools/bench/channel.hpp"
+#include "tools/bench/distance.hpp"
 #include "tools/bench/failover.hpp"
 #include "tools/bench/guest.hpp"
 #include "tools/bench/join.hpp"
@@ -148,6 +149,28 @@ Benchmark add_network(CLI::App& bench) {
     return benchmark(app, options, measure_network);
 }
 
+Benchmark add_distance(CLI::App& bench) {
+    const auto options = std::make_shared<DistanceBenchOptions>();
+    CLI::App* app = bench.add_subcommand("distance", "A guest whose backup is milliseconds away");
+    app->add_option("--repeats", options->repeats, "Of each measurement, by turns")
+        ->check(CLI::Range(1, 100))
+        ->capture_default_str();
+    app->add_option("--delays", options->delays_ms, "Milliseconds each way on the logging channel, in turn")
+        ->delimiter(',')
+        ->check(CLI::Range(0, 400))
+        ->capture_default_str();
+    app->add_option("--clients", options->clients, "How many ask at once, in turn")
+        ->delimiter(',')
+        ->check(CLI::Range(1, 20'000))
+        ->capture_default_str();
+    app->add_option("--seconds", options->seconds, "Of each measurement")
+        ->check(CLI::Range(1, 3600))
+        ->capture_default_str();
+    app->add_option("--image", options->image, "With redis-server [one is built]")->check(CLI::ExistingFile);
+    app->footer("Needs root, for network namespaces.\n\nExample:\n  understudy bench distance --delays 0,2,10");
+    return benchmark(app, options, measure_distance);
+}
+
 Benchmark add_arbiter_bench(CLI::App& bench) {
     const auto options = std::make_shared<ArbiterBenchOptions>();
     CLI::App* app = bench.add_subcommand("arbiter", "Our arbiter and a three-node etcd, side by side on one disk");
@@ -245,8 +268,9 @@ Command add_bench(CLI::App& root) {
         "bench", "Measure: guests beside the host, replication overhead, failover times, the arbiter");
     app->require_subcommand(0, 1);
     const std::vector<Benchmark> benchmarks = {
-        add_failover(*app),   add_network(*app),         add_smoke(*app),         add_guest_bench(*app),
-        add_join_bench(*app), add_uncounted_bench(*app), add_channel_bench(*app), add_arbiter_bench(*app)};
+        add_failover(*app),        add_network(*app),       add_distance(*app),
+        add_smoke(*app),           add_guest_bench(*app),   add_join_bench(*app),
+        add_uncounted_bench(*app), add_channel_bench(*app), add_arbiter_bench(*app)};
     const auto output = std::make_shared<Output>();
     add_output_options(*app, *output);
     for (const Benchmark& one : benchmarks) {

@@ -1,14 +1,17 @@
 #include "tools/demo/relay.hpp"
 
 #include <algorithm>
-#include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
+#include <deque>
+#include <functional>
 #include <future>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "common/address.hpp"
@@ -34,15 +37,111 @@ enum class Mode { forwarding, stalled, cut };
 
 // What the sessions see of their relay, which they may outlive by one handler.
 struct Shared {
+    std::chrono::milliseconds delay{0};
     Mode mode = Mode::forwarding;
     std::uint64_t bytes_forwarded = 0;
 };
 
-// One connection through the relay: each direction reads a buffer, writes it out, reads again.
+// One direction of a connection: what comes in waits out the delay and goes on, in order.
+class Way {
+  public:
+    // The sockets outlive it.
+    Way(tcp::socket& from, tcp::socket& to, std::shared_ptr<Shared> shared)
+        : from_(from), to_(to), timer_(from.get_executor()), shared_(std::move(shared)) {}
+
+    // `session` keeps the object alive; `failed` is called where a socket did.
+    void start(std::shared_ptr<void> session, std::function<void()> failed) {
+        failed_ = std::move(failed);
+        read(std::move(session));
+    }
+
+    void close() { timer_.cancel(); }
+
+  private:
+    struct Chunk {
+        std::chrono::steady_clock::time_point due;
+        std::vector<char> bytes;
+    };
+    static constexpr std::size_t kRead = std::size_t{64} << 10U;
+    // As much as a line of a gigabit a second holds in half a second; without a delay, nothing is put aside.
+    static constexpr std::size_t kMostDelayed = std::size_t{64} << 20U;
+
+    // In a partition the read is not answered by another, nor by the write of what it brought: the bytes are lost.
+    void read(std::shared_ptr<void> session) {
+        reading_ = true;
+        buffer_.resize(kRead);
+        from_.async_read_some(asio::buffer(buffer_), [this, session = std::move(session)](
+                                                         const boost::system::error_code& error, std::size_t size) {
+            reading_ = false;
+            if (shared_->mode == Mode::stalled) {
+                return;
+            }
+            if (error) {
+                failed_();
+                return;
+            }
+            shared_->bytes_forwarded += size;
+            held_ += size;
+            chunks_.push_back({std::chrono::steady_clock::now() + shared_->delay,
+                               {buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(size)}});
+            if (!writing_) {
+                write(session);
+            }
+            read_on(session);
+        });
+    }
+
+    void read_on(const std::shared_ptr<void>& session) {
+        const std::size_t most = shared_->delay.count() > 0 ? kMostDelayed : kRead;
+        if (!reading_ && held_ < most) {
+            read(session);
+        }
+    }
+
+    void write(std::shared_ptr<void> session) {
+        writing_ = !chunks_.empty() && shared_->mode != Mode::stalled;
+        if (!writing_) {
+            return;
+        }
+        timer_.expires_at(chunks_.front().due);
+        timer_.async_wait([this, session = std::move(session)](const boost::system::error_code& cancelled) {
+            if (cancelled) {
+                return;
+            }
+            asio::async_write(to_, asio::buffer(chunks_.front().bytes),
+                              [this, session](const boost::system::error_code& error, std::size_t size) {
+                                  if (error) {
+                                      failed_();
+                                      return;
+                                  }
+                                  held_ -= size;
+                                  chunks_.pop_front();
+                                  write(session);
+                                  read_on(session);
+                              });
+        });
+    }
+
+    tcp::socket& from_;
+    tcp::socket& to_;
+    asio::steady_timer timer_;
+    std::shared_ptr<Shared> shared_;
+    std::function<void()> failed_;
+    std::vector<char> buffer_;
+    std::deque<Chunk> chunks_;
+    std::size_t held_ = 0;
+    bool reading_ = false;
+    bool writing_ = false;
+};
+
+// One connection through the relay.
 class Session : public std::enable_shared_from_this<Session> {
   public:
     Session(tcp::socket client, std::shared_ptr<Shared> shared)
-        : client_(std::move(client)), server_(client_.get_executor()), shared_(std::move(shared)) {}
+        : client_(std::move(client)),
+          server_(client_.get_executor()),
+          up_(client_, server_, shared),
+          down_(server_, client_, shared) {}
 
     void start(const tcp::endpoint& target) {
         server_.async_connect(target, [self = shared_from_this()](const boost::system::error_code& error) {
@@ -53,8 +152,9 @@ class Session : public std::enable_shared_from_this<Session> {
             boost::system::error_code ignored;
             self->client_.set_option(tcp::no_delay(true), ignored);
             self->server_.set_option(tcp::no_delay(true), ignored);
-            self->pump(self->client_, self->server_, self->upstream_);
-            self->pump(self->server_, self->client_, self->downstream_);
+            const auto failed = [raw = self.get()] { raw->close(); };
+            self->up_.start(self, failed);
+            self->down_.start(self, failed);
         });
     }
 
@@ -63,49 +163,26 @@ class Session : public std::enable_shared_from_this<Session> {
         boost::system::error_code ignored;
         client_.close(ignored);
         server_.close(ignored);
+        up_.close();
+        down_.close();
     }
 
     [[nodiscard]] bool closed() const { return closed_; }
 
   private:
-    using Buffer = std::array<char, std::size_t{64} << 10U>;
-
-    // In a partition the read is not answered by another, nor by the write of what it brought: the bytes are lost.
-    void pump(tcp::socket& from, tcp::socket& to, Buffer& buffer) {
-        from.async_read_some(asio::buffer(buffer), [self = shared_from_this(), &from, &to, &buffer](
-                                                       const boost::system::error_code& error, std::size_t size) {
-            if (self->shared_->mode == Mode::stalled && !self->closed_) {
-                return;
-            }
-            if (error) {
-                self->close();
-                return;
-            }
-            self->shared_->bytes_forwarded += size;
-            asio::async_write(to, asio::buffer(buffer, size),
-                              [self, &from, &to, &buffer](const boost::system::error_code& write_error, std::size_t) {
-                                  if (write_error) {
-                                      self->close();
-                                  } else {
-                                      self->pump(from, to, buffer);
-                                  }
-                              });
-        });
-    }
-
     tcp::socket client_;
     tcp::socket server_;
-    std::shared_ptr<Shared> shared_;
+    Way up_;
+    Way down_;
     bool closed_ = false;
-    Buffer upstream_{};
-    Buffer downstream_{};
 };
 
 }  // namespace
 
 struct Relay::State {
-    explicit State(const std::string& the_target)
+    State(const std::string& the_target, std::chrono::milliseconds delay)
         : target(parse_endpoint(the_target)), acceptor(io, tcp::endpoint(asio::ip::address_v4::loopback(), 0)) {
+        shared->delay = delay;
         port = acceptor.local_endpoint().port();
         accept();
         thread = std::thread([this] { io.run(); });
@@ -164,7 +241,8 @@ struct Relay::State {
     std::thread thread;
 };
 
-Relay::Relay(const std::string& target) : state_(std::make_unique<State>(target)) {}
+Relay::Relay(const std::string& target, std::chrono::milliseconds delay)
+    : state_(std::make_unique<State>(target, delay)) {}
 
 Relay::~Relay() = default;
 

@@ -1,6 +1,7 @@
 // A TCP relay that can become a partition: the network between two hosts, on one machine and without root.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -11,8 +12,9 @@ namespace understudy::tools {
 // rest of the program does never delays what passes. The members may be called from any thread, one at a time.
 class Relay {
   public:
-    // `target` is "127.0.0.1:PORT". Throws understudy::Error.
-    explicit Relay(const std::string& target);
+    // `target` is "127.0.0.1:PORT". What passes takes `delay` each way, as over a distance, however much it is. Throws
+    // understudy::Error.
+    explicit Relay(const std::string& target, std::chrono::milliseconds delay = {});
     ~Relay();
     Relay(const Relay&) = delete;
     Relay& operator=(const Relay&) = delete;

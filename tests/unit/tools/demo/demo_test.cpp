@@ -39,8 +39,9 @@ TEST(Stage, NoticesAProcessThatShouldRunAndDoesNot) {
 // A server that sends back what it gets, for one connection.
 class Relayed : public ::testing::Test {
   protected:
-    Relayed() : acceptor_(io_, tcp::endpoint(boost::asio::ip::address_v4::loopback(), 0)) {
-        relay_.emplace("127.0.0.1:" + std::to_string(acceptor_.local_endpoint().port()));
+    explicit Relayed(std::chrono::milliseconds delay = {})
+        : acceptor_(io_, tcp::endpoint(boost::asio::ip::address_v4::loopback(), 0)) {
+        relay_.emplace("127.0.0.1:" + std::to_string(acceptor_.local_endpoint().port()), delay);
         acceptor_.async_accept(server_, [this](boost::system::error_code error) {
             ASSERT_FALSE(error);
             echo();
@@ -111,6 +112,26 @@ TEST_F(Relayed, TheConnectionBreaksWhenCut) {
     ASSERT_EQ(receive(10s, 5).first, "hello");
     relay_->cut();
     EXPECT_EQ(receive(10s, 1), std::pair(std::string(), false));
+}
+
+constexpr auto kDelay = 30ms;
+
+class FarAway : public Relayed {
+  protected:
+    FarAway() : Relayed(kDelay) {}
+};
+
+// However much is under way: what is sent later does not wait for what was sent before to arrive.
+TEST_F(FarAway, BytesTakeTheDelayEachWayAndKeepTheirOrder) {
+    std::string sent;
+    const auto start = std::chrono::steady_clock::now();
+    for (char c = 'a'; c <= 'z'; ++c) {
+        boost::asio::write(client_, boost::asio::buffer(&c, 1));
+        sent += c;
+        std::this_thread::sleep_for(1ms);
+    }
+    EXPECT_EQ(receive(10s, sent.size()), std::pair(sent, true));
+    EXPECT_GE(std::chrono::steady_clock::now() - start, 2 * kDelay);
 }
 
 TEST(Relay, NeedsANumericAddressWithAPort) {
