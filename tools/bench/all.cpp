@@ -15,6 +15,7 @@
 #include "tools/bench/join.hpp"
 #include "tools/bench/linux_image.hpp"
 #include "tools/bench/network.hpp"
+#include "tools/bench/overhead.hpp"
 #include "tools/bench/smoke.hpp"
 #include "tools/bench/uncounted.hpp"
 
@@ -36,6 +37,8 @@ report::Section attempt(const std::string& name, const Measure& measure) {
 // All of them; quick: what is worth five minutes.
 std::vector<std::pair<std::string, Measure>> benchmarks(const AllBenchOptions& options,
                                                         const std::filesystem::path& image) {
+    OverheadBenchOptions overhead;
+    overhead.image = image;
     FailoverBenchOptions failover;
     failover.image = image;
     NetworkBenchOptions network;
@@ -53,6 +56,9 @@ std::vector<std::pair<std::string, Measure>> benchmarks(const AllBenchOptions& o
     ArbiterBenchOptions arbiter;
     arbiter.data = std::filesystem::temp_directory_path();
     if (options.quick) {
+        overhead.repeats = 1;
+        overhead.rates = {10'000};
+        overhead.seconds = 2;
         failover.rounds = 3;
         network.repeats = 2;
         network.clients = {1, 50, 2000};
@@ -80,7 +86,8 @@ std::vector<std::pair<std::string, Measure>> benchmarks(const AllBenchOptions& o
         arbiter.kills = 5;
         arbiter.vms = 1000;
     }
-    return {{"failover", [=] { return measure_failover(failover); }},
+    return {{"overhead", [=] { return measure_overhead(overhead); }},
+            {"failover", [=] { return measure_failover(failover); }},
             {"network", [=] { return measure_network(network); }},
             {"distance", [=] { return measure_distance(distance); }},
             {"guest", [=] { return measure_guest(guest); }},

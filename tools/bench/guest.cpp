@@ -341,6 +341,7 @@ void GuestBench::postgres() {
     const std::array<std::pair<const char*, const char*>, 2> modes = {{{"-S", "read-only"}, {"-N", "simple update"}}};
     std::map<std::string, std::vector<double>> host;
     std::map<std::string, std::vector<double>> guest;
+    std::map<std::string, std::vector<double>> guarded;
     std::vector<std::string> said;
     for (unsigned i = 0; i < options_.repeats; ++i) {
         const auto alone = site_.start_alone(words, {"--json"});
@@ -350,9 +351,19 @@ void GuestBench::postgres() {
             guest[name].push_back(pgbench_rate(kGuestAddress, mode));
         }
         said = site_.end(*alone);
+        const auto pair = site_.start_protected(words);
+        prepare(kGuestAddress);
+        for (const auto& [mode, name] : modes) {
+            guarded[name].push_back(pgbench_rate(kGuestAddress, mode));
+        }
     }
     for (const auto& mode : modes) {
         const std::string name = mode.second;
+        rows_.add({.what = fmt::format("pgbench, {}", name),
+                   .unit = "transactions/s",
+                   .measured = {"protected", guarded[name]},
+                   .baseline = report::Samples{"unprotected", guest[name]},
+                   .detail = "8 clients, data in memory"});
         rows_.add({.what = fmt::format("pgbench, {}", name),
                    .unit = "transactions/s",
                    .measured = {"guest", guest[name]},

@@ -75,15 +75,20 @@ Site::GuestWords LinuxImage::guest(const std::vector<std::string>& command, cons
 
 std::vector<std::string> LinuxImage::program(const std::filesystem::path& file,
                                              const std::vector<std::string>& arguments) {
-    if (!packed_.contains(file)) {
-        packed_[file] = packed(file);
-    }
-    std::string script =
-        "printf %s \"$@\" | base64 -d | gzip -d > /tmp/program && chmod +x /tmp/program && exec /tmp/program";
+    std::string script = "exec /tmp/program";
     for (const std::string& argument : arguments) {
         script += " " + quoted(argument);
     }
-    std::vector<std::string> words = {"sh", "-c", script, "sh"};
+    return with_program(file, script);
+}
+
+std::vector<std::string> LinuxImage::with_program(const std::filesystem::path& file, const std::string& script) {
+    if (!packed_.contains(file)) {
+        packed_[file] = packed(file);
+    }
+    std::vector<std::string> words = {
+        "sh", "-c",
+        "printf %s \"$@\" | base64 -d | gzip -d > /tmp/program && chmod +x /tmp/program || exit 1\n" + script, "sh"};
     std::ranges::copy(packed_[file], std::back_inserter(words));
     return words;
 }

@@ -37,6 +37,8 @@ class LinuxImage {
     // The command that brings a program of this host along and runs it.
     [[nodiscard]] std::vector<std::string> program(const std::filesystem::path& file,
                                                    const std::vector<std::string>& arguments);
+    // A command that brings it along as /tmp/program and then does what `script` says to /bin/sh.
+    [[nodiscard]] std::vector<std::string> with_program(const std::filesystem::path& file, const std::string& script);
     // Runs a command in a guest of its own, to its end; the lines of its console.
     [[nodiscard]] std::vector<std::string> run(const std::vector<std::string>& command,
                                                std::chrono::milliseconds timeout);

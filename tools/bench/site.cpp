@@ -1,17 +1,14 @@
 #include "tools/bench/site.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
-#include <fstream>
-#include <iterator>
-#include <sstream>
 #include <string_view>
 #include <utility>
 
 #include "tools/bench/lines_of.hpp"
+#include "tools/bench/processor_time.hpp"
 #include "tools/output/event.hpp"
 
 namespace understudy::tools {
@@ -74,22 +71,11 @@ std::optional<Site::Guest::Logged> Site::Guest::logged_between_lines(std::size_t
 }
 
 double Site::Guest::processor_seconds() const {
-    constexpr int kBehindName = 11;  // fields of proc(5)'s stat between the name and utime
-    double ticks = 0;
+    double sum = 0;
     for (const auto& process : processes_) {
-        std::ifstream stat(fmt::format("/proc/{}/stat", process->pid()));
-        std::string text(std::istreambuf_iterator<char>(stat), {});
-        std::istringstream fields(text.substr(std::min(text.size(), text.rfind(')') + 1)));
-        std::string skipped;
-        for (int i = 0; i < kBehindName; ++i) {
-            fields >> skipped;
-        }
-        double user = 0;
-        double system = 0;
-        fields >> user >> system;
-        ticks += user + system;
+        sum += tools::processor_seconds(process->pid());
     }
-    return ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
+    return sum;
 }
 
 std::optional<Site::Guest::Logged> Site::Guest::logged(Event::Time from, Event::Time to) const {

@@ -22,6 +22,7 @@
 #include "tools/bench/guest.hpp"
 #include "tools/bench/join.hpp"
 #include "tools/bench/network.hpp"
+#include "tools/bench/overhead.hpp"
 #include "tools/bench/smoke.hpp"
 #include "tools/bench/uncounted.hpp"
 #include "tools/command/choice.hpp"
@@ -149,6 +150,23 @@ Benchmark add_network(CLI::App& bench) {
     return benchmark(app, options, measure_network);
 }
 
+Benchmark add_overhead(CLI::App& bench) {
+    const auto options = std::make_shared<OverheadBenchOptions>();
+    CLI::App* app = bench.add_subcommand("overhead", "The same work on the host, in a guest, in a protected guest");
+    app->add_option("--repeats", options->repeats, "Of each measurement, by turns")
+        ->check(CLI::Range(1, 100))
+        ->capture_default_str();
+    app->add_option("--only", options->only, "Some rows")->delimiter(',')->check(CLI::IsMember(overhead_bench_rows()));
+    app->add_option("--rates", options->rates, "Requests a second to redis, in turn")
+        ->delimiter(',')
+        ->check(CLI::Range(1.0, 1e7))
+        ->capture_default_str();
+    app->add_option("--seconds", options->seconds, "Of each load")->check(CLI::Range(1, 3600))->capture_default_str();
+    app->add_option("--image", options->image, "With redis-server [one is built]")->check(CLI::ExistingFile);
+    app->footer("Needs root, for network namespaces.\n\nExample:\n  understudy bench overhead --rates 1000,20000");
+    return benchmark(app, options, measure_overhead);
+}
+
 Benchmark add_distance(CLI::App& bench) {
     const auto options = std::make_shared<DistanceBenchOptions>();
     CLI::App* app = bench.add_subcommand("distance", "A guest whose backup is milliseconds away");
@@ -268,9 +286,9 @@ Command add_bench(CLI::App& root) {
         "bench", "Measure: guests beside the host, replication overhead, failover times, the arbiter");
     app->require_subcommand(0, 1);
     const std::vector<Benchmark> benchmarks = {
-        add_failover(*app),        add_network(*app),       add_distance(*app),
-        add_smoke(*app),           add_guest_bench(*app),   add_join_bench(*app),
-        add_uncounted_bench(*app), add_channel_bench(*app), add_arbiter_bench(*app)};
+        add_overhead(*app),      add_failover(*app),     add_network(*app),    add_distance(*app),
+        add_smoke(*app),         add_guest_bench(*app),  add_join_bench(*app), add_uncounted_bench(*app),
+        add_channel_bench(*app), add_arbiter_bench(*app)};
     const auto output = std::make_shared<Output>();
     add_output_options(*app, *output);
     for (const Benchmark& one : benchmarks) {

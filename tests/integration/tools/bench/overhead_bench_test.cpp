@@ -1,0 +1,73 @@
+// `understudy bench overhead` and `bench distance`, a moment of each measurement, with Debian's redis-server.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <string>
+
+#include "common/temporary_directory.hpp"
+#include "tests/integration/tools/on_kvm.hpp"
+#include "tools/process/run.hpp"
+
+namespace understudy::tools {
+namespace {
+
+using testing::kExecutable;
+
+class OverheadBench : public testing::OnKvm {
+  protected:
+    void SetUp() override {
+        OnKvm::SetUp();
+        if (IsSkipped()) {
+            return;
+        }
+        if (::geteuid() != 0) {
+            GTEST_SKIP() << "needs root: clients and guests are on a LAN of network namespaces";
+        }
+        if (const auto image = shell("exec $U image --package redis-server -o redis.img"); image.exit_status != 0) {
+            GTEST_SKIP() << "no image of redis-server: " << image.errors;
+        }
+    }
+
+    Finished shell(const std::string& line) {
+        return run_to_end({.command = {"sh", "-ec", line},
+                           .directory = directory_.path(),
+                           .environment = {"U=" + kExecutable.string()}},
+                          std::chrono::minutes(8));
+    }
+    // Of every row of report.json that jq's `choice` takes: there are so many, and `condition` holds for each.
+    void expect_rows(int count, const std::string& choice, const std::string& condition) {
+        EXPECT_EQ(shell("jq -r '[.sections[0].rows[] | select(" + choice + ")] | \"\\(length) \\(all(" + condition +
+                        "))\"' report.json")
+                      .output,
+                  std::to_string(count) + " true\n")
+            << choice << "\n"
+            << shell("cat report.json").output;
+    }
+
+    TemporaryDirectory directory_{"understudy-bench-test"};
+};
+
+TEST_F(OverheadBench, MeasuresTheSameWorkOnTheHostInAGuestAndProtected) {
+    const auto done =
+        shell("exec $U bench overhead --image redis.img --repeats 1 --seconds 3 --rates 200 --json > report.json");
+    ASSERT_EQ(done.exit_status, 0) << done.errors;
+    const std::string measured = ".value > 0 and .baseline.spread.median > 0";
+    expect_rows(5, ".baseline.variant == \"native\"", measured);
+    expect_rows(6, ".baseline.variant == \"unprotected\" and .measured != null", ".value >= 0");
+    expect_rows(1, ".what == \"redis, 200 requests/s, p50\" and .baseline.variant == \"unprotected\"",
+                ".detail | test(\"Mbit/s of log\")");
+}
+
+// No answer leaves before what led to it was a way there and back.
+TEST_F(OverheadBench, AnswersOfAGuestWhoseBackupIsFarTakeThatLonger) {
+    const auto done = shell(
+        "exec $U bench distance --image redis.img --repeats 1 --seconds 1 --clients 1 --delays 0,30 --json > "
+        "report.json");
+    ASSERT_EQ(done.exit_status, 0) << done.errors;
+    expect_rows(1, ".what == \"1 client, 0 ms each way\"", ".value > 0");
+    expect_rows(1, ".what == \"1 client, 30 ms each way, p50\"", ".value >= 60");
+}
+
+}  // namespace
+}  // namespace understudy::tools
