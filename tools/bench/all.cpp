@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "tools/bench/against.hpp"
 #include "tools/bench/arbiter.hpp"
 #include "tools/bench/channel.hpp"
 #include "tools/bench/failover.hpp"
@@ -14,6 +15,7 @@
 #include "tools/bench/join.hpp"
 #include "tools/bench/linux_image.hpp"
 #include "tools/bench/network.hpp"
+#include "tools/bench/scale.hpp"
 #include "tools/bench/smoke.hpp"
 #include "tools/bench/uncounted.hpp"
 
@@ -49,6 +51,9 @@ std::vector<std::pair<std::string, Measure>> benchmarks(const AllBenchOptions& o
     ChannelBenchOptions channel;
     ArbiterBenchOptions arbiter;
     arbiter.data = std::filesystem::temp_directory_path();
+    AgainstBenchOptions against;
+    against.image = image;
+    ScaleBenchOptions scale;
     if (options.quick) {
         failover.rounds = 3;
         network.repeats = 2;
@@ -72,6 +77,11 @@ std::vector<std::pair<std::string, Measure>> benchmarks(const AllBenchOptions& o
         arbiter.seconds = 1;
         arbiter.kills = 5;
         arbiter.vms = 1000;
+        against.repeats = 1;
+        against.seconds = 1;
+        against.kills = 1;
+        scale.pairs = 1000;
+        scale.repeats = 1;
     }
     return {{"failover", [=] { return measure_failover(failover); }},
             {"network", [=] { return measure_network(network); }},
@@ -80,7 +90,9 @@ std::vector<std::pair<std::string, Measure>> benchmarks(const AllBenchOptions& o
             {"join", [=] { return measure_joins(join); }},
             {"smoke", [=] { return measure_smoke(smoke); }},
             {"channel", [=] { return measure_channel(channel); }},
-            {"arbiter", [=] { return measure_arbiter(arbiter); }}};
+            {"arbiter", [=] { return measure_arbiter(arbiter); }},
+            {"against", [=] { return measure_against(against); }},
+            {"scale", [=] { return measure_scale(scale); }}};
 }
 
 }  // namespace
