@@ -69,7 +69,7 @@ class AgainstBench {
         try {
             measure();
         } catch (const Error& error) {
-            stage_.pause(0ms);  // throws what ends them all: the user's interrupt
+            stage_.pause(1ms);  // throws what ends them all: the user's interrupt
             entrant.figures.missing = error.what();
             stage_.timeline().say("bench", fmt::format("{}: {}", entrant.figures.name, error.what()));
         }

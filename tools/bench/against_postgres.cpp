@@ -30,6 +30,7 @@ using Words = std::vector<std::string>;
 constexpr const char* kUser = "postgres";  // the server runs as nobody who may do everything
 constexpr auto kPatience = 2min;
 constexpr auto kLook = 100ms;
+constexpr unsigned kShortest = 3;  // seconds, for all to have connected
 
 // The newest that is installed; empty: none.
 fs::path find_programs() {
@@ -165,7 +166,7 @@ class PostgresBench {
                 lines_of(stage_, {"psql", "-h", server.address, "-U", kUser, "-tAc", query, "postgres"}, kPatience);
             return !lines.empty() && lines.front() == expected;
         } catch (const Error&) {
-            stage_.pause(0ms);  // throws what ends the benchmark: the user's interrupt, a server that is gone
+            stage_.pause(1ms);  // throws what ends the benchmark: the user's interrupt, a server that is gone
             return false;
         }
     }
@@ -187,7 +188,7 @@ class PostgresBench {
     void measure(Mode& mode) {
         const auto lines = pgbench(mode.is_replicated ? primary_ : alone_, mode.synchronous_commit,
                                    {"-n", "-N", "-c", std::to_string(options_.connections), "-j", "1", "-T",
-                                    std::to_string(options_.seconds)});
+                                    std::to_string(std::max(options_.seconds, kShortest))});
         mode.rates.push_back(figure_of(lines, "tps = ([0-9.]+)"));
         mode.latencies_ms.push_back(figure_of(lines, "latency average = ([0-9.]+)"));
     }
@@ -232,7 +233,11 @@ std::vector<report::Row> measure_postgres_replication(const AgainstBenchOptions&
         return {report::missing_row("PostgreSQL", "needs PostgreSQL on this host: apt-get install postgresql")};
     }
     Stage stage(stderr);
-    return PostgresBench(stage, options, programs).measure();
+    try {
+        return PostgresBench(stage, options, programs).measure();
+    } catch (const Error& error) {
+        return {report::missing_row("PostgreSQL", error.what())};
+    }
 }
 
 }  // namespace understudy::tools

@@ -54,25 +54,11 @@ SentinelStore::SentinelStore(Stage& stage, std::chrono::milliseconds down_after)
                   add("sentinel3", "10.79.0.23", kSentinelPort)};
     start_redis(0, false);
     start_redis(1, true);
-    until(
-        [&] {
-            return ask(master().address, ask_for_replication(), false,
-                       [](const auto& answer) { return replicas_in_sync(text_of(answer)) == 1; });
-        },
-        "the replica to have what the master has");
+    await_redundancy();  // of the two; Sentinels that come later know the replica at once
     for (std::size_t i = 0; i < sentinels_.size(); ++i) {
         start_sentinel(i, down_after);
     }
     await_redundancy();
-}
-
-SentinelStore::~SentinelStore() {
-    for (const auto& server : servers_) {
-        stage_.dismiss(server.process);
-    }
-    for (const auto& sentinel : sentinels_) {
-        stage_.dismiss(sentinel.process);
-    }
 }
 
 std::vector<Address> SentinelStore::sentinels() const {
@@ -88,7 +74,6 @@ SentinelStore::Server SentinelStore::add(const std::string& name, const std::str
 void SentinelStore::start(const std::string& name, Server& server, std::vector<std::string> command) {
     command.insert(command.begin(), server.station.command.begin(), server.station.command.end());
     server.process = stage_.start(name, std::move(command), [](std::string_view) {});
-    stage_.expect(name, server.process);
 }
 
 // Nothing on disk, as in the guest.
@@ -138,19 +123,9 @@ void SentinelStore::start_sentinel(std::size_t index, std::chrono::milliseconds 
     start(sentinel.station.name, sentinel, {"redis-server", file.string(), "--sentinel"});
 }
 
-void SentinelStore::until(const std::function<bool()>& condition, std::string_view what) {
-    const auto deadline = Stage::Clock::now() + kSettleTime;
-    while (!condition()) {
-        if (Stage::Clock::now() >= deadline) {
-            throw Error::format("waited {} s for {}", std::chrono::seconds(kSettleTime).count(), what);
-        }
-        stage_.pause(kLook);
-    }
-}
-
 void SentinelStore::kill() {
-    stage_.dismiss(master().process);
     master().process->signal(SIGKILL);
+    master().process.reset();
 }
 
 void SentinelStore::await_takeover() {
@@ -174,26 +149,49 @@ void SentinelStore::restart() {
     start_redis(1 - master_, true);
 }
 
-bool SentinelStore::all_say(const Address& master) const {
-    return std::ranges::all_of(sentinels_, [&](const Server& sentinel) {
-        return ask(sentinel.address, ask_for_master(), false,
-                   [&](const auto& answer) { return master_of(answer) == master; });
-    });
+// Of a process that ought to run: how it ended.
+void SentinelStore::expect_running() const {
+    const auto expect = [](const Server& server) {
+        if (server.process && !server.process->running()) {
+            throw Error::format("{} ended with status {}: {}", server.station.name, server.process->exit_status(),
+                                server.process->last_words());
+        }
+    };
+    std::ranges::for_each(servers_, expect);
+    std::ranges::for_each(sentinels_, expect);
 }
 
-bool SentinelStore::is_redundant() {
-    const bool in_sync = ask(master().address, ask_for_replication(), false,
-                             [](const auto& answer) { return replicas_in_sync(text_of(answer)) == 1; });
-    return in_sync && all_say(master().address) && std::ranges::all_of(sentinels_, [&](const Server& sentinel) {
-               return ask(sentinel.address, ask_for_replicas(), false,
-                          [](const auto& answer) { return usable_replicas(answer) == 1; }) &&
-                      ask(sentinel.address, ask_for_sentinels(), false,
-                          [this](const auto& answer) { return known_sentinels(text_of(answer)) == sentinels_.size(); });
-           });
+std::string SentinelStore::missing_for_redundancy() {
+    if (!ask(master().address, ask_for_replication(), false,
+             [](const auto& answer) { return replicas_in_sync(text_of(answer)) == 1; })) {
+        return "the replica to have what the master has";
+    }
+    for (const Server& sentinel : sentinels_) {
+        const auto says = [&](const std::string& request, auto what) {
+            return !sentinel.process || ask(sentinel.address, request, false, what);
+        };
+        if (!says(ask_for_master(), [this](const auto& answer) { return master_of(answer) == master().address; })) {
+            return sentinel.station.name + " to know the master";
+        }
+        if (!says(ask_for_replicas(), [](const auto& answer) { return usable_replicas(answer) == 1; })) {
+            return sentinel.station.name + " to know a replica that is up";
+        }
+        if (!says(ask_for_sentinels(),
+                  [this](const auto& answer) { return known_sentinels(text_of(answer)) == sentinels_.size(); })) {
+            return sentinel.station.name + " to know the other Sentinels";
+        }
+    }
+    return {};
 }
 
 void SentinelStore::await_redundancy() {
-    until([&] { return is_redundant(); }, "the Sentinels to know a replica that has all");
+    const auto deadline = Stage::Clock::now() + kSettleTime;
+    for (std::string missing; !(missing = missing_for_redundancy()).empty(); stage_.pause(kLook)) {
+        expect_running();
+        if (Stage::Clock::now() >= deadline) {
+            throw Error::format("waited {} s for {}", std::chrono::seconds(kSettleTime).count(), missing);
+        }
+    }
 }
 
 }  // namespace understudy::tools

@@ -5,10 +5,8 @@
 #include <chrono>
 #include <cstddef>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "common/address.hpp"
@@ -23,7 +21,6 @@ class SentinelStore : public Store {
     // `down_after`: of silence, after which a Sentinel takes the master for gone. There is a Lan. Returns when the
     // replica has all and every Sentinel knows it and the others. Throws understudy::Error.
     SentinelStore(Stage& stage, std::chrono::milliseconds down_after);
-    ~SentinelStore() override;
 
     [[nodiscard]] std::vector<Address> sentinels() const;
 
@@ -36,7 +33,7 @@ class SentinelStore : public Store {
     struct Server {
         Lan::Station station{};
         Address address{};
-        std::shared_ptr<Child> process{};
+        std::shared_ptr<Child> process{};  // none: it is not started yet, or killed
     };
 
     [[nodiscard]] Server add(const std::string& name, const std::string& host, std::uint16_t port);
@@ -45,9 +42,9 @@ class SentinelStore : public Store {
     void start_sentinel(std::size_t index, std::chrono::milliseconds down_after);
     [[nodiscard]] Server& master() { return servers_.at(master_); }
     [[nodiscard]] Server& other() { return servers_.at(1 - master_); }
-    [[nodiscard]] bool all_say(const Address& master) const;
-    [[nodiscard]] bool is_redundant();
-    void until(const std::function<bool()>& condition, std::string_view what);
+    void expect_running() const;
+    // What of it, in words; empty: nothing.
+    [[nodiscard]] std::string missing_for_redundancy();
 
     Stage& stage_;
     std::chrono::milliseconds takeover_time_;
