@@ -65,21 +65,19 @@ class PostgresBench {
     PostgresBench(Stage& stage, const AgainstBenchOptions& options, fs::path programs)
         : stage_(stage), options_(options), programs_(std::move(programs)), directory_(make_directory()) {}
 
+    // The one with a standby is copied to be the standby, and to be the one without.
     std::vector<report::Row> measure() {
-        alone_ = add("pg-alone", "10.79.0.31");
-        primary_ = add("pg-primary", "10.79.0.32");
-        standby_ = add("pg-standby", "10.79.0.33");
-        make_cluster(alone_);
-        start(alone_, {});
+        primary_ = add("pg-primary", "10.79.0.31");
+        standby_ = add("pg-standby", "10.79.0.32");
+        alone_ = add("pg-alone", "10.79.0.33");
         make_cluster(primary_);
-        start(primary_, {"-c", "synchronous_standby_names=*"});
-        run_as_user(standby_, {(programs_ / "pg_basebackup").string(), "-h", primary_.address, "-U", kUser, "-D",
-                               standby_.data.string(), "-R", "-X", "stream", "-c", "fast"});
-        start(standby_, {});
-        await_replication();
-        for (const Server* server : {&alone_, &primary_}) {
-            static_cast<void>(pgbench(*server, "on", {"-i", "-q", "-s", "10"}));
-        }
+        start(primary_);
+        static_cast<void>(pgbench(primary_, "off", {"-i", "-q", "-s", "5"}));
+        copy(standby_, {"-R"});
+        copy(alone_, {});
+        start(standby_);
+        start(alone_);
+        make_synchronous();
         for (unsigned i = 0; i < options_.repeats; ++i) {
             for (Mode& mode : modes_) {
                 measure(mode);
@@ -131,20 +129,25 @@ class PostgresBench {
     }
 
     void make_cluster(const Server& server) {
-        run_as_user(server, {(programs_ / "initdb").string(), "-A", "trust", "-D", server.data.string()});
+        run_as_user(server, {(programs_ / "initdb").string(), "--no-sync", "-A", "trust", "-D", server.data.string()});
         run_as_user(server, {"sh", "-c",
                              "echo 'host all all all trust' >> \"$0/pg_hba.conf\"; "
                              "echo 'host replication all all trust' >> \"$0/pg_hba.conf\"",
                              server.data.string()});
     }
 
-    void start(Server& server, const Words& more) {
+    void copy(const Server& server, const Words& more) {
+        run_as_user(server, Words{(programs_ / "pg_basebackup").string(), "-h", primary_.address, "-U", kUser, "-D",
+                                  server.data.string(), "-X", "stream", "-c", "fast", "--no-sync"} +
+                                more);
+    }
+
+    void start(Server& server) {
         server.process =
             stage_.start(server.name,
-                         as_user(server, Words{(programs_ / "postgres").string(), "-D", server.data.string(), "-c",
-                                               "unix_socket_directories=", "-c", "listen_addresses=*", "-c",
-                                               fmt::format("max_connections={}", options_.connections + 20)} +
-                                             more),
+                         as_user(server, {(programs_ / "postgres").string(), "-D", server.data.string(), "-c",
+                                          "unix_socket_directories=", "-c", "listen_addresses=*", "-c",
+                                          fmt::format("max_connections={}", options_.connections + 20)}),
                          [](std::string_view) {});
         stage_.expect(server.name, server.process);
         await([&] { return answers(server, "select 1", "1"); }, server.name + " to serve");
@@ -160,10 +163,13 @@ class PostgresBench {
         }
     }
 
+    [[nodiscard]] static Words psql(const Server& server, const char* query) {
+        return {"psql", "-h", server.address, "-U", kUser, "-tAc", query, "postgres"};
+    }
+
     bool answers(const Server& server, const char* query, std::string_view expected) {
         try {
-            const auto lines =
-                lines_of(stage_, {"psql", "-h", server.address, "-U", kUser, "-tAc", query, "postgres"}, kPatience);
+            const auto lines = lines_of(stage_, psql(server, query), kPatience);
             return !lines.empty() && lines.front() == expected;
         } catch (const Error&) {
             stage_.pause(1ms);  // throws what ends the benchmark: the user's interrupt, a server that is gone
@@ -171,7 +177,10 @@ class PostgresBench {
         }
     }
 
-    void await_replication() {
+    void make_synchronous() {
+        for (const char* statement : {"alter system set synchronous_standby_names = '*'", "select pg_reload_conf()"}) {
+            static_cast<void>(lines_of(stage_, psql(primary_, statement), kPatience));
+        }
         await(
             [&] { return answers(primary_, "select count(*) from pg_stat_replication where sync_state='sync'", "1"); },
             "the standby to be synchronous");

@@ -80,6 +80,7 @@ std::vector<std::pair<std::string, Measure>> benchmarks(const AllBenchOptions& o
         against.repeats = 1;
         against.seconds = 1;
         against.kills = 1;
+        against.only = {"redis"};
         scale.pairs = 1000;
         scale.repeats = 1;
     }

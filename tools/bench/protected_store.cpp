@@ -94,17 +94,45 @@ void ProtectedStore::restart() {
 }
 
 void ProtectedStore::await_redundancy() {
-    const auto ended = [&] { return !primary_->running() || !backup_->running(); };
+    constexpr unsigned kAttempts = 5;
+    for (unsigned i = 0; i < kAttempts; ++i) {
+        await_pair_or_end();
+        if (primary_->running() && backup_->running()) {
+            return;
+        }
+        recover();
+    }
+    throw Error::format("{} pairs broke without a fault: the machine is too busy for --down-after {}", kAttempts,
+                        suspicion_.count());
+}
+
+void ProtectedStore::await_pair_or_end() {
     stage_.until(
         [&] {
-            return ended() || (primary_->role() == Role::leading && backup_->role() == Role::following &&
-                               primary_->generation() == backup_->generation() && !backup_->address().empty());
+            return !primary_->running() || !backup_->running() ||
+                   (primary_->role() == Role::leading && backup_->role() == Role::following &&
+                    primary_->generation() == backup_->generation() && !backup_->address().empty());
         },
         kStartTime, "the guest to be protected");
-    if (ended()) {
-        throw Error::format("the pair broke without a fault ({}): the machine is too busy for --down-after {}",
-                            (primary_->running() ? backup_ : primary_)->end(), suspicion_.count());
+}
+
+// One of them was taken for gone, and the other goes on.
+void ProtectedStore::recover() {
+    auto& survivor = primary_->running() ? primary_ : backup_;
+    const auto& lost = primary_->running() ? backup_ : primary_;
+    if (!survivor->running() || !lost->deposed()) {
+        throw Error(lost->end());
     }
+    stage_.until([&] { return !survivor->running() || survivor->role() == Role::solo; }, kStartTime,
+                 survivor->host() + " to go on alone");
+    if (!survivor->running()) {
+        throw Error(survivor->end());
+    }
+    note_unplanned();
+    if (&survivor == &backup_) {
+        primary_ = std::move(backup_);
+    }
+    restart();
 }
 
 }  // namespace understudy::tools

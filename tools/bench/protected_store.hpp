@@ -30,6 +30,8 @@ class ProtectedStore : public Store {
   private:
     [[nodiscard]] std::vector<std::string> replica_words(const std::string& role);
     void start_primary();
+    void await_pair_or_end();
+    void recover();
 
     Stage& stage_;
     std::filesystem::path executable_;

@@ -161,6 +161,19 @@ void SentinelStore::expect_running() const {
     std::ranges::for_each(sentinels_, expect);
 }
 
+// They may have taken a master for gone that was not. They make it a replica some seconds later.
+void SentinelStore::follow_sentinels() {
+    const bool all_say_so = std::ranges::all_of(sentinels_, [&](const Server& sentinel) {
+        return sentinel.process && ask(sentinel.address, ask_for_master(), false,
+                                       [this](const auto& answer) { return master_of(answer) == other().address; });
+    });
+    if (all_say_so &&
+        ask(other().address, ask_for_role(), false, [](const auto& answer) { return is_master(answer); })) {
+        master_ = 1 - master_;
+        note_unplanned();
+    }
+}
+
 std::string SentinelStore::missing_for_redundancy() {
     if (!ask(master().address, ask_for_replication(), false,
              [](const auto& answer) { return replicas_in_sync(text_of(answer)) == 1; })) {
@@ -188,6 +201,7 @@ void SentinelStore::await_redundancy() {
     const auto deadline = Stage::Clock::now() + kSettleTime;
     for (std::string missing; !(missing = missing_for_redundancy()).empty(); stage_.pause(kLook)) {
         expect_running();
+        follow_sentinels();
         if (Stage::Clock::now() >= deadline) {
             throw Error::format("waited {} s for {}", std::chrono::seconds(kSettleTime).count(), missing);
         }

@@ -43,6 +43,7 @@ class SentinelStore : public Store {
     [[nodiscard]] Server& master() { return servers_.at(master_); }
     [[nodiscard]] Server& other() { return servers_.at(1 - master_); }
     void expect_running() const;
+    void follow_sentinels();
     // What of it, in words; empty: nothing.
     [[nodiscard]] std::string missing_for_redundancy();
 

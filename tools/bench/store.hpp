@@ -18,8 +18,17 @@ class Store {
     virtual void await_takeover() = 0;
     // What was killed begins anew, as the one that is to take over next.
     virtual void restart() = 0;
-    // Returns when it could.
+    // Returns when it could. What another took over without a fault, because the machine is busy, goes on from there.
     virtual void await_redundancy() = 0;
+
+    // Such failovers, as far as await_redundancy() has seen them.
+    [[nodiscard]] unsigned unplanned_failovers() const { return unplanned_; }
+
+  protected:
+    void note_unplanned() { ++unplanned_; }
+
+  private:
+    unsigned unplanned_ = 0;
 };
 
 }  // namespace understudy::tools

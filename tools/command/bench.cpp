@@ -234,6 +234,7 @@ Benchmark add_against_bench(CLI::App& bench) {
         ->check(CLI::Range(50, 60'000))
         ->capture_default_str();
     app->add_option("--seed", options->seed, "Of the moments of death [random]");
+    app->add_option("--only", options->only, "Some parts")->delimiter(',')->check(CLI::IsMember(against_bench_parts()));
     app->add_option("--image", options->image, "With redis-server [one is built]")->check(CLI::ExistingFile);
     app->footer(
         "Needs root, for network namespaces, and redis-server and postgresql on this host; what is missing is said.\n\n"

@@ -1,11 +1,11 @@
 // What the section says of contenders that were measured, that broke off, and that are missing.
-#include "tools/bench/against.hpp"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <string>
+
+#include "tools/bench/against_rows.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -55,6 +55,7 @@ TEST(AgainstRows, SumUpDeaths) {
     Contender guest = measured("guest", 1);
     guest.promises = true;
     guest.add_death({.gap = 5ms, .wait = 6ms}, death(1));
+    guest.unplanned = 2;
     const auto rows = against_rows({sentinel, guest}, 50);
     EXPECT_THAT(row(rows, "Sentinel, killed: no client had a write acknowledged").measured.values,
                 ElementsAre(1100, 1300));
@@ -68,6 +69,7 @@ TEST(AgainstRows, SumUpDeaths) {
     EXPECT_EQ(row(rows, "Sentinel, killed: writes refused or unanswered").value(), 100);
     EXPECT_EQ(row(rows, "guest, killed: acknowledged writes lost").met(), false);
     EXPECT_EQ(row(rows, "guest, killed: connections dropped").met(), false);
+    EXPECT_EQ(row(rows, "guest, killed: failovers without a fault").value(), 2);
 }
 
 TEST(AgainstRows, SayWhatIsMissing) {
