@@ -128,12 +128,10 @@ void SentinelStore::kill() {
     master().process.reset();
 }
 
+// All Sentinels have to know: to one that does not, what was killed and comes back is still the master.
 void SentinelStore::await_takeover() {
     const auto deadline = Stage::Clock::now() + takeover_time_;
-    const auto serves = [&] {
-        return ask(other().address, ask_for_role(), false, [](const auto& answer) { return is_master(answer); });
-    };
-    while (!serves()) {
+    while (!(serves_as_master(other()) && all_say(other()))) {
         if (Stage::Clock::now() >= deadline) {
             throw Error::format("the Sentinels made nobody the master within {} s",
                                 std::chrono::duration_cast<std::chrono::seconds>(takeover_time_).count());
@@ -144,7 +142,7 @@ void SentinelStore::await_takeover() {
 }
 
 // As a replica at once, as who administrates it would: a Sentinel waits some seconds before it makes a master that
-// comes back one. And never before another leads: empty as it is, it would be taken for the master that was there.
+// comes back one. Never before another leads: empty as it is, it would be taken for the master that was there.
 void SentinelStore::restart() {
     start_redis(1 - master_, true);
 }
@@ -161,14 +159,20 @@ void SentinelStore::expect_running() const {
     std::ranges::for_each(sentinels_, expect);
 }
 
+bool SentinelStore::all_say(const Server& server) const {
+    return std::ranges::all_of(sentinels_, [&](const Server& sentinel) {
+        return sentinel.process && ask(sentinel.address, ask_for_master(), false,
+                                       [&](const auto& answer) { return master_of(answer) == server.address; });
+    });
+}
+
+bool SentinelStore::serves_as_master(const Server& server) {
+    return ask(server.address, ask_for_role(), false, [](const auto& answer) { return is_master(answer); });
+}
+
 // They may have taken a master for gone that was not. They make it a replica some seconds later.
 void SentinelStore::follow_sentinels() {
-    const bool all_say_so = std::ranges::all_of(sentinels_, [&](const Server& sentinel) {
-        return sentinel.process && ask(sentinel.address, ask_for_master(), false,
-                                       [this](const auto& answer) { return master_of(answer) == other().address; });
-    });
-    if (all_say_so &&
-        ask(other().address, ask_for_role(), false, [](const auto& answer) { return is_master(answer); })) {
+    if (all_say(other()) && serves_as_master(other())) {
         master_ = 1 - master_;
         note_unplanned();
     }

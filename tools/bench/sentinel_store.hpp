@@ -43,6 +43,8 @@ class SentinelStore : public Store {
     [[nodiscard]] Server& master() { return servers_.at(master_); }
     [[nodiscard]] Server& other() { return servers_.at(1 - master_); }
     void expect_running() const;
+    [[nodiscard]] bool all_say(const Server& server) const;  // that it is the master
+    [[nodiscard]] static bool serves_as_master(const Server& server);
     void follow_sentinels();
     // What of it, in words; empty: nothing.
     [[nodiscard]] std::string missing_for_redundancy();
