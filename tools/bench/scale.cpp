@@ -10,7 +10,6 @@
 #include <string>
 #include <utility>
 
-#include "arbiter/client/client.hpp"
 #include "common/error.hpp"
 #include "common/temporary_directory.hpp"
 #include "tools/bench/arbiter_clusters.hpp"

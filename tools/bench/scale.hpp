@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "arbiter/register/requests.hpp"
+#include "arbiter/client/client.hpp"
 #include "tools/report/report.hpp"
 
 namespace understudy::tools {

@@ -229,7 +229,8 @@ Benchmark add_against_bench(CLI::App& bench) {
         ->check(CLI::Range(0, 10000))
         ->capture_default_str();
     app->add_option("--down-after", options->down_after_ms,
-                    "Milliseconds of silence that are taken for death, by Sentinels (Redis: 30000) and by the guest's "
+                    "Milliseconds of silence that are taken for death, by Sentinels (30000 by default; below 2000 they "
+                    "fail over without need) and by the guest's "
                     "replicas")
         ->check(CLI::Range(50, 60'000))
         ->capture_default_str();
