@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "tools/bench/against.hpp"
 #include "tools/bench/arbiter.hpp"
 #include "tools/bench/channel.hpp"
 #include "tools/bench/distance.hpp"
@@ -16,6 +17,7 @@
 #include "tools/bench/linux_image.hpp"
 #include "tools/bench/network.hpp"
 #include "tools/bench/overhead.hpp"
+#include "tools/bench/scale.hpp"
 #include "tools/bench/smoke.hpp"
 #include "tools/bench/uncounted.hpp"
 
@@ -55,6 +57,9 @@ std::vector<std::pair<std::string, Measure>> benchmarks(const AllBenchOptions& o
     ChannelBenchOptions channel;
     ArbiterBenchOptions arbiter;
     arbiter.data = std::filesystem::temp_directory_path();
+    AgainstBenchOptions against;
+    against.image = image;
+    ScaleBenchOptions scale;
     if (options.quick) {
         overhead.repeats = 1;
         overhead.rates = {10'000};
@@ -85,6 +90,12 @@ std::vector<std::pair<std::string, Measure>> benchmarks(const AllBenchOptions& o
         arbiter.seconds = 1;
         arbiter.kills = 5;
         arbiter.vms = 1000;
+        against.repeats = 1;
+        against.seconds = 1;
+        against.kills = 1;
+        against.only = {"redis"};
+        scale.pairs = 1000;
+        scale.repeats = 1;
     }
     return {{"overhead", [=] { return measure_overhead(overhead); }},
             {"failover", [=] { return measure_failover(failover); }},
@@ -95,7 +106,9 @@ std::vector<std::pair<std::string, Measure>> benchmarks(const AllBenchOptions& o
             {"join", [=] { return measure_joins(join); }},
             {"smoke", [=] { return measure_smoke(smoke); }},
             {"channel", [=] { return measure_channel(channel); }},
-            {"arbiter", [=] { return measure_arbiter(arbiter); }}};
+            {"arbiter", [=] { return measure_arbiter(arbiter); }},
+            {"against", [=] { return measure_against(against); }},
+            {"scale", [=] { return measure_scale(scale); }}};
 }
 
 }  // namespace

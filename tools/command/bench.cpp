@@ -14,6 +14,7 @@
 
 #include "common/error.hpp"
 #include "hypervisor/engine/kvm/probe.hpp"
+#include "tools/bench/against.hpp"
 #include "tools/bench/all.hpp"
 #include "tools/bench/arbiter.hpp"
 #include "tools/bench/channel.hpp"
@@ -23,6 +24,7 @@
 #include "tools/bench/join.hpp"
 #include "tools/bench/network.hpp"
 #include "tools/bench/overhead.hpp"
+#include "tools/bench/scale.hpp"
 #include "tools/bench/smoke.hpp"
 #include "tools/bench/uncounted.hpp"
 #include "tools/command/choice.hpp"
@@ -251,6 +253,51 @@ Benchmark add_channel_bench(CLI::App& bench) {
     return benchmark(app, options, measure_channel);
 }
 
+Benchmark add_against_bench(CLI::App& bench) {
+    const auto options = std::make_shared<AgainstBenchOptions>();
+    CLI::App* app = bench.add_subcommand(
+        "against", "A protected redis-server beside Redis with Sentinels; PostgreSQL with a synchronous standby");
+    app->add_option("--repeats", options->repeats, "Of the load, by turns")
+        ->check(CLI::Range(1, 100))
+        ->capture_default_str();
+    app->add_option("--seconds", options->seconds, "Of each measurement")
+        ->check(CLI::Range(1, 3600))
+        ->capture_default_str();
+    app->add_option("--connections", options->connections, "Clients, each with one, that ask when they are answered")
+        ->check(CLI::Range(1, 1000))
+        ->capture_default_str();
+    app->add_option("--kills", options->kills, "How often the process that serves is killed, of each; 0: not at all")
+        ->check(CLI::Range(0, 10000))
+        ->capture_default_str();
+    app->add_option("--down-after", options->down_after_ms,
+                    "Milliseconds of silence that are taken for death, by Sentinels (30000 by default; below 2000 they "
+                    "fail over without need) and by the guest's "
+                    "replicas")
+        ->check(CLI::Range(50, 60'000))
+        ->capture_default_str();
+    app->add_option("--seed", options->seed, "Of the moments of death [random]");
+    app->add_option("--only", options->only, "Some parts")->delimiter(',')->check(CLI::IsMember(against_bench_parts()));
+    app->add_option("--image", options->image, "With redis-server [one is built]")->check(CLI::ExistingFile);
+    app->footer(
+        "Needs root, for network namespaces, and redis-server and postgresql on this host; what is missing is said.\n\n"
+        "Example:\n  sudo understudy bench against --kills 20 --html against.html");
+    return benchmark(app, options, measure_against);
+}
+
+Benchmark add_scale_bench(CLI::App& bench) {
+    const auto options = std::make_shared<ScaleBenchOptions>();
+    CLI::App* app = bench.add_subcommand("scale", "Many protected VMs that fail over at once");
+    app->add_option("--pairs", options->pairs, "How many")->check(CLI::Range(1, 300'000))->capture_default_str();
+    app->add_option("--hosts", options->hosts, "That they run on; each has a connection to the arbiter")
+        ->check(CLI::Range(2, 2000))
+        ->capture_default_str();
+    app->add_option("--repeats", options->repeats, "Of all")->check(CLI::Range(1, 100))->capture_default_str();
+    app->footer(
+        "The arbiter's servers keep their data below $TMPDIR.\n\n"
+        "Example:\n  understudy bench scale --pairs 10000 --hosts 100");
+    return benchmark(app, options, measure_scale);
+}
+
 // In place before anything is measured: a report that cannot be written is no reason to waste minutes.
 std::ofstream open_page(const std::string& file) {
     std::ofstream stream;
@@ -283,12 +330,12 @@ int measure(const std::function<std::vector<report::Section>()>& sections, const
 
 Command add_bench(CLI::App& root) {
     CLI::App* app = root.add_subcommand(
-        "bench", "Measure: guests beside the host, replication overhead, failover times, the arbiter");
+        "bench", "Measure: guests beside the host, replication overhead, failover times, the arbiter, what others use");
     app->require_subcommand(0, 1);
     const std::vector<Benchmark> benchmarks = {
-        add_overhead(*app),      add_failover(*app),     add_network(*app),    add_distance(*app),
-        add_smoke(*app),         add_guest_bench(*app),  add_join_bench(*app), add_uncounted_bench(*app),
-        add_channel_bench(*app), add_arbiter_bench(*app)};
+        add_overhead(*app),      add_failover(*app),      add_network(*app),       add_distance(*app),
+        add_smoke(*app),         add_guest_bench(*app),   add_join_bench(*app),    add_uncounted_bench(*app),
+        add_channel_bench(*app), add_arbiter_bench(*app), add_against_bench(*app), add_scale_bench(*app)};
     const auto output = std::make_shared<Output>();
     add_output_options(*app, *output);
     for (const Benchmark& one : benchmarks) {

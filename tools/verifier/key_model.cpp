@@ -6,7 +6,8 @@
 #include <array>
 #include <cassert>
 #include <charconv>
-#include <initializer_list>
+
+#include "tools/verifier/request.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -15,14 +16,6 @@ using Operation = KeyRequest::Operation;
 
 // APPEND keys start over at this length, which bounds the memory of both sides.
 constexpr std::size_t kMaxAppended = 256;
-
-std::string encode(std::initializer_list<std::string_view> words) {
-    std::string bytes = fmt::format("*{}\r\n", words.size());
-    for (const std::string_view word : words) {
-        fmt::format_to(std::back_inserter(bytes), "${}\r\n{}\r\n", word.size(), word);
-    }
-    return bytes;
-}
 
 std::optional<std::uint64_t> parse_number(std::string_view text) {
     std::uint64_t number = 0;
@@ -76,29 +69,29 @@ KeyRequest KeyModel::write(std::size_t index) {
     switch (key.operation) {
         case Operation::increment:
             request.value = std::to_string(number_in(key.value) + 1);
-            request.bytes = encode({"INCR", key.name});
+            request.bytes = encode_request({"INCR", key.name});
             return request;
         case Operation::append: {
             const std::string token = fmt::format("{},", sequence);
             if (key.value && key.value->size() + token.size() > kMaxAppended) {
                 request.operation = Operation::restart;
                 request.value = token;
-                request.bytes = encode({"SET", key.name, token});
+                request.bytes = encode_request({"SET", key.name, token});
             } else {
                 request.value = key.value.value_or("") + token;
-                request.bytes = encode({"APPEND", key.name, token});
+                request.bytes = encode_request({"APPEND", key.name, token});
             }
             return request;
         }
         default:
             request.value = fmt::format("{}={}", prefix_, sequence);
-            request.bytes = encode({"SET", key.name, request.value});
+            request.bytes = encode_request({"SET", key.name, request.value});
             return request;
     }
 }
 
 KeyRequest KeyModel::read(std::size_t key) const {
-    return {.operation = Operation::read, .key = key, .bytes = encode({"GET", keys_[key].name})};
+    return {.operation = Operation::read, .key = key, .bytes = encode_request({"GET", keys_[key].name})};
 }
 
 Judgement KeyModel::judge(const KeyRequest& request, const Reply& reply) {

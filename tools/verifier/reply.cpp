@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <utility>
 
 namespace understudy::tools {
 namespace {
@@ -91,6 +92,44 @@ DecodedReply decode_reply(std::string_view bytes) {
         default:
             return malformed();
     }
+}
+
+DecodedList decode_list(std::string_view bytes) {
+    const DecodedList broken{.status = DecodedReply::Status::malformed};
+    DecodedList list;
+    // Arrays and replies that are still to come: an array is its header, and then as many more.
+    for (std::size_t due = 1; due > 0; --due) {
+        const auto rest = bytes.substr(list.size);
+        if (due > kMaxListed || list.replies.size() > kMaxListed || list.size > kMaxReplySize) {
+            return broken;
+        }
+        if (rest.empty() || rest.front() != '*') {
+            auto decoded = decode_reply(rest);
+            if (decoded.status != DecodedReply::Status::reply) {
+                return {.status = decoded.status};
+            }
+            list.size += decoded.size;
+            list.replies.push_back(std::move(decoded.reply));
+            continue;
+        }
+        // Its header has the form of an integer.
+        const auto header = decode_reply(fmt::format(":{}", rest.substr(1, kMaxLine)));
+        if (header.status != DecodedReply::Status::reply) {
+            return {.status = header.status};
+        }
+        const std::int64_t count = header.reply.integer;
+        if (count < -1 || count > static_cast<std::int64_t>(kMaxListed)) {
+            return broken;
+        }
+        list.size += header.size;
+        if (count < 0) {
+            list.replies.push_back({.kind = Reply::Kind::nil});
+        } else {
+            due += static_cast<std::size_t>(count);
+        }
+    }
+    list.status = DecodedReply::Status::reply;
+    return list;
 }
 
 }  // namespace understudy::tools

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace understudy::tools {
 
@@ -30,7 +31,20 @@ struct DecodedReply {
 
 constexpr std::size_t kMaxReplySize = 65536;
 
-// The first reply in `bytes`. Arrays are malformed: nothing that is asked for has them as an answer.
+// The first reply in `bytes`. Arrays are malformed: nothing that the verifying client asks for has them as an answer.
 [[nodiscard]] DecodedReply decode_reply(std::string_view bytes);
+
+struct DecodedList {
+    DecodedReply::Status status = DecodedReply::Status::need_more;
+    std::vector<Reply> replies{};
+    std::size_t size = 0;  // bytes that the list took
+};
+
+constexpr std::size_t kMaxListed = 4096;
+
+// The same, where the answer may be an array, as Sentinel's are. Arrays in arrays are taken apart, so that names still
+// stand before their values; a nil array is one nil; what is no array is a list of one. Malformed: more than kMaxListed
+// replies or kMaxReplySize bytes.
+[[nodiscard]] DecodedList decode_list(std::string_view bytes);
 
 }  // namespace understudy::tools

@@ -1,4 +1,4 @@
-// Any bytes as a server's answers: each taken off, until more is needed or it is no answer; then judged.
+// Any bytes as a server's answers: each taken off, until more is needed or it is no answer; then judged. And as a list.
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
@@ -9,6 +9,10 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     using namespace understudy::tools;
     std::string_view rest(reinterpret_cast<const char*>(data), size);
+    const auto list = decode_list(rest);
+    if (list.size > rest.size() || list.replies.size() > size) {
+        std::abort();
+    }
     KeyModel model("fuzz", 3);
     while (!rest.empty()) {
         const auto decoded = decode_reply(rest);

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
 namespace understudy::tools {
 namespace {
 
@@ -31,6 +34,40 @@ TEST(DecodeReply, WhatIsNoReplyIsMalformed) {
         EXPECT_EQ(decode_reply(bytes).status, Status::malformed) << bytes;
     }
     EXPECT_EQ(decode_reply(std::string(5000, '+')).status, Status::malformed);
+}
+
+TEST(DecodeList, TakesArraysApart) {
+    const std::string nested = "*3\r\n$6\r\nmaster\r\n:17\r\n*2\r\n*2\r\n$1\r\na\r\n*-1\r\n*0\r\n";
+    const auto decoded = decode_list(nested + "+NEXT\r\n");
+    ASSERT_EQ(decoded.status, Status::reply);
+    EXPECT_EQ(decoded.size, nested.size());
+    const std::vector<Reply> expected = {{.kind = Reply::Kind::text, .text = "master"},
+                                         {.kind = Reply::Kind::integer, .integer = 17},
+                                         {.kind = Reply::Kind::text, .text = "a"},
+                                         {.kind = Reply::Kind::nil}};
+    EXPECT_EQ(decoded.replies, expected);
+    for (std::size_t size = 0; size < nested.size(); ++size) {
+        EXPECT_EQ(decode_list(std::string_view(nested).substr(0, size)).status, Status::need_more) << size;
+    }
+}
+
+TEST(DecodeList, OfWhatIsNoArrayHasOne) {
+    const auto decoded = decode_list("-ERR no\r\n");
+    ASSERT_EQ(decoded.status, Status::reply);
+    EXPECT_EQ(decoded.replies, (std::vector<Reply>{{.kind = Reply::Kind::error, .text = "ERR no"}}));
+    EXPECT_EQ(decode_list("*0\r\n").replies.size(), 0U);
+}
+
+TEST(DecodeList, HasBounds) {
+    for (const std::string_view bytes : {"*-2\r\n", "*x\r\n", "*\r\n", "*1\r\nhello\r\n", "*4097\r\n",
+                                         "*99999999999999999999\r\n", "*4096\r\n*4096\r\n:1\r\n"}) {
+        EXPECT_EQ(decode_list(bytes).status, Status::malformed) << bytes;
+    }
+    std::string deep;
+    while (deep.size() < 2 * kMaxReplySize) {
+        deep += "*1\r\n";
+    }
+    EXPECT_EQ(decode_list(deep).status, Status::malformed);
 }
 
 }  // namespace

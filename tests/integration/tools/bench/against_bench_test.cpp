@@ -1,0 +1,104 @@
+// `understudy bench against`, one death of each, with Debian's redis-server on the host and in a guest; and
+// `understudy bench scale`, a few pairs.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <string>
+
+#include "common/temporary_directory.hpp"
+#include "tests/integration/tools/on_kvm.hpp"
+#include "tools/process/run.hpp"
+
+namespace understudy::tools {
+namespace {
+
+using testing::kExecutable;
+
+class AgainstBench : public testing::OnKvm {
+  protected:
+    Finished shell(const std::string& line) {
+        return run_to_end({.command = {"sh", "-ec", line},
+                           .directory = directory_.path(),
+                           .environment = {"U=" + kExecutable.string()}},
+                          std::chrono::minutes(8));
+    }
+    // What jq makes of a row of the report: "true\n".
+    std::string ask(const std::string& row, const std::string& question) {
+        return shell("jq '.sections[0].rows[] | select(.what == \"" + row + "\") | " + question + "' report.json")
+            .output;
+    }
+
+    TemporaryDirectory directory_{"understudy-bench-test"};
+};
+
+TEST_F(AgainstBench, MeasuresAndKillsRedisWithSentinelsAndInAGuest) {
+    if (::geteuid() != 0) {
+        GTEST_SKIP() << "needs root: servers and guests are on a LAN of network namespaces";
+    }
+    if (shell("command -v redis-server || true").output.empty()) {
+        GTEST_SKIP() << "needs redis-server: apt-get install redis-server";
+    }
+    if (const auto image = shell("exec $U image --package redis-server -o redis.img"); image.exit_status != 0) {
+        GTEST_SKIP() << "no image of redis-server: " << image.errors;
+    }
+    const auto done = shell(
+        "exec $U bench against --image redis.img --only redis --repeats 1 --seconds 1 --connections 5 --kills 1 "
+        "--json --html page.html > report.json");
+    ASSERT_EQ(done.exit_status, 0) << done.errors;
+    for (const char* row :
+         {"SET, 5 connections, beside Sentinel", "SET, 5 connections, p99, beside Sentinel, WAIT 1"}) {
+        EXPECT_EQ(ask(row, ".value > 0 and .baseline.spread.median > 0"), "true\n") << row << done.errors;
+    }
+    for (const std::string name : {"Sentinel", "Sentinel, WAIT 1", "protected guest"}) {
+        EXPECT_EQ(ask(name + ", killed: no client had a write acknowledged", ".value > 0"), "true\n") << done.errors;
+        EXPECT_EQ(ask(name + ", killed: acknowledged writes", ".value > 0"), "true\n") << name;
+        EXPECT_EQ(ask(name + ", killed: keys that hold what was never written", ".value == 0"), "true\n") << name;
+    }
+    EXPECT_EQ(ask("Sentinel, killed: connections dropped", ".value >= 5"), "true\n");
+    EXPECT_EQ(ask("protected guest, killed: connections dropped", ".value == 0"), "true\n");
+    EXPECT_EQ(ask("protected guest, killed: acknowledged writes lost", ".value == 0"), "true\n");
+    EXPECT_NE(shell("cat page.html").output.find("<h2>Against what people use</h2>"), std::string::npos);
+}
+
+TEST_F(AgainstBench, MeasuresPostgresWithASynchronousStandby) {
+    if (::geteuid() != 0) {
+        GTEST_SKIP() << "needs root: servers are on a LAN of network namespaces";
+    }
+    if (shell("ls /usr/lib/postgresql/*/bin/postgres || true").output.empty()) {
+        GTEST_SKIP() << "needs PostgreSQL: apt-get install postgresql";
+    }
+    const auto done =
+        shell("exec $U bench against --only postgres --repeats 1 --seconds 3 --connections 4 --json > report.json");
+    ASSERT_EQ(done.exit_status, 0) << done.errors;
+    for (const char* row : {"PostgreSQL, 4 connections, synchronous_commit=on",
+                            "PostgreSQL, 4 connections, synchronous_commit=remote_apply",
+                            "PostgreSQL, 4 connections, synchronous_commit=on, latency"}) {
+        EXPECT_EQ(ask(row, ".value > 0 and .ratio > 0"), "true\n") << row << shell("cat report.json").output;
+    }
+}
+
+TEST_F(AgainstBench, SaysWhatItWants) {
+    const auto bad = shell("$U bench against --down-after 1 2>&1 || true");
+    EXPECT_NE(bad.output.find("--down-after"), std::string::npos) << bad.output;
+    const auto part = shell("$U bench against --only mysql 2>&1 || true");
+    EXPECT_NE(part.output.find("postgres"), std::string::npos) << part.output;
+}
+
+// Not on KVM, but as tiny.
+TEST(ScaleBench, DecidesEachPairOnce) {
+    const TemporaryDirectory directory("understudy-bench-test");
+    const auto done = run_to_end({.command = {"sh", "-ec",
+                                              "$U bench scale --pairs 200 --hosts 7 --repeats 2 --json > report.json\n"
+                                              "jq -r '.sections[0].rows[] | [.what, .value] | @tsv' report.json"},
+                                  .directory = directory.path(),
+                                  .environment = {"U=" + kExecutable.string()}},
+                                 std::chrono::minutes(2));
+    ASSERT_EQ(done.exit_status, 0) << done.errors;
+    EXPECT_NE(done.output.find("pairs with none or two that won\t0\n"), std::string::npos) << done.output;
+    EXPECT_NE(done.output.find("replicas without an answer\t0\n"), std::string::npos) << done.output;
+    EXPECT_NE(done.output.find("200 pairs fail over at once: the last answer\t"), std::string::npos) << done.output;
+}
+
+}  // namespace
+}  // namespace understudy::tools
