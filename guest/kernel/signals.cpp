@@ -73,9 +73,9 @@ void SignalState::post(int signal, const SignalInfo& info) {
 }
 
 int SignalState::take(std::uint64_t set) {
-    const int signal = std::countr_zero(pending & set) + 1;
-    pending &= ~signal_bit(signal);
-    return signal;
+    const std::uint64_t waiting = pending & set;
+    pending &= ~(waiting & (~waiting + 1));  // the lowest of them
+    return std::countr_zero(waiting) + 1;
 }
 
 void block_signals() {
