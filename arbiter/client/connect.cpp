@@ -103,7 +103,10 @@ std::unique_ptr<Client> connect(boost::asio::io_context& io, std::string_view ur
 }
 
 std::unique_ptr<Client> connect(boost::asio::io_context& io, const ParsedUrl& parsed) {
-    return parsed.scheme == "raft" ? connect_raft(io, parsed) : connect_etcd(io, parsed);
+    if (parsed.scheme == "raft") {
+        return connect_raft(io, parsed);
+    }
+    return connect_etcd(io, parsed);
 }
 
 }  // namespace understudy::arbiter

@@ -145,7 +145,7 @@ Result check_parent(int directory, std::string_view path) {
     const bool here = slash == std::string_view::npos;
     const Place parent = resolve(directory, here ? "." : path.substr(0, slash + 1), true);
     return path.empty()                                    ? failure(ENOENT)
-           : parent.outcome.failed()                       ? parent.outcome
+           : parent.node == nullptr                        ? parent.outcome
            : parent.node->type != Archive::Type::directory ? failure(ENOTDIR)
                                                            : Result(0);
 }

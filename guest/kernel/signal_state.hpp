@@ -51,7 +51,7 @@ struct SignalState {
     [[nodiscard]] bool ignored(int signal) const;
     // Makes the signal pending, unless it is already or nobody would hear of it.
     void post(int signal, const SignalInfo& info);
-    // The lowest pending signal of `set`, which must have one: pending no more.
+    // The lowest pending signal of `set`, pending no more; 0: it has none.
     int take(std::uint64_t set);
 };
 

@@ -73,7 +73,11 @@ void SignalState::post(int signal, const SignalInfo& info) {
 }
 
 int SignalState::take(std::uint64_t set) {
-    const int signal = std::countr_zero(pending & set) + 1;
+    const std::uint64_t waiting = pending & set;
+    if (waiting == 0) {
+        return 0;
+    }
+    const int signal = std::countr_zero(waiting) + 1;
     pending &= ~signal_bit(signal);
     return signal;
 }
@@ -105,8 +109,7 @@ bool signals_need_attention(const Frame& frame) {
 }
 
 void deliver_signals(Frame& frame) {
-    while (signal_waiting()) {
-        const int signal = state.take(~state.blocked);
+    while (const int signal = state.take(~state.blocked)) {
         if (state.ignored(signal)) {
             continue;
         }

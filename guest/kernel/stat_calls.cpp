@@ -38,7 +38,7 @@ Result answer_statfs(struct statfs* user_status) {
     struct statfs answer {};
     answer.f_type = kReadOnlyArchive;
     answer.f_bsize = answer.f_frsize = 4096;
-    answer.f_blocks = (boot().root_archive.size + 4095) / 4096;
+    answer.f_blocks = static_cast<std::int64_t>((boot().root_archive.size + 4095) / 4096);
     answer.f_namelen = 255;
     answer.f_flags = kFlags;
     *user_status = answer;

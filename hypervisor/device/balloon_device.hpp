@@ -9,8 +9,8 @@ namespace understudy::device {
 
 class BalloonDevice final : public Device {
   public:
-    // At one stop so much is discarded at the most: the guest waits for it. No report of Linux's is larger (32 blocks of
-    // 4 MiB): until it has an answer its kernel does without the pages in it, and may come to lack them.
+    // At one stop so much is discarded at the most: the guest waits for it. No report of Linux's is larger (32 blocks
+    // of 4 MiB): until it has an answer its kernel does without the pages in it, and may come to lack them.
     static constexpr std::uint64_t kPerStop = std::uint64_t{128} << 20U;
 
     explicit BalloonDevice(GuestMemory& memory, std::uint64_t per_stop = kPerStop)

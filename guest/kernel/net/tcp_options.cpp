@@ -52,7 +52,7 @@ Result TcpSocket::set_option(int level, int option, int value) {
             return 0;
         case TCP_CORK:
             corked_ = value != 0;
-            if (!corked_ && state_ == State::connected) {
+            if (!corked_ && has_block && state_ == State::connected) {
                 tcp_nagle_disable(pcb_);  // what was held goes now
                 push(false);
                 options_changed();

@@ -59,8 +59,8 @@ void call(Context& context, const void* code) {
     if (caught.signal != 0) {
         const auto* const bytes = static_cast<const std::uint8_t*>(code);
         const std::uint64_t offset = caught.address - reinterpret_cast<std::uint64_t>(bytes);
-        dprintf(STDOUT_FILENO, "signal %d, code %d, address %p: code at %p", caught.signal, caught.code,
-                reinterpret_cast<void*>(caught.address), code);
+        dprintf(STDOUT_FILENO, "signal %d, code %d, address %#lx: code at %p", caught.signal, caught.code,
+                caught.address, code);
         for (std::uint64_t i = offset < 4096 ? offset : 0, end = i + 16; i < end; ++i) {
             dprintf(STDOUT_FILENO, " %02x", bytes[i]);
         }

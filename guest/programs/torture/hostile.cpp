@@ -22,7 +22,7 @@ using Code = std::vector<std::uint8_t>;
 // RAX, RBX, RCX, RDX, RSI and RDI are data, RSI and RDI addresses of a writable page; the stack is the program's. A far
 // pointer stands at RDI.
 const std::vector<Code>& odd_instructions() {
-    static const std::vector<Code> kAll = {
+    static const std::vector<Code> all = {
         {0xf4},                                                              // HLT
         {0xfa},                                                              // CLI
         {0xfb},                                                              // STI
@@ -126,7 +126,7 @@ const std::vector<Code>& odd_instructions() {
         {0x16, 0xf8},
         {0x0f, 0x0b, 0x78, 0x65, 0x6e, 0x0f, 0xa2},  // Xen's CPUID
     };
-    return kAll;
+    return all;
 }
 
 struct FarPointer {

@@ -53,7 +53,7 @@ void mend(int /*signal*/, siginfo_t* info, void* /*context*/) {
     if (address < begin || address >= begin + mended->size()) {
         _exit(3);
     }
-    mprotect(reinterpret_cast<void*>(address & ~(kPage - 1)), kPage, PROT_READ | PROT_WRITE);
+    mprotect(mended->data() + (address - begin) / kPage * kPage, kPage, PROT_READ | PROT_WRITE);
 }
 
 // A handler that gives the right that was missing, as collectors of garbage and snapshots in user space do.

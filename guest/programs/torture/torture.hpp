@@ -20,8 +20,8 @@ class Random {
         z = (z ^ (z >> 27U)) * 0x94d049bb133111eb;
         return z ^ (z >> 31U);
     }
-    // 0 <= result < bound; bound > 0.
-    std::uint64_t below(std::uint64_t bound) { return next() % bound; }
+    // 0 <= result < bound; a bound of 0 stands for 2^64.
+    std::uint64_t below(std::uint64_t bound) { return bound == 0 ? next() : next() % bound; }
     // from <= result <= to.
     std::uint64_t between(std::uint64_t from, std::uint64_t to) { return from + below(to - from + 1); }
     bool one_in(std::uint64_t n) { return below(n) == 0; }

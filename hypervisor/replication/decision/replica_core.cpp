@@ -101,12 +101,11 @@ void ReplicaCore::feed(Event event) {
     while (!events_.empty() && !ended_) {
         const Event next = std::move(events_.front());
         events_.pop_front();
-        const Role before = roles_.role();
+        const bool may_speak_early = mutated(Mutation::speak_while_form_is_undecided) && roles_.role() == Role::forming;
         for (const Action& action : roles_.handle(next)) {
             std::visit([this](const auto& a) { perform(a); }, action);
         }
-        if (mutated(Mutation::speak_while_form_is_undecided) && before == Role::forming &&
-            roles_.role() == Role::deciding) {
+        if (may_speak_early && roles_.role() == Role::deciding) {
             release(gate_.open());
         }
         show_role();

@@ -29,7 +29,7 @@ class Channel : public ::testing::Test {
     static Hello hello() { return {"web", "B", "kvm", 0x77, "test"}; }
     static Welcome greeting() { return {"P", {2}, {GuestKind::small, {kMemory}, {}}}; }
 
-    void listen(ChannelOptions options = {}) {
+    void listen(const ChannelOptions& options = {}) {
         ListenerConfig config;
         config.address = "127.0.0.1";
         config.vm = "web";
@@ -80,7 +80,7 @@ class Channel : public ::testing::Test {
     }
 
     // A connected pair whose state is transferred.
-    void pair(ChannelOptions options = {}) {
+    void pair(const ChannelOptions& options = {}) {
         listen(options);
         ASSERT_FALSE(try_to_join(hello(), listener_->port(), options));
         start_both();

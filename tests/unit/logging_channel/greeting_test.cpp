@@ -121,6 +121,7 @@ TEST_F(ChannelGreeting, GarbageIsDroppedNamedOnceAndHarmsNobody) {
 TEST_F(ChannelGreeting, ManySilentConnectionsNeitherPileUpNorKeepABackupOut) {
     listen();
     std::vector<tcp::socket> silent;
+    silent.reserve(40);
     for (int i = 0; i < 40; ++i) {
         silent.push_back(raw_connection());
     }
@@ -133,6 +134,7 @@ TEST_F(ChannelGreeting, WhoHasSaidSomethingOutlastsWhoHasNot) {
     listen();
     tcp::socket talks = raw_connection();
     std::vector<tcp::socket> silent;
+    silent.reserve(14);
     for (int i = 0; i < 14; ++i) {
         silent.push_back(raw_connection());
     }

@@ -15,7 +15,6 @@ namespace {
 using namespace std::chrono_literals;
 using boost::asio::ip::tcp;
 using ::testing::AllOf;
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 class EncryptedChannel : public Channel {

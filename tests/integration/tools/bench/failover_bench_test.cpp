@@ -23,13 +23,12 @@ class FailoverBench : public testing::OnKvm {
         return run_to_end({.command = {"jq", "-r", question, "report.json"}, .directory = directory_.path()}).output;
     }
     void measure(const std::string& faults) {
-        const auto done =
-            run_to_end({.command = {"sh", "-c",
-                                    "exec \"$0\" bench failover --guest kv --rounds 1 --suspicion \"$1\" --only \"$2\" "
-                                    "--json --html page.html > report.json",
-                                    kExecutable.string(), kSuspicion, faults},
-                        .directory = directory_.path()},
-                       std::chrono::minutes(5));
+        constexpr const char* kBench =
+            "exec \"$0\" bench failover --guest kv --rounds 1 --suspicion \"$1\" --only \"$2\" "
+            "--json --html page.html > report.json";
+        const auto done = run_to_end(
+            {.command = {"sh", "-c", kBench, kExecutable.string(), kSuspicion, faults}, .directory = directory_.path()},
+            std::chrono::minutes(5));
         ASSERT_EQ(done.exit_status, 0) << done.errors;
         ASSERT_TRUE(std::filesystem::exists(directory_.path() / "page.html"));
         EXPECT_EQ(

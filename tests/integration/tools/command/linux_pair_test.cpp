@@ -150,10 +150,11 @@ TEST_F(LinuxPair, ANameIsFreeAgainWhenItsGuestHasEnded) {
 }
 
 TEST_F(LinuxPair, MemoryThatTheGuestHasFreedIsNotSent) {
-    Replica& primary = start_primary({"primary", "--memory", "768M", "--digest-interval", "100", "--", "sh", "-c",
-                                      "dd if=/dev/urandom of=/tmp/x bs=1M count=400; rm /tmp/x; sleep 12; echo freed; "
-                                      "while :; do sleep 1; done"},
-                                     "freed");
+    constexpr const char* kProgram =
+        "dd if=/dev/urandom of=/tmp/x bs=1M count=400; rm /tmp/x; sleep 12; echo freed; "
+        "while :; do sleep 1; done";
+    Replica& primary =
+        start_primary({"primary", "--memory", "768M", "--digest-interval", "100", "--", "sh", "-c", kProgram}, "freed");
     stage_.until([&] { return primary.serves(); }, kPatience * 3, "memory to be freed");
     const Replica& backup = start("host-2", {"backup", "--primary", primary.address()}, root_->image());
     stage_.until([&] { return backup.compared_stops() > 20; }, kPatience, "stops that were compared");

@@ -68,8 +68,9 @@ TEST(StateMachine, ADamagedSnapshotChangesNothing) {
 
 TEST(StateMachine, ListsInPages) {
     StateMachine machine;
+    std::uint64_t sequence = 0;
     for (const auto* vm : {"c", "a", "b"}) {
-        static_cast<void>(machine.apply(claim(1, static_cast<std::uint64_t>(vm[0] - 'a' + 1), vm, "r")));
+        static_cast<void>(machine.apply(claim(1, ++sequence, vm, "r")));
     }
     const auto page = machine.list("a", 1);
     ASSERT_EQ(page.size(), 1U);

@@ -45,18 +45,20 @@ std::string member(const std::string& name, char type, const std::string& conten
 }
 
 class ArchiveTest : public ::testing::Test {
-  protected:
+  public:
     ~ArchiveTest() override {
-        for (void* node : nodes_) {
+        for (void* node : nodes) {
             ::operator delete(node);
         }
-        nodes_.clear();
+        nodes.clear();
     }
+
+  protected:
     void open(const std::string& bytes) {
         bytes_ = bytes;
         archive_.open({reinterpret_cast<const std::uint8_t*>(bytes_.data()), bytes_.size()}, [](std::size_t size) {
             void* node = ::operator new(size);
-            nodes_.push_back(node);
+            nodes.push_back(node);
             return node;
         });
     }
@@ -67,7 +69,7 @@ class ArchiveTest : public ::testing::Test {
     }
     Archive::Lookup outcome(std::string_view path) { return archive_.find(archive_.root(), path, true).outcome; }
 
-    static inline std::vector<void*> nodes_;
+    static inline std::vector<void*> nodes;
     std::string bytes_;
     Archive archive_;
 };
@@ -118,7 +120,7 @@ TEST_F(ArchiveTest, BoundsTheLinksOfASearch) {
     std::string members = member("link39/", '5', "");
     for (int i = 38; i >= 0; --i) {
         const std::string next = "link" + std::to_string(i + 1);
-        members += member("link" + std::to_string(i), '2', "", next + "/../" + next);
+        members += member("link" + std::to_string(i), '2', "", std::string(next).append("/../").append(next));
     }
     open(members + kEnd);
     EXPECT_EQ(outcome("/link35"), Archive::Lookup::found);

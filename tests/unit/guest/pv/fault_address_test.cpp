@@ -133,7 +133,7 @@ TEST_F(FaultAddressTest, IsTheProcessors) {
 TEST_F(FaultAddressTest, TellsWhatReadsAndWrites) {
     Corpus corpus(arena_, 2);
     std::set<std::string> different;
-    for (u64 i = 0; i < 40 * 4 * 256; ++i) {
+    for (u64 i = 0; i < u64{40} * 4 * 256; ++i) {
         const auto made = corpus.make(static_cast<u8>(i / 256 % 4), static_cast<u8>(i % 256));
         if (!made) {
             continue;

@@ -1,5 +1,5 @@
-/* Included before everything else where the layer's code is compiled for the host (-include): its region, and memory as it
- * sees it, at addresses that a process can have. */
+/* Included before everything else where the layer's code is compiled for the host (-include): its region, and memory as
+ * it sees it, at addresses that a process can have. */
 #include "guest/abi/paravirtual.h"
 #undef UNDERSTUDY_LAYER_ADDRESS
 #undef UNDERSTUDY_PHYSICAL_ADDRESS

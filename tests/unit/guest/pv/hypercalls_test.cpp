@@ -106,7 +106,7 @@ TEST_F(Hypercalls, ANewTableHasTheLayerInItAndIsLoaded) {
     constexpr u64 kFrame = 0x33;
     EXPECT_EQ(mmuext(MMUEXT_NEW_BASEPTR, kFrame), 0);
     EXPECT_EQ(layer.page_table, kFrame * kPageBytes);
-    EXPECT_EQ(layer_.entry(kFrame * kPageBytes + UNDERSTUDY_PML4_SLOT * 8),
+    EXPECT_EQ(layer_.entry(kFrame * kPageBytes + UNDERSTUDY_PML4_SLOT * sizeof(u64)),
               (HostLayer::kMemory + UNDERSTUDY_TABLES_OFFSET) | kOrdinary);
     EXPECT_THAT(layer_.exits(), ElementsAre(PortExit{UNDERSTUDY_PORT_PAGE_TABLE, kFrame}));
 }

@@ -98,7 +98,7 @@ static_assert(offsetof(understudy_frame, rdi) == 72 && offsetof(understudy_frame
 
 Outcome caught;  // by the handler, which runs on the same thread
 
-[[gnu::no_sanitize("address", "undefined", "thread")]] void on_signal(int, siginfo_t*, void* context) {
+__attribute__((no_sanitize("address", "undefined", "thread"))) void on_signal(int, siginfo_t*, void* context) {
     auto& machine = static_cast<ucontext_t*>(context)->uc_mcontext;
     const auto get = [&](int number) { return static_cast<u64>(machine.gregs[number]); };
     caught.trap = get(REG_TRAPNO);
@@ -163,8 +163,9 @@ class Handlers {
 
 }  // namespace
 
-Arena::Arena() : begin_(map_pages(kArenaAddress, kPages, PROT_READ | PROT_WRITE)) {
-    code_ = map_pages(kCodeAddress, 1, PROT_READ | PROT_WRITE | PROT_EXEC);
+Arena::Arena()
+    : begin_(map_pages(kArenaAddress, kPages, PROT_READ | PROT_WRITE)),
+      code_(map_pages(kCodeAddress, 1, PROT_READ | PROT_WRITE | PROT_EXEC)) {
     std::memset(reinterpret_cast<void*>(begin_), 0, kPages * kPageBytes);
     for (unsigned page = 0; page < kPages; ++page) {
         const int protection = kind(page) == Kind::writable    ? PROT_READ | PROT_WRITE
@@ -181,11 +182,11 @@ Arena::~Arena() {
 
 // Every kind borders on every other, in both orders.
 Arena::Kind Arena::kind(unsigned page) {
-    static constexpr Kind w = Kind::writable;
-    static constexpr Kind r = Kind::read_only;
-    static constexpr Kind n = Kind::none;
-    static constexpr std::array<Kind, kPages> kinds = {n, n, w, w, n, n, w, r, w, r, n, r, r, w, n, n};
-    return kinds.at(page);
+    using enum Kind;
+    static constexpr std::array<Kind, kPages> kKinds = {none,      none,      writable, writable,  none, none,
+                                                        writable,  read_only, writable, read_only, none, read_only,
+                                                        read_only, writable,  none,     none};
+    return kKinds.at(page);
 }
 
 void Arena::clear() {

@@ -232,7 +232,7 @@ TEST_F(Replaced, FnstenvAndFnsaveDoWhatTheyDo) {
     EXPECT_EQ(passed(), 3U);
     EXPECT_EQ(std::memcmp(data() + 8, expected.data(), 28), 0);
     EXPECT_EQ(data()[8 + 28], 0xee);
-    for (const std::size_t reserved : {2, 3, 6, 7, 10, 11}) {
+    for (const std::size_t reserved : {2U, 3U, 6U, 7U, 10U, 11U}) {
         EXPECT_EQ(data()[8 + reserved], 0xff) << "whatever the processor stores";
     }
 

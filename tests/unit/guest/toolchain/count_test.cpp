@@ -43,7 +43,7 @@ TEST_F(Count, ChargesNothingForAnAnnotatedFunction) {
 }
 
 TEST_F(Count, ChargesOneForEachIteration) {
-    for (const std::uint64_t n : {0, 1, 2, 3, 100, 2046, 2047, 2048, 2049, 4095, 4096, 4097, 100000}) {
+    for (const std::uint64_t n : {0U, 1U, 2U, 3U, 100U, 2046U, 2047U, 2048U, 2049U, 4095U, 4096U, 4097U, 100000U}) {
         const auto expected = static_cast<std::int64_t>(n) + 1;
         EXPECT_EQ(counts_of([&] { counted_o0::iterate(n); }), expected) << "one by one, n = " << n;
         EXPECT_EQ(counts_of([&] { counted_o2::iterate(n); }), expected) << "charged ahead, n = " << n;
@@ -53,7 +53,7 @@ TEST_F(Count, ChargesOneForEachIteration) {
 }
 
 TEST_F(Count, ChargesNestedLoops) {
-    for (const std::uint64_t inner : {0, 1, 5, 20000}) {
+    for (const std::uint64_t inner : {0U, 1U, 5U, 20000U}) {
         const auto expected = static_cast<std::int64_t>(1 + 7 + 7 * inner);
         EXPECT_EQ(counts_of([&] { counted_o0::nest(7, inner); }), expected) << inner;
         EXPECT_EQ(counts_of([&] { counted_o2::nest(7, inner); }), expected) << inner;

@@ -26,6 +26,7 @@ class KickTimer {
     ~KickTimer() {
         set(0);
         sigaction(SIGALRM, &before_, nullptr);
+        kicked() = nullptr;
     }
     KickTimer(const KickTimer&) = delete;
     KickTimer& operator=(const KickTimer&) = delete;

@@ -9,7 +9,6 @@
 namespace understudy::device {
 namespace {
 
-using testing::Buffer;
 using testing::Driver;
 
 constexpr std::uint64_t kData = 2 << 20;

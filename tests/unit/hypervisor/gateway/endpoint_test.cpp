@@ -28,10 +28,11 @@ TEST(Endpoint, WhatIsNoneIsRefused) {
 }
 
 class UnixListener : public ::testing::Test {
-  protected:
+  public:
     UnixListener() : path_(std::filesystem::temp_directory_path() / ("endpoint-" + std::to_string(::getpid()))) {}
     ~UnixListener() override { std::filesystem::remove(path_); }
 
+  protected:
     std::filesystem::path path_;
 };
 

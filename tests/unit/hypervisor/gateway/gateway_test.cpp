@@ -177,6 +177,7 @@ std::size_t accept_all(FakeReplica& replica) {
 // The clients' sockets are made before the gateway is, so that only its own descriptors run short.
 TEST(GatewayDescriptors, ClientsLeaveSomeForReplicas) {
     std::vector<FileDescriptor> clients;
+    clients.reserve(400);
     for (int i = 0; i < 400; ++i) {
         clients.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     }
@@ -198,7 +199,7 @@ TEST(GatewayDescriptors, ClientsLeaveSomeForReplicas) {
     EXPECT_LT(served, 300U - kReservedDescriptors);
     FakeReplica backup(gateway.endpoint(), rank(2));
     EXPECT_EQ(backup.next()->kind, MessageKind::welcome);
-    EXPECT_TRUE(frames_up_to_an_answer(backup).size() >= 1);
+    EXPECT_FALSE(frames_up_to_an_answer(backup).empty());
 }
 
 // A listener of the host's accepts nobody: the connections that the guest opens wait in its queue, and are the
@@ -233,6 +234,7 @@ TEST_F(GatewayTest, AsManyConnectionsAreOpenedAtOnceAsTheGuestIsTrustedToHold) {
     FakeReplica replica(gateway_.endpoint(), rank(1));
     EXPECT_EQ(replica.next()->kind, MessageKind::welcome);
     std::vector<FileDescriptor> clients;
+    clients.reserve(200);
     for (int i = 0; i < 200; ++i) {
         clients.push_back(connect_client());
     }
@@ -295,7 +297,7 @@ TEST_F(GatewayTest, GarbageAndPortScansLeaveTheVoiceAlone) {
     FakeReplica replica(gateway_.endpoint(), rank(1));
     gateway_.wait_for_attached(1);
     std::mt19937 random(1);
-    for (std::size_t which : {0, 1}) {
+    for (const std::size_t which : {0U, 1U}) {
         FakeReplica(gateway_.endpoint(which)).write("GET / HTTP/1.1\r\n\r\n");
         FakeReplica(gateway_.endpoint(which)).write("\x16\x03\x01\x02");
         for (int i = 0; i < 50; ++i) {
@@ -319,6 +321,7 @@ TEST_F(GatewayTest, GarbageAndPortScansLeaveTheVoiceAlone) {
 
 TEST_F(GatewayTest, ConnectionsWithoutAHelloDoNotKeepAReplicaOut) {
     std::vector<FakeReplica> idle;
+    idle.reserve(40);
     for (int i = 0; i < 40; ++i) {
         idle.emplace_back(gateway_.endpoint());
     }

@@ -102,7 +102,10 @@ TEST_F(EncryptedGateway, PlainTextStaysOnThisMachine) {
         }
         return "";
     };
-    EXPECT_THAT(failure([] { const Gateway gateway({.listen = {"0.0.0.0:0"}, .network = {}, .vm = {}}, [](const GatewayEvent&) {}); }),
+    EXPECT_THAT(failure([] {
+                    const Gateway gateway({.listen = {"0.0.0.0:0"}, .network = {}, .vm = {}},
+                                          [](const GatewayEvent&) {});
+                }),
                 HasSubstr("0.0.0.0:0 is not: give --tls"));
     EXPECT_THAT(
         failure([&] {

@@ -16,7 +16,7 @@ namespace understudy::memory {
 namespace {
 
 constexpr std::size_t kSize = std::size_t{11} << 20U;  // five pieces and a half
-constexpr std::size_t kPiece = 256 * 1024;
+constexpr std::size_t kPiece = std::size_t{256} << 10U;
 
 void fill(std::span<std::byte> memory, std::uint64_t seed) {
     for (std::size_t at = 0; at + sizeof seed <= memory.size(); at += sizeof seed) {

@@ -14,7 +14,8 @@ int main(void) {
     volatile uint64_t work = 0;
     unsigned looks = 0;
     while (now() - start < 100000000) {
-        for (int i = 0; i < 1000000; ++i) work += i;
+        for (int i = 0; i < 1000000; ++i)
+            work += i;
         ++looks;
     }
     printf("the clock went on, looks=%u\n", looks);

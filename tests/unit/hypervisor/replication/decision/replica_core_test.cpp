@@ -20,6 +20,8 @@ using ::testing::Not;
 // Notes everything as a line; questions to the arbiter with their ticket.
 class NotingWorld final : public ReplicaWorld {
   public:
+    virtual ~NotingWorld() = default;
+
     [[nodiscard]] std::chrono::nanoseconds now() const override { return time; }
     void ask(std::uint64_t ticket, const arbiter::FormRequest& request) override {
         last_ticket = ticket;

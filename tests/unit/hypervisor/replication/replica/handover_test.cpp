@@ -72,7 +72,7 @@ TEST_F(OutboxTest, WhoLeavesSomethingForLaterComesBackForWhatWasPutMeanwhile) {
     box_.put(replayed(3));
     EXPECT_EQ(wakes_, 2) << "the wake is used up";
     intake.begin();
-    for (const std::uint64_t stop : {2, 3}) {
+    for (const std::uint64_t stop : {2U, 3U}) {
         EXPECT_EQ(std::get<Replayed>(*intake.front()).stop, StopNumber{stop});
         intake.pop();
     }
