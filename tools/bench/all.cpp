@@ -60,6 +60,7 @@ std::vector<std::pair<std::string, Measure>> benchmarks(const AllBenchOptions& o
     AgainstBenchOptions against;
     against.image = image;
     ScaleBenchOptions scale;
+    scale.image = image;
     if (options.quick) {
         overhead.repeats = 1;
         overhead.rates = {10'000};
@@ -96,6 +97,8 @@ std::vector<std::pair<std::string, Measure>> benchmarks(const AllBenchOptions& o
         against.only = {"redis"};
         scale.pairs = 1000;
         scale.repeats = 1;
+        scale.only = {"arbiter", "guests"};
+        scale.guests = {2};
     }
     return {{"overhead", [=] { return measure_overhead(overhead); }},
             {"failover", [=] { return measure_failover(failover); }},

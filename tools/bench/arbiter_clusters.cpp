@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 #include <thread>
 #include <utility>
 
 #include "arbiter/client/engines.hpp"
 #include "arbiter/client/operate.hpp"
 #include "common/error.hpp"
+#include "tools/bench/process_usage.hpp"
 #include "tools/demo/services.hpp"
 #include "tools/process/free_ports.hpp"
 
@@ -43,13 +43,7 @@ void BenchedArbiter::start(std::size_t i) {
 }
 
 std::uint64_t BenchedArbiter::resident_kib(std::size_t i) const {
-    std::ifstream in(fmt::format("/proc/{}/status", servers_[i]->pid()));
-    for (std::string line; std::getline(in, line);) {
-        if (line.starts_with("VmRSS:")) {
-            return std::stoull(line.substr(6));
-        }
-    }
-    return 0;
+    return tools::resident_kib(servers_[i]->pid());
 }
 
 std::string BenchedArbiter::url() const {

@@ -15,7 +15,7 @@
 #include "common/error.hpp"
 #include "tools/bench/lines_of.hpp"
 #include "tools/bench/linux_image.hpp"
-#include "tools/bench/processor_time.hpp"
+#include "tools/bench/process_usage.hpp"
 #include "tools/bench/request_load.hpp"
 #include "tools/bench/rows.hpp"
 #include "tools/bench/site.hpp"

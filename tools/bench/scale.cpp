@@ -1,12 +1,14 @@
 #include "tools/bench/scale.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -14,6 +16,8 @@
 #include "common/temporary_directory.hpp"
 #include "tools/bench/arbiter_clusters.hpp"
 #include "tools/bench/arbiter_load.hpp"
+#include "tools/bench/linux_image.hpp"
+#include "tools/bench/scale_guests.hpp"
 #include "tools/report/statistics.hpp"
 
 namespace understudy::tools {
@@ -24,6 +28,9 @@ using arbiter::Verdict;
 using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
+constexpr const char* kArbiter = "arbiter";
+constexpr const char* kMemory = "memory";
+constexpr const char* kGuests = "guests";
 constexpr auto kPatience = 60s;  // of a replica; what is not answered by then is counted
 constexpr Generation kPaired{2};
 constexpr std::size_t kAtOnce = 256;  // pairs that are being formed
@@ -203,6 +210,11 @@ PairHosts hosts_of(std::size_t pair, std::size_t hosts) {
     return {primary, (primary + 1 + pair / hosts % (hosts - 1)) % hosts};
 }
 
+const std::vector<std::string>& scale_bench_rows() {
+    static const std::vector<std::string> names = {kArbiter, kMemory, kGuests};
+    return names;
+}
+
 report::Section measure_scale(const ScaleBenchOptions& options) {
     if (options.hosts < 2) {
         throw Error("a pair's replicas run on two hosts: name at least --hosts 2");
@@ -213,10 +225,30 @@ report::Section measure_scale(const ScaleBenchOptions& options) {
     section.text =
         "Three arbiter servers on one disk; every pair is registered and formed, then, at one moment, every backup has "
         "lost its primary and asks which of the two goes on, and half of the primaries ask as well. Times count from "
-        "that moment. The hosts are one connection each, of one process on the servers' machine.";
-    section.command = fmt::format("understudy bench scale --pairs {} --hosts {} --repeats {}", options.pairs,
-                                  options.hosts, options.repeats);
-    add_arbiter_rows(section.rows, options);
+        "that moment. The hosts are one connection each, of one process on the servers' machine. Then guests by their "
+        "memory, half of it data, which a backup joins, and several protected guests on one host.";
+    section.command =
+        fmt::format("understudy bench scale --pairs {} --hosts {} --memory {} --guests {} --repeats {}", options.pairs,
+                    options.hosts, fmt::join(options.memory, ","), fmt::join(options.guests, ","), options.repeats);
+    const auto wanted = [&](const char* row) {
+        return options.only.empty() || std::ranges::find(options.only, row) != options.only.end();
+    };
+    std::optional<BenchImage> image;  // as long as the host's network is there
+    if (wanted(kMemory) || wanted(kGuests)) {
+        image.emplace(options.image, std::vector<std::string>{"redis-server"});
+    }
+    const auto add = [&](std::vector<report::Row> rows) {
+        section.rows.insert(section.rows.end(), rows.begin(), rows.end());
+    };
+    if (wanted(kArbiter)) {
+        add_arbiter_rows(section.rows, options);
+    }
+    if (wanted(kMemory)) {
+        add(joins_by_memory(options.memory, image->file(), options.repeats));
+    }
+    if (wanted(kGuests)) {
+        add(pairs_on_one_host(options.guests, image->file(), options.repeats));
+    }
     return section;
 }
 

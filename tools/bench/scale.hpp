@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
+#include <string>
 #include <vector>
 
 #include "arbiter/client/client.hpp"
@@ -13,6 +15,10 @@ struct ScaleBenchOptions {
     std::size_t pairs = 10'000;  // that fail over at once
     std::size_t hosts = 100;     // that they are spread over; each has one connection to the arbiter
     unsigned repeats = 3;
+    std::vector<std::string> only{};                                 // of scale_bench_rows(); empty: all
+    std::vector<std::string> memory = {"128M", "512M", "1G", "4G"};  // of guests that a backup joins, in turn
+    std::vector<std::size_t> guests = {1, 2, 4};                     // pairs on this host, in turn
+    std::filesystem::path image{};                                   // with redis-server; empty: is built
 };
 
 // What the arbiter said to the replicas of each pair: it has to be yes to exactly one of those that asked. Pure.
@@ -39,7 +45,9 @@ struct PairHosts {
 };
 [[nodiscard]] PairHosts hosts_of(std::size_t pair, std::size_t hosts);
 
-// Throws understudy::Error when the arbiter does not serve.
+[[nodiscard]] const std::vector<std::string>& scale_bench_rows();
+
+// Throws understudy::Error when the arbiter does not serve, or a guest.
 [[nodiscard]] report::Section measure_scale(const ScaleBenchOptions& options);
 
 }  // namespace understudy::tools

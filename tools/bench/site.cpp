@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "tools/bench/lines_of.hpp"
-#include "tools/bench/processor_time.hpp"
+#include "tools/bench/process_usage.hpp"
 #include "tools/output/event.hpp"
 
 namespace understudy::tools {
@@ -74,6 +74,14 @@ double Site::Guest::processor_seconds() const {
     double sum = 0;
     for (const auto& process : processes_) {
         sum += tools::processor_seconds(process->pid());
+    }
+    return sum;
+}
+
+std::uint64_t Site::Guest::resident_kib() const {
+    std::uint64_t sum = 0;
+    for (const auto& process : processes_) {
+        sum += tools::resident_kib(process->pid());
     }
     return sum;
 }

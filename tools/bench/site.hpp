@@ -56,6 +56,8 @@ class Site {
         [[nodiscard]] std::optional<Logged> logged_between_lines(std::size_t from, std::size_t to) const;
         // What its processes have used of the host's processors, in seconds.
         [[nodiscard]] double processor_seconds() const;
+        // What they have of the host's memory.
+        [[nodiscard]] std::uint64_t resident_kib() const;
         [[nodiscard]] bool is_protected() const { return role_ == replication::Role::leading; }
         [[nodiscard]] bool ended() const { return !processes_.front()->running(); }
         ~Guest();

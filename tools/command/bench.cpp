@@ -291,9 +291,19 @@ Benchmark add_scale_bench(CLI::App& bench) {
     app->add_option("--hosts", options->hosts, "That they run on; each has a connection to the arbiter")
         ->check(CLI::Range(2, 2000))
         ->capture_default_str();
+    app->add_option("--only", options->only, "Some rows")->delimiter(',')->check(CLI::IsMember(scale_bench_rows()));
+    app->add_option("--memory", options->memory, "Of guests that a backup joins, in turn, for example 128M,1G")
+        ->delimiter(',')
+        ->capture_default_str();
+    app->add_option("--guests", options->guests, "Protected guests on this host at once, in turn")
+        ->delimiter(',')
+        ->check(CLI::Range(1, 64))
+        ->capture_default_str();
+    app->add_option("--image", options->image, "With redis-server [one is built]")->check(CLI::ExistingFile);
     app->add_option("--repeats", options->repeats, "Of all")->check(CLI::Range(1, 100))->capture_default_str();
     app->footer(
-        "The arbiter's servers keep their data below $TMPDIR.\n\n"
+        "The arbiter's servers keep their data below $TMPDIR. Several guests at once need root, for network "
+        "namespaces.\n\n"
         "Example:\n  understudy bench scale --pairs 10000 --hosts 100");
     return benchmark(app, options, measure_scale);
 }

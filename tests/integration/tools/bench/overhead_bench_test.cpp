@@ -1,4 +1,4 @@
-// `understudy bench overhead` and `bench distance`, a moment of each measurement, with Debian's redis-server.
+// `understudy bench overhead`, `distance` and `scale`, a moment of each measurement, with Debian's redis-server.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -57,6 +57,16 @@ TEST_F(OverheadBench, MeasuresTheSameWorkOnTheHostInAGuestAndProtected) {
     expect_rows(6, ".baseline.variant == \"unprotected\" and .measured != null", ".value >= 0");
     expect_rows(1, ".what == \"redis, 200 requests/s, p50\" and .baseline.variant == \"unprotected\"",
                 ".detail | test(\"Mbit/s of log\")");
+}
+
+TEST_F(OverheadBench, MeasuresWhatGuestsComeToTogetherAndByTheirMemory) {
+    const auto done = shell(
+        "exec $U bench scale --image redis.img --only memory,guests --memory 128M --guests 2 --repeats 1 --json > "
+        "report.json");
+    ASSERT_EQ(done.exit_status, 0) << done.errors;
+    expect_rows(1, ".what == \"a backup joins a guest of 128M: the state\"", ".value > 60");
+    expect_rows(1, ".what == \"2 pairs on this host, redis SET together\"", ".value > 0");
+    expect_rows(1, ".what == \"2 pairs on this host, memory of all replicas\"", ".value > 50");
 }
 
 // No answer leaves before what led to it was a way there and back.

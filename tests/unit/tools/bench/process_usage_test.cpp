@@ -1,4 +1,4 @@
-#include "tools/bench/processor_time.hpp"
+#include "tools/bench/process_usage.hpp"
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -20,12 +20,12 @@ void burn(double seconds) {
 
 constexpr double kTick = 0.02;  // two of proc(5)'s
 
-TEST(ProcessorTime, IsWhatAProcessHasUsed) {
+TEST(ProcessUsage, OfProcessorsIsWhatItHasUsed) {
     burn(0.1);
     EXPECT_NEAR(processor_seconds(::getpid()), own_seconds(), 2 * kTick);
 }
 
-TEST(ProcessorTime, BelowAProcessCountsWhatItStartedAlsoWhereThatHasEnded) {
+TEST(ProcessUsage, BelowAProcessCountsWhatItStartedAlsoWhereThatHasEnded) {
     const double before = processor_seconds_below(::getpid());
     const pid_t child = ::fork();
     if (child == 0) {
@@ -37,9 +37,11 @@ TEST(ProcessorTime, BelowAProcessCountsWhatItStartedAlsoWhereThatHasEnded) {
     EXPECT_LT(processor_seconds(::getpid()), processor_seconds_below(::getpid()));
 }
 
-TEST(ProcessorTime, IsNoneWhereThereIsNoProcess) {
+TEST(ProcessUsage, IsNoneWhereThereIsNoProcess) {
     EXPECT_EQ(processor_seconds(-1), 0);
     EXPECT_EQ(processor_seconds_below(-1), 0);
+    EXPECT_EQ(resident_kib(-1), 0U);
+    EXPECT_GT(resident_kib(::getpid()), 1000U);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "tools/bench/processor_time.hpp"
+#include "tools/bench/process_usage.hpp"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -12,6 +12,7 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace understudy::tools {
@@ -58,6 +59,17 @@ double seconds(double ticks) {
 double processor_seconds(pid_t process) {
     const auto stat = stat_of(process);
     return stat ? seconds(stat->own) : 0;
+}
+
+std::uint64_t resident_kib(pid_t process) {
+    std::ifstream file(fmt::format("/proc/{}/status", process));
+    constexpr std::string_view kName = "VmRSS:";
+    for (std::string line; std::getline(file, line);) {
+        if (line.starts_with(kName)) {
+            return std::stoull(line.substr(kName.size()));
+        }
+    }
+    return 0;
 }
 
 double processor_seconds_below(pid_t process) {
