@@ -9,6 +9,10 @@ endif()
 if(UNDERSTUDY_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   # GCC loses track of what is initialized in the code that a sanitizer adds; the sanitizers themselves look instead.
   add_compile_options(-Wno-maybe-uninitialized)
+  if(UNDERSTUDY_SANITIZE MATCHES undefined)
+    # Beside another sanitizer's, its shared runtime ignores where reports are to go.
+    add_link_options(-static-libasan -static-libubsan)
+  endif()
 endif()
 if(UNDERSTUDY_SANITIZE MATCHES thread)
   # The thread sanitizer does not understand fences; Asio's queues are locked without them.
