@@ -1,5 +1,13 @@
 find_package(GTest REQUIRED)
 
+# In a sanitized build every process of a test reports to files of this folder: tests/sanitizer.
+set(UNDERSTUDY_REPORTS ${PROJECT_BINARY_DIR}/tests/reports)
+foreach(sanitizer ASAN UBSAN TSAN)
+  list(APPEND UNDERSTUDY_REPORT_OPTIONS
+       ${sanitizer}_OPTIONS=path_list_append:log_path=${UNDERSTUDY_REPORTS}/${sanitizer}
+       ${sanitizer}_OPTIONS=path_list_append:log_exe_name=1)
+endforeach()
+
 # understudy_test(NAME LABEL SOURCES a.cpp ... [LINKS ...] [LABELS extra ...] [TIMEOUT s]): one GoogleTest executable,
 # run by CTest as one test per executable, with the labels unit, simulation, integration, kvm or net.
 function(understudy_test name label)
@@ -15,6 +23,10 @@ function(understudy_test name label)
   endif()
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${label};${arg_LABELS}" TIMEOUT ${arg_TIMEOUT})
+  if(UNDERSTUDY_SANITIZE)
+    set_tests_properties(${name} PROPERTIES
+      FIXTURES_REQUIRED sanitizer_reports ENVIRONMENT_MODIFICATION "${UNDERSTUDY_REPORT_OPTIONS}")
+  endif()
 endfunction()
 
 # understudy_fuzz(NAME [SOURCES b.cpp ...] [LINKS ...]): the fuzz target in NAME.cpp (LLVMFuzzerTestOneInput). Everywhere
