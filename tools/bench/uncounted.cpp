@@ -212,6 +212,7 @@ void UncountedBench::measure_latency() {
             {"sh", "-c", fmt::format("({}) & exec redis-server --protected-mode no --save '' --appendonly no", loop)},
             kMemory, kGuestAddress, "Ready to accept connections");
         const auto p99 = [&] {
+            site_.stage().pause(3s);  // a backup that has just joined makes up for the transfer first
             auto command = client.command;
             for (const char* word :
                  {"redis-benchmark", "-h", kGuestAddress, "-t", "set", "-c", "1", "-n", "400", "--csv"}) {
