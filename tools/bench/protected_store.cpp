@@ -130,7 +130,7 @@ void ProtectedStore::recover() {
     }
     note_unplanned();
     if (&survivor == &backup_) {
-        primary_ = std::move(backup_);
+        primary_.swap(backup_);
     }
     restart();
 }

@@ -137,7 +137,7 @@ class Way {
 // One connection through the relay.
 class Session : public std::enable_shared_from_this<Session> {
   public:
-    Session(tcp::socket client, std::shared_ptr<Shared> shared)
+    Session(tcp::socket client, const std::shared_ptr<Shared>& shared)
         : client_(std::move(client)),
           server_(client_.get_executor()),
           up_(client_, server_, shared),

@@ -1,6 +1,7 @@
 // What a program that is stepped sees of the vDSO's clock.
 #include <gtest/gtest.h>
 
+#include <initializer_list>
 #include <vector>
 
 #include "tests/unit/guest/pv/host_layer.hpp"
@@ -63,12 +64,12 @@ TEST_F(SteppedClock, StopsFirstWhereTheCounterWantsIt) {
 // Instructions of it, by their offsets: at 33 the pair is read first, at 66 clock_ns is read next.
 TEST_F(SteppedClock, IsReadAnewWhereAnInterruptCameBetweenItsReads) {
     put(clock_read());
-    for (const u64 offset : {41, 44, 52, 60, 62, 66}) {
+    for (const u64 offset : std::initializer_list<u64>{41, 44, 52, 60, 62, 66}) {
         frame_.rip = begin_ + offset;
         begin_clock_read_again(frame_);
         EXPECT_EQ(frame_.rip, begin_ + 33) << offset;
     }
-    for (const u64 offset : {0, 9, 11, 13, 18, 25, 33, 74}) {
+    for (const u64 offset : std::initializer_list<u64>{0, 9, 11, 13, 18, 25, 33, 74}) {
         frame_.rip = begin_ + offset;
         begin_clock_read_again(frame_);
         EXPECT_EQ(frame_.rip, begin_ + offset);

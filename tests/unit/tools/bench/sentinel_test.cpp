@@ -11,6 +11,7 @@ namespace {
 
 std::vector<Reply> texts(const std::vector<std::string>& words) {
     std::vector<Reply> replies;
+    replies.reserve(words.size());
     for (const std::string& word : words) {
         replies.push_back({.kind = Reply::Kind::text, .text = word});
     }
