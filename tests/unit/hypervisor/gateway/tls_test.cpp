@@ -45,12 +45,17 @@ class EncryptedGateway : public ::testing::Test {
             io_.run_for(1ms);
         }
     }
-    // Why the gateway turned somebody away, who comes with this.
+    // Why the gateway turned somebody away, who comes with this. Who was turned away before may have tried again, and
+    // have hung up amid that.
     std::string refusal(std::shared_ptr<tls::Context> tls, const VmId& vm = "kv") {
         const auto before = refusals();
         const auto stranger = link(std::move(tls), 9, vm);
-        run_until([&] { return refusals() > before; });
-        return gateway_.last(GatewayEvent::Kind::refused).detail;
+        std::string why;
+        run_until([&] {
+            why = refusals() > before ? gateway_.last(GatewayEvent::Kind::refused).detail : "";
+            return !why.empty() && why.find("unexpected eof") == why.npos;
+        });
+        return why;
     }
     std::size_t refusals() { return gateway_.count(GatewayEvent::Kind::refused); }
 
