@@ -233,15 +233,16 @@ report::Section empty_section(const AgainstBenchOptions& options) {
         "again: at a Sentinel, or where the guest was. Then the process that serves dies by SIGKILL, {} times; all "
         "that "
         "was acknowledged is read back each time, before the next. Silence is taken for death after {} ms by all of "
-        "them. Redis' own default is 30 s; below 2 s Sentinels take a master for gone that they have just made one, "
-        "because that ends their connections, which they make again after a second. A failover that finds no majority "
+        "them. Redis' own default is 30 s; below 2 s Sentinels were seen to take a master for gone that they had just "
+        "made one. A failover that finds no majority "
         "is tried again after 20 s, by default 6 minutes. A server that was killed comes back as a replica once all "
         "Sentinels know another master. PostgreSQL with and without a synchronous standby, all on one disk: pgbench's "
         "simple update. It has no failover of its own, so none is measured.",
         options.connections, options.kills, options.down_after_ms);
     section.command =
-        fmt::format("understudy bench against --repeats {} --seconds {} --connections {} --kills {} --down-after {}",
-                    options.repeats, options.seconds, options.connections, options.kills, options.down_after_ms);
+        fmt::format("understudy bench against --repeats {} --seconds {} --connections {} --kills {} --down-after {}{}",
+                    options.repeats, options.seconds, options.connections, options.kills, options.down_after_ms,
+                    only_words(options.only));
     return section;
 }
 

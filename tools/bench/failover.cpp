@@ -1,7 +1,6 @@
 #include "tools/bench/failover.hpp"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -12,6 +11,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "tools/bench/rows.hpp"
 #include "tools/demo/scenario.hpp"
 #include "tools/demo/stage.hpp"
 #include "tools/report/statistics.hpp"
@@ -299,9 +299,8 @@ report::Section measure_failover(const FailoverBenchOptions& options) {
         }
     }
     report::Section section = failover_section(found, options.suspicion_ms);
-    section.command =
-        fmt::format("understudy bench failover --rounds {} --suspicion {}{}", options.rounds, options.suspicion_ms,
-                    options.only.empty() ? "" : fmt::format(" --only {}", fmt::join(options.only, ",")));
+    section.command = fmt::format("understudy bench failover --rounds {} --suspicion {}{}", options.rounds,
+                                  options.suspicion_ms, only_words(options.only));
     return section;
 }
 

@@ -432,8 +432,8 @@ report::Section measure_guest(const GuestBenchOptions& options) {
     section.text =
         "The same programs on the host and in a guest, unprotected and protected, by turns; client and servers are "
         "stations of a LAN in network namespaces.";
-    section.command = fmt::format("understudy bench guest --repeats {} --requests {} --seconds {}", options.repeats,
-                                  options.requests, options.seconds);
+    section.command = fmt::format("understudy bench guest --repeats {} --requests {} --seconds {}{}", options.repeats,
+                                  options.requests, options.seconds, only_words(options.only));
     section.rows = GuestBench(site, options, image, no_lan).measure();
     section.plots.emplace_back(bars_of(section.rows, "Guest beside host", "requests/s", "guest"));
     section.plots.emplace_back(bars_of(section.rows, "Protected beside unprotected", "requests/s", "protected"));

@@ -41,6 +41,7 @@ constexpr const char* kIdle = "idle";
 constexpr const char* kWorks =
     R"sh(took() { a=$(date +%s%N); "$@" > "$DIR/said"; b=$(date +%s%N); echo "took $work $((b-a))"; }
 unpack() { for n in 1 2 3 4 5; do mkdir "$DIR/$n"; tar -C "$DIR/$n" -xzf "$DIR/files.tgz"; done; }
+echo begin
 work=compute; took "$PROGRAM" --rounds 50
 mkdir "$DIR/files"; i=0; while [ $i -lt 1000 ]; do seq $i 2000 > "$DIR/files/$i"; i=$((i+1)); done
 tar -C "$DIR" -czf "$DIR/files.tgz" files
@@ -136,7 +137,10 @@ class OverheadBench {
                        });
             },
             kLongest, "the guest's work");
-        take_works(variant, guest->console());
+        const auto& lines = guest->console();
+        const auto begin = std::ranges::find_if(lines, [](const auto& line) { return line.starts_with("begin"); });
+        guest->expect_settled_before(static_cast<std::size_t>(begin - lines.begin()));
+        take_works(variant, lines);
     }
 
     void serve(Variant variant) {
@@ -285,8 +289,7 @@ report::Section measure_overhead(const OverheadBenchOptions& options) {
         "unpacked in memory, Debian's redis-server by 50 clients at an offered rate on a LAN in network namespaces, "
         "and nothing.";
     section.command = fmt::format("understudy bench overhead --repeats {} --rates {} --seconds {}{}", options.repeats,
-                                  fmt::join(options.rates, ","), options.seconds,
-                                  options.only.empty() ? "" : fmt::format(" --only {}", fmt::join(options.only, ",")));
+                                  fmt::join(options.rates, ","), options.seconds, only_words(options.only));
     if (const std::string missing = Lan::missing(); !missing.empty()) {
         section.rows.push_back(report::missing_row("overhead", missing));
         return section;

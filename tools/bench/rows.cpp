@@ -1,6 +1,7 @@
 #include "tools/bench/rows.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <utility>
 
@@ -15,6 +16,10 @@ void Rows::add(report::Row row) {
     }
     timeline_.say("bench", words);
     rows_.push_back(std::move(row));
+}
+
+std::string only_words(const std::vector<std::string>& only) {
+    return only.empty() ? "" : fmt::format(" --only {}", fmt::join(only, ","));
 }
 
 report::BarPlot bars_of(const std::vector<report::Row>& rows, const std::string& title, const std::string& unit,

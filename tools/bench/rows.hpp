@@ -24,6 +24,9 @@ class Rows {
     std::vector<report::Row> rows_;
 };
 
+// Of a section's command, where it takes some rows only: " --only a,b", or nothing.
+[[nodiscard]] std::string only_words(const std::vector<std::string>& only);
+
 // The rows of one unit and variant that something took turns with, as bars.
 [[nodiscard]] report::BarPlot bars_of(const std::vector<report::Row>& rows, const std::string& title,
                                       const std::string& unit, const std::string& variant);

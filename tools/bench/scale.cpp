@@ -17,6 +17,7 @@
 #include "tools/bench/arbiter_clusters.hpp"
 #include "tools/bench/arbiter_load.hpp"
 #include "tools/bench/linux_image.hpp"
+#include "tools/bench/rows.hpp"
 #include "tools/bench/scale_guests.hpp"
 #include "tools/report/statistics.hpp"
 
@@ -227,9 +228,9 @@ report::Section measure_scale(const ScaleBenchOptions& options) {
         "lost its primary and asks which of the two goes on, and half of the primaries ask as well. Times count from "
         "that moment. The hosts are one connection each, of one process on the servers' machine. Then guests by their "
         "memory, half of it data, which a backup joins, and several protected guests on one host.";
-    section.command =
-        fmt::format("understudy bench scale --pairs {} --hosts {} --memory {} --guests {} --repeats {}", options.pairs,
-                    options.hosts, fmt::join(options.memory, ","), fmt::join(options.guests, ","), options.repeats);
+    section.command = fmt::format("understudy bench scale --pairs {} --hosts {} --memory {} --guests {} --repeats {}{}",
+                                  options.pairs, options.hosts, fmt::join(options.memory, ","),
+                                  fmt::join(options.guests, ","), options.repeats, only_words(options.only));
     const auto wanted = [&](const char* row) {
         return options.only.empty() || std::ranges::find(options.only, row) != options.only.end();
     };

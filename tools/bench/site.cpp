@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "common/error.hpp"
 #include "tools/bench/lines_of.hpp"
 #include "tools/bench/process_usage.hpp"
 #include "tools/output/event.hpp"
@@ -68,6 +69,12 @@ void Site::Guest::handle(const Event& event) {
 
 std::optional<Site::Guest::Logged> Site::Guest::logged_between_lines(std::size_t from, std::size_t to) const {
     return logged(console_times_.at(from), console_times_.at(to));
+}
+
+void Site::Guest::expect_settled_before(std::size_t line) const {
+    if (line < unsettled_lines_) {
+        throw Error("the guest was at work before it was protected: the machine is too busy to measure it");
+    }
 }
 
 double Site::Guest::processor_seconds() const {

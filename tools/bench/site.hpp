@@ -42,6 +42,9 @@ class Site {
         // How many console lines had come a second after the pair was formed: until then the guest gives way to a
         // backup that makes up for the transfer.
         [[nodiscard]] std::size_t console_lines_unsettled() const { return unsettled_lines_; }
+        // Throws understudy::Error where the console had told this line before: what follows it was not measured of a
+        // pair. Nothing of a guest alone.
+        void expect_settled_before(std::size_t line) const;
         // Of a protected one: what its primary logged in that time, as the primary's own reports have it, which come
         // every second. Nothing where there are less than two.
         struct Logged {

@@ -158,6 +158,7 @@ void UncountedBench::take(const Site::Guest& guest, bool guarded) {
         if (begin >= lines.size() || end >= lines.size()) {
             continue;  // not wanted, or it failed
         }
+        guest.expect_settled_before(begin);
         Times& times = times_[program.name];
         const double seconds = std::stod(lines[end].substr(lines[end].rfind(' ') + 1)) / 1e9;
         (guarded ? times.guarded : times.alone).push_back(seconds);
@@ -269,7 +270,8 @@ report::Section measure_uncounted(const UncountedBenchOptions& options) {
     section.text =
         "Programs that compute for seconds without entering their kernel run in one guest after the other, unprotected "
         "and protected by turns: intervals that cannot be run again are copied to the backup.";
-    section.command = fmt::format("understudy bench uncounted --repeats {}", options.repeats);
+    section.command =
+        fmt::format("understudy bench uncounted --repeats {}{}", options.repeats, only_words(options.only));
     section.rows = UncountedBench(site, options, image, no_lan).measure();
     section.plots.emplace_back(bars_of(section.rows, "Time of each program", "s", "protected"));
     return section;

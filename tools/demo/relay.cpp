@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/error.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
@@ -49,11 +50,14 @@ class Way {
     Way(tcp::socket& from, tcp::socket& to, std::shared_ptr<Shared> shared)
         : from_(from), to_(to), timer_(from.get_executor()), shared_(std::move(shared)) {}
 
-    // `session` keeps the object alive; `failed` is called where a socket did.
-    void start(std::shared_ptr<void> session, std::function<void()> failed) {
+    // `session` keeps the object alive; `failed` is called where a socket did, `done` at the end of what comes in.
+    void start(std::shared_ptr<void> session, std::function<void()> failed, std::function<void()> done) {
         failed_ = std::move(failed);
+        done_ = std::move(done);
         read(std::move(session));
     }
+
+    [[nodiscard]] bool done() const { return ended_ && chunks_.empty(); }
 
     void close() { timer_.cancel(); }
 
@@ -76,6 +80,11 @@ class Way {
             if (shared_->mode == Mode::stalled) {
                 return;
             }
+            if (error == asio::error::eof) {
+                ended_ = true;
+                end_if_done();
+                return;
+            }
             if (error) {
                 failed_();
                 return;
@@ -93,14 +102,24 @@ class Way {
 
     void read_on(const std::shared_ptr<void>& session) {
         const std::size_t most = shared_->delay.count() > 0 ? kMostDelayed : kRead;
-        if (!reading_ && held_ < most) {
+        if (!reading_ && !ended_ && held_ < most) {
             read(session);
+        }
+    }
+
+    // The other side hears of the end behind all that came before it.
+    void end_if_done() {
+        if (done()) {
+            boost::system::error_code ignored;
+            to_.shutdown(tcp::socket::shutdown_send, ignored);
+            done_();
         }
     }
 
     void write(std::shared_ptr<void> session) {
         writing_ = !chunks_.empty() && shared_->mode != Mode::stalled;
         if (!writing_) {
+            end_if_done();
             return;
         }
         timer_.expires_at(chunks_.front().due);
@@ -127,10 +146,12 @@ class Way {
     asio::steady_timer timer_;
     std::shared_ptr<Shared> shared_;
     std::function<void()> failed_;
+    std::function<void()> done_;
     std::vector<char> buffer_;
     std::deque<Chunk> chunks_;
     std::size_t held_ = 0;
     bool reading_ = false;
+    bool ended_ = false;
     bool writing_ = false;
 };
 
@@ -153,8 +174,13 @@ class Session : public std::enable_shared_from_this<Session> {
             self->client_.set_option(tcp::no_delay(true), ignored);
             self->server_.set_option(tcp::no_delay(true), ignored);
             const auto failed = [raw = self.get()] { raw->close(); };
-            self->up_.start(self, failed);
-            self->down_.start(self, failed);
+            const auto done = [raw = self.get()] {
+                if (raw->up_.done() && raw->down_.done()) {
+                    raw->close();
+                }
+            };
+            self->up_.start(self, failed, done);
+            self->down_.start(self, failed, done);
         });
     }
 

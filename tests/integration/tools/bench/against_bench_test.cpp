@@ -1,13 +1,12 @@
 // `understudy bench against`, one death of each, with Debian's redis-server on the host and in a guest; and
 // `understudy bench scale`, a few pairs.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <string>
 
 #include "common/temporary_directory.hpp"
-#include "tests/integration/tools/on_kvm.hpp"
+#include "tests/integration/tools/bench/redis_bench.hpp"
 #include "tools/process/run.hpp"
 
 namespace understudy::tools {
@@ -15,32 +14,11 @@ namespace {
 
 using testing::kExecutable;
 
-class AgainstBench : public testing::OnKvm {
-  protected:
-    Finished shell(const std::string& line) {
-        return run_to_end({.command = {"sh", "-ec", line},
-                           .directory = directory_.path(),
-                           .environment = {"U=" + kExecutable.string()}},
-                          std::chrono::minutes(8));
-    }
-    // What jq makes of a row of the report: "true\n".
-    std::string ask(const std::string& row, const std::string& question) {
-        return shell("jq '.sections[0].rows[] | select(.what == \"" + row + "\") | " + question + "' report.json")
-            .output;
-    }
-
-    TemporaryDirectory directory_{"understudy-bench-test"};
-};
+class AgainstBench : public testing::RedisBench {};
 
 TEST_F(AgainstBench, MeasuresAndKillsRedisWithSentinelsAndInAGuest) {
-    if (::geteuid() != 0) {
-        GTEST_SKIP() << "needs root: servers and guests are on a LAN of network namespaces";
-    }
     if (shell("command -v redis-server || true").output.empty()) {
         GTEST_SKIP() << "needs redis-server: apt-get install redis-server";
-    }
-    if (const auto image = shell("exec $U image --package redis-server -o redis.img"); image.exit_status != 0) {
-        GTEST_SKIP() << "no image of redis-server: " << image.errors;
     }
     const auto done = shell(
         "exec $U bench against --image redis.img --only redis --repeats 1 --seconds 1 --connections 5 --kills 1 "
@@ -62,9 +40,6 @@ TEST_F(AgainstBench, MeasuresAndKillsRedisWithSentinelsAndInAGuest) {
 }
 
 TEST_F(AgainstBench, MeasuresPostgresWithASynchronousStandby) {
-    if (::geteuid() != 0) {
-        GTEST_SKIP() << "needs root: servers are on a LAN of network namespaces";
-    }
     if (shell("ls /usr/lib/postgresql/*/bin/postgres || true").output.empty()) {
         GTEST_SKIP() << "needs PostgreSQL: apt-get install postgresql";
     }

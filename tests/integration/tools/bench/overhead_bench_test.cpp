@@ -1,40 +1,15 @@
 // `understudy bench overhead`, `distance` and `scale`, a moment of each measurement, with Debian's redis-server.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <chrono>
 #include <string>
 
-#include "common/temporary_directory.hpp"
-#include "tests/integration/tools/on_kvm.hpp"
-#include "tools/process/run.hpp"
+#include "tests/integration/tools/bench/redis_bench.hpp"
 
 namespace understudy::tools {
 namespace {
 
-using testing::kExecutable;
-
-class OverheadBench : public testing::OnKvm {
+class OverheadBench : public testing::RedisBench {
   protected:
-    void SetUp() override {
-        OnKvm::SetUp();
-        if (IsSkipped()) {
-            return;
-        }
-        if (::geteuid() != 0) {
-            GTEST_SKIP() << "needs root: clients and guests are on a LAN of network namespaces";
-        }
-        if (const auto image = shell("exec $U image --package redis-server -o redis.img"); image.exit_status != 0) {
-            GTEST_SKIP() << "no image of redis-server: " << image.errors;
-        }
-    }
-
-    Finished shell(const std::string& line) {
-        return run_to_end({.command = {"sh", "-ec", line},
-                           .directory = directory_.path(),
-                           .environment = {"U=" + kExecutable.string()}},
-                          std::chrono::minutes(8));
-    }
     // Of every row of report.json that jq's `choice` takes: there are so many, and `condition` holds for each.
     void expect_rows(int count, const std::string& choice, const std::string& condition) {
         EXPECT_EQ(shell("jq -r '[.sections[0].rows[] | select(" + choice + ")] | \"\\(length) \\(all(" + condition +
@@ -44,8 +19,6 @@ class OverheadBench : public testing::OnKvm {
             << choice << "\n"
             << shell("cat report.json").output;
     }
-
-    TemporaryDirectory directory_{"understudy-bench-test"};
 };
 
 TEST_F(OverheadBench, MeasuresTheSameWorkOnTheHostInAGuestAndProtected) {

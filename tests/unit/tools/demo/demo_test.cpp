@@ -134,6 +134,26 @@ TEST_F(FarAway, BytesTakeTheDelayEachWayAndKeepTheirOrder) {
     EXPECT_GE(std::chrono::steady_clock::now() - start, 2 * kDelay);
 }
 
+// A peer that says goodbye and hangs up is heard, however far away it is.
+TEST_F(FarAway, WhatWasSentBeforeTheEndArrives) {
+    boost::asio::write(client_, boost::asio::buffer("goodbye", 7));
+    client_.shutdown(tcp::socket::shutdown_send);
+    EXPECT_EQ(receive(10s, 7).first, "goodbye");
+}
+
+class OutOfReach : public Relayed {
+  protected:
+    OutOfReach() : Relayed(1h) {}
+};
+
+TEST_F(OutOfReach, WhatIsUnderWayKeepsNothingElseFromBeingSent) {
+    for (std::uint64_t sent = 1; sent <= 10; ++sent) {
+        boost::asio::write(client_, boost::asio::buffer("x", 1));
+        while (relay_->bytes_forwarded() < sent) {
+        }
+    }
+}
+
 TEST(Relay, NeedsANumericAddressWithAPort) {
     EXPECT_THAT(error_of([] { const Relay relay("127.0.0.1"); }), HasSubstr("no port"));
     EXPECT_THAT(error_of([] { const Relay relay("example.org:80"); }), HasSubstr("no numeric address"));
