@@ -69,6 +69,7 @@ std::vector<std::pair<std::string, Measure>> benchmarks(const AllBenchOptions& o
         network.repeats = 2;
         network.clients = {1, 50, 2000};
         network.mbits = {1000};
+        network.packets = {10'000};
         network.seconds = 2;
         distance.repeats = 1;
         distance.delays_ms = {0, 5};

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <fstream>
 #include <map>
@@ -32,7 +33,9 @@ constexpr auto kLongest = 10min;
 constexpr const char* kGuestAddress = "10.79.0.4";
 constexpr std::size_t kRateClients = 50;  // where requests are offered at a rate
 constexpr std::size_t kManyClients = 2000;
-constexpr double kFullSpeed = 50'000;  // Mbit/s; what is offered beyond is no rate
+constexpr double kFullSpeed = 50'000;           // Mbit/s; what is offered beyond is no rate
+constexpr double kFullPacketSpeed = 5'000'000;  // a second; likewise
+constexpr std::array kDirections = {"receive", "transmit"};
 
 double microseconds(std::chrono::nanoseconds duration) {
     return std::chrono::duration<double, std::micro>(duration).count();
@@ -78,6 +81,12 @@ struct Served {
     }
 };
 
+// Datagrams, a value for each repetition.
+struct Packets {
+    std::vector<double> rates;  // that arrived, a second
+    std::vector<double> lost;   // part of what was sent
+};
+
 // A guest of one variant, and all that was measured of it.
 struct Variant {
     const char* name;
@@ -86,6 +95,7 @@ struct Variant {
     Served at_rate{};
     std::vector<double> idle_mbits{};
     std::map<std::pair<std::string, double>, std::vector<double>> bulk{};  // Mbit/s, by direction and offer
+    std::map<std::pair<std::string, double>, Packets> packets{};           // likewise
 };
 
 class NetworkBench {
@@ -106,6 +116,7 @@ class NetworkBench {
         add_request_rows();
         add_rate_rows();
         add_bulk_rows();
+        add_packet_rows();
         section.rows = rows_.take();
         add_plots(section);
     }
@@ -166,20 +177,26 @@ class NetworkBench {
     }
 
     void measure_bulk(Variant& variant) {
-        if (options_.mbits.empty()) {
+        if (options_.mbits.empty() && options_.packets.empty()) {
             return;
         }
-        site_.stage().timeline().say("bench", fmt::format("bulk data, {}", variant.name));
+        site_.stage().timeline().say("bench", fmt::format("bulk data and datagrams, {}", variant.name));
         const auto guest = start(
             variant, image_.guest(image_.program(probe_file(), {"serve", "7008"}), "256M", kGuestAddress, "ready"));
-        for (const double mbits : options_.mbits) {
-            for (const char* direction : {"receive", "transmit"}) {
-                const double measured =
-                    figure_of(site_.run({probe_file().string(), direction, kGuestAddress, "7008",
-                                         fmt::format("{}", mbits), std::to_string(options_.seconds)},
-                                        kLongest),
-                              "mbits ([0-9.]+)");
-                variant.bulk[{direction, mbits}].push_back(measured);
+        const auto probe = [&](const std::string& what, double rate) {
+            return site_.run({probe_file().string(), what, kGuestAddress, "7008", fmt::format("{}", rate),
+                              std::to_string(options_.seconds)},
+                             kLongest);
+        };
+        for (const std::string direction : kDirections) {
+            for (const double mbits : options_.mbits) {
+                variant.bulk[{direction, mbits}].push_back(figure_of(probe(direction, mbits), "mbits ([0-9.]+)"));
+            }
+            for (const double rate : options_.packets) {
+                const auto told = probe(direction + "-packets", rate);
+                Packets& packets = variant.packets[{direction, rate}];
+                packets.rates.push_back(figure_of(told, "packets ([0-9.]+)"));
+                packets.lost.push_back(figure_of(told, "lost ([0-9.]+)"));
             }
         }
     }
@@ -261,14 +278,29 @@ class NetworkBench {
     }
 
     void add_bulk_rows() {
-        for (const char* direction : {"receive", "transmit"}) {
+        for (const std::string direction : kDirections) {
             for (const double mbits : options_.mbits) {
                 constexpr double kTargetOffer = 1000;
-                const double wanted = direction == std::string("receive") ? 0.95 : 0.98;
+                const double wanted = direction == "receive" ? 0.95 : 0.98;
                 compare(fmt::format("{}, {}", direction,
                                     mbits < kFullSpeed ? fmt::format("{:.0f} Mbit/s offered", mbits) : "at full speed"),
                         "Mbit/s", guarded_.bulk[{direction, mbits}], alone_.bulk[{direction, mbits}],
                         mbits == kTargetOffer ? std::optional(report::ratio_at_least(wanted)) : std::nullopt);
+            }
+        }
+    }
+
+    void add_packet_rows() {
+        for (const std::string direction : kDirections) {
+            for (const double rate : options_.packets) {
+                const Packets& guarded = guarded_.packets[{direction, rate}];
+                const Packets& alone = alone_.packets[{direction, rate}];
+                compare(fmt::format(
+                            "{}, datagrams of 32 bytes, {}", direction,
+                            rate < kFullPacketSpeed ? fmt::format("{:.0f} a second offered", rate) : "at full speed"),
+                        "datagrams/s", guarded.rates, alone.rates, std::nullopt,
+                        fmt::format("{:.1f} % lost on the way, unprotected {:.1f} %",
+                                    100 * report::median(guarded.lost), 100 * report::median(alone.lost)));
             }
         }
     }
@@ -309,9 +341,11 @@ class NetworkBench {
             }
         }
         section.plots.emplace_back(latency);
-        report::BarPlot bulk = bars_of(section.rows, "Bulk data", "Mbit/s", guarded_.name);
-        bulk.is_log = true;
-        section.plots.emplace_back(bulk);
+        for (const auto& [title, unit] : {std::pair{"Bulk data", "Mbit/s"}, {"Datagrams", "datagrams/s"}}) {
+            report::BarPlot bars = bars_of(section.rows, title, unit, guarded_.name);
+            bars.is_log = true;
+            section.plots.emplace_back(bars);
+        }
     }
 
     Site& site_;
@@ -331,10 +365,11 @@ report::Section measure_network(const NetworkBenchOptions& options) {
     section.text =
         "Debian's redis-server in a Linux guest on a LAN in network namespaces, unprotected and protected by turns; "
         "SET of "
-        "32 bytes. Then bulk data by TCP.";
-    section.command = fmt::format(
-        "understudy bench network --repeats {} --clients {} --rate {} --mbits {} --seconds {}", options.repeats,
-        fmt::join(options.clients, ","), options.rate, fmt::join(options.mbits, ","), options.seconds);
+        "32 bytes. Then bulk data by TCP, and small datagrams by UDP.";
+    section.command =
+        fmt::format("understudy bench network --repeats {} --clients {} --rate {} --mbits {} --packets {} --seconds {}",
+                    options.repeats, fmt::join(options.clients, ","), options.rate, fmt::join(options.mbits, ","),
+                    fmt::join(options.packets, ","), options.seconds);
     if (const std::string missing = Lan::missing(); !missing.empty()) {
         section.rows.push_back(report::missing_row("network", missing));
         return section;

@@ -142,6 +142,10 @@ Benchmark add_network(CLI::App& bench) {
         ->delimiter(',')
         ->check(CLI::Range(1.0, 1e6))
         ->capture_default_str();
+    app->add_option("--packets", options->packets, "Datagrams a second, offered in turn; 10000000: at full speed")
+        ->delimiter(',')
+        ->check(CLI::Range(1.0, 1e7))
+        ->capture_default_str();
     app->add_option("--seconds", options->seconds, "Of each measurement")
         ->check(CLI::Range(1, 3600))
         ->capture_default_str();

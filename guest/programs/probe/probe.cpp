@@ -4,18 +4,23 @@
 //   probe faults N          N first touches of a page of memory               "faults_ns 5210.0"
 //   probe spawns N          N times fork, exec of itself, wait                "spawns_ns 2300000.0"
 //   probe nothing           ends
-//   probe serve PORT        a server of the two below                         "ready"
+//   probe serve PORT        a server of those below                           "ready"
 //   probe receive HOST PORT MBITS SECONDS    has the server take what is offered at that rate    "mbits 998.1"
 //   probe transmit HOST PORT MBITS SECONDS   has the server offer                                "mbits 998.1"
+//   probe receive-packets HOST PORT RATE SECONDS     the same with datagrams of 32 bytes, RATE a second: how many
+//   probe transmit-packets HOST PORT RATE SECONDS    arrived a second, and which part of them did not
+//                                                                             "packets 9998.0", "lost 0.0002"
 //
 // An ordinary dynamic program: what it finds in an image is the C library.
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -144,33 +149,140 @@ std::uint64_t take(int socket) {
     }
 }
 
-struct Request {
-    std::uint64_t transmit;  // 0: the server takes
-    double mbits;
-    double seconds;
+// --- Datagrams
+// ---------------------------------------------------------------------------------------------------------
+
+constexpr std::size_t kDatagram = 32;
+constexpr std::uint64_t kTick = kSecond / 1000;  // what is due leaves once in that time
+constexpr std::uint64_t kLate = kSecond / 5;     // what has not arrived by then, after the last was sent, is lost
+
+// Up to 64 datagrams at once.
+struct Batch {
+    Batch() {
+        for (std::size_t i = 0; i < messages.size(); ++i) {
+            parts[i] = {.iov_base = buffer.data(), .iov_len = kDatagram};
+            messages[i].msg_hdr.msg_iov = &parts[i];
+            messages[i].msg_hdr.msg_iovlen = 1;
+        }
+    }
+    std::array<iovec, 64> parts{};
+    std::array<mmsghdr, 64> messages{};
 };
 
-void serve_one(int socket) {
+// To a connected socket, for that long; how many were sent.
+std::uint64_t offer_packets(int socket, double rate, double seconds) {
+    Batch batch;
+    const std::uint64_t begin = now();
+    const std::uint64_t end = begin + static_cast<std::uint64_t>(seconds * 1e9);
+    std::uint64_t sent = 0;
+    for (std::uint64_t time = begin; time < end; time = now()) {
+        const auto due = static_cast<std::uint64_t>(static_cast<double>(time - begin) * rate / 1e9);
+        if (due <= sent) {
+            sleep_until(time + kTick);
+            continue;
+        }
+        const auto count = static_cast<unsigned>(std::min<std::uint64_t>(due - sent, batch.messages.size()));
+        if (const int left = sendmmsg(socket, batch.messages.data(), count, 0); left > 0) {
+            sent += static_cast<std::uint64_t>(left);
+        }
+    }
+    return sent;
+}
+
+std::uint64_t take_queued_packets(int socket) {
+    Batch batch;
+    std::uint64_t taken = 0;
+    for (int got = 1; got > 0; taken += static_cast<std::uint64_t>(std::max(got, 0))) {
+        got = recvmmsg(socket, batch.messages.data(), batch.messages.size(), MSG_DONTWAIT, nullptr);
+    }
+    return taken;
+}
+
+// What comes until `control` has something to say; how many it were.
+std::uint64_t take_packets(int socket, int control) {
+    std::uint64_t taken = 0;
+    std::array<pollfd, 2> both = {pollfd{.fd = socket, .events = POLLIN, .revents = 0},
+                                  pollfd{.fd = control, .events = POLLIN, .revents = 0}};
+    while (both[1].revents == 0) {
+        if (poll(both.data(), both.size(), -1) < 0) {
+            fail("poll");
+        }
+        taken += take_queued_packets(socket);
+    }
+    return taken;
+}
+
+sockaddr_in ipv4(in_addr host, std::uint16_t port) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr = host;
+    return address;
+}
+
+int datagram_socket(std::uint16_t port) {
+    const int made = socket(AF_INET, SOCK_DGRAM, 0);
+    const sockaddr_in address = ipv4(in_addr{INADDR_ANY}, port);
+    if (bind(made, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+        fail("bind");
+    }
+    return made;
+}
+
+// --- Server and client
+// ---------------------------------------------------------------------------------------------------------
+
+enum class Kind : std::uint64_t { receive, transmit, receive_packets, transmit_packets };  // what the server does
+
+struct Request {
+    Kind kind;
+    double rate;  // Mbit/s or packets a second
+    double seconds;
+    std::uint64_t port;  // of the client's datagrams
+};
+
+std::uint64_t serve_request(const Request& request, int control, int datagrams) {
+    switch (request.kind) {
+        case Kind::receive:
+            return take(control);
+        case Kind::transmit:
+            return offer(control, request.rate, request.seconds);
+        case Kind::receive_packets:
+            return take_packets(datagrams, control);
+        case Kind::transmit_packets:
+            break;
+    }
+    sockaddr_in peer{};
+    socklen_t length = sizeof peer;
+    getpeername(control, reinterpret_cast<sockaddr*>(&peer), &length);
+    peer.sin_port = htons(static_cast<std::uint16_t>(request.port));
+    const int back = socket(AF_INET, SOCK_DGRAM, 0);
+    connect(back, reinterpret_cast<sockaddr*>(&peer), sizeof peer);
+    const std::uint64_t sent = offer_packets(back, request.rate, request.seconds);
+    close(back);
+    sleep_until(now() + kLate);
+    return sent;
+}
+
+void serve_one(int socket, int datagrams) {
     Request request{};
     if (recv(socket, &request, sizeof request, MSG_WAITALL) != sizeof request) {
         return;
     }
-    if (request.transmit != 0) {
-        offer(socket, request.mbits, request.seconds);
-        return;
+    const std::uint64_t count = serve_request(request, socket, datagrams);
+    if (request.kind != Kind::transmit) {
+        send(socket, &count, sizeof count, MSG_NOSIGNAL);
     }
-    const std::uint64_t taken = take(socket);
-    send(socket, &taken, sizeof taken, MSG_NOSIGNAL);
 }
 
 [[noreturn]] void serve(const char* port) {
     const int listener = socket(AF_INET, SOCK_STREAM, 0);
     const int one = 1;
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<std::uint16_t>(std::atoi(port)));
-    if (bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || listen(listener, 4) != 0) {
+    const auto number = static_cast<std::uint16_t>(std::atoi(port));
+    const sockaddr_in address = ipv4(in_addr{INADDR_ANY}, number);
+    const int datagrams = datagram_socket(number);
+    if (bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 || listen(listener, 4) != 0) {
         fail("listen");
     }
     std::puts("ready");
@@ -178,36 +290,85 @@ void serve_one(int socket) {
     for (;;) {
         const int connection = accept(listener, nullptr, nullptr);
         if (connection >= 0) {
-            serve_one(connection);
+            serve_one(connection, datagrams);
             close(connection);
         }
     }
 }
 
-void ask(bool transmit, char** words) {
-    const int server = socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<std::uint16_t>(std::atoi(words[1])));
-    if (inet_pton(AF_INET, words[0], &address.sin_addr) != 1 ||
-        connect(server, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+int connect_to(const sockaddr_in& address, int type) {
+    const int made = socket(AF_INET, type, 0);
+    if (connect(made, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
         fail("connect");
     }
-    const Request request{transmit ? 1U : 0U, std::atof(words[2]), std::atof(words[3])};
+    return made;
+}
+
+std::uint64_t count_from(int server) {
+    std::uint64_t count = 0;
+    if (recv(server, &count, sizeof count, MSG_WAITALL) != sizeof count) {
+        fail("the server's answer");
+    }
+    return count;
+}
+
+void ask_for_bytes(int server, const Request& request) {
     const std::uint64_t begin = now();
-    send(server, &request, sizeof request, MSG_NOSIGNAL);
     std::uint64_t bytes = 0;
-    if (transmit) {
+    if (request.kind == Kind::transmit) {
         bytes = take(server);
     } else {
-        offer(server, request.mbits, request.seconds);
+        offer(server, request.rate, request.seconds);
         shutdown(server, SHUT_WR);
-        if (recv(server, &bytes, sizeof bytes, MSG_WAITALL) != sizeof bytes) {
-            fail("the server's answer");
-        }
+        bytes = count_from(server);
     }
     std::printf("mbits %.1f\n", static_cast<double>(bytes) * 8e3 / static_cast<double>(now() - begin));
 }
+
+void ask_for_packets(int server, const Request& request, const sockaddr_in& address, int datagrams) {
+    std::uint64_t sent = 0;
+    std::uint64_t taken = 0;
+    if (request.kind == Kind::transmit_packets) {
+        taken = take_packets(datagrams, server);
+        sent = count_from(server);
+    } else {
+        const int there = connect_to(address, SOCK_DGRAM);
+        sent = offer_packets(there, request.rate, request.seconds);
+        sleep_until(now() + kLate);
+        shutdown(server, SHUT_WR);
+        taken = count_from(server);
+    }
+    std::printf("packets %.1f\n", static_cast<double>(taken) / request.seconds);
+    std::printf("lost %.4f\n", sent == 0 ? 0 : 1 - static_cast<double>(taken) / static_cast<double>(sent));
+}
+
+void ask(Kind kind, char** words) {
+    in_addr host{};
+    if (inet_pton(AF_INET, words[0], &host) != 1) {
+        fail(words[0]);
+    }
+    const sockaddr_in address = ipv4(host, static_cast<std::uint16_t>(std::atoi(words[1])));
+    const int server = connect_to(address, SOCK_STREAM);
+    const int datagrams = datagram_socket(0);
+    sockaddr_in own{};
+    socklen_t length = sizeof own;
+    getsockname(datagrams, reinterpret_cast<sockaddr*>(&own), &length);
+    const Request request{kind, std::atof(words[2]), std::atof(words[3]), ntohs(own.sin_port)};
+    send(server, &request, sizeof request, MSG_NOSIGNAL);
+    if (kind == Kind::receive || kind == Kind::transmit) {
+        ask_for_bytes(server, request);
+    } else {
+        ask_for_packets(server, request, address, datagrams);
+    }
+}
+
+struct Named {
+    const char* name;
+    Kind kind;
+};
+constexpr std::array kAsked = {Named{"receive", Kind::receive}, Named{"transmit", Kind::transmit},
+                               Named{"receive-packets", Kind::receive_packets},
+                               Named{"transmit-packets", Kind::transmit_packets}};
 
 }  // namespace
 
@@ -216,6 +377,12 @@ int main(int count, char** words) {
         return count >= 2 + arguments && std::strcmp(words[1], name) == 0;
     };
     signal(SIGPIPE, SIG_IGN);
+    for (const Named& asked : kAsked) {
+        if (is(asked.name, 4)) {
+            ask(asked.kind, words + 2);
+            return 0;
+        }
+    }
     if (is("calls", 1)) {
         calls(std::strtoull(words[2], nullptr, 0));
     } else if (is("faults", 1)) {
@@ -226,12 +393,10 @@ int main(int count, char** words) {
         spawns(std::strtoull(words[2], nullptr, 0), words);
     } else if (is("serve", 1)) {
         serve(words[2]);
-    } else if (is("receive", 4) || is("transmit", 4)) {
-        ask(is("transmit", 4), words + 2);
     } else {
         std::fprintf(stderr,
-                     "probe: calls N | faults N | spawns N | serve PORT | receive or transmit HOST PORT "
-                     "MBITS SECONDS\n");
+                     "probe: calls N | faults N | spawns N | serve PORT | receive, transmit, receive-packets or "
+                     "transmit-packets HOST PORT RATE SECONDS\n");
         return 2;
     }
     return 0;
