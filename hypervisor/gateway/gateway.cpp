@@ -29,7 +29,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::size_t kMaxCandidates = 16;
+constexpr std::size_t kMaxCandidates = 16;  // that do not stand by
+constexpr std::size_t kMaxStandbys = 4;
 constexpr std::chrono::seconds kHelloDeadline{5};
 constexpr std::uint64_t kMaxLeap = 1000;  // generations between two hellos
 constexpr std::size_t kCandidateBuffer = 2048;
@@ -46,6 +47,7 @@ std::string describe(SpeakerRank rank) {
 struct Candidate {
     tls::PolledSocket socket;
     Clock::time_point deadline;
+    bool stands_by = false;  // it is a replica, and has no deadline
     MessageDecoder decoder{kCandidateBuffer};
     bool stranger = false;  // its handshake failed; it is to hear why, and to hang up
 };
@@ -299,8 +301,10 @@ class Gateway::Server {
         constexpr std::chrono::milliseconds kForever{60000};
         const auto now = Clock::now();
         Clock::duration left = kForever;
-        if (!candidates_.empty()) {
-            left = std::min(left, candidates_.front().deadline - now);
+        for (const Candidate& candidate : candidates_) {
+            if (!candidate.stands_by) {
+                left = std::min(left, candidate.deadline - now);
+            }
         }
         if (const auto wait = pace_.wait(now); wait > Clock::duration::zero()) {
             left = std::min(left, wait);
@@ -330,14 +334,30 @@ class Gateway::Server {
             if (tls) {
                 pace_.accepted(Clock::now());
             }
-            if (candidates_.size() >= kMaxCandidates) {
-                // The oldest has had its time; a replica says hello at once and must not wait behind a port scan.
-                turn_away(candidates_.front(), "too many connections without a hello");
-                candidates_.pop_front();
+            while (candidates_.size() - standbys() >= kMaxCandidates) {
+                hurry_oldest();
             }
             candidates_.push_back({.socket = tls::PolledSocket(std::move(fd), tls, tls::Side::acceptor),
                                    .deadline = Clock::now() + kHelloDeadline});
         }
+    }
+
+    [[nodiscard]] std::size_t standbys() const {
+        return static_cast<std::size_t>(std::ranges::count(candidates_, true, &Candidate::stands_by));
+    }
+
+    // The oldest stranger has had its time, unless it has said hello by now: a replica does at once, and must not wait
+    // behind a port scan.
+    void hurry_oldest() {
+        const auto oldest = std::ranges::find(candidates_, false, &Candidate::stands_by);
+        const bool done = hear_out(*oldest);
+        if (!done && oldest->stands_by) {
+            return;
+        }
+        if (!done) {
+            turn_away(*oldest, "too many connections without a hello");
+        }
+        candidates_.erase(oldest);
     }
 
     void serve_candidates(std::span<const pollfd> polled) {
@@ -345,7 +365,7 @@ class Gateway::Server {
         auto candidate = candidates_.begin();
         for (const pollfd& entry : polled) {
             bool done = entry.revents != 0 && hear_out(*candidate);
-            if (!done && candidate->deadline <= now) {
+            if (!done && !candidate->stands_by && candidate->deadline <= now) {
                 turn_away(*candidate, "no hello in time");
                 done = true;
             }
@@ -367,31 +387,47 @@ class Gateway::Server {
         if (candidate.socket.handshake() == tls::PolledSocket::Handshake::under_way) {
             return false;
         }
-        MessageDecoder::Result next;
         do {
             if (const auto outcome = read_into(candidate.decoder, candidate.socket); outcome != ReadOutcome::some) {
                 return outcome == ReadOutcome::closed;
             }
-            next = candidate.decoder.next();
-        } while (next.status == MessageDecoder::Status::need_more && candidate.socket.has_more());
-        if (next.status == MessageDecoder::Status::need_more) {
-            return false;
-        }
-        if (next.status == MessageDecoder::Status::malformed || next.kind != MessageKind::hello) {
+            for (auto next = candidate.decoder.next(); next.status != MessageDecoder::Status::need_more;
+                 next = candidate.decoder.next()) {
+                if (handle(candidate, next)) {
+                    return true;
+                }
+            }
+        } while (candidate.socket.has_more());
+        return false;
+    }
+
+    // Likewise.
+    bool handle(Candidate& candidate, const MessageDecoder::Result& message) {
+        const bool stands_by = message.kind == MessageKind::standby && !candidate.stands_by;
+        if (message.status == MessageDecoder::Status::malformed || (message.kind != MessageKind::hello && !stands_by)) {
             turn_away(candidate, "this is no Understudy replica");
             return true;
         }
         std::string reason;
-        const auto hello = decode_hello(next.body, reason);
+        const auto hello = decode_hello(message.body, reason);
         if (hello && candidate.socket.encrypted()) {
             reason = tls::objection_to(candidate.socket.peer(), tls::Role::host, hello->vm);
         }
-        if (hello && reason.empty() && acceptable(*hello, reason)) {
-            attach(candidate, *hello);
-        } else {
+        if (!hello || !reason.empty() || !(stands_by ? serves(hello->vm, reason) : acceptable(*hello, reason))) {
             turn_away(candidate, reason);
+            return true;
         }
-        return true;
+        if (!stands_by) {
+            attach(candidate, *hello);
+            return true;
+        }
+        if (standbys() >= kMaxStandbys) {
+            const auto oldest = std::ranges::find(candidates_, true, &Candidate::stands_by);
+            oldest->stands_by = false;
+            oldest->deadline = Clock::now();  // is turned away when its turn comes
+        }
+        candidate.stands_by = true;
+        return false;
     }
 
     static bool hung_up(const Candidate& candidate) {
@@ -400,10 +436,18 @@ class Gateway::Server {
         return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
     }
 
+    bool serves(const VmId& vm, std::string& reason) const {
+        if (!vm_.empty() && vm != vm_) {
+            reason = fmt::format("this gateway serves the VM {}, not {}", vm_, vm);
+        }
+        return reason.empty();
+    }
+
     bool acceptable(const Hello& hello, std::string& reason) const {
-        if (!vm_.empty() && hello.vm != vm_) {
-            reason = fmt::format("this gateway serves the VM {}, not {}", vm_, hello.vm);
-        } else if (remembers_rank() && hello.rank < *highest_) {
+        if (!serves(hello.vm, reason)) {
+            return false;
+        }
+        if (remembers_rank() && hello.rank < *highest_) {
             reason = fmt::format("a replica of {} has spoken for the guest, so one of {} must not", describe(*highest_),
                                  describe(hello.rank));
         } else if (leaps(hello.rank)) {

@@ -39,6 +39,7 @@ struct BodySize {
 std::optional<BodySize> body_size_of(MessageKind kind) {
     switch (kind) {
         case MessageKind::hello:
+        case MessageKind::standby:
             return BodySize{kNameOffset, kNameOffset + kMaxVmNameSize};
         case MessageKind::welcome:
         case MessageKind::refused:
@@ -56,9 +57,9 @@ bool is_printable(char c) {
 
 }  // namespace
 
-void append_hello(std::vector<std::byte>& out, const Hello& hello) {
+void append_hello(std::vector<std::byte>& out, const Hello& hello, MessageKind kind) {
     assert(!hello.vm.empty() && hello.vm.size() <= kMaxVmNameSize);
-    append_header(out, MessageKind::hello, kNameOffset + hello.vm.size());
+    append_header(out, kind, kNameOffset + hello.vm.size());
     const auto magic = std::as_bytes(std::span(kMagic));
     out.insert(out.end(), magic.begin(), magic.end());
     append_little_endian(out, kGatewayProtocolVersion);

@@ -6,7 +6,7 @@
 //                          4        the body
 //
 //   1 hello         body   0   8    "UNDRSTNW"                    replica -> gateway: the first message; repeated when
-//                          8   u16  version, 1                    the replica's rank rises
+//                          8   u16  version, 2                    the replica's rank rises
 //                         10   u8   1 when the test-and-set of this generation was won, else 0
 //                         11   u8   bytes in the VM's name, 1 to 128
 //                         12   u64  generation
@@ -16,6 +16,9 @@
 //   3 refused       body text       gateway -> replica, then the gateway closes: the hello was not accepted, and why
 //   4 deposed       body text       gateway -> replica, then the gateway closes: a replica of higher rank has come
 //   5 frame         body            an Ethernet frame without FCS, 14 to 1514 bytes, either way
+//   6 standby       body as of 1    replica -> gateway: this connection waits for its hello, which may come in a
+//   moment, in a
+//                                   month or never; the generation means nothing
 //
 // A sender puts as many messages into one write as it has. Whatever breaks this grammar ends the connection.
 #pragma once
@@ -33,12 +36,12 @@
 
 namespace understudy::network {
 
-constexpr std::uint16_t kGatewayProtocolVersion = 1;
+constexpr std::uint16_t kGatewayProtocolVersion = 2;
 constexpr std::size_t kMessageHeaderSize = 4;
 constexpr std::size_t kMaxVmNameSize = 128;
 constexpr std::size_t kMaxTextSize = 512;
 
-enum class MessageKind : std::uint8_t { hello = 1, welcome = 2, refused = 3, deposed = 4, frame = 5 };
+enum class MessageKind : std::uint8_t { hello = 1, welcome = 2, refused = 3, deposed = 4, frame = 5, standby = 6 };
 
 struct Hello {
     VmId vm;
@@ -49,11 +52,11 @@ struct Hello {
 };
 
 // Encoders append one message to `out`. A frame of a size that the protocol does not carry is a caller's error.
-void append_hello(std::vector<std::byte>& out, const Hello& hello);
+void append_hello(std::vector<std::byte>& out, const Hello& hello, MessageKind kind = MessageKind::hello);  // 1 and 6
 void append_notice(std::vector<std::byte>& out, MessageKind kind, std::string_view text);  // 2, 3 and 4; cut to size
 void append_frame(std::vector<std::byte>& out, std::span<const std::byte> frame);
 
-// The hello in a body, or nothing and the reason why there is none.
+// The hello in a body of 1 or 6, or nothing and the reason why there is none.
 [[nodiscard]] std::optional<Hello> decode_hello(std::span<const std::byte> body, std::string& reason);
 
 // Cuts a byte stream into messages, in place. Read from the socket into space(), tell committed() how much, then take

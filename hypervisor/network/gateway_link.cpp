@@ -40,8 +40,11 @@ constexpr milliseconds kLongestRetry{250};
 // A gateway that has turned this replica away is asked again: what it thinks of the others may have been wrong, or may
 // have changed. Who was deposed by right learns it from the arbiter and ends itself.
 constexpr milliseconds kTurnedAwayRetry{1000};
-// For a gateway on another host that vanished without a word.
+// For a gateway on another host that vanished without a word; and one that nothing is said to is asked that often.
 constexpr unsigned kTcpUserTimeoutMs = 5000;
+constexpr int kKeepaliveSeconds = 5;
+// What stood by for long may have been forgotten on its way (a firewall). Who is not welcomed by then connects anew.
+constexpr milliseconds kStaleAfter{50};
 
 // Messages on their way to the gateway. When it does not drain them the oldest frames go, as a NIC's would.
 class SendQueue {
@@ -59,9 +62,9 @@ class SendQueue {
     }
 
     // A hello goes before the frames, behind one that is half written.
-    void push_hello(const Hello& hello) {
+    void push_hello(const Hello& hello, MessageKind kind) {
         Message message{.bytes = {}, .is_hello = true};
-        append_hello(message.bytes, hello);
+        append_hello(message.bytes, hello, kind);
         bytes_ += message.bytes.size();
         messages_.insert(first_untouched(), std::move(message));
     }
@@ -129,15 +132,31 @@ class Connection : public std::enable_shared_from_this<Connection> {
           on_frame_(std::move(on_frame)),
           retry_timer_(io) {}
 
+    void stand_by() {
+        standing_by_ = true;
+        connect();
+    }
+
     void speak(SpeakerRank rank) {
         hello_.rank = rank;
-        if (!speaking_ || turned_away_) {
+        if (std::exchange(standing_by_, false) && connected_) {
+            speaking_ = true;
+            say_hello();
+            retry_timer_.expires_after(kStaleAfter);
+            retry_timer_.async_wait([self = shared_from_this(), attempt = attempt_](error_code error) {
+                if (!error && attempt == self->attempt_) {
+                    self->drop_socket();
+                    self->connect();
+                }
+            });
+        } else if (!speaking_ || turned_away_) {
             speaking_ = true;
             turned_away_ = false;
             retry_timer_.cancel();
             retry_after_ = kFirstRetry;
+            drop_socket();
             connect();
-        } else if (socket_ && connected_) {
+        } else if (connected_) {
             say_hello();
         }
     }
@@ -163,6 +182,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
     void close() {
         speaking_ = false;
+        standing_by_ = false;
         queue_.clear();
         drop_socket();
         retry_timer_.cancel();
@@ -170,6 +190,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   private:
     using Readiness = asio::posix::stream_descriptor;
+
+    [[nodiscard]] bool is_wanted() const { return speaking_ || standing_by_; }
 
     // --- connecting ---
 
@@ -183,6 +205,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
             const int on = 1;
             ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
             ::setsockopt(fd.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &kTcpUserTimeoutMs, sizeof kTcpUserTimeoutMs);
+            ::setsockopt(fd.get(), IPPROTO_TCP, TCP_KEEPIDLE, &kKeepaliveSeconds, sizeof kKeepaliveSeconds);
+            ::setsockopt(fd.get(), IPPROTO_TCP, TCP_KEEPINTVL, &kKeepaliveSeconds, sizeof kKeepaliveSeconds);
+            ::setsockopt(fd.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
         }
         const int status = ::connect(fd.get(), std::bit_cast<const sockaddr*>(&endpoint_.address), endpoint_.length);
         if (status != 0 && errno != EINPROGRESS) {
@@ -243,7 +268,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     }
 
     void say_hello() {
-        queue_.push_hello(hello_);
+        queue_.push_hello(hello_, speaking_ ? MessageKind::hello : MessageKind::standby);
         flush();
     }
 
@@ -261,7 +286,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
         const auto next = turned_away_ ? kTurnedAwayRetry : std::min(retry_after_ * 2, kLongestRetry);
         retry_timer_.expires_after(std::exchange(retry_after_, next));
         retry_timer_.async_wait([self = shared_from_this()](error_code error) {
-            if (!error && self->speaking_) {
+            if (!error && self->is_wanted()) {
                 self->connect();
             }
         });
@@ -345,9 +370,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
         };
         switch (message.kind) {
             case MessageKind::frame:
+                if (!speaking_) {
+                    return lost(EPROTO);
+                }
                 on_frame_(Frame(message.body.begin(), message.body.end()));
                 return;
             case MessageKind::welcome:
+                retry_timer_.cancel();
                 complained_ = false;
                 turned_away_ = false;
                 told_.clear();
@@ -358,6 +387,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
                 turned_away(message.kind == MessageKind::refused ? "refused" : "deposed", text());
                 return;
             case MessageKind::hello:
+            case MessageKind::standby:
                 lost(EPROTO);
                 return;
         }
@@ -374,7 +404,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     }
 
     void lost(int reason) {
-        if (speaking_) {
+        if (is_wanted()) {
             const std::string& failure = socket_->failure();
             retry_later(failure.empty() ? std::generic_category().message(reason) : failure);
         }
@@ -424,6 +454,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     std::optional<MessageDecoder> decoder_;
     SendQueue queue_;
     std::uint64_t attempt_ = 0;  // tells handlers of an earlier socket that they are late
+    bool standing_by_ = false;   // and not speaking
     bool speaking_ = false;
     bool turned_away_ = false;  // by the gateway; what the guest says meanwhile is lost, as without a network
     std::string told_;          // why, the last time
@@ -441,6 +472,7 @@ class GatewayLink final : public Link {
     GatewayLink& operator=(const GatewayLink&) = delete;
     ~GatewayLink() override { connection_->close(); }
 
+    void stand_by() override { connection_->stand_by(); }
     void speak(SpeakerRank rank) override { connection_->speak(rank); }
     void send(std::span<const Frame> frames) override { connection_->send(frames); }
     void pause_receive(bool paused) override { connection_->pause(paused); }

@@ -40,6 +40,10 @@ class Link {
 
     virtual ~Link() = default;
 
+    // This replica may come to be the guest's voice: what that takes time for, such as a connection, is done ahead, as
+    // far as it can be. Still silent. Not after speak().
+    virtual void stand_by() {}
+
     // From now on this replica is the guest's voice with this rank: on_frame receives, send() transmits. The first call
     // opens the device or connection; a later call with a higher rank announces the new rank. On a tap, announcing
     // sends a gratuitous ARP so that bridges learn the guest's new port.

@@ -31,6 +31,8 @@ class LiveIo::Impl {
         link_ = network::make_link(io, config, [this](Frame frame) { receive(std::move(frame)); });
     }
 
+    void stand_by() { link_->stand_by(); }
+
     void speak(SpeakerRank rank) {
         link_->speak(rank);
         if (!std::exchange(open_, true)) {
@@ -116,6 +118,9 @@ LiveIo::LiveIo(boost::asio::io_context& io, InputQueue& queue, const network::Li
                const ConsoleConfig& console, Handlers handlers)
     : impl_(std::make_unique<Impl>(io, queue, link, console, std::move(handlers))) {}
 LiveIo::~LiveIo() = default;
+void LiveIo::stand_by() {
+    impl_->stand_by();
+}
 void LiveIo::speak(SpeakerRank rank) {
     impl_->speak(rank);
 }

@@ -33,6 +33,8 @@ class LiveIo {
     LiveIo(const LiveIo&) = delete;
     LiveIo& operator=(const LiveIo&) = delete;
 
+    // See network::Link::stand_by.
+    void stand_by();
     // See network::Link::speak. The console opens with the first call.
     void speak(SpeakerRank rank);
     // Sends the frames among the outputs and prints the console text.

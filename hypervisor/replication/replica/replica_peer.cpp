@@ -154,6 +154,7 @@ void ReplicaDriver::state_from_primary(channel::LogBase base, const std::vector<
     link.mac = nic.mac;
     link.ipv4_address = nic.ipv4;
     make_live_io(std::move(link));
+    live_->stand_by();
     core_.state_received(base.stop, base.clock);
     vcpu_.follow(feed_, following_sink_);
     peer_->send_ready();

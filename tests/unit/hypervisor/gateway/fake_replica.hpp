@@ -34,8 +34,13 @@ class FakeReplica {
         EXPECT_EQ(::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&where.address), where.length), 0);
     }
     FakeReplica(const std::string& endpoint, SpeakerRank rank, const VmId& vm = "kv") : FakeReplica(endpoint) {
+        say(MessageKind::hello, rank, vm);
+    }
+
+    // Hello or standby.
+    void say(MessageKind kind, SpeakerRank rank = {}, const VmId& vm = "kv") {
         std::vector<std::byte> message;
-        append_hello(message, {.vm = vm, .rank = rank, .mac = kGuestMac});
+        append_hello(message, {.vm = vm, .rank = rank, .mac = kGuestMac}, kind);
         write(message);
     }
 

@@ -332,6 +332,45 @@ TEST_F(GatewayTest, ConnectionsWithoutAHelloDoNotKeepAReplicaOut) {
     EXPECT_EQ(answer->kind, MessageKind::refused);
 }
 
+TEST_F(GatewayTest, AReplicaThatStandsByMaySayHelloWhenItLikes) {
+    FakeReplica standby(gateway_.endpoint());
+    standby.say(MessageKind::standby);
+    std::vector<FakeReplica> idle;
+    idle.reserve(20);
+    for (int i = 0; i < 20; ++i) {
+        idle.emplace_back(gateway_.endpoint());
+    }
+    EXPECT_THAT(idle.back().next()->text(), HasSubstr("no hello in time"));
+    standby.say(MessageKind::hello, rank(1));
+    EXPECT_EQ(standby.next()->kind, MessageKind::welcome);
+    standby.send_frame(arp_question());
+    EXPECT_TRUE(standby.next_frame(is_arp_answer));
+}
+
+TEST_F(GatewayTest, OfTooManyThatStandByTheOldestGoes) {
+    std::vector<FakeReplica> standbys;
+    standbys.reserve(5);
+    for (int i = 0; i < 5; ++i) {
+        standbys.emplace_back(gateway_.endpoint()).say(MessageKind::standby);
+    }
+    EXPECT_EQ(standbys.front().next()->kind, MessageKind::refused);
+    standbys.back().say(MessageKind::hello, rank(1));
+    EXPECT_EQ(standbys.back().next()->kind, MessageKind::welcome);
+}
+
+TEST_F(GatewayTest, NobodyStandsByForAnotherVmNorTwice) {
+    FakeReplica replica(gateway_.endpoint(), rank(1));
+    replica.send_frame(arp_question());
+    ASSERT_TRUE(replica.next_frame(is_arp_answer));
+    FakeReplica other(gateway_.endpoint());
+    other.say(MessageKind::standby, {}, "mail");
+    EXPECT_THAT(other.next()->text(), HasSubstr("serves the VM kv, not mail"));
+    FakeReplica twice(gateway_.endpoint());
+    twice.say(MessageKind::standby);
+    twice.say(MessageKind::standby);
+    EXPECT_THAT(twice.next()->text(), HasSubstr("no Understudy replica"));
+}
+
 TEST_F(GatewayTest, AnyFrameAtAllMayComeFromTheGuest) {
     FakeReplica replica(gateway_.endpoint(), rank(1));
     std::mt19937 random(2);

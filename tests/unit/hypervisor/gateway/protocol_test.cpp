@@ -31,12 +31,16 @@ TEST(GatewayProtocol, TheHelloByteByByte) {
     using namespace std::string_view_literals;
     EXPECT_EQ(encoded, bytes_of("\x1c\x00\x01\x00"
                                 "UNDRSTNW"
-                                "\x01\x00\x01\x02"
+                                "\x02\x00\x01\x02"
                                 "\x02\x01\x00\x00\x00\x00\x00\x00"
                                 "\x52\x54\x00\x00\x00\x01"
                                 "kv"sv));
     std::string reason;
     EXPECT_EQ(decode_hello(std::span(encoded).subspan(kMessageHeaderSize), reason), kHello);
+    std::vector<std::byte> standby;
+    append_hello(standby, kHello, MessageKind::standby);
+    encoded[2] = std::byte{6};
+    EXPECT_EQ(standby, encoded);
 }
 
 TEST(GatewayProtocol, AHelloThatIsNoneSaysWhy) {

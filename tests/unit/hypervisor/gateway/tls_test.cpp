@@ -90,6 +90,23 @@ TEST_F(EncryptedGateway, HostsOfTheVmSpeakAndNobodyElse) {
     EXPECT_EQ(gateway_.count(GatewayEvent::Kind::detached), 0U);
 }
 
+TEST_F(EncryptedGateway, HostsOfTheVmStandByAndNobodyElse) {
+    const auto stand_by = [&](const tls::Identity& who) {
+        LinkConfig config{.endpoint = "gateway:" + gateway_.endpoint(1), .vm = "kv", .mac = kGuestMac};
+        config.tls = site_.of(who);
+        auto made = make_link(io_, config, [](const Frame&) {});
+        made->stand_by();
+        return made;
+    };
+    const auto standby = stand_by(tls::testing::host("a", {"kv"}));
+    const auto stranger = stand_by(tls::testing::host("b", {"mail"}));
+    run_until([&] { return refusals() == 1; });
+    EXPECT_THAT(gateway_.last(GatewayEvent::Kind::refused).detail, HasSubstr("not for the VM 'kv'"));
+    EXPECT_EQ(gateway_.count(GatewayEvent::Kind::attached), 0U);
+    standby->speak({.generation = {1}, .won = true});
+    run_until([&] { return gateway_.count(GatewayEvent::Kind::attached) == 1; });
+}
+
 TEST_F(EncryptedGateway, AUnixSocketGoesWithout) {
     FakeReplica replica(gateway_.endpoint(0), {.generation = {1}, .won = false});
     EXPECT_EQ(replica.next()->kind, MessageKind::welcome);

@@ -131,6 +131,55 @@ TEST_F(GatewayLinkTest, IsSilentUntilItSpeaks) {
     EXPECT_EQ(peer.next(io_)->second.size(), 99U);
 }
 
+TEST_F(GatewayLinkTest, SpeaksOnTheConnectionThatItStoodByOn) {
+    link_->stand_by();
+    auto peer = accept();
+    const auto message = peer.next(io_);
+    ASSERT_TRUE(message);
+    EXPECT_EQ(message->first, MessageKind::standby);
+    std::string reason;
+    EXPECT_EQ(decode_hello(message->second, reason)->vm, "kv");
+    link_->send(std::vector<Frame>{Frame(60)});  // in silence
+    link_->speak({.generation = {3}, .won = true});
+    EXPECT_EQ(hello_in(peer.next(io_)).rank, (SpeakerRank{.generation = {3}, .won = true}));
+    peer.say(MessageKind::welcome);
+    peer.frame(std::byte{7});
+    run_until([&] { return !received_.empty(); });
+    io_.restart();
+    io_.run_for(100ms);  // longer than it waits for a welcome
+    EXPECT_FALSE(listener_->accept());
+    link_->send(std::vector<Frame>{Frame(99)});
+    EXPECT_EQ(peer.next(io_)->second.size(), 99U);
+}
+
+TEST_F(GatewayLinkTest, AConnectionThatNobodyAnswersAfterStandingByIsMadeAnew) {
+    link_->stand_by();
+    auto forgotten = accept();
+    ASSERT_TRUE(forgotten.next(io_));
+    link_->speak({.generation = {3}});
+    auto peer = accept();
+    EXPECT_EQ(hello_in(peer.next(io_)).rank.generation.value, 3U);
+}
+
+TEST_F(GatewayLinkTest, StandsByAgainWhenTheGatewayComesBackAndSpeaksWithoutOne) {
+    link_->stand_by();
+    { auto peer = accept(); }
+    auto again = accept();
+    EXPECT_EQ(again.next(io_)->first, MessageKind::standby);
+    again.frame(std::byte{1});  // nobody listens yet
+    EXPECT_FALSE(again.next(io_));
+    EXPECT_TRUE(received_.empty());
+    listener_.reset();
+    io_.restart();
+    io_.run_for(20ms);
+    link_->speak({.generation = {3}});
+    io_.restart();
+    io_.run_for(20ms);
+    listen();
+    auto peer = accept();
+    EXPECT_EQ(hello_in(peer.next(io_)).rank.generation.value, 3U);
+}
+
 TEST_F(GatewayLinkTest, ARisenRankIsAnnouncedOnTheSameConnection) {
     link_->speak({.generation = {1}});
     auto peer = accept();
