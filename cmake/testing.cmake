@@ -9,7 +9,8 @@ foreach(sanitizer ASAN UBSAN TSAN)
 endforeach()
 
 # understudy_test(NAME LABEL SOURCES a.cpp ... [LINKS ...] [LABELS extra ...] [TIMEOUT s]): one GoogleTest executable,
-# run by CTest as one test per executable, with the labels unit, simulation, integration, kvm or net.
+# run by CTest as one test per executable, with the labels unit, simulation, integration, kvm or net. A sanitized build
+# has six times as long.
 function(understudy_test name label)
   cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;LINKS;LABELS" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
@@ -20,6 +21,9 @@ function(understudy_test name label)
                                              UNDERSTUDY_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 300)
+  endif()
+  if(UNDERSTUDY_SANITIZE)
+    math(EXPR arg_TIMEOUT "6 * ${arg_TIMEOUT}")
   endif()
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${label};${arg_LABELS}" TIMEOUT ${arg_TIMEOUT})
