@@ -427,6 +427,7 @@ class Gateway::Server {
             oldest->deadline = Clock::now();  // is turned away when its turn comes
         }
         candidate.stands_by = true;
+        observer_({.kind = GatewayEvent::Kind::standing_by, .vm = hello->vm, .rank = {}, .detail = {}});
         return false;
     }
 

@@ -35,10 +35,11 @@ struct GatewayConfig {
 // What happens in a gateway's life, for the user's log.
 struct GatewayEvent {
     enum class Kind : std::uint8_t {
-        listening,  // `detail` is the endpoint
-        attached,   // a replica is the voice now; `frames` wait for it, most of them for the second time
-        detached,   // it is no more; `detail` says why
-        refused,    // a connection was turned away; `detail` says why
+        listening,    // `detail` is the endpoint
+        standing_by,  // a replica may come to be the voice
+        attached,     // a replica is the voice now; `frames` wait for it, most of them for the second time
+        detached,     // it is no more; `detail` says why
+        refused,      // a connection was turned away; `detail` says why
     };
     Kind kind = Kind::listening;
     VmId vm;

@@ -11,6 +11,7 @@ namespace {
 
 class NoLink final : public Link {
   public:
+    void stand_by() override {}
     void speak(SpeakerRank /*rank*/) override {}
     void send(std::span<const Frame> /*frames*/) override {}
     void pause_receive(bool /*paused*/) override {}
@@ -21,6 +22,7 @@ class CompletingLink final : public Link {
   public:
     explicit CompletingLink(std::unique_ptr<Link> plain) : plain_(std::move(plain)) {}
 
+    void stand_by() override { plain_->stand_by(); }
     void speak(SpeakerRank rank) override { plain_->speak(rank); }
     void send(std::span<const Frame> frames) override {
         for (const Frame& frame : frames) {

@@ -42,7 +42,7 @@ class Link {
 
     // This replica may come to be the guest's voice: what that takes time for, such as a connection, is done ahead, as
     // far as it can be. Still silent. Not after speak().
-    virtual void stand_by() {}
+    virtual void stand_by() = 0;
 
     // From now on this replica is the guest's voice with this rank: on_frame receives, send() transmits. The first call
     // opens the device or connection; a later call with a higher rank announces the new rank. On a tap, announcing

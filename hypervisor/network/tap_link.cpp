@@ -283,6 +283,7 @@ class TapLink final : public Link {
     TapLink& operator=(const TapLink&) = delete;
     ~TapLink() override { device_->close(); }
 
+    void stand_by() override {}
     void speak(SpeakerRank /*rank*/) override { device_->speak(); }
     void send(std::span<const Frame> frames) override { device_->send(frames); }
     void pause_receive(bool paused) override { device_->pause(paused); }

@@ -40,6 +40,8 @@ Event as_event(const GatewayEvent& event) {
     switch (event.kind) {
         case Kind::listening:
             return {"listening", {{"endpoint", event.detail}}};
+        case Kind::standing_by:
+            return {"standing_by", {{"vm", event.vm}}};
         case Kind::refused:
             return {"refused", {{"reason", event.detail}}};
         case Kind::attached:

@@ -102,6 +102,7 @@ TEST_F(EncryptedGateway, HostsOfTheVmStandByAndNobodyElse) {
     const auto stranger = stand_by(tls::testing::host("b", {"mail"}));
     run_until([&] { return refusals() == 1; });
     EXPECT_THAT(gateway_.last(GatewayEvent::Kind::refused).detail, HasSubstr("not for the VM 'kv'"));
+    run_until([&] { return gateway_.count(GatewayEvent::Kind::standing_by) == 1; });
     EXPECT_EQ(gateway_.count(GatewayEvent::Kind::attached), 0U);
     standby->speak({.generation = {1}, .won = true});
     run_until([&] { return gateway_.count(GatewayEvent::Kind::attached) == 1; });

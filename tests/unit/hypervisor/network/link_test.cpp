@@ -337,14 +337,17 @@ TEST(OffloadingGuestAtAGateway, SaysFramesThatAreDoneAndHearsThemUnderAHeader) {
                                  .ipv4_address = 0,
                                  .format = FrameFormat::with_offload_header},
                                 [&](Frame frame) { received.push_back(std::move(frame)); });
-    link->speak({.generation = {1}});
+    link->stand_by();
     FileDescriptor fd;
     while (!(fd = listener.accept())) {
         io.restart();
         io.run_for(1ms);
     }
     Peer peer(std::move(fd));
+    EXPECT_EQ(peer.next(io)->first, MessageKind::standby);
+    link->speak({.generation = {1}});
     EXPECT_EQ(peer.next(io)->first, MessageKind::hello);
+    peer.say(MessageKind::welcome);
 
     const PacketShape shape{};
     const Octets payload = counting_bytes(40'000);
