@@ -47,6 +47,10 @@ void ReplicaCore::tick() {
     end_guest_if_over();
 }
 
+std::optional<std::chrono::nanoseconds> ReplicaCore::suspicion_due() const {
+    return suspicion_ && suspicion_->due() > world_.now() ? std::optional(suspicion_->due()) : std::nullopt;
+}
+
 // What arrived while this replica was not there to read it may be from before its peer gave it up and went live. What
 // waits for an acknowledgement waits for one of a record that is written now.
 void ReplicaCore::notice_absence() {

@@ -107,6 +107,9 @@ class ReplicaCore {
     void start();
     // Every few milliseconds, at most suspicion / 4 apart.
     void tick();
+    // Of ReplicaWorld::now(): a tick that comes then sees a silence that has lasted, if it does. Nothing: there is no
+    // peer, or the time is past.
+    [[nodiscard]] std::optional<std::chrono::nanoseconds> suspicion_due() const;
     void arbiter_answered(std::uint64_t ticket, arbiter::Outcome outcome);
 
     // --- The guest, as the vCPU hands over. After one or more of these: handed_over().

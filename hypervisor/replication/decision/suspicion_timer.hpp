@@ -39,6 +39,9 @@ class SuspicionTimer {
         return now - heard_ >= suspicion_;
     }
 
+    // When tick() would suspect the peer if nothing came until then.
+    [[nodiscard]] Time due() const { return heard_ + suspicion_; }
+
   private:
     Time suspicion_;
     Time heard_;

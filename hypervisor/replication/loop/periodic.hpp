@@ -1,6 +1,7 @@
 // Calls a function at a fixed interval, on the io_context's thread.
 #pragma once
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
@@ -31,14 +32,18 @@ class Periodic {
         }
     }
 
+    // For `call`: the next one comes at this time, if that is sooner than an interval from now.
+    void not_after(Clock::time_point when) { not_after_ = when; }
+
   private:
     // A late call delays those after it: what is missed is not made up for.
     void arm(Clock::time_point when) {
         timer_.expires_at(when);
         timer_.async_wait([this, alive = std::weak_ptr(alive_)](const boost::system::error_code& error) {
             if (!error && !alive.expired()) {
+                not_after_ = Clock::time_point::max();
                 call_();
-                arm(Clock::now() + interval_);
+                arm(std::min(Clock::now() + interval_, not_after_));
             }
         });
     }
@@ -46,6 +51,7 @@ class Periodic {
     boost::asio::steady_timer timer_;
     const Clock::duration interval_;
     const std::function<void()> call_;
+    Clock::time_point not_after_{};
     const std::shared_ptr<char> alive_ = std::make_shared<char>();  // a call may be queued when this object ends
 };
 

@@ -160,6 +160,9 @@ void ReplicaDriver::tick() {
         peer_->tick();
     }
     core_.tick();
+    if (const auto due = core_.suspicion_due()) {
+        ticks_.not_after(Clock::time_point(*due));
+    }
     notice_standstill();
     bring_guest_to_stop();
     report_progress_to_user();

@@ -15,6 +15,16 @@ TEST(SuspicionTimer, SilenceIsSuspectedAfterTheSuspicionTime) {
     EXPECT_TRUE(timer.tick(milliseconds(100)));
 }
 
+TEST(SuspicionTimer, IsDueWhenItWouldSuspect) {
+    SuspicionTimer timer(milliseconds(0));
+    timer.heard(milliseconds(7));
+    EXPECT_EQ(timer.due(), milliseconds(107));
+    EXPECT_FALSE(timer.tick(milliseconds(40)));
+    EXPECT_FALSE(timer.tick(milliseconds(80)));
+    EXPECT_FALSE(timer.tick(timer.due() - std::chrono::nanoseconds(1)));
+    EXPECT_TRUE(timer.tick(timer.due()));
+}
+
 TEST(SuspicionTimer, WhatArrivesStartsTheWaitAgain) {
     SuspicionTimer timer(milliseconds(0));
     for (int t = 0; t < 1000; t += 10) {

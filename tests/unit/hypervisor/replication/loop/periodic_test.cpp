@@ -4,6 +4,7 @@
 
 #include <boost/asio/post.hpp>
 #include <optional>
+#include <vector>
 
 namespace understudy::replication {
 namespace {
@@ -49,6 +50,27 @@ TEST(Periodic, ACallThatIsNearComesAtOnceAndNotTwice) {
         GTEST_SKIP() << "this machine was too busy to tell a hastened call from a punctual one";
     }
     EXPECT_EQ(calls, 1);
+}
+
+TEST(Periodic, ACallMayAskForTheNextOneSooner) {
+    boost::asio::io_context io;
+    const auto interval = 200ms;
+    std::vector<Periodic::Clock::time_point> calls;
+    std::optional<Periodic> periodic;
+    periodic.emplace(io, interval, [&] {
+        calls.push_back(Periodic::Clock::now());
+        if (calls.size() == 1) {
+            periodic->not_after(calls.front() + 1ms);
+        } else if (calls.size() == 3) {
+            io.stop();
+        }
+    });
+    io.run();
+    if (calls[1] - calls[0] > interval / 2) {
+        GTEST_SKIP() << "this machine was too busy to tell a call that comes sooner from one that does not";
+    }
+    EXPECT_GE(calls[1] - calls[0], 1ms);
+    EXPECT_GE(calls[2] - calls[1], interval) << "it was for the next one alone";
 }
 
 // Both timers have expired when the first handler runs: the second one's is queued by then.
