@@ -8,6 +8,7 @@
 
 #include "common/address.hpp"
 #include "common/error.hpp"
+#include "common/memory_keeper.hpp"
 #include "tools/command/guest_status.hpp"
 #include "tools/output/event_writer.hpp"
 #include "tools/output/milliseconds.hpp"
@@ -115,6 +116,7 @@ replication::ReplicaConfig ReplicaOptions::config(const VmId& vm, const GuestFil
     }
     set_digest_interval(config.recorder, digest_interval_ms_);
     std::signal(SIGPIPE, SIG_IGN);  // who reads the output may go; this replica stays
+    keep_memory_past_end();         // so that the peer hears at once when this replica is killed
     sandbox_.enter_and_tell(walls_for(files));
     config.on_guest_thread = sandbox_.for_guest_thread();
     config.observer = make_observer(std::make_shared<PatientOutput>(STDOUT_FILENO), json_);
