@@ -66,9 +66,9 @@ void write_descriptors(GuestMemory& memory, GuestAddress vectors) {
 
     for (std::uint64_t vector = 0; vector < 256; ++vector) {
         const std::uint64_t stub = vectors.value + vector * abi::kVectorStubSize;
-        constexpr std::uint64_t kRing3InterruptGate = 0xee;
+        constexpr std::uint64_t kRing3TrapGate = 0xef;  // interrupts stay on: ring 3 could not turn them on again
         const std::array<std::uint64_t, 2> gate = {(stub & 0xffff) | std::uint64_t{abi::kCodeSelector} << 16 |
-                                                       kRing3InterruptGate << 40 | (stub >> 16 & 0xffff) << 48,
+                                                       kRing3TrapGate << 40 | (stub >> 16 & 0xffff) << 48,
                                                    stub >> 32};
         memory.at<std::array<std::uint64_t, 2>>(kIdt + vector * sizeof gate) = gate;
     }

@@ -227,6 +227,15 @@ TEST_F(WrittenLinuxImage, GivesRing3ThePortsOfTheLayer) {
     EXPECT_EQ(state_.registers.rflags, 0x202U);
 }
 
+// An interrupt gate would turn interrupts off, on a processor, and no IRET of ring 3 turns them on again: PUSHF shows
+// it.
+TEST_F(WrittenLinuxImage, LeavesInterruptsOnInExceptions) {
+    for (std::uint64_t vector = 0; vector < 256; ++vector) {
+        constexpr std::uint64_t kType = 5;  // of the gate's bytes
+        EXPECT_EQ(at<std::uint8_t>(state_.idt + vector * 16 + kType), 0xef) << vector << ": a trap gate for ring 3";
+    }
+}
+
 TEST_F(WrittenLinuxImage, HasTheFileSystemBehindTheKernel) {
     const std::uint64_t place = kText + 3 * kPage;
     EXPECT_EQ(at<char>(place), 'i');
