@@ -328,7 +328,7 @@ int measure(const std::function<std::vector<report::Section>()>& sections, const
     std::ofstream page = open_page(output.html);
     report::Report report{report::describe_machine(UNDERSTUDY_VERSION, engine::kvm_flavour()), {}};
     report.sections = sections();
-    report.machine.load_at_end = report::load_average();
+    report::note_end(report.machine);
     if (page.is_open()) {
         page << report::to_html(report);
         page.close();

@@ -70,6 +70,7 @@ std::string machine_html(const Machine& machine) {
                            (machine.hypervisor.empty() ? "" : ", in a guest of " + machine.hypervisor)) +
            fact("load average",
                 fmt::format("{:.2f} before, {:.2f} after", machine.load_at_start, machine.load_at_end)) +
+           fact("processor time taken by its host", fmt::format("{:.1f} %", machine.stolen_percent)) +
            fact("Understudy", machine.version) + "</div>\n";
 }
 

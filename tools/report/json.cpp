@@ -65,10 +65,10 @@ std::string row_json(const Section& section, const Row& row) {
 std::string machine_json(const Machine& machine) {
     return fmt::format(
         R"({{"version":{},"date":{},"processor":{},"cores":{},"memory_mib":{},"kernel":{},"kvm":{},"hypervisor":{},)"
-        R"("load_at_start":{},"load_at_end":{}}})",
+        R"("load_at_start":{},"load_at_end":{},"stolen_percent":{}}})",
         json_string(machine.version), json_string(machine.date), json_string(machine.processor), machine.cores,
         machine.memory_mib, json_string(machine.kernel), json_string(machine.kvm), json_string(machine.hypervisor),
-        number(machine.load_at_start), number(machine.load_at_end));
+        number(machine.load_at_start), number(machine.load_at_end), number(machine.stolen_percent));
 }
 
 std::string section_json(const Section& section) {

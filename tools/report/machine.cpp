@@ -12,6 +12,7 @@
 #include <cstring>
 #include <ctime>
 #include <fstream>
+#include <sstream>
 #include <utility>
 
 namespace understudy::report {
@@ -52,11 +53,40 @@ std::string hypervisor_name() {
     return result.empty() ? "one without a name" : result;
 }
 
-}  // namespace
-
 double load_average() {
     double load = 0;
     return ::getloadavg(&load, 1) == 1 ? load : 0;
+}
+
+ProcessorTicks ticks_now() {
+    std::ifstream file("/proc/stat");
+    std::string line;
+    std::getline(file, line);
+    return processor_ticks(line);
+}
+
+}  // namespace
+
+ProcessorTicks processor_ticks(std::string_view stat) {
+    constexpr int kFields =
+        8;  // user, nice, system, idle, iowait, irq, softirq, steal; guests' time is in the first two
+    std::istringstream words{std::string(stat.substr(0, stat.find('\n')))};
+    std::string name;
+    ProcessorTicks ticks;
+    words >> name;
+    for (int i = 0; i < kFields && words >> ticks.stolen; ++i) {
+        ticks.all += ticks.stolen;
+    }
+    return words && name == "cpu" ? ticks : ProcessorTicks{};
+}
+
+double stolen_percent(const ProcessorTicks& from, const ProcessorTicks& to) {
+    return to.all > from.all ? 100 * (to.stolen - from.stolen) / (to.all - from.all) : 0;
+}
+
+void note_end(Machine& machine) {
+    machine.load_at_end = load_average();
+    machine.stolen_percent = stolen_percent(machine.ticks_at_start, ticks_now());
 }
 
 Machine describe_machine(std::string version, std::string kvm) {
@@ -77,6 +107,7 @@ Machine describe_machine(std::string version, std::string kvm) {
     machine.hypervisor = hypervisor_name();
     machine.load_at_start = load_average();
     machine.load_at_end = machine.load_at_start;
+    machine.ticks_at_start = ticks_now();
     return machine;
 }
 

@@ -11,11 +11,12 @@ namespace {
 
 std::string machine_text(const Machine& machine) {
     return fmt::format(
-        "Understudy {}, {}\n{}, {} cores, {} MiB; {}; KVM: {}{}; load average {:.2f} before, {:.2f} after\n",
+        "Understudy {}, {}\n{}, {} cores, {} MiB; {}; KVM: {}{}; load average {:.2f} before, {:.2f} after; {:.1f} % of "
+        "its processors' time taken by its host\n",
         machine.version, machine.date, machine.processor, machine.cores, machine.memory_mib, machine.kernel,
         machine.kvm.empty() ? "of an unknown kind" : machine.kvm,
         machine.hypervisor.empty() ? "" : ", itself a guest of " + machine.hypervisor, machine.load_at_start,
-        machine.load_at_end);
+        machine.load_at_end, machine.stolen_percent);
 }
 
 std::string spread_text(const Section& section, const Spread& spread) {

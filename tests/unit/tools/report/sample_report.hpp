@@ -16,7 +16,9 @@ inline Report sample_report() {
                       .kvm = "kvm_intel",
                       .hypervisor = "",
                       .load_at_start = 0.25,
-                      .load_at_end = 1.5};
+                      .load_at_end = 1.5,
+                      .ticks_at_start = {},
+                      .stolen_percent = 2.5};
     Section section{.name = "network",
                     .title = "Requests & answers",
                     .text = "Unprotected and protected take turns.",
