@@ -94,6 +94,7 @@ class Requests {
             send_due();
             wait(std::min(end_, next_due()));
         }
+        send_due();  // what was due in time, where this thread comes too late
         const auto last = end_ + kGrace;
         while (outstanding() && Clock::now() < last) {
             wait(last);

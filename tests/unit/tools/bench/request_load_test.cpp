@@ -72,6 +72,14 @@ TEST(RequestLoad, CountsTheTimeFromWhenARequestWasDue) {
     EXPECT_GT(figures.latency.quantile(0.99), 500ms);
 }
 
+TEST(RequestLoad, CountsWhatWasDueBeforeTheEndAlsoWhereItComesTooLateToSendIt) {
+    Server server("+OK\r\n", 0, 0ms);
+    RequestLoad load = server.load(1'000'000);
+    load.warm_up = 0ms;
+    load.duration = 20ms;
+    EXPECT_EQ(run_requests(load).latency.count(), 20'000U);
+}
+
 // Who asks only when he has his answer finds one slow answer among many.
 TEST(RequestLoad, WithoutARateAsksWhenItIsAnswered) {
     Server server("+OK\r\n", 100, 600ms);
