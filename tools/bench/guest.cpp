@@ -314,12 +314,14 @@ double GuestBench::pgbench_rate(const char* address, const char* mode) {
         "tps = ([0-9.]+)");
 }
 
-// A cluster in memory, as the guest's is, with the same settings.
+// A cluster in memory, as the guest's is, with the same settings. It ends with who started it: exchanging users has
+// undone what the process had been given for that.
 constexpr const char* kStartPostgres =
     "set -e; bin=$(ls -d /usr/lib/postgresql/*/bin | tail -n 1); data=$1; mkdir -p $data; chown postgres $data; "
     "runuser -u postgres -- $bin/initdb -A trust -D $data > /dev/null; "
     "echo 'host all all all trust' >> $data/pg_hba.conf; "
-    "exec runuser -u postgres -- $bin/postgres -D $data -c unix_socket_directories= -c listen_addresses='*' "
+    "exec setpriv --reuid=postgres --regid=postgres --init-groups --pdeathsig=KILL $bin/postgres -D $data -c "
+    "unix_socket_directories= -c listen_addresses='*' "
     "-c min_wal_size=32MB -c max_wal_size=48MB -c shared_buffers=32MB";
 
 void GuestBench::postgres() {
