@@ -8,9 +8,9 @@
 namespace understudy {
 
 // For good: the keeper ends after this process, however that ends. It shares all memory (CLONE_VM), has no descriptor
-// but a pipe's end, blocks all signals, and may do nothing but wait (seccomp's strict mode). Returns its process id; 0
-// where the kernel has none to give, or in a build for ThreadSanitizer, and then everything is as without. To be called
-// from one thread, before there are others.
+// but a pipe's end, blocks all signals, and may do nothing but read that pipe and end (seccomp): it is so when this
+// returns. Returns its process id; 0 where the kernel has none to give, or in a build for ThreadSanitizer, and then
+// everything is as without. To be called from one thread, before there are others.
 pid_t keep_memory_past_end();
 
 }  // namespace understudy

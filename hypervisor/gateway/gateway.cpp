@@ -48,6 +48,7 @@ struct Candidate {
     tls::PolledSocket socket;
     Clock::time_point deadline;
     bool stands_by = false;  // it is a replica, and has no deadline
+    bool has_stood_by = false;
     MessageDecoder decoder{kCandidateBuffer};
     bool stranger = false;  // its handshake failed; it is to hear why, and to hang up
 };
@@ -366,7 +367,7 @@ class Gateway::Server {
         for (const pollfd& entry : polled) {
             bool done = entry.revents != 0 && hear_out(*candidate);
             if (!done && !candidate->stands_by && candidate->deadline <= now) {
-                turn_away(*candidate, "no hello in time");
+                turn_away(*candidate, candidate->has_stood_by ? "others stand by since" : "no hello in time");
                 done = true;
             }
             candidate = done ? candidates_.erase(candidate) : std::next(candidate);
@@ -403,7 +404,7 @@ class Gateway::Server {
 
     // Likewise.
     bool handle(Candidate& candidate, const MessageDecoder::Result& message) {
-        const bool stands_by = message.kind == MessageKind::standby && !candidate.stands_by;
+        const bool stands_by = message.kind == MessageKind::standby && !candidate.has_stood_by;
         if (message.status == MessageDecoder::Status::malformed || (message.kind != MessageKind::hello && !stands_by)) {
             turn_away(candidate, "this is no Understudy replica");
             return true;
@@ -426,7 +427,7 @@ class Gateway::Server {
             oldest->stands_by = false;
             oldest->deadline = Clock::now();  // is turned away when its turn comes
         }
-        candidate.stands_by = true;
+        candidate.stands_by = candidate.has_stood_by = true;
         observer_({.kind = GatewayEvent::Kind::standing_by, .vm = hello->vm, .rank = {}, .detail = {}});
         return false;
     }

@@ -71,9 +71,13 @@ class SendQueue {
 
     [[nodiscard]] bool empty() const { return messages_.empty(); }
 
-    [[nodiscard]] std::size_t gather(std::span<iovec> parts) {
-        const std::size_t count = std::min(parts.size(), messages_.size());
-        for (std::size_t i = 0; i < count; ++i) {
+    [[nodiscard]] std::size_t gather(std::span<iovec> parts, bool hellos_only) {
+        std::size_t count = 0;
+        for (; count < std::min(parts.size(), messages_.size()); ++count) {
+            const std::size_t i = count;
+            if (hellos_only && !messages_[i].is_hello) {
+                break;
+            }
             const std::size_t skip = i == 0 ? partial_ : 0;
             parts[i] = {.iov_base = messages_[i].bytes.data() + skip, .iov_len = messages_[i].bytes.size() - skip};
         }
@@ -141,12 +145,15 @@ class Connection : public std::enable_shared_from_this<Connection> {
         hello_.rank = rank;
         if (std::exchange(standing_by_, false) && connected_) {
             speaking_ = true;
+            turned_away_ = false;
+            complained_ = false;
+            retry_after_ = kFirstRetry;
+            awaits_welcome_ = true;
             say_hello();
             retry_timer_.expires_after(kStaleAfter);
-            retry_timer_.async_wait([self = shared_from_this(), attempt = attempt_](error_code error) {
-                if (!error && attempt == self->attempt_) {
-                    self->drop_socket();
-                    self->connect();
+            retry_timer_.async_wait([self = shared_from_this()](error_code error) {
+                if (!error && self->awaits_welcome_) {
+                    self->connect_anew();
                 }
             });
         } else if (!speaking_ || turned_away_) {
@@ -154,8 +161,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
             turned_away_ = false;
             retry_timer_.cancel();
             retry_after_ = kFirstRetry;
-            drop_socket();
-            connect();
+            connect_anew();
         } else if (connected_) {
             say_hello();
         }
@@ -194,6 +200,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
     [[nodiscard]] bool is_wanted() const { return speaking_ || standing_by_; }
 
     // --- connecting ---
+
+    void connect_anew() {
+        drop_socket();
+        connect();
+    }
 
     void connect() {
         FileDescriptor fd(::socket(endpoint_.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -285,8 +296,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
         drop_socket();
         const auto next = turned_away_ ? kTurnedAwayRetry : std::min(retry_after_ * 2, kLongestRetry);
         retry_timer_.expires_after(std::exchange(retry_after_, next));
-        retry_timer_.async_wait([self = shared_from_this()](error_code error) {
-            if (!error && self->is_wanted()) {
+        retry_timer_.async_wait([self = shared_from_this(), attempt = attempt_](error_code error) {
+            if (!error && attempt == self->attempt_ && self->is_wanted()) {
                 self->connect();
             }
         });
@@ -295,6 +306,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     void drop_socket() {
         ++attempt_;
         connected_ = false;
+        awaits_welcome_ = false;
         waiting_readable_ = false;
         waiting_writable_ = false;
         queue_.disconnected();
@@ -376,7 +388,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
                 on_frame_(Frame(message.body.begin(), message.body.end()));
                 return;
             case MessageKind::welcome:
-                retry_timer_.cancel();
+                awaits_welcome_ = false;
+                flush();
                 complained_ = false;
                 turned_away_ = false;
                 told_.clear();
@@ -394,6 +407,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
     }
 
     void turned_away(std::string_view how, const std::string& why) {
+        if (awaits_welcome_) {
+            return connect_anew();  // it was turned away from standing by: the gateway has not read the hello
+        }
         if (std::exchange(told_, why) != why) {
             spdlog::error("the gateway {} {} this replica: {}; asking again", endpoint_.text, how, why);
         }
@@ -417,8 +433,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
             return;
         }
         std::array<iovec, kPartsPerWrite> parts;
-        while (!queue_.empty() || socket_->has_unsent()) {
-            const ssize_t sent = socket_->send(std::span(parts).first(queue_.gather(parts)));
+        while (true) {
+            const std::size_t count = queue_.gather(parts, awaits_welcome_);
+            if (count == 0 && !socket_->has_unsent()) {
+                return;
+            }
+            const ssize_t sent = socket_->send(std::span(parts).first(count));
             if (sent < 0 && errno == EAGAIN) {
                 wait_writable();
                 return;
@@ -456,6 +476,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
     std::uint64_t attempt_ = 0;  // tells handlers of an earlier socket that they are late
     bool standing_by_ = false;   // and not speaking
     bool speaking_ = false;
+    // After a hello where it stood by. Frames wait: a connection that was forgotten on its way must not have them.
+    bool awaits_welcome_ = false;
     bool turned_away_ = false;  // by the gateway; what the guest says meanwhile is lost, as without a network
     std::string told_;          // why, the last time
     bool connected_ = false;

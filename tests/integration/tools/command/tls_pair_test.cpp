@@ -113,7 +113,7 @@ TEST_F(EncryptedPair, SurvivesItsPrimaryAndLosesNothing) {
     Verifier clients({.server = fmt::format("127.0.0.1:{}", service_port_), .connections = 8});
     clients.start(kPatience);
     stage_.until([&] { return clients.since_start().acknowledged_writes > 200; }, kPatience, "writes");
-    EXPECT_TRUE(gateway_said("standing_by"));
+    stage_.until([&] { return gateway_said("standing_by"); }, kPatience, "a backup that stands by");
     first.signal(SIGKILL);
     stage_.until([&] { return second.went_live(); }, kPatience, "a takeover");
     clients.mark();

@@ -145,20 +145,49 @@ TEST_F(GatewayLinkTest, SpeaksOnTheConnectionThatItStoodByOn) {
     peer.say(MessageKind::welcome);
     peer.frame(std::byte{7});
     run_until([&] { return !received_.empty(); });
-    io_.restart();
-    io_.run_for(100ms);  // longer than it waits for a welcome
-    EXPECT_FALSE(listener_->accept());
     link_->send(std::vector<Frame>{Frame(99)});
     EXPECT_EQ(peer.next(io_)->second.size(), 99U);
 }
 
-TEST_F(GatewayLinkTest, AConnectionThatNobodyAnswersAfterStandingByIsMadeAnew) {
+TEST_F(GatewayLinkTest, AConnectionThatNobodyAnswersAfterStandingByIsMadeAnewAndLosesNothing) {
     link_->stand_by();
     auto forgotten = accept();
     ASSERT_TRUE(forgotten.next(io_));
     link_->speak({.generation = {3}});
+    link_->send(std::vector<Frame>{Frame(99)});
     auto peer = accept();
     EXPECT_EQ(hello_in(peer.next(io_)).rank.generation.value, 3U);
+    EXPECT_EQ(peer.next(io_)->second.size(), 99U);
+}
+
+// What refuses is about standing by: the hello was not read yet.
+TEST_F(GatewayLinkTest, WhoIsTurnedAwayFromStandingByAmidItsHelloSaysItAgainAtOnce) {
+    link_->stand_by();
+    auto first = accept();
+    ASSERT_TRUE(first.next(io_));
+    first.say(MessageKind::refused, "others stand by since");
+    link_->speak({.generation = {3}});
+    link_->send(std::vector<Frame>{Frame(99)});
+    auto second = accept();
+    EXPECT_EQ(hello_in(second.next(io_)).rank.generation.value, 3U);
+    EXPECT_EQ(second.next(io_)->second.size(), 99U);
+}
+
+TEST_F(GatewayLinkTest, SpeaksAtOnceThoughItWasRefusedBeforeItStoodBy) {
+    link_->stand_by();
+    {
+        auto refuses = accept();
+        ASSERT_TRUE(refuses.next(io_));
+        refuses.say(MessageKind::refused, "this gateway serves another VM");
+        EXPECT_FALSE(refuses.next(io_));
+    }
+    auto peer = accept();
+    EXPECT_EQ(peer.next(io_)->first, MessageKind::standby);
+    link_->speak({.generation = {3}});
+    link_->send(std::vector<Frame>{Frame(99)});
+    hello_in(peer.next(io_));
+    peer.say(MessageKind::welcome);
+    EXPECT_EQ(peer.next(io_)->second.size(), 99U);
 }
 
 TEST_F(GatewayLinkTest, StandsByAgainWhenTheGatewayComesBackAndSpeaksWithoutOne) {
