@@ -16,9 +16,8 @@
 //   3 refused       body text       gateway -> replica, then the gateway closes: the hello was not accepted, and why
 //   4 deposed       body text       gateway -> replica, then the gateway closes: a replica of higher rank has come
 //   5 frame         body            an Ethernet frame without FCS, 14 to 1514 bytes, either way
-//   6 standby       body as of 1    replica -> gateway: this connection waits for its hello, which may come in a
-//   moment, in a
-//                                   month or never; the generation means nothing
+//   6 standby       body as of 1    replica -> gateway: this connection waits for its hello, which may never come; the
+//                                   generation means nothing
 //
 // A sender puts as many messages into one write as it has. Whatever breaks this grammar ends the connection.
 #pragma once

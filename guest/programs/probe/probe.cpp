@@ -112,8 +112,7 @@ void spawns(std::uint64_t count, char** words) {
     std::printf("spawns_ns %.1f\n", each);
 }
 
-// --- Bulk data
-// ---------------------------------------------------------------------------------------------------------
+// --- Bulk data ---
 
 std::array<char, std::size_t{64} << 10> buffer{};
 
@@ -149,8 +148,7 @@ std::uint64_t take(int socket) {
     }
 }
 
-// --- Datagrams
-// ---------------------------------------------------------------------------------------------------------
+// --- Datagrams ---
 
 constexpr std::size_t kDatagram = 32;
 constexpr std::uint64_t kTick = kSecond / 1000;  // what is due leaves once in that time
@@ -229,8 +227,7 @@ int datagram_socket(std::uint16_t port) {
     return made;
 }
 
-// --- Server and client
-// ---------------------------------------------------------------------------------------------------------
+// --- Server and client ---
 
 enum class Kind : std::uint64_t { receive, transmit, receive_packets, transmit_packets };  // what the server does
 
@@ -247,8 +244,12 @@ std::uint64_t serve_request(const Request& request, int control, int datagrams) 
             return take(control);
         case Kind::transmit:
             return offer(control, request.rate, request.seconds);
-        case Kind::receive_packets:
+        case Kind::receive_packets: {
+            take_queued_packets(datagrams);  // of an earlier measurement
+            const char go = 0;
+            send(control, &go, sizeof go, MSG_NOSIGNAL);
             return take_packets(datagrams, control);
+        }
         case Kind::transmit_packets:
             break;
     }
@@ -332,6 +333,10 @@ void ask_for_packets(int server, const Request& request, const sockaddr_in& addr
         taken = take_packets(datagrams, server);
         sent = count_from(server);
     } else {
+        char go = 0;
+        if (recv(server, &go, sizeof go, MSG_WAITALL) != sizeof go) {
+            fail("the server's word to begin");
+        }
         const int there = connect_to(address, SOCK_DGRAM);
         sent = offer_packets(there, request.rate, request.seconds);
         sleep_until(now() + kLate);
@@ -339,7 +344,8 @@ void ask_for_packets(int server, const Request& request, const sockaddr_in& addr
         taken = count_from(server);
     }
     std::printf("packets %.1f\n", static_cast<double>(taken) / request.seconds);
-    std::printf("lost %.4f\n", sent == 0 ? 0 : 1 - static_cast<double>(taken) / static_cast<double>(sent));
+    std::printf("lost %.4f\n",
+                sent == 0 ? 0 : std::max(0.0, 1 - static_cast<double>(taken) / static_cast<double>(sent)));
 }
 
 void ask(Kind kind, char** words) {

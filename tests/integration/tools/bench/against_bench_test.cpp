@@ -15,6 +15,7 @@ namespace {
 using testing::kExecutable;
 
 class AgainstBench : public testing::RedisBench {};
+class PostgresBench : public testing::LanBench {};
 
 TEST_F(AgainstBench, MeasuresAndKillsRedisWithSentinelsAndInAGuest) {
     if (shell("command -v redis-server || true").output.empty()) {
@@ -39,7 +40,7 @@ TEST_F(AgainstBench, MeasuresAndKillsRedisWithSentinelsAndInAGuest) {
     EXPECT_NE(shell("cat page.html").output.find("<h2>Against what people use</h2>"), std::string::npos);
 }
 
-TEST_F(AgainstBench, MeasuresPostgresWithASynchronousStandby) {
+TEST_F(PostgresBench, MeasuresPostgresWithASynchronousStandby) {
     if (shell("ls /usr/lib/postgresql/*/bin/postgres || true").output.empty()) {
         GTEST_SKIP() << "needs PostgreSQL: apt-get install postgresql";
     }
