@@ -62,7 +62,7 @@ constexpr std::array<sock_filter, 7> kFilter = {{
 }
 
 // On memory that another process goes on with: no library, no sanitizer.
-[[gnu::no_sanitize_address, gnu::no_sanitize_thread, gnu::no_sanitize_undefined]] int keep(void* given) {
+[[gnu::no_sanitize_address, gnu::no_sanitize_thread]] int keep(void* given) {
     auto* const orders = static_cast<Orders*>(given);
     const sock_fprog filter{kFilter.size(), const_cast<sock_filter*>(kFilter.data())};
     if (system_call(SYS_dup2, orders->pipe, STDIN_FILENO, 0) < 0 ||
