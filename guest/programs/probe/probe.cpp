@@ -227,6 +227,14 @@ int datagram_socket(std::uint16_t port) {
     return made;
 }
 
+int connect_to(const sockaddr_in& address, int type) {
+    const int made = socket(AF_INET, type, 0);
+    if (connect(made, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+        fail("connect");
+    }
+    return made;
+}
+
 // --- Server and client ---
 
 enum class Kind : std::uint64_t { receive, transmit, receive_packets, transmit_packets };  // what the server does
@@ -257,8 +265,7 @@ std::uint64_t serve_request(const Request& request, int control, int datagrams) 
     socklen_t length = sizeof peer;
     getpeername(control, reinterpret_cast<sockaddr*>(&peer), &length);
     peer.sin_port = htons(static_cast<std::uint16_t>(request.port));
-    const int back = socket(AF_INET, SOCK_DGRAM, 0);
-    connect(back, reinterpret_cast<sockaddr*>(&peer), sizeof peer);
+    const int back = connect_to(peer, SOCK_DGRAM);
     const std::uint64_t sent = offer_packets(back, request.rate, request.seconds);
     close(back);
     sleep_until(now() + kLate);
@@ -295,14 +302,6 @@ void serve_one(int socket, int datagrams) {
             close(connection);
         }
     }
-}
-
-int connect_to(const sockaddr_in& address, int type) {
-    const int made = socket(AF_INET, type, 0);
-    if (connect(made, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-        fail("connect");
-    }
-    return made;
 }
 
 std::uint64_t count_from(int server) {
