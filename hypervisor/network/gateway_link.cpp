@@ -13,7 +13,6 @@
 #include <boost/asio/steady_timer.hpp>
 #include <cerrno>
 #include <chrono>
-#include <deque>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -23,6 +22,7 @@
 #include "hypervisor/gateway/endpoint.hpp"
 #include "hypervisor/gateway/protocol.hpp"
 #include "hypervisor/network/links.hpp"
+#include "hypervisor/network/send_queue.hpp"
 
 namespace understudy::network {
 namespace {
@@ -32,7 +32,6 @@ using boost::system::error_code;
 using std::chrono::milliseconds;
 
 constexpr std::size_t kReceiveBuffer = std::size_t{256} << 10;
-constexpr std::size_t kMaxQueuedBytes = std::size_t{4} << 20;
 constexpr std::size_t kMaxReadsPerWakeup = 4;
 constexpr std::size_t kPartsPerWrite = 256;
 constexpr milliseconds kFirstRetry{1};
@@ -45,83 +44,6 @@ constexpr unsigned kTcpUserTimeoutMs = 5000;
 constexpr int kKeepaliveSeconds = 5;
 // What stood by for long may have been forgotten on its way (a firewall). Who is not welcomed by then connects anew.
 constexpr milliseconds kStaleAfter{50};
-
-// Messages on their way to the gateway. When it does not drain them the oldest frames go, as a NIC's would.
-class SendQueue {
-  public:
-    void push_frame(std::span<const std::byte> frame) {
-        Message& message = messages_.emplace_back();
-        message.bytes.reserve(kMessageHeaderSize + frame.size());
-        append_frame(message.bytes, frame);
-        bytes_ += message.bytes.size();
-        while (bytes_ > kMaxQueuedBytes) {
-            const auto oldest = first_untouched();
-            bytes_ -= oldest->bytes.size();
-            messages_.erase(oldest);
-        }
-    }
-
-    // A hello goes before the frames, behind one that is half written.
-    void push_hello(const Hello& hello, MessageKind kind) {
-        Message message{.bytes = {}, .is_hello = true};
-        append_hello(message.bytes, hello, kind);
-        bytes_ += message.bytes.size();
-        messages_.insert(first_untouched(), std::move(message));
-    }
-
-    [[nodiscard]] bool empty() const { return messages_.empty(); }
-
-    [[nodiscard]] std::size_t gather(std::span<iovec> parts, bool hellos_only) {
-        std::size_t count = 0;
-        for (; count < std::min(parts.size(), messages_.size()); ++count) {
-            const std::size_t i = count;
-            if (hellos_only && !messages_[i].is_hello) {
-                break;
-            }
-            const std::size_t skip = i == 0 ? partial_ : 0;
-            parts[i] = {.iov_base = messages_[i].bytes.data() + skip, .iov_len = messages_[i].bytes.size() - skip};
-        }
-        return count;
-    }
-
-    void sent(std::size_t bytes) {
-        partial_ += bytes;
-        while (!messages_.empty() && partial_ >= messages_.front().bytes.size()) {
-            partial_ -= messages_.front().bytes.size();
-            bytes_ -= messages_.front().bytes.size();
-            messages_.pop_front();
-        }
-    }
-
-    // The connection is gone: a frame half written starts from its beginning, hellos are the next connection's to say.
-    void disconnected() {
-        partial_ = 0;
-        while (!messages_.empty() && messages_.front().is_hello) {
-            bytes_ -= messages_.front().bytes.size();
-            messages_.pop_front();
-        }
-    }
-
-    void clear() { *this = SendQueue(); }
-
-  private:
-    struct Message {
-        std::vector<std::byte> bytes;
-        bool is_hello = false;
-    };
-
-    [[nodiscard]] std::deque<Message>::iterator first_untouched() {
-        auto position = messages_.begin() + (partial_ > 0 ? 1 : 0);
-        while (position != messages_.end() && position->is_hello) {
-            ++position;
-        }
-        return position;
-    }
-
-    std::deque<Message> messages_;  // at most one begun frame, then hellos, then frames
-    std::size_t bytes_ = 0;
-    std::size_t partial_ = 0;  // of the first
-};
 
 // Handlers in flight keep the object alive; close() makes them do nothing.
 class Connection : public std::enable_shared_from_this<Connection> {
