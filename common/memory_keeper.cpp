@@ -32,7 +32,7 @@ constexpr std::size_t kStackSize = std::size_t{16} << 10;
 
 enum class State : std::uint32_t { starting, keeps, gave_up };
 
-// Below the keeper's stack, in the same mapping.
+// What the keeper is told, and tells. In its mapping, below its stack.
 struct Orders {
     int pipe;
     std::atomic<State> state{State::starting};

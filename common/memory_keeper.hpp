@@ -1,6 +1,6 @@
-// A process that dies is silent to its peers only once the kernel has closed its sockets, and the kernel frees its
-// memory first: some ten milliseconds for each GiB, as long as it takes to give every page back. So the memory gets a
-// second holder, a process that does nothing else: sockets then close at once, and the memory is freed after that.
+// A process that is killed is silent to its peers only once the kernel has closed its sockets, and the kernel frees its
+// memory first, which takes the longer the more it is. So the memory gets a second holder, a process that does nothing
+// else: sockets then close at once, and the memory is freed after that.
 #pragma once
 
 #include <sys/types.h>

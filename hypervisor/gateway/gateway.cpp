@@ -47,8 +47,8 @@ std::string describe(SpeakerRank rank) {
 struct Candidate {
     tls::PolledSocket socket;
     Clock::time_point deadline;
-    bool stands_by = false;  // it is a replica, and has no deadline
-    bool has_stood_by = false;
+    bool stands_by = false;     // it is a replica, and has no deadline
+    bool has_stood_by = false;  // and does not again
     MessageDecoder decoder{kCandidateBuffer};
     bool stranger = false;  // its handshake failed; it is to hear why, and to hang up
 };

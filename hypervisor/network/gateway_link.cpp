@@ -39,9 +39,9 @@ constexpr milliseconds kLongestRetry{250};
 // A gateway that has turned this replica away is asked again: what it thinks of the others may have been wrong, or may
 // have changed. Who was deposed by right learns it from the arbiter and ends itself.
 constexpr milliseconds kTurnedAwayRetry{1000};
-// For a gateway on another host that vanished without a word; and one that nothing is said to is asked that often.
+// For a gateway on another host that vanished without a word.
 constexpr unsigned kTcpUserTimeoutMs = 5000;
-constexpr int kKeepaliveSeconds = 5;
+constexpr int kKeepaliveSeconds = 5;  // where nothing is said to it meanwhile
 // What stood by for long may have been forgotten on its way (a firewall). Who is not welcomed by then connects anew.
 constexpr milliseconds kStaleAfter{50};
 

@@ -39,18 +39,14 @@ class SendQueue {
         messages_.insert(first_untouched(), std::move(message));
     }
 
-    [[nodiscard]] bool empty() const { return messages_.empty(); }
-
     // What to write next, into `parts`; how many of them are used. With `hellos_only`, nothing that is no hello.
     [[nodiscard]] std::size_t gather(std::span<iovec> parts, bool hellos_only) {
         std::size_t count = 0;
-        for (; count < std::min(parts.size(), messages_.size()); ++count) {
-            const std::size_t i = count;
-            if (hellos_only && !messages_[i].is_hello) {
-                break;
-            }
-            const std::size_t skip = i == 0 ? partial_ : 0;
-            parts[i] = {.iov_base = messages_[i].bytes.data() + skip, .iov_len = messages_[i].bytes.size() - skip};
+        while (count < std::min(parts.size(), messages_.size()) && (messages_[count].is_hello || !hellos_only)) {
+            const std::size_t skip = count == 0 ? partial_ : 0;
+            std::vector<std::byte>& bytes = messages_[count].bytes;
+            parts[count] = {.iov_base = bytes.data() + skip, .iov_len = bytes.size() - skip};
+            ++count;
         }
         return count;
     }

@@ -364,8 +364,7 @@ report::Section measure_network(const NetworkBenchOptions& options) {
     section.title = "Under network load";
     section.text =
         "Debian's redis-server in a Linux guest on a LAN in network namespaces, unprotected and protected by turns; "
-        "SET of "
-        "32 bytes. Then bulk data by TCP, and small datagrams by UDP.";
+        "SET of 32 bytes. Then bulk data by TCP, and small datagrams by UDP.";
     section.command =
         fmt::format("understudy bench network --repeats {} --clients {} --rate {} --mbits {} --packets {} --seconds {}",
                     options.repeats, fmt::join(options.clients, ","), options.rate, fmt::join(options.mbits, ","),
