@@ -1,5 +1,5 @@
-// When a program that counts nothing is interrupted. Each interrupt costs its replicas a copy of what the program
-// wrote, so it comes the later the more that costs: what an interval adds to the guest's own time stays in proportion.
+// What a guest pays for being replicated, beside each stop, and so how often: the more something costs, the later it
+// comes again, and what it adds to the guest's own time stays in proportion.
 //
 // Pure: no clock, no thread.
 #pragma once
@@ -10,6 +10,16 @@
 #include <cstdint>
 
 namespace understudy::replication {
+
+// A cost that comes again and again. One that is much dearer or cheaper than those before is believed by halves.
+class RecurringCost {
+  public:
+    void paid(std::chrono::nanoseconds cost) { cost_ = std::max(cost, cost_ / 2); }
+    [[nodiscard]] std::chrono::nanoseconds expected() const { return cost_; }
+
+  private:
+    std::chrono::nanoseconds cost_{0};
+};
 
 struct PacingLimits {
     std::chrono::nanoseconds shortest = std::chrono::milliseconds(10);  // something waits for the guest
@@ -22,26 +32,45 @@ struct PacingLimits {
     std::chrono::nanoseconds first_write = std::chrono::microseconds(3);
 };
 
+// When a program that counts nothing is interrupted. Each interrupt costs its replicas a copy of what the program
+// wrote.
 class Pacing {
   public:
     explicit Pacing(PacingLimits limits = {}) : limits_(limits) {}
 
-    // An interval ended with an interrupt, and it took `stood` until the guest went on; so many pages were copied. One
-    // that is much dearer or cheaper than those before is believed by halves.
+    // An interval ended with an interrupt, and it took `stood` until the guest went on; so many pages were copied.
     void interrupted(std::chrono::nanoseconds stood, std::size_t pages = 0) {
-        cost_ = std::max(stood + limits_.first_write * static_cast<std::int64_t>(pages), cost_ / 2);
+        cost_.paid(stood + limits_.first_write * static_cast<std::int64_t>(pages));
     }
 
     // How long an interval may get before the guest is interrupted, where it counts nothing.
     [[nodiscard]] std::chrono::nanoseconds interval(bool something_waits) const {
         const auto least = something_waits ? limits_.shortest : limits_.patient;
         const int costs = something_waits ? limits_.costs_if_waited_for : limits_.costs;
-        return std::clamp(cost_ * costs, least, std::max(least, limits_.longest));
+        return std::clamp(cost_.expected() * costs, least, std::max(least, limits_.longest));
     }
 
   private:
     PacingLimits limits_;
-    std::chrono::nanoseconds cost_{0};
+    RecurringCost cost_;
+};
+
+// When the next stretch of guest memory is compared: of a guest that never idles this takes a hundredth of its time.
+class ComparisonPacing {
+  public:
+    explicit ComparisonPacing(std::chrono::nanoseconds shortest) : shortest_(shortest) {}
+
+    void compared(std::chrono::nanoseconds took) { cost_.paid(took); }
+
+    // From one to the next.
+    [[nodiscard]] std::chrono::nanoseconds interval() const {
+        constexpr int kCosts = 100;
+        return std::max(shortest_, cost_.expected() * kCosts);
+    }
+
+  private:
+    std::chrono::nanoseconds shortest_;
+    RecurringCost cost_;
 };
 
 }  // namespace understudy::replication

@@ -42,6 +42,7 @@ Recorder::Recorder(InputQueue& queue, RecorderConfig config, GuestTime start)
       config_(config),
       epoch_(Clock::now() - std::chrono::duration_cast<Clock::duration>(start)),
       next_memory_digest_(start + config.memory_digest_interval),
+      comparison_pacing_(config.memory_digest_interval),
       typing_(start > GuestTime{0}),
       interval_if_waited_for_(pacing_.interval(true)),
       interval_if_not_(pacing_.interval(false)) {}
@@ -77,18 +78,27 @@ std::optional<PageRange> Recorder::memory_to_compare(const machine::Machine& mac
     if (config_.memory_digest_interval == GuestTime{0} || now() < next_memory_digest_) {
         return std::nullopt;
     }
-    next_memory_digest_ = now() + config_.memory_digest_interval;
     const std::uint64_t all = machine.memory_size().value / kPageBytes;
     const std::uint64_t window = config_.memory_digest_window.value / kPageBytes;
-    if (window == 0 || window >= all) {
+    if (window == 0) {
+        next_memory_digest_ = now() + config_.memory_digest_interval;
         return PageRange{};
     }
+    comparing_since_ = Clock::now();
     if (next_page_ >= all) {
         next_page_ = 0;
     }
     const PageRange pages{next_page_, std::min(window, all - next_page_)};
     next_page_ += window;
     return pages;
+}
+
+// Whoever asked for a stretch to compare has done so.
+void Recorder::compared() {
+    if (const auto since = std::exchange(comparing_since_, std::nullopt)) {
+        comparison_pacing_.compared(Clock::now() - *since);
+        next_memory_digest_ = now() + comparison_pacing_.interval();
+    }
 }
 
 std::optional<machine::Kick> Recorder::overdue() {
@@ -105,6 +115,7 @@ std::optional<machine::Kick> Recorder::overdue() {
 }
 
 bool Recorder::must_wait(const Stop& stop, machine::Machine& machine) {
+    compared();
     if (stop.kind != StopKind::idle || Clock::now() >= host_time(stop.argument)) {
         return false;
     }

@@ -15,8 +15,8 @@ struct RecorderConfig {
     // A busy guest stops at least this often. 2^22 counted branches are one to ten milliseconds.
     InstructionCount quantum{1u << 22};
     // Every so often, in guest time, a stretch of guest memory is compared, each time the next: what replicas hold does
-    // not drift apart unseen for longer than it takes to get around. An interval of zero: never; a window of zero: all
-    // of memory each time.
+    // not drift apart unseen for longer than it takes to get around. More seldom where that costs the guest too much
+    // (ComparisonPacing). An interval of zero: never; a window of zero: all of memory each time, whatever it costs.
     GuestTime memory_digest_interval = std::chrono::milliseconds(10);
     Bytes memory_digest_window = 4_MiB;
 };
@@ -41,6 +41,7 @@ class Recorder final : public Source {
   private:
     using Clock = InputQueue::Clock;
     [[nodiscard]] GuestTime now() const;
+    void compared();
     [[nodiscard]] std::vector<Frame> received(machine::Machine& machine, const machine::Wants& wants, bool idle);
     [[nodiscard]] Clock::time_point host_time(std::uint64_t guest_deadline) const;
 
@@ -48,6 +49,8 @@ class Recorder final : public Source {
     const RecorderConfig config_;
     const Clock::time_point epoch_;  // the host's time at guest time 0
     GuestTime next_memory_digest_;
+    ComparisonPacing comparison_pacing_;
+    std::optional<Clock::time_point> comparing_since_;
     std::uint64_t next_page_ = 0;          // to compare
     bool typing_;                          // the console's driver is known to be ready
     Clock::time_point next_forgetting_{};  // of what the guest has written

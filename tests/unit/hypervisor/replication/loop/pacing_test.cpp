@@ -88,5 +88,27 @@ TEST(Pacing, AndAThirdWhileOthersWait) {
     EXPECT_LE(share(kLargeTables, true), 0.334);
 }
 
+TEST(ComparisonPacing, TakesAHundredthOfTheTimeOfAGuestThatNeverIdles) {
+    ComparisonPacing pacing(10ms);
+    EXPECT_EQ(pacing.interval(), 10ms);
+    pacing.compared(300us);
+    EXPECT_EQ(pacing.interval(), 30ms);
+}
+
+TEST(ComparisonPacing, IsNoSoonerThanAsked) {
+    ComparisonPacing pacing(10ms);
+    pacing.compared(20us);
+    EXPECT_EQ(pacing.interval(), 10ms);
+}
+
+TEST(ComparisonPacing, OneStretchThatTookLongIsForgotten) {
+    ComparisonPacing pacing(10ms);
+    pacing.compared(50ms);
+    for (int i = 0; i < 10; ++i) {
+        pacing.compared(100us);
+    }
+    EXPECT_EQ(pacing.interval(), 10ms);
+}
+
 }  // namespace
 }  // namespace understudy::replication
