@@ -65,6 +65,7 @@ std::uint16_t Virtqueue::read16(std::uint64_t address) const {
 
 void Virtqueue::write16(std::uint64_t address, std::uint16_t value) {
     if (const auto bytes = memory_.range({address}, sizeof value)) {
+        memory_.wrote(*bytes);
         write_little_endian(bytes->data(), value);
     }
 }
@@ -104,6 +105,9 @@ std::optional<Chain> Virtqueue::take() {
     if (!chain) {
         broken_ = true;
         return std::nullopt;
+    }
+    for (const auto part : chain->writable) {
+        memory_.wrote(part);
     }
     ++next_available_;
     return chain;
@@ -161,6 +165,7 @@ bool Virtqueue::add_descriptors(Chain& chain, std::uint64_t table, std::uint32_t
 void Virtqueue::give_back(std::uint16_t head, std::uint32_t written) {
     const std::uint64_t entry = used_ + kRingOffset + kUsedEntryBytes * (next_used_ % size_);
     if (const auto bytes = memory_.range({entry}, kUsedEntryBytes)) {
+        memory_.wrote(*bytes);
         write_little_endian(bytes->data(), std::uint32_t{head});
         write_little_endian(bytes->data() + sizeof(std::uint32_t), written);
     }

@@ -1,7 +1,6 @@
 #include "hypervisor/machine/boot_copy.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <optional>
 #include <span>
 #include <utility>
@@ -20,10 +19,6 @@ constexpr std::size_t kWord = sizeof(std::uint64_t);
 
 std::size_t head_bytes(std::uint64_t pages) {
     return ((pages + 1) * kWord + kPageBytes - 1) / kPageBytes * kPageBytes;
-}
-
-bool is_zero(std::span<const std::byte> page) {
-    return page[0] == std::byte{0} && std::memcmp(page.data(), page.data() + 1, page.size() - 1) == 0;
 }
 
 // The whole copy; nothing where its head makes no sense.
@@ -47,7 +42,7 @@ Bytes boot_copy_bytes(const LoadedLinux& linux) {
 std::uint64_t keep_boot_copy(GuestMemory& memory, std::uint64_t at) {
     std::vector<std::uint64_t> pages;
     for (std::uint64_t page = 0; page < at / kPageBytes; ++page) {
-        if (!is_zero(memory.all().subspan(page * kPageBytes, kPageBytes))) {
+        if (!memory::is_zero(memory.all().subspan(page * kPageBytes, kPageBytes))) {
             pages.push_back(page);
         }
     }

@@ -83,54 +83,6 @@ Stop LinuxMachine::interrupted(const Budget& budget) {
     return stopped_at({UNDERSTUDY_PORT_INTERRUPT, 0});
 }
 
-void LinuxMachine::track_writes(const Budget& budget) {
-    const bool wanted = budget.written != nullptr;
-    if (wanted != tracks_writes_) {
-        tracks_writes_ = engine_->track_writes(wanted) && wanted;
-    } else if (tracks_writes_ && budget.forget_writes) {
-        (void)engine_->written_pages();
-        engine_->forget_writes();
-    }
-}
-
-// Before anything is done at the stop. What the monitor itself wrote since the last stop was applied is in three
-// places.
-void LinuxMachine::copy_written(WrittenPages& written) {
-    std::vector<std::uint64_t> pages = engine_->written_pages();
-    engine_->forget_writes();
-    for (const std::uint64_t address : {places_.control, places_.ram, interrupted_at_->value}) {
-        pages.push_back(address / x86::kPageBytes);
-    }
-    std::ranges::sort(pages);
-    pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
-    pages_copied_ = pages.size();
-    for (std::size_t done = 0; done < pages.size(); done += kWrittenPagesAtOnce) {
-        const auto part = std::span(pages).subspan(done, std::min(kWrittenPagesAtOnce, pages.size() - done));
-        std::vector<std::byte> content;
-        content.reserve(part.size() * kPageBytes);
-        for (const std::uint64_t page : part) {
-            const auto bytes = memory_.pages({page, 1});
-            content.insert(content.end(), bytes.begin(), bytes.end());
-        }
-        written.take({part.begin(), part.end()}, std::move(content));
-    }
-}
-
-bool LinuxMachine::overwrite(std::span<const std::uint64_t> pages, std::span<const std::byte> content) {
-    if (content.size() / kPageBytes != pages.size() || content.size() % kPageBytes != 0) {
-        return false;
-    }
-    for (std::size_t i = 0; i < pages.size(); ++i) {
-        if (pages[i] >= memory_.size().value / kPageBytes) {
-            return false;
-        }
-        const auto page = memory_.range({pages[i] * kPageBytes}, kPageBytes);
-        std::ranges::copy(content.subspan(i * kPageBytes, kPageBytes), page->begin());
-    }
-    forget_translations_ = true;
-    return true;
-}
-
 std::optional<Stop> LinuxMachine::take_over(std::span<const std::byte> processor) {
     if (abandoned_) {
         return std::nullopt;

@@ -220,6 +220,7 @@ void LinuxMachine::clear_exception_stack() {
     if (end >= UNDERSTUDY_EXCEPTION_STACK_BYTES && end <= UNDERSTUDY_LAYER_BYTES) {
         const auto stack =
             memory_.range({places_.ram + end - UNDERSTUDY_EXCEPTION_STACK_BYTES}, UNDERSTUDY_EXCEPTION_STACK_BYTES);
+        memory_.wrote(*stack);
         std::ranges::fill(*stack, std::byte{0});
     }
 }
@@ -332,6 +333,7 @@ Stop LinuxMachine::restarted() {
         engine_->restore(restart_.vcpu);
         engine_->kick();  // the one before may have had one
     }
+    memory_.wrote(memory_.all());
     tracks_writes_ = false;
     forget_translations_ = false;
     bus_.boot();

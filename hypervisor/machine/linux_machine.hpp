@@ -32,6 +32,7 @@ class LinuxMachine final : public Machine {
     std::optional<Stop> take_over(std::span<const std::byte> processor) override;
     [[nodiscard]] bool overwrite(std::span<const std::uint64_t> pages, std::span<const std::byte> content) override;
     [[nodiscard]] std::size_t pages_copied() const override { return pages_copied_; }
+    void take_written(WrittenPages& written) override;
     [[nodiscard]] std::vector<Output> take_outputs() override { return std::exchange(outputs_, {}); }
     [[nodiscard]] Wants wants() override;
     [[nodiscard]] std::size_t room_for(std::span<const Frame> frames) override;
@@ -77,11 +78,13 @@ class LinuxMachine final : public Machine {
     void clear_exception_stack();
     [[nodiscard]] bool serve(engine::PortOut exit);
     // linux_interrupt.cpp
-    void track_writes(const Budget& budget);
     void kicked(const Budget& budget);
     void interrupt();
     Stop interrupted(const Budget& budget);
+    // linux_writes.cpp
+    void track_writes(const Budget& budget);
     void copy_written(WrittenPages& written);
+    std::size_t copy(std::vector<std::uint64_t> pages, WrittenPages& written);
     Stop next_stop(StopKind kind);
     Stop stopped_at(engine::PortOut exit);
     Stop ended(std::uint32_t value);
@@ -127,6 +130,7 @@ class LinuxMachine final : public Machine {
     // Where the monitor has left the frame of an interrupt; the stop is still to come.
     std::optional<GuestAddress> interrupted_at_;
     bool tracks_writes_ = false;
+    bool notes_all_writes_ = false;     // somebody calls take_written()
     bool forget_translations_ = false;  // before the guest runs
     std::vector<Output> outputs_;
     std::string console_tail_;  // the last text, for reports

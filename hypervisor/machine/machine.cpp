@@ -4,6 +4,8 @@
 
 #include <array>
 
+#include "common/error.hpp"
+
 namespace understudy::machine {
 
 std::string FaultReport::text() const {
@@ -23,6 +25,10 @@ std::string FaultReport::text() const {
     }
     text += fmt::format("\n  rflags {:#x}\n", registers.rflags);
     return last_words.empty() ? text : text + last_words + "\n";
+}
+
+void Machine::take_written(WrittenPages& /*written*/) {
+    throw Error("this kind of guest does not tell what it writes: only a Linux guest can be checkpointed");
 }
 
 }  // namespace understudy::machine

@@ -106,6 +106,10 @@ class Machine {
     [[nodiscard]] virtual bool overwrite(std::span<const std::uint64_t> pages, std::span<const std::byte> content) = 0;
     // At a stop whose interval was copied: of how many pages.
     [[nodiscard]] virtual std::size_t pages_copied() const { return 0; }
+    // At a stop, after apply(): every page that the guest or the monitor has written since the call before; the first
+    // time all that are not zero. Not of a machine that is run with Budget::written. Throws understudy::Error where
+    // nobody can tell.
+    virtual void take_written(WrittenPages& written);
     // What the guest said up to this stop; once.
     [[nodiscard]] virtual std::vector<Output> take_outputs() = 0;
     // At a stop, its outputs taken.

@@ -53,6 +53,10 @@ bool inside(GuestAddress at, std::uint64_t size, std::uint64_t memory_size) {
 
 }  // namespace
 
+bool is_zero(std::span<const std::byte> page) {
+    return page[0] == std::byte{0} && std::memcmp(page.data(), page.data() + 1, page.size() - 1) == 0;
+}
+
 GuestMemory::GuestMemory(Bytes size, Population population) {
     check_available(size);
     void* address = map_aligned(size.value);
@@ -103,6 +107,7 @@ void GuestMemory::stop_populating() {
 
 void GuestMemory::discard(GuestAddress at, std::uint64_t size) {
     const std::span bytes(checked(at, size), size);
+    wrote(bytes);
     {
         const std::lock_guard lock(discarding_);
         if (snapshots_ == 0 && ::madvise(bytes.data(), bytes.size(), MADV_DONTNEED) == 0) {
@@ -111,11 +116,35 @@ void GuestMemory::discard(GuestAddress at, std::uint64_t size) {
     }
     for (std::size_t page = 0; page < bytes.size(); page += kPageBytes) {
         const auto one = bytes.subspan(page, std::min(kPageBytes, bytes.size() - page));
-        const bool zero = one[0] == std::byte{0} && std::memcmp(one.data(), one.data() + 1, one.size() - 1) == 0;
-        if (!zero) {
+        if (!is_zero(one)) {
             std::ranges::fill(one, std::byte{0});
         }
     }
+}
+
+void GuestMemory::note_writes() {
+    noted_.assign(bytes_.size() / kPageBytes, false);
+}
+
+void GuestMemory::wrote(std::span<const std::byte> bytes) {
+    if (noted_.empty() || bytes.empty()) {
+        return;
+    }
+    const auto begin = static_cast<std::size_t>(bytes.data() - bytes_.data());
+    for (std::size_t page = begin / kPageBytes; page <= (begin + bytes.size() - 1) / kPageBytes; ++page) {
+        noted_[page] = true;
+    }
+}
+
+std::vector<std::uint64_t> GuestMemory::take_noted() {
+    std::vector<std::uint64_t> pages;
+    for (std::size_t page = 0; page < noted_.size(); ++page) {
+        if (noted_[page]) {
+            pages.push_back(page);
+            noted_[page] = false;
+        }
+    }
+    return pages;
 }
 
 std::span<const std::byte> GuestMemory::pages(PageRange range) const {

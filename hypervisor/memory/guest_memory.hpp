@@ -10,6 +10,7 @@
 #include <span>
 #include <thread>
 #include <type_traits>
+#include <vector>
 
 #include "common/error.hpp"
 #include "common/execution.hpp"
@@ -22,6 +23,8 @@ struct GuestAddress {
     auto operator<=>(const GuestAddress&) const = default;
     [[nodiscard]] constexpr GuestAddress operator+(std::uint64_t offset) const { return {value + offset}; }
 };
+
+[[nodiscard]] bool is_zero(std::span<const std::byte> page);
 
 // Owns the mapping; populated, because a first touch by the guest costs an exit of its own. Not thread-safe: touched by
 // the vCPU's thread at stops only.
@@ -71,6 +74,14 @@ class GuestMemory {
     [[nodiscard]] std::optional<std::span<std::byte>> range(GuestAddress at, std::uint64_t size);
     [[nodiscard]] std::optional<std::span<const std::byte>> range(GuestAddress at, std::uint64_t size) const;
 
+    // --- What the monitor writes, for who copies memory while the guest lives
+    // From now on the pages are noted that it writes: by at(), by discard(), and what wrote() is told.
+    void note_writes();
+    // These bytes of this memory were, or will be before the next take_noted(), written by range() or all().
+    void wrote(std::span<const std::byte> bytes);
+    // The numbers of the pages that were noted since the last call, in increasing order.
+    [[nodiscard]] std::vector<std::uint64_t> take_noted();
+
     // Those of the pages that there are; a count of 0 means all.
     [[nodiscard]] std::span<const std::byte> pages(PageRange range) const;
 
@@ -78,7 +89,9 @@ class GuestMemory {
     template <typename T>
     [[nodiscard]] T& at(GuestAddress address) {
         static_assert(std::is_trivially_copyable_v<T>);
-        return *reinterpret_cast<T*>(checked(address, sizeof(T)));
+        std::byte* const place = checked(address, sizeof(T));
+        wrote({place, sizeof(T)});
+        return *reinterpret_cast<T*>(place);
     }
     // For addresses the guest chose.
     template <typename T>
@@ -96,7 +109,8 @@ class GuestMemory {
     std::byte* checked(GuestAddress address, std::size_t size);
 
     std::span<std::byte> bytes_;
-    std::mutex discarding_;  // of what follows, and held while memory is discarded
+    std::vector<bool> noted_;  // for each page; empty: nobody wants to know
+    std::mutex discarding_;    // of what follows, and held while memory is discarded
     unsigned snapshots_ = 0;
     std::jthread populating_;
 };

@@ -10,6 +10,7 @@
 #include "tools/bench/against.hpp"
 #include "tools/bench/arbiter.hpp"
 #include "tools/bench/channel.hpp"
+#include "tools/bench/checkpoints.hpp"
 #include "tools/bench/distance.hpp"
 #include "tools/bench/failover.hpp"
 #include "tools/bench/guest.hpp"
@@ -59,6 +60,8 @@ std::vector<std::pair<std::string, Measure>> benchmarks(const AllBenchOptions& o
     arbiter.data = std::filesystem::temp_directory_path();
     AgainstBenchOptions against;
     against.image = image;
+    CheckpointsBenchOptions checkpoints;
+    checkpoints.image = image;
     ScaleBenchOptions scale;
     scale.image = image;
     if (options.quick) {
@@ -96,6 +99,10 @@ std::vector<std::pair<std::string, Measure>> benchmarks(const AllBenchOptions& o
         against.seconds = 1;
         against.kills = 1;
         against.only = {"redis"};
+        checkpoints.repeats = 1;
+        checkpoints.intervals_ms = {25};
+        checkpoints.clients = {50};
+        checkpoints.seconds = 2;
         scale.pairs = 1000;
         scale.repeats = 1;
         scale.only = {"arbiter", "guests"};
@@ -112,6 +119,7 @@ std::vector<std::pair<std::string, Measure>> benchmarks(const AllBenchOptions& o
             {"channel", [=] { return measure_channel(channel); }},
             {"arbiter", [=] { return measure_arbiter(arbiter); }},
             {"against", [=] { return measure_against(against); }},
+            {"checkpoints", [=] { return measure_checkpoints(checkpoints); }},
             {"scale", [=] { return measure_scale(scale); }}};
 }
 

@@ -93,16 +93,37 @@ std::uint64_t Site::Guest::resident_kib() const {
     return sum;
 }
 
-std::optional<Site::Guest::Logged> Site::Guest::logged(Event::Time from, Event::Time to) const {
+std::optional<std::pair<const Event*, const Event*>> Site::Guest::ends_of(const std::vector<Event>& reports,
+                                                                          Event::Time from, Event::Time to) {
     const auto within = [&](const Event& event) { return event.time() >= from && event.time() <= to; };
-    const auto first = std::ranges::find_if(log_, within);
-    const auto last = std::find_if(log_.rbegin(), log_.rend(), within);
-    if (first == log_.end() || &*first == &*last) {
+    const auto first = std::ranges::find_if(reports, within);
+    const auto last = std::find_if(reports.rbegin(), reports.rend(), within);
+    if (first == reports.end() || &*first == &*last) {
         return std::nullopt;
     }
-    const auto grown = [&](const char* name) { return last->real(name) - first->real(name); };
+    return std::pair(&*first, &*last);
+}
+
+std::optional<Site::Guest::Logged> Site::Guest::logged(Event::Time from, Event::Time to) const {
+    const auto ends = ends_of(log_, from, to);
+    if (!ends) {
+        return std::nullopt;
+    }
+    const auto [first, last] = *ends;
+    const auto grown = [first = first, last = last](const char* name) { return last->real(name) - first->real(name); };
     return Logged{std::chrono::duration<double>(last->time() - first->time()).count(), grown("records"),
                   grown("copied"), grown("bytes_sent"), grown("guest_waited_ms")};
+}
+
+std::optional<Site::Guest::Checkpointed> Site::Guest::checkpointed(Event::Time from, Event::Time to) const {
+    const auto ends = ends_of(kept_, from, to);
+    if (!ends) {
+        return std::nullopt;
+    }
+    const auto [first, last] = *ends;
+    const auto grown = [first = first, last = last](const char* name) { return last->real(name) - first->real(name); };
+    return Checkpointed{std::chrono::duration<double>(last->time() - first->time()).count(), grown("checkpoints"),
+                        grown("pages"), grown("bytes_received")};
 }
 
 std::unique_ptr<Site::Guest> Site::new_guest(std::optional<GatewayService> gateway) {
@@ -195,6 +216,26 @@ std::unique_ptr<Site::Guest> Site::start_protected(std::unique_ptr<Guest> guest,
     guest->processes_.push_back(stage_.start(guest->vm_ + "-backup", backup, [](std::string_view) {}));
     stage_.until([&] { return guest->role_ == Role::leading; }, kStartTime, "the guest to be protected");
     await_service(*guest, words.ready);
+    return guest;
+}
+
+std::unique_ptr<Site::Guest> Site::start_checkpointed(const GuestWords& words, std::chrono::milliseconds interval) {
+    auto guest = new_guest({});
+    const auto keeper =
+        stage_.start(guest->vm_ + "-keeper", {executable_.string(), "checkpoints", "--listen", "127.0.0.1:0", "--json"},
+                     [raw = guest.get()](std::string_view line) {
+                         const auto event = parse_event(line);
+                         if (event && event->kind() == "listening") {
+                             raw->address_ = event->text("endpoint");
+                         } else if (event) {
+                             raw->kept_.push_back(*event);
+                         }
+                     });
+    stage_.until([&] { return !guest->address_.empty(); }, kStartTime, "the checkpoints' keeper to listen");
+    const std::string address = guest->address_;
+    guest = start_alone(std::move(guest), words,
+                        {"--checkpoint-to", address, "--checkpoint-interval", std::to_string(interval.count())});
+    guest->processes_.push_back(keeper);
     return guest;
 }
 

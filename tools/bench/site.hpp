@@ -55,7 +55,15 @@ class Site {
             double guest_waited_ms = 0;
         };
         [[nodiscard]] std::optional<Logged> logged(Event::Time from, Event::Time to) const;
-        // The same, while the console told these lines (their numbers).
+        // Of a checkpointed one: what its keeper took in that time, as it reports every second.
+        struct Checkpointed {
+            double seconds = 0;
+            double checkpoints = 0;
+            double pages = 0;
+            double bytes = 0;
+        };
+        [[nodiscard]] std::optional<Checkpointed> checkpointed(Event::Time from, Event::Time to) const;
+        // As logged(), while the console told these lines (their numbers).
         [[nodiscard]] std::optional<Logged> logged_between_lines(std::size_t from, std::size_t to) const;
         // What its processes have used of the host's processors, in seconds.
         [[nodiscard]] double processor_seconds() const;
@@ -72,6 +80,9 @@ class Site {
         Guest(Stage& stage, std::string vm, std::optional<GatewayService> gateway)
             : stage_(stage), vm_(std::move(vm)), gateway_(std::move(gateway)) {}
         void handle(const Event& event);  // of the primary
+        // The first and the last report of that time; nothing where there are less than two.
+        [[nodiscard]] static std::optional<std::pair<const Event*, const Event*>> ends_of(
+            const std::vector<Event>& reports, Event::Time from, Event::Time to);
 
         Stage& stage_;
         const std::string vm_;
@@ -82,6 +93,7 @@ class Site {
         std::vector<std::string> console_;
         std::vector<Event::Time> console_times_;  // of a protected guest
         std::vector<Event> log_;
+        std::vector<Event> kept_;  // of the checkpoints' keeper
         std::size_t unsettled_lines_ = 0;
         Stage::Clock::time_point settled_at_ = Stage::Clock::time_point::max();
         std::vector<std::shared_ptr<Child>> processes_;
@@ -107,6 +119,9 @@ class Site {
     [[nodiscard]] std::unique_ptr<Guest> start_alone(const GuestWords& words,
                                                      const std::vector<std::string>& options = {});
     [[nodiscard]] std::unique_ptr<Guest> start_protected(const GuestWords& words);
+    // A guest whose checkpoints a process beside it keeps.
+    [[nodiscard]] std::unique_ptr<Guest> start_checkpointed(const GuestWords& words,
+                                                            std::chrono::milliseconds interval);
 
     // Ends a guest as SIGTERM does; what it, and the command that ran it, had to say.
     [[nodiscard]] std::vector<std::string> end(Guest& guest);

@@ -18,6 +18,7 @@
 #include "tools/bench/all.hpp"
 #include "tools/bench/arbiter.hpp"
 #include "tools/bench/channel.hpp"
+#include "tools/bench/checkpoints.hpp"
 #include "tools/bench/distance.hpp"
 #include "tools/bench/failover.hpp"
 #include "tools/bench/guest.hpp"
@@ -195,6 +196,29 @@ Benchmark add_distance(CLI::App& bench) {
     return benchmark(app, options, measure_distance);
 }
 
+Benchmark add_checkpoints_bench(CLI::App& bench) {
+    const auto options = std::make_shared<CheckpointsBenchOptions>();
+    CLI::App* app = bench.add_subcommand("checkpoints", "Record and replay beside checkpoints, as Remus takes them");
+    app->add_option("--repeats", options->repeats, "Of each measurement, by turns")
+        ->check(CLI::Range(1, 100))
+        ->capture_default_str();
+    app->add_option("--intervals", options->intervals_ms, "Milliseconds from checkpoint to checkpoint, in turn")
+        ->delimiter(',')
+        ->check(CLI::Range(1, 60'000))
+        ->capture_default_str();
+    app->add_option("--clients", options->clients, "How many ask at once, in turn")
+        ->delimiter(',')
+        ->check(CLI::Range(1, 20'000))
+        ->capture_default_str();
+    app->add_option("--rate", options->rate, "Requests a second, where they are offered at a rate")
+        ->check(CLI::Range(1.0, 1e7))
+        ->capture_default_str();
+    app->add_option("--seconds", options->seconds, "Of each load")->check(CLI::Range(1, 3600))->capture_default_str();
+    app->add_option("--image", options->image, "With redis-server [one is built]")->check(CLI::ExistingFile);
+    app->footer("Needs root, for network namespaces.\n\nExample:\n  understudy bench checkpoints --intervals 25,200");
+    return benchmark(app, options, measure_checkpoints);
+}
+
 Benchmark add_arbiter_bench(CLI::App& bench) {
     const auto options = std::make_shared<ArbiterBenchOptions>();
     CLI::App* app = bench.add_subcommand("arbiter", "Our arbiter and a three-node etcd, side by side on one disk");
@@ -349,7 +373,8 @@ Command add_bench(CLI::App& root) {
     const std::vector<Benchmark> benchmarks = {
         add_overhead(*app),      add_failover(*app),      add_network(*app),       add_distance(*app),
         add_smoke(*app),         add_guest_bench(*app),   add_join_bench(*app),    add_uncounted_bench(*app),
-        add_channel_bench(*app), add_arbiter_bench(*app), add_against_bench(*app), add_scale_bench(*app)};
+        add_channel_bench(*app), add_arbiter_bench(*app), add_against_bench(*app), add_checkpoints_bench(*app),
+        add_scale_bench(*app)};
     const auto output = std::make_shared<Output>();
     add_output_options(*app, *output);
     for (const Benchmark& one : benchmarks) {

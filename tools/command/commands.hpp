@@ -37,6 +37,7 @@ Command add_demo(CLI::App& root);
 Command add_bench(CLI::App& root);
 Command add_verify(CLI::App& root);
 Command add_torture(CLI::App& root);
+Command add_checkpoints(CLI::App& root);
 Command add_doctor(CLI::App& root);
 
 }  // namespace understudy::tools

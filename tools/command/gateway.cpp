@@ -62,9 +62,6 @@ Event as_event(const GatewayEvent& event) {
 sandbox::Walls walls_of(const Options& options) {
     constexpr std::string_view kUnix = "unix:";
     sandbox::Walls walls{.profile = sandbox::Profile::gateway, .paths = {}, .makes_taps = false};
-    const auto folder_of = [](const std::filesystem::path& file) {
-        return file.has_parent_path() ? file.parent_path() : std::filesystem::path(".");
-    };
     for (const std::string& endpoint : options.listen) {
         if (endpoint.starts_with(kUnix)) {
             walls.paths.push_back({folder_of(endpoint.substr(kUnix.size())), sandbox::Use::sockets});

@@ -13,10 +13,6 @@ namespace fs = std::filesystem;
 using sandbox::Path;
 using sandbox::Use;
 
-fs::path folder_of(const fs::path& file) {
-    return file.has_parent_path() ? file.parent_path() : fs::path(".");
-}
-
 // Standard input is opened anew for a console.
 void add_standard_descriptors(std::vector<Path>& paths) {
     for (const int fd : {0, 1, 2}) {
@@ -54,6 +50,10 @@ void SandboxOptions::enter_and_tell(sandbox::Walls walls) const {
 
 std::function<void()> SandboxOptions::for_guest_thread() const {
     return none_ ? std::function<void()>() : sandbox::enter_guest_thread;
+}
+
+fs::path folder_of(const fs::path& file) {
+    return file.has_parent_path() ? file.parent_path() : fs::path(".");
 }
 
 sandbox::Walls walls_for(const GuestFiles& files) {

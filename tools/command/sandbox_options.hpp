@@ -34,6 +34,9 @@ class SandboxOptions {
     bool none_ = false;
 };
 
+// Where a file is, also one that was named without its folder.
+[[nodiscard]] std::filesystem::path folder_of(const std::filesystem::path& file);
+
 // The walls of a process that runs a guest.
 struct GuestFiles {
     std::vector<std::filesystem::path> read;  // kernels, images, programs; empty ones mean nothing

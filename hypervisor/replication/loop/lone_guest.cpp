@@ -39,18 +39,19 @@ channel::LogHeader header_of(const LoneGuestConfig& config, const machine::Machi
     return header;
 }
 
-// Releases outputs at once, on the I/O thread, and keeps the log if one is wanted.
+// Releases outputs at once, and keeps the log if one is wanted.
 class LoneSink final : public Sink, private machine::WrittenPages {
   public:
-    LoneSink(boost::asio::io_context& io, LiveIo& live, channel::LogWriter* log) : io_(io), live_(live), log_(log) {}
+    using Release = std::function<void(std::vector<Output>)>;
+    LoneSink(Release release, channel::LogWriter* log) : release_(std::move(release)), log_(log) {}
 
     machine::WrittenPages* written_pages() override { return log_ != nullptr ? this : nullptr; }
-    void mark(const Record& /*mark*/, std::vector<Output> outputs) override { release(std::move(outputs)); }
+    void mark(const Record& /*mark*/, std::vector<Output> outputs) override { release_(std::move(outputs)); }
     void accept(const Record& record, std::vector<Output> outputs) override {
         if (log_ != nullptr) {
             log_->append(record);
         }
-        release(std::move(outputs));
+        release_(std::move(outputs));
         ++stops_;
     }
     void settled(machine::Machine& /*machine*/) override {}
@@ -61,14 +62,8 @@ class LoneSink final : public Sink, private machine::WrittenPages {
     void take(std::vector<std::uint64_t> numbers, std::vector<std::byte> content) override {
         log_->append(encoder_.encode(std::move(numbers), std::move(content)));
     }
-    void release(std::vector<Output> outputs) {
-        if (!outputs.empty()) {
-            boost::asio::post(io_, [this, outputs = std::move(outputs)] { live_.release(outputs); });
-        }
-    }
 
-    boost::asio::io_context& io_;
-    LiveIo& live_;
+    const Release release_;
     channel::LogWriter* log_;
     channel::PageEncoder encoder_;
     std::uint64_t stops_ = 0;
@@ -145,6 +140,15 @@ class ReplaySink final : public Sink {
     std::string console_;
 };
 
+// What nobody will compare is not digested.
+RecorderConfig recorder_of(const LoneGuestConfig& config) {
+    RecorderConfig recorder = config.recorder;
+    if (!config.log) {
+        recorder.memory_digest_interval = GuestTime{0};
+    }
+    return recorder;
+}
+
 }  // namespace
 
 LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
@@ -152,7 +156,7 @@ LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
     auto work = boost::asio::make_work_guard(io);
     // What was released before the end is posted before this.
     const auto ended = [&] { boost::asio::post(io, [&] { io.stop(); }); };
-    VcpuThread vcpu(machine::boot(config.guest, engine::KvmEngines()), config.recorder,
+    VcpuThread vcpu(machine::boot(config.guest, engine::KvmEngines()), recorder_of(config),
                     {config.on_guest_thread, [] {}, ended});
     machine::Machine& machine = vcpu.machine();
     std::optional<channel::LogWriter> log;
@@ -169,7 +173,21 @@ LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
     const auto warn = [](const std::string& line) { fmt::print(stderr, "understudy: {}\n", line); };
     LiveIo live(io, vcpu.input(), link, config.console,
                 {[&] { vcpu.kick_if_running(); }, print, [&] { io.stop(); }, warn});
-    LoneSink sink(io, live, log ? &*log : nullptr);
+    const auto release = [&io, &live](std::vector<Output> outputs) {
+        if (!outputs.empty()) {
+            boost::asio::post(io, [&live, outputs = std::move(outputs)] { live.release(outputs); });
+        }
+    };
+    LoneSink alone(release, log ? &*log : nullptr);
+    std::optional<CheckpointSink> checkpointed;
+    std::optional<Periodic> checkpoints;
+    if (!config.checkpoint_keeper.empty()) {
+        checkpointed.emplace(connect_to_keeper(config.checkpoint_keeper), machine.memory_size(), release);
+        checkpoints.emplace(io, config.checkpoint_interval, [&] {
+            checkpointed->checkpoint_soon();
+            vcpu.stop_soon();
+        });
+    }
     boost::asio::signal_set signals(io, SIGINT, SIGTERM);
     signals.async_wait([&](const boost::system::error_code& error, int /*signal*/) {
         if (!error) {
@@ -178,11 +196,16 @@ LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
     });
     live.speak({Generation{1}, false});
     // However this function is left, the vCPU's thread ends before what it uses.
-    const auto end_thread = [](VcpuThread* thread) { thread->end(); };
-    const std::unique_ptr<VcpuThread, decltype(end_thread)> thread(&vcpu, end_thread);
-    vcpu.record(sink);
+    const auto end_thread = [&checkpointed](VcpuThread* thread) {
+        if (checkpointed) {
+            checkpointed->end();
+        }
+        thread->end();
+    };
+    std::unique_ptr<VcpuThread, decltype(end_thread)> thread(&vcpu, end_thread);
+    vcpu.record(checkpointed ? static_cast<Sink&>(*checkpointed) : alone);
     io.run();
-    vcpu.end();
+    thread.reset();
     if (vcpu.failure()) {
         std::rethrow_exception(vcpu.failure());
     }
@@ -196,7 +219,11 @@ LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
     if (result.loop.ending == Ending::fault) {
         result.fault_report = machine.fault_report().text();
     }
-    result.stops = sink.stops();
+    result.stops = alone.stops();
+    if (checkpointed) {
+        result.checkpoints = checkpointed->figures();
+        result.stops = result.checkpoints->stops;
+    }
     result.counts = machine.count().value;
     result.exits = machine.exits();
     return result;

@@ -1,6 +1,7 @@
 // A guest alone, unprotected: recorded into a file or into nothing, its outputs released at once.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <optional>
@@ -9,6 +10,7 @@
 #include "hypervisor/machine/machine.hpp"
 #include "hypervisor/machine/vm_config.hpp"
 #include "hypervisor/network/link.hpp"
+#include "hypervisor/replication/loop/checkpoint_sink.hpp"
 #include "hypervisor/replication/loop/console.hpp"
 #include "hypervisor/replication/loop/loop.hpp"
 #include "hypervisor/replication/loop/recorder.hpp"
@@ -21,8 +23,12 @@ struct LoneGuestConfig {
     ConsoleConfig console;
     RecorderConfig recorder;
     std::optional<std::filesystem::path> log;  // where to record
-    std::string command_line;                  // noted in the log
-    std::function<void()> on_guest_thread;     // the first act of the thread that the guest runs on; may be empty
+    // Where checkpoints go instead ("unix:PATH" or "HOST:PORT", of this machine), and how often; empty: nowhere. See
+    // checkpoint_sink.hpp.
+    std::string checkpoint_keeper{};
+    std::chrono::milliseconds checkpoint_interval{25};
+    std::string command_line;               // noted in the log
+    std::function<void()> on_guest_thread;  // the first act of the thread that the guest runs on; may be empty
 };
 
 struct LoneGuestResult {
@@ -33,6 +39,7 @@ struct LoneGuestResult {
     std::uint64_t memory_digest = 0;  // at the end
     std::uint64_t log_bytes = 0;
     machine::ExitFigures exits;
+    std::optional<CheckpointSink::Figures> checkpoints;
 };
 
 // Runs until the program ends, the guest breaks, or SIGINT, SIGTERM or the console's escape arrives (then the log is

@@ -65,5 +65,18 @@ TEST(GuestMemory, WhatIsDiscardedIsZero) {
     EXPECT_EQ(memory.at<std::uint8_t>({kPageBytes}), 2) << "it can be used again";
 }
 
+TEST(GuestMemory, NotesWhatTheMonitorWrites) {
+    GuestMemory memory(4_MiB);
+    memory.at<int>({0}) = 1;
+    EXPECT_TRUE(memory.take_noted().empty()) << "nobody wanted to know";
+    memory.note_writes();
+    memory.at<int>({5 * kPageBytes}) = 1;
+    memory.discard({7 * kPageBytes}, 2 * kPageBytes);
+    memory.wrote(memory.range({2 * kPageBytes - 1}, 2).value());
+    memory.wrote({});
+    EXPECT_EQ(memory.take_noted(), (std::vector<std::uint64_t>{1, 2, 5, 7, 8}));
+    EXPECT_TRUE(memory.take_noted().empty());
+}
+
 }  // namespace
 }  // namespace understudy::memory

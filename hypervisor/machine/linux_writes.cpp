@@ -1,0 +1,88 @@
+// What a Linux guest writes, page by page: for a delta, whose interval nobody can run again, and for a checkpoint.
+#include <algorithm>
+#include <utility>
+
+#include "hypervisor/machine/linux_machine.hpp"
+
+namespace understudy::machine {
+
+void LinuxMachine::track_writes(const Budget& budget) {
+    const bool wanted = budget.written != nullptr || notes_all_writes_;
+    if (wanted != tracks_writes_) {
+        tracks_writes_ = engine_->track_writes(wanted) && wanted;
+    } else if (tracks_writes_ && budget.forget_writes && !notes_all_writes_) {
+        (void)engine_->written_pages();
+        engine_->forget_writes();
+    }
+}
+
+// Before anything is done at the stop. What the monitor itself wrote since the last stop was applied is in three
+// places.
+void LinuxMachine::copy_written(WrittenPages& written) {
+    std::vector<std::uint64_t> pages = engine_->written_pages();
+    engine_->forget_writes();
+    for (const std::uint64_t address : {places_.control, places_.ram, interrupted_at_->value}) {
+        pages.push_back(address / x86::kPageBytes);
+    }
+    pages_copied_ = copy(std::move(pages), written);
+}
+
+// Each page once. Returns how many there were.
+std::size_t LinuxMachine::copy(std::vector<std::uint64_t> pages, WrittenPages& written) {
+    std::ranges::sort(pages);
+    pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
+    for (std::size_t done = 0; done < pages.size(); done += kWrittenPagesAtOnce) {
+        const auto part = std::span(pages).subspan(done, std::min(kWrittenPagesAtOnce, pages.size() - done));
+        std::vector<std::byte> content;
+        content.reserve(part.size() * kPageBytes);
+        for (const std::uint64_t page : part) {
+            const auto bytes = memory_.pages({page, 1});
+            content.insert(content.end(), bytes.begin(), bytes.end());
+        }
+        written.take({part.begin(), part.end()}, std::move(content));
+    }
+    return pages.size();
+}
+
+void LinuxMachine::take_written(WrittenPages& written) {
+    if (notes_all_writes_) {
+        std::vector<std::uint64_t> pages = memory_.take_noted();
+        if (tracks_writes_) {  // else nothing has run since the guest started again
+            const auto by_guest = engine_->written_pages();
+            engine_->forget_writes();
+            pages.insert(pages.end(), by_guest.begin(), by_guest.end());
+        }
+        copy(std::move(pages), written);
+        return;
+    }
+    tracks_writes_ = engine_->track_writes(true);
+    if (!tracks_writes_) {
+        throw Error("KVM on this host does not tell which pages a guest writes: it cannot be checkpointed");
+    }
+    notes_all_writes_ = true;
+    memory_.note_writes();
+    std::vector<std::uint64_t> pages;
+    for (std::uint64_t page = 0; page < memory_.size().value / kPageBytes; ++page) {
+        if (!memory::is_zero(memory_.pages({page, 1}))) {
+            pages.push_back(page);
+        }
+    }
+    copy(std::move(pages), written);
+}
+
+bool LinuxMachine::overwrite(std::span<const std::uint64_t> pages, std::span<const std::byte> content) {
+    if (content.size() / kPageBytes != pages.size() || content.size() % kPageBytes != 0) {
+        return false;
+    }
+    for (std::size_t i = 0; i < pages.size(); ++i) {
+        if (pages[i] >= memory_.size().value / kPageBytes) {
+            return false;
+        }
+        const auto page = memory_.range({pages[i] * kPageBytes}, kPageBytes);
+        std::ranges::copy(content.subspan(i * kPageBytes, kPageBytes), page->begin());
+    }
+    forget_translations_ = true;
+    return true;
+}
+
+}  // namespace understudy::machine
