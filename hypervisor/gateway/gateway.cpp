@@ -23,6 +23,7 @@
 #include "hypervisor/gateway/packet.hpp"
 #include "hypervisor/gateway/protocol.hpp"
 #include "hypervisor/gateway/refusals.hpp"
+#include "hypervisor/gateway/speaker_rule.hpp"
 
 namespace understudy::network {
 namespace {
@@ -32,16 +33,11 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kMaxCandidates = 16;  // that do not stand by
 constexpr std::size_t kMaxStandbys = 4;
 constexpr std::chrono::seconds kHelloDeadline{5};
-constexpr std::uint64_t kMaxLeap = 1000;  // generations between two hellos
 constexpr std::size_t kCandidateBuffer = 2048;
 constexpr std::size_t kVoiceBuffer = std::size_t{256} << 10;
 constexpr std::size_t kPartsPerWrite = 256;
 // What a dead voice can have left in its socket's buffer is bounded by the kernel; this bounds a living one.
 constexpr std::size_t kMaxDrainedReads = 64;
-
-std::string describe(SpeakerRank rank) {
-    return fmt::format("generation {}{}", rank.generation.value, rank.won ? " (won)" : "");
-}
 
 // A connection that has not said hello yet.
 struct Candidate {
@@ -87,7 +83,7 @@ class Gateway::Server {
   public:
     Server(GatewayConfig config, Observer observer)
         : only_vm_(config.vm),
-          rank_memory_(config.rank_memory),
+          speaker_rule_(config.rank_memory),
           vm_(std::move(config.vm)),
           tls_(std::move(config.tls)),
           observer_(std::move(observer)),
@@ -241,12 +237,12 @@ class Gateway::Server {
     void raise_rank(std::span<const std::byte> body) {
         std::string reason;
         const auto hello = decode_hello(body, reason);
-        if (!hello || hello->vm != vm_ || hello->rank < voice_->rank || leaps(hello->rank)) {
+        if (!hello || hello->vm != vm_ || !speaker_rule_.objection_to(hello->rank, Clock::now()).empty()) {
             detach(hello ? "a second hello with another VM, a lower rank or one that is far too high" : reason);
             return;
         }
         voice_->rank = hello->rank;
-        highest_ = hello->rank;
+        speaker_rule_.speaks(hello->rank);
         report(GatewayEvent::Kind::attached, hello->rank, "rank raised");
     }
 
@@ -266,7 +262,7 @@ class Gateway::Server {
             vm_ = only_vm_;  // it gave a name, but was no voice of any guest
         }
         voice_.reset();
-        silent_since_ = Clock::now();
+        speaker_rule_.silent(Clock::now());
         to_guest_.start_over(Clock::now());
         report(GatewayEvent::Kind::detached, rank, std::move(why));
     }
@@ -281,7 +277,7 @@ class Gateway::Server {
             detach(text);
         }
         vm_ = hello.vm;
-        highest_ = hello.rank;
+        speaker_rule_.speaks(hello.rank);
         voice_.emplace(
             Voice{.socket = std::move(candidate.socket), .rank = hello.rank, .decoder = std::move(candidate.decoder)});
         voice_->decoder.widen(kVoiceBuffer);
@@ -446,29 +442,10 @@ class Gateway::Server {
     }
 
     bool acceptable(const Hello& hello, std::string& reason) const {
-        if (!serves(hello.vm, reason)) {
-            return false;
-        }
-        if (remembers_rank() && hello.rank < *highest_) {
-            reason = fmt::format("a replica of {} has spoken for the guest, so one of {} must not", describe(*highest_),
-                                 describe(hello.rank));
-        } else if (leaps(hello.rank)) {
-            reason = fmt::format("the replicas were at {} a moment ago, and cannot be at {}", describe(*highest_),
-                                 describe(hello.rank));
+        if (serves(hello.vm, reason)) {
+            reason = speaker_rule_.objection_to(hello.rank, Clock::now());
         }
         return reason.empty();
-    }
-
-    // A rank that nobody has come with again counts no more: without it a wrong one would keep everybody out for good.
-    // By the output rule it protects nothing that a replica's own gate does not.
-    [[nodiscard]] bool remembers_rank() const {
-        return highest_ && (voice_ || Clock::now() - silent_since_ < rank_memory_);
-    }
-
-    // No pair's number rises like this between two looks at it.
-    [[nodiscard]] bool leaps(SpeakerRank rank) const {
-        return remembers_rank() && rank.generation > highest_->generation &&
-               rank.generation.value - highest_->generation.value > kMaxLeap;
     }
 
     void turn_away(Candidate& candidate, const std::string& why) {
@@ -488,7 +465,7 @@ class Gateway::Server {
     }
 
     VmId only_vm_;
-    std::chrono::milliseconds rank_memory_;
+    SpeakerRule speaker_rule_;
     VmId vm_;
     std::shared_ptr<tls::Context> tls_;
     tls::Pace pace_;
@@ -498,13 +475,11 @@ class Gateway::Server {
     Openings openings_;
     // Before the first replica has come nobody knows the guest's address.
     UserNetwork::MayOpen may_open_ = [this](std::uint16_t guest_port) {
-        return !vm_.empty() && highest_ && openings_.room(guest_port);
+        return !vm_.empty() && speaker_rule_.has_spoken() && openings_.room(guest_port);
     };
     UserNetwork network_;
     std::vector<ListeningSocket> listeners_;
     std::optional<Voice> voice_;
-    std::optional<SpeakerRank> highest_;
-    Clock::time_point silent_since_{};  // without a voice
     Refusals refusals_;
     std::list<Candidate> candidates_;  // the oldest first
     std::vector<pollfd> fds_;

@@ -90,7 +90,7 @@ ReplicaOptions::ReplicaOptions(CLI::App& app) : transport_(app, "certificates/ho
         ->capture_default_str();
     app.add_option("--digest-interval", digest_interval_ms_,
                    "Milliseconds of guest time between digests of all guest memory while this replica leads; 0: none "
-                   "[4 MiB every 10 ms, turn and turn about]");
+                   "[4 MiB by 4 MiB, for a hundredth of the guest's time]");
     app.add_option("--put-aside", put_aside_,
                    "The most memory for what the guest changes while its state is sent to a backup, for example 256M; "
                    "beyond it the backup is dropped [half of what host and control group have to spare]");

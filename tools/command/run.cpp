@@ -105,7 +105,7 @@ Command add_run(CLI::App& root) {
         ->capture_default_str();
     app->add_option("--digest-interval", options->digest_interval_ms,
                     "Milliseconds of guest time between digests of all guest memory in the log; 0: none "
-                    "[4 MiB every 10 ms, turn and turn about]");
+                    "[4 MiB by 4 MiB, for a hundredth of the guest's time]");
     app->add_option("--checkpoint-to", options->checkpoint_to,
                     "Send checkpoints to `understudy checkpoints` there, and hold back what the guest says until they "
                     "have arrived: unix:PATH, or HOST:PORT of this machine. For comparison with record and replay")

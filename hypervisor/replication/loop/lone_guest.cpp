@@ -149,84 +149,117 @@ RecorderConfig recorder_of(const LoneGuestConfig& config) {
     return recorder;
 }
 
+network::LinkConfig link_of(const LoneGuestConfig& config, const machine::Machine& machine) {
+    network::LinkConfig link = config.link;
+    link.format = machine.frame_format();
+    return link;
+}
+
+void print(std::string_view text) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    std::fflush(stdout);
+}
+
+// A guest alone and what stands around it, on the calling thread: the I/O thread.
+class LoneGuest {
+  public:
+    explicit LoneGuest(const LoneGuestConfig& config)
+        : vcpu_(machine::boot(config.guest, engine::KvmEngines()), recorder_of(config),
+                {config.on_guest_thread, [] {}, [this] { stop_io(); }}),
+          overdue_(io_, Recorder::kOverdueInterval, [this] { vcpu_.kick_if_overdue(); }),
+          live_(io_, vcpu_.input(), link_of(config, machine()), config.console,
+                {[this] { vcpu_.kick_if_running(); }, print, [this] { io_.stop(); },
+                 [](const std::string& line) { fmt::print(stderr, "understudy: {}\n", line); }}) {
+        const auto release = [this](std::vector<Output> outputs) { release_soon(std::move(outputs)); };
+        if (!config.checkpoint_keeper.empty()) {
+            checkpointed_.emplace(connect_to_keeper(config.checkpoint_keeper), machine().memory_size(), release);
+            checkpoints_.emplace(io_, config.checkpoint_interval, [this] {
+                checkpointed_->checkpoint_soon();
+                vcpu_.stop_soon();
+            });
+            return;
+        }
+        if (config.log) {
+            log_.emplace(*config.log, header_of(config, machine()), machine().memory().all(), machine().save_vcpu());
+        }
+        alone_.emplace(release, log_ ? &*log_ : nullptr);
+    }
+    ~LoneGuest() { end(); }
+    LoneGuest(const LoneGuest&) = delete;
+    LoneGuest& operator=(const LoneGuest&) = delete;
+
+    LoneGuestResult run() {
+        boost::asio::signal_set signals(io_, SIGINT, SIGTERM);
+        signals.async_wait([this](const boost::system::error_code& error, int /*signal*/) {
+            if (!error) {
+                io_.stop();
+            }
+        });
+        live_.speak({Generation{1}, false});
+        vcpu_.record(alone_ ? static_cast<Sink&>(*alone_) : *checkpointed_);
+        io_.run();
+        end();
+        if (vcpu_.failure()) {
+            std::rethrow_exception(vcpu_.failure());
+        }
+        return result();
+    }
+
+  private:
+    [[nodiscard]] machine::Machine& machine() { return vcpu_.machine(); }
+
+    // The vCPU's thread ends before what it uses; who may hold it lets it go first.
+    void end() {
+        if (checkpointed_) {
+            checkpointed_->end();
+        }
+        vcpu_.end();
+    }
+    // Both from other threads. What was released before the end is posted before it.
+    void stop_io() {
+        boost::asio::post(io_, [this] { io_.stop(); });
+    }
+    void release_soon(std::vector<Output> outputs) {
+        if (!outputs.empty()) {
+            boost::asio::post(io_, [this, outputs = std::move(outputs)] { live_.release(outputs); });
+        }
+    }
+
+    LoneGuestResult result() {
+        LoneGuestResult result;
+        result.loop = vcpu_.result();
+        result.memory_digest = machine().memory_digest({});
+        if (log_) {
+            log_->finish();
+            result.log_bytes = log_->size().value;
+        }
+        if (result.loop.ending == Ending::fault) {
+            result.fault_report = machine().fault_report().text();
+        }
+        if (checkpointed_) {
+            result.checkpoints = checkpointed_->figures();
+        }
+        result.stops = checkpointed_ ? result.checkpoints->stops : alone_->stops();
+        result.counts = machine().count().value;
+        result.exits = machine().exits();
+        return result;
+    }
+
+    boost::asio::io_context io_{1};
+    boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_ = boost::asio::make_work_guard(io_);
+    VcpuThread vcpu_;
+    Periodic overdue_;
+    LiveIo live_;
+    std::optional<channel::LogWriter> log_;
+    std::optional<LoneSink> alone_;  // or
+    std::optional<CheckpointSink> checkpointed_;
+    std::optional<Periodic> checkpoints_;
+};
+
 }  // namespace
 
 LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
-    boost::asio::io_context io(1);
-    auto work = boost::asio::make_work_guard(io);
-    // What was released before the end is posted before this.
-    const auto ended = [&] { boost::asio::post(io, [&] { io.stop(); }); };
-    VcpuThread vcpu(machine::boot(config.guest, engine::KvmEngines()), recorder_of(config),
-                    {config.on_guest_thread, [] {}, ended});
-    machine::Machine& machine = vcpu.machine();
-    std::optional<channel::LogWriter> log;
-    if (config.log) {
-        log.emplace(*config.log, header_of(config, machine), machine.memory().all(), machine.save_vcpu());
-    }
-    const Periodic overdue(io, Recorder::kOverdueInterval, [&] { vcpu.kick_if_overdue(); });
-    const auto print = [](std::string_view text) {
-        std::fwrite(text.data(), 1, text.size(), stdout);
-        std::fflush(stdout);
-    };
-    network::LinkConfig link = config.link;
-    link.format = machine.frame_format();
-    const auto warn = [](const std::string& line) { fmt::print(stderr, "understudy: {}\n", line); };
-    LiveIo live(io, vcpu.input(), link, config.console,
-                {[&] { vcpu.kick_if_running(); }, print, [&] { io.stop(); }, warn});
-    const auto release = [&io, &live](std::vector<Output> outputs) {
-        if (!outputs.empty()) {
-            boost::asio::post(io, [&live, outputs = std::move(outputs)] { live.release(outputs); });
-        }
-    };
-    LoneSink alone(release, log ? &*log : nullptr);
-    std::optional<CheckpointSink> checkpointed;
-    std::optional<Periodic> checkpoints;
-    if (!config.checkpoint_keeper.empty()) {
-        checkpointed.emplace(connect_to_keeper(config.checkpoint_keeper), machine.memory_size(), release);
-        checkpoints.emplace(io, config.checkpoint_interval, [&] {
-            checkpointed->checkpoint_soon();
-            vcpu.stop_soon();
-        });
-    }
-    boost::asio::signal_set signals(io, SIGINT, SIGTERM);
-    signals.async_wait([&](const boost::system::error_code& error, int /*signal*/) {
-        if (!error) {
-            io.stop();
-        }
-    });
-    live.speak({Generation{1}, false});
-    // However this function is left, the vCPU's thread ends before what it uses.
-    const auto end_thread = [&checkpointed](VcpuThread* thread) {
-        if (checkpointed) {
-            checkpointed->end();
-        }
-        thread->end();
-    };
-    std::unique_ptr<VcpuThread, decltype(end_thread)> thread(&vcpu, end_thread);
-    vcpu.record(checkpointed ? static_cast<Sink&>(*checkpointed) : alone);
-    io.run();
-    thread.reset();
-    if (vcpu.failure()) {
-        std::rethrow_exception(vcpu.failure());
-    }
-    LoneGuestResult result;
-    result.loop = vcpu.result();
-    result.memory_digest = machine.memory_digest({});
-    if (log) {
-        log->finish();
-        result.log_bytes = log->size().value;
-    }
-    if (result.loop.ending == Ending::fault) {
-        result.fault_report = machine.fault_report().text();
-    }
-    result.stops = alone.stops();
-    if (checkpointed) {
-        result.checkpoints = checkpointed->figures();
-        result.stops = result.checkpoints->stops;
-    }
-    result.counts = machine.count().value;
-    result.exits = machine.exits();
-    return result;
+    return LoneGuest(config).run();
 }
 
 ReplayResult replay_log(const ReplayConfig& config) {

@@ -229,6 +229,31 @@ TEST_F(LinuxGuest, SaysHowMuchMemoryItTakesAndThatSuffices) {
     EXPECT_EQ(enough.exit_status, 0);
 }
 
+// What it says comes out when it was kept, and its end with it.
+TEST_F(LinuxGuest, IsCheckpointedBesideIt) {
+    const Finished done = shell(
+        "$U checkpoints --listen unix:keeper --json > kept & until [ -S keeper ]; do sleep 0.05; done\n"
+        "$U run --image root.img --memory 96M --checkpoint-to unix:keeper --checkpoint-interval 10 --json -- sh -c "
+        "'echo one; sleep 0.3; echo two; exit 3'; status=$?; wait; tail -n 1 kept; exit $status");
+    EXPECT_EQ(done.exit_status, 3) << done.errors;
+    EXPECT_THAT(done.output, AllOf(HasSubstr("one\r\ntwo\r\n"), HasSubstr("\"exit_status\":3"),
+                                   HasSubstr("\"checkpoints\":{\"count\":"), HasSubstr("\"bytes_received\":")));
+}
+
+TEST_F(LinuxGuest, EndsWhereNobodyKeepsItsCheckpoints) {
+    const Finished none = shell("$U run --image root.img --checkpoint-to unix:nobody -- true");
+    EXPECT_EQ(none.exit_status, 1);
+    EXPECT_THAT(none.errors, HasSubstr("start `understudy checkpoints --listen unix:nobody` first"));
+    EXPECT_THAT(shell("$U run --image root.img --checkpoint-to 192.0.2.1:7 -- true").errors, HasSubstr("plain text"));
+    EXPECT_THAT(shell("$U checkpoints --listen 0.0.0.0:0").errors, HasSubstr("plain text"));
+    const Finished lost = shell(
+        "$U checkpoints --listen unix:keeper & until [ -S keeper ]; do sleep 0.05; done\n"
+        "(until grep -q ready seen 2> /dev/null; do sleep 0.05; done; kill -9 $!) &\n"
+        "$U run --image root.img --checkpoint-to unix:keeper -- sh -c 'echo ready; sleep 1000' > seen");
+    EXPECT_EQ(lost.exit_status, 1);
+    EXPECT_THAT(lost.errors, HasSubstr("checkpoints"));
+}
+
 // A terminal as `script` makes one: the keys come through, and Ctrl-] ends.
 TEST_F(LinuxGuest, HasTheTerminalWhereThereIsOne) {
     if (shell("command -v script").exit_status != 0) {
