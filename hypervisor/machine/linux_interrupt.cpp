@@ -49,9 +49,8 @@ void LinuxMachine::kicked(const Budget& budget) {
         return;
     }
     stop_at_next_count();
-    const bool can_copy = budget.written == nullptr || tracks_writes_;
-    if (anywhere && can_copy && !interrupted_at_ && engine_->registers().rip < kProgramsEnd &&
-        engine_->interruptible()) {
+    if (anywhere && !interrupted_at_ && engine_->registers().rip < kProgramsEnd && engine_->interruptible() &&
+        may_interrupt(budget)) {
         interrupt();
     }
 }
@@ -77,8 +76,11 @@ void LinuxMachine::interrupt() {
 // However the interval ended that was to end with the interrupt's own stop: a guest may have overwritten its vector.
 // Nobody can run the interval again, so it is copied, and what the guest did instead of stopping is gone.
 Stop LinuxMachine::interrupted(const Budget& budget) {
-    if (budget.written != nullptr) {
+    write_tracking_.needed(clock_at_stop_);
+    if (budget.written != nullptr && tracks_writes_) {
         copy_written(*budget.written);
+    } else if (budget.written != nullptr) {
+        copy_all(*budget.written);
     }
     return stopped_at({UNDERSTUDY_PORT_INTERRUPT, 0});
 }

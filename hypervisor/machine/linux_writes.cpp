@@ -1,19 +1,45 @@
 // What a Linux guest writes, page by page: for a delta, whose interval nobody can run again, and for a checkpoint.
 #include <algorithm>
+#include <cstring>
+#include <numeric>
 #include <utility>
 
 #include "hypervisor/machine/linux_machine.hpp"
 
 namespace understudy::machine {
+namespace {
+
+// A copy of all memory is dear, and most programs enter the kernel by themselves if they are given a little more time.
+// Kicks, not milliseconds: only one that finds the vCPU running proves that the program had that time.
+constexpr unsigned kKicksUntilTracked = 3;
+constexpr unsigned kKicksUntilAll = 8;
+
+}  // namespace
 
 void LinuxMachine::track_writes(const Budget& budget) {
-    const bool wanted = budget.written != nullptr || notes_all_writes_;
-    if (wanted != tracks_writes_) {
+    kicks_passed_ = 0;
+    const bool wanted = notes_all_writes_ || (budget.written != nullptr && write_tracking_.wanted(clock_at_stop_));
+    if (wanted != tracks_writes_ && !cannot_track_) {
         tracks_writes_ = engine_->track_writes(wanted) && wanted;
+        cannot_track_ = wanted && !tracks_writes_;
     } else if (tracks_writes_ && budget.forget_writes && !notes_all_writes_) {
         (void)engine_->written_pages();
         engine_->forget_writes();
     }
+}
+
+// Whether what the interval wrote can be copied, or nobody wants it.
+bool LinuxMachine::may_interrupt(const Budget& budget) {
+    if (budget.written == nullptr || tracks_writes_) {
+        return true;
+    }
+    if (cannot_track_) {
+        return false;
+    }
+    if (++kicks_passed_ >= kKicksUntilTracked) {
+        write_tracking_.needed(clock_at_stop_);
+    }
+    return kicks_passed_ >= kKicksUntilAll;
 }
 
 // Before anything is done at the stop. What the monitor itself wrote since the last stop was applied is in three
@@ -25,6 +51,13 @@ void LinuxMachine::copy_written(WrittenPages& written) {
         pages.push_back(address / x86::kPageBytes);
     }
     pages_copied_ = copy(std::move(pages), written);
+}
+
+void LinuxMachine::copy_all(WrittenPages& written) {
+    std::vector<std::uint64_t> pages(memory_.size().value / kPageBytes);
+    std::iota(pages.begin(), pages.end(), std::uint64_t{0});
+    copy(std::move(pages), written);
+    pages_copied_.reset();
 }
 
 // Each page once. Returns how many there were.
@@ -78,8 +111,12 @@ bool LinuxMachine::overwrite(std::span<const std::uint64_t> pages, std::span<con
         if (pages[i] >= memory_.size().value / kPageBytes) {
             return false;
         }
-        const auto page = memory_.range({pages[i] * kPageBytes}, kPageBytes);
-        std::ranges::copy(content.subspan(i * kPageBytes, kPageBytes), page->begin());
+        // A page that is the same is not touched: of a copy of all memory most are zero here, too, and take no memory.
+        const auto page = *memory_.range({pages[i] * kPageBytes}, kPageBytes);
+        const auto there = content.subspan(i * kPageBytes, kPageBytes);
+        if (std::memcmp(page.data(), there.data(), kPageBytes) != 0) {
+            std::ranges::copy(there, page.begin());
+        }
     }
     forget_translations_ = true;
     return true;

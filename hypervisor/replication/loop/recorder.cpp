@@ -60,9 +60,11 @@ Recorder::Clock::time_point Recorder::host_time(std::uint64_t guest_deadline) co
 std::optional<Advance> Recorder::advance(const machine::Machine& machine) {
     const auto now = Clock::now();
     if (std::exchange(interrupted_, false)) {
-        pacing_.interrupted(now - interrupt_asked_.load(), machine.pages_copied());
-        interval_if_waited_for_ = pacing_.interval(true);
-        interval_if_not_ = pacing_.interval(false);
+        if (const auto pages = machine.pages_copied()) {
+            pacing_.interrupted(now - interrupt_asked_.load(), *pages);
+            interval_if_waited_for_ = pacing_.interval(true);
+            interval_if_not_ = pacing_.interval(false);
+        }
     }
     const bool forgets = now >= next_forgetting_;
     if (forgets) {

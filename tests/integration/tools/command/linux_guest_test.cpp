@@ -229,6 +229,22 @@ TEST_F(LinuxGuest, SaysHowMuchMemoryItTakesAndThatSuffices) {
     EXPECT_EQ(enough.exit_status, 0);
 }
 
+// After a while without such programs nobody keeps track of what the guest writes: the first interval that has to be
+// copied is copied with all of memory, the next ones with what was written.
+TEST_F(LinuxGuest, IsCopiedWholeWhereAProgramBeginsToComputeLate) {
+    const Finished recorded = shell(
+        "$U run --image root.img --memory 96M --record log -- sh -c 'sleep 6; i=0; while [ $i -lt 400000 ]; do "
+        "i=$((i+1)); done; echo $i'");
+    EXPECT_EQ(recorded.output, "400000\r\n") << recorded.errors;
+    const Finished replayed = shell("$U replay log");
+    EXPECT_EQ(replayed.exit_status, 0) << replayed.errors;
+    EXPECT_THAT(replayed.errors + replayed.output, HasSubstr("all equal"));
+    const Finished copied = shell("$U log --summary log | sed -n 's/^copied *\\([0-9]*\\) pages.*/\\1/p'");
+    constexpr int kAll = 96 * 256;
+    EXPECT_GT(std::stoi("0" + copied.output), kAll);
+    EXPECT_LT(std::stoi("0" + copied.output), 2 * kAll);
+}
+
 // What it says comes out when it was kept, and its end with it.
 TEST_F(LinuxGuest, IsCheckpointedBesideIt) {
     const Finished done = shell(

@@ -120,6 +120,24 @@ TEST_F(LinuxPair, TheConsoleGoesOnWhereTheGuestDoes) {
     EXPECT_EQ(backup.divergences(), 0U);
 }
 
+// Writes are not tracked while nothing computes. So the first interval that has to be copied is copied with all of
+// memory; a primary that dies meanwhile leaves a part of that, which means nothing.
+TEST_F(LinuxPair, AProgramThatBeginsToComputeIsTakenOverWhereverItsPrimaryDies) {
+    const std::string script = "sleep 8; echo begin; i=0; while [ $i -lt 600000 ]; do i=$((i+1)); done; echo sum $i";
+    for (const int milliseconds : {60, 120, 250}) {
+        Replica& primary = start_primary({"primary", "--memory", "256M", "--", "sh", "-c", script}, "begin");
+        Replica& backup = start("host-2", {"backup", "--primary", primary.address()}, root_->image(), "sum 600000");
+        stage_.until([&] { return primary.role() == Role::leading; }, kPatience, "a protected guest");
+        stage_.until([&] { return primary.serves(); }, kPatience, "a program that computes");
+        stage_.pause(std::chrono::milliseconds(milliseconds));
+        primary.signal(SIGKILL);
+        stage_.until([&] { return !backup.running(); }, kPatience, "the guest's end");
+        EXPECT_TRUE(backup.went_live());
+        EXPECT_TRUE(backup.serves()) << backup.end();
+        EXPECT_EQ(backup.divergences(), 0U);
+    }
+}
+
 // 400 MiB that the guest wrote and freed: it has reported them some seconds later. All of memory is compared
 // afterwards.
 TEST_F(LinuxPair, ANameIsFreeAgainWhenItsGuestHasEnded) {

@@ -128,6 +128,87 @@ TEST_F(LinuxInterrupt, AnImpossibleCounterIsAFaultOnlyWhereTheGuestStoppedByItse
     EXPECT_EQ(stop->count, before);
 }
 
+class LateInterrupt : public LinuxInterrupt {
+  protected:
+    // Writes were tracked at first; by now nobody does.
+    LateInterrupt() {
+        script_.emplace_back([this] { return out(UNDERSTUDY_PORT_IDLE); });
+        const auto stop = run();
+        Input input;
+        input.clock = WriteTracking::kAtFirst;
+        machine_.apply(*stop, input);
+    }
+    void pass(unsigned kicks) {
+        for (unsigned i = 0; i < kicks; ++i) {
+            script_.emplace_back([this] { return kicked(); });
+        }
+    }
+    void expect_tracked() {
+        pages_.taken.clear();
+        pass(1);
+        script_.emplace_back([this] { return out(UNDERSTUDY_PORT_INTERRUPT); });
+        EXPECT_EQ(run()->kind, StopKind::interrupt);
+        EXPECT_LT(pages_.taken.size(), 10u);
+        EXPECT_EQ(machine_.pages_copied(), pages_.taken.size());
+    }
+};
+
+TEST_F(LateInterrupt, LetsAProgramGoOnForAWhileAndCopiesAllMemoryThen) {
+    pass(8);
+    script_.emplace_back([this] { return out(UNDERSTUDY_PORT_INTERRUPT); });
+    EXPECT_EQ(run()->kind, StopKind::interrupt);
+    EXPECT_EQ(pages_.taken.size(), machine_.memory_size().value / kPageBytes);
+    EXPECT_EQ(machine_.pages_copied(), std::nullopt);
+    expect_tracked();
+}
+
+TEST_F(LateInterrupt, IsReadyForTheNextTimeWhereTheProgramStopsByItself) {
+    pass(7);
+    script_.emplace_back([this] { return out(UNDERSTUDY_PORT_IDLE); });
+    EXPECT_EQ(run()->kind, StopKind::idle);
+    EXPECT_TRUE(pages_.taken.empty());
+    expect_tracked();
+}
+
+TEST_F(LateInterrupt, ProgramsThatOftenStopCostNothing) {
+    for (int i = 0; i < 3; ++i) {
+        pass(2);
+        script_.emplace_back([this] { return out(UNDERSTUDY_PORT_IDLE); });
+        EXPECT_EQ(run()->kind, StopKind::idle);
+    }
+    EXPECT_TRUE(pages_.taken.empty());
+}
+
+TEST(WriteTrackingTest, IsOnAtFirstAndAsLongAsItIsNeeded) {
+    WriteTracking tracking;
+    const GuestTime begin = std::chrono::hours(7);
+    const GuestTime hold = WriteTracking::kAtFirst;
+    EXPECT_TRUE(tracking.wanted(begin));
+    EXPECT_TRUE(tracking.wanted(begin + hold - GuestTime{1}));
+    tracking.needed(begin + hold - GuestTime{1});
+    EXPECT_TRUE(tracking.wanted(begin + hold));
+    EXPECT_FALSE(tracking.wanted(begin + 2 * hold));
+}
+
+TEST(WriteTrackingTest, StaysOnLongerEachTimeItWasMissed) {
+    WriteTracking tracking;
+    GuestTime now{0};
+    GuestTime held{0};
+    (void)tracking.wanted(now);
+    for (int i = 0; i < 12; ++i) {
+        now += std::chrono::hours(2);
+        EXPECT_FALSE(tracking.wanted(now));
+        tracking.needed(now);
+        GuestTime until = now;
+        while (tracking.wanted(until)) {
+            until += std::chrono::seconds(1);
+        }
+        EXPECT_TRUE(until - now > held || until - now >= WriteTracking::kLongest);
+        held = until - now;
+    }
+    EXPECT_LE(held, WriteTracking::kLongest + std::chrono::seconds(1));
+}
+
 TEST_F(LinuxInterrupt, MayFindAnythingForTheLayersStack) {
     for (const std::uint64_t stack :
          {std::uint64_t{0}, ~std::uint64_t{0}, UNDERSTUDY_LAYER_ADDRESS + 39, UNDERSTUDY_LAYER_ADDRESS + 41, kStack + 1,
