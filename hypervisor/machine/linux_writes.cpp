@@ -11,8 +11,8 @@ namespace {
 
 // A copy of all memory is dear, and most programs enter the kernel by themselves if they are given a little more time.
 // Kicks, not milliseconds: only one that finds the vCPU running proves that the program had that time.
-constexpr unsigned kKicksUntilTracked = 3;
-constexpr unsigned kKicksUntilAll = 8;
+constexpr unsigned kKicksUntilMissed = 3;
+constexpr unsigned kKicksUntilAll = 6;
 
 }  // namespace
 
@@ -36,8 +36,8 @@ bool LinuxMachine::may_interrupt(const Budget& budget) {
     if (cannot_track_) {
         return false;
     }
-    if (++kicks_passed_ >= kKicksUntilTracked) {
-        write_tracking_.needed(clock_at_stop_);
+    if (++kicks_passed_ == kKicksUntilMissed) {
+        write_tracking_.missed(clock_at_stop_);
     }
     return kicks_passed_ >= kKicksUntilAll;
 }

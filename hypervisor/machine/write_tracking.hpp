@@ -2,8 +2,9 @@
 //
 // A delta wants it, but it is not free: a KVM that logs writes maps memory in small pages, and a guest that reaches far
 // loses a tenth and more of its speed to that. So writes are tracked as long as programs compute that have to be
-// interrupted. The first such interval behind a time without any is copied with all of memory, which takes a good part
-// of a second; each time that happens tracking stays on for twice as long, so that it happens seldom.
+// interrupted, or would have been several times within a second. The first such interval behind a time without any is
+// copied with all of memory, which takes a good part of a second; each time that happens tracking stays on for twice as
+// long, so that it happens seldom.
 #pragma once
 
 #include <algorithm>
@@ -27,7 +28,18 @@ class WriteTracking {
         return now < *until_;
     }
 
-    // An interval had to be interrupted, or nearly.
+    // An interval would have been interrupted if it had been tracked. Now and then that is no harm.
+    void missed(GuestTime now) {
+        if (now - missed_since_ > std::chrono::seconds(1)) {
+            missed_since_ = now;
+            misses_ = 0;
+        }
+        if (++misses_ == kMisses) {
+            needed(now);
+        }
+    }
+
+    // An interval had to be interrupted.
     void needed(GuestTime now) {
         if (until_ && now >= *until_) {
             hold_ = std::min(2 * hold_, kLongest);
@@ -35,8 +47,12 @@ class WriteTracking {
         until_ = now + hold_;
     }
 
+    static constexpr int kMisses = 4;
+
   private:
     GuestTime hold_ = kAtFirst;
+    GuestTime missed_since_{0};
+    int misses_ = 0;
     std::optional<GuestTime> until_;
 };
 
