@@ -1,7 +1,6 @@
 // What a Linux guest writes, page by page: for a delta, whose interval nobody can run again, and for a checkpoint.
 #include <algorithm>
 #include <cstring>
-#include <numeric>
 #include <utility>
 
 #include "hypervisor/machine/linux_machine.hpp"
@@ -53,10 +52,9 @@ void LinuxMachine::copy_written(WrittenPages& written) {
     pages_copied_ = copy(std::move(pages), written);
 }
 
+// All that can have been written. What nobody has touched by now was zero at the last stop, in every replica, and is.
 void LinuxMachine::copy_all(WrittenPages& written) {
-    std::vector<std::uint64_t> pages(memory_.size().value / kPageBytes);
-    std::iota(pages.begin(), pages.end(), std::uint64_t{0});
-    copy(std::move(pages), written);
+    copy(memory_.touched_pages(), written);
     pages_copied_.reset();
 }
 
@@ -94,13 +92,7 @@ void LinuxMachine::take_written(WrittenPages& written) {
     }
     notes_all_writes_ = true;
     memory_.note_writes();
-    std::vector<std::uint64_t> pages;
-    for (std::uint64_t page = 0; page < memory_.size().value / kPageBytes; ++page) {
-        if (!memory::is_zero(memory_.pages({page, 1}))) {
-            pages.push_back(page);
-        }
-    }
-    copy(std::move(pages), written);
+    copy(memory_.touched_pages(), written);
 }
 
 bool LinuxMachine::overwrite(std::span<const std::uint64_t> pages, std::span<const std::byte> content) {

@@ -108,7 +108,7 @@ class Machine {
     // what was written.
     [[nodiscard]] virtual std::optional<std::size_t> pages_copied() const { return 0; }
     // At a stop, after apply(): every page that the guest or the monitor has written since the call before; the first
-    // time all that are not zero. Not of a machine that is run with Budget::written. Throws understudy::Error where
+    // time all that may not be zero. Not of a machine that is run with Budget::written. Throws understudy::Error where
     // nobody can tell.
     virtual void take_written(WrittenPages& written);
     // What the guest said up to this stop; once.

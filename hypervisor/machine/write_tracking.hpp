@@ -17,7 +17,7 @@ namespace understudy::machine {
 
 class WriteTracking {
   public:
-    static constexpr GuestTime kAtFirst = std::chrono::seconds(5);
+    static constexpr GuestTime kAtFirst = std::chrono::seconds(1);
     static constexpr GuestTime kLongest = std::chrono::hours(1);
 
     // Asked before each interval, as soon as anybody wants deltas.

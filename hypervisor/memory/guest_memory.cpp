@@ -1,5 +1,6 @@
 #include "hypervisor/memory/guest_memory.hpp"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -57,7 +58,8 @@ bool is_zero(std::span<const std::byte> page) {
     return page[0] == std::byte{0} && std::memcmp(page.data(), page.data() + 1, page.size() - 1) == 0;
 }
 
-GuestMemory::GuestMemory(Bytes size, Population population) {
+GuestMemory::GuestMemory(Bytes size, Population population)
+    : page_map_(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC)) {
     check_available(size);
     void* address = map_aligned(size.value);
     if (address == MAP_FAILED) {
@@ -120,6 +122,30 @@ void GuestMemory::discard(GuestAddress at, std::uint64_t size) {
             std::ranges::fill(one, std::byte{0});
         }
     }
+}
+
+// Linux, admin-guide/mm/pagemap.rst. A page that is neither in memory nor swapped out is one that nobody has touched
+// since it was mapped, or discarded.
+std::vector<std::uint64_t> GuestMemory::touched_pages() const {
+    constexpr std::uint64_t kPresentOrSwapped = std::uint64_t{3} << 62U;
+    constexpr std::size_t kAtOnce = 4096;
+    const std::uint64_t all = bytes_.size() / kPageBytes;
+    const std::uint64_t first = reinterpret_cast<std::uintptr_t>(bytes_.data()) / kPageBytes;
+    std::vector<std::uint64_t> pages;
+    std::vector<std::uint64_t> entries(kAtOnce);
+    for (std::uint64_t page = 0; page < all; page += kAtOnce) {
+        const std::uint64_t count = std::min<std::uint64_t>(kAtOnce, all - page);
+        const auto bytes = count * sizeof(std::uint64_t);
+        const bool told =
+            ::pread(page_map_.get(), entries.data(), bytes,
+                    static_cast<off_t>((first + page) * sizeof(std::uint64_t))) == static_cast<ssize_t>(bytes);
+        for (std::uint64_t i = 0; i < count; ++i) {
+            if (!told || (entries[i] & kPresentOrSwapped) != 0) {
+                pages.push_back(page + i);
+            }
+        }
+    }
+    return pages;
 }
 
 void GuestMemory::note_writes() {

@@ -14,6 +14,7 @@
 
 #include "common/error.hpp"
 #include "common/execution.hpp"
+#include "common/file_descriptor.hpp"
 #include "common/units.hpp"
 
 namespace understudy::memory {
@@ -82,6 +83,10 @@ class GuestMemory {
     // The numbers of the pages that were noted since the last call, in increasing order.
     [[nodiscard]] std::vector<std::uint64_t> take_noted();
 
+    // The numbers of the pages that somebody has ever touched, in increasing order, and maybe of others; the rest is
+    // zero. All of them, where the host does not tell.
+    [[nodiscard]] std::vector<std::uint64_t> touched_pages() const;
+
     // Those of the pages that there are; a count of 0 means all.
     [[nodiscard]] std::span<const std::byte> pages(PageRange range) const;
 
@@ -109,6 +114,7 @@ class GuestMemory {
     std::byte* checked(GuestAddress address, std::size_t size);
 
     std::span<std::byte> bytes_;
+    FileDescriptor page_map_;  // of this process; opened before it confines itself
     std::vector<bool> noted_;  // for each page; empty: nobody wants to know
     std::mutex discarding_;    // of what follows, and held while memory is discarded
     unsigned snapshots_ = 0;

@@ -65,6 +65,25 @@ TEST(GuestMemory, WhatIsDiscardedIsZero) {
     EXPECT_EQ(memory.at<std::uint8_t>({kPageBytes}), 2) << "it can be used again";
 }
 
+TEST(GuestMemory, KnowsWhatNobodyHasTouched) {
+    GuestMemory memory(64_MiB, GuestMemory::Population::later);
+    const auto touched = [&](std::uint64_t page) {
+        const auto pages = memory.touched_pages();
+        return std::ranges::find(pages, page) != pages.end();
+    };
+    constexpr std::uint64_t kLarge = 512;  // the host may give so many at once
+    EXPECT_FALSE(touched(5));
+    memory.at<int>({5 * kPageBytes}) = 1;
+    memory.at<int>({(64_MiB).value - 4}) = 1;
+    EXPECT_TRUE(touched(5));
+    EXPECT_TRUE(touched(memory.size().value / kPageBytes - 1));
+    EXPECT_FALSE(touched(2 * kLarge));
+    memory.discard({5 * kPageBytes}, kPageBytes);
+    EXPECT_LE(memory.touched_pages().size(), 2 * kLarge);
+    memory.clear();
+    EXPECT_TRUE(memory.touched_pages().empty());
+}
+
 TEST(GuestMemory, NotesWhatTheMonitorWrites) {
     GuestMemory memory(4_MiB);
     memory.at<int>({0}) = 1;
