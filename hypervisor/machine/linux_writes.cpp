@@ -103,7 +103,7 @@ bool LinuxMachine::overwrite(std::span<const std::uint64_t> pages, std::span<con
         if (pages[i] >= memory_.size().value / kPageBytes) {
             return false;
         }
-        // A page that is the same is not touched: of a copy of all memory most are zero here, too, and take no memory.
+        // Most pages of a copy of all memory are the same, and not to be touched.
         const auto page = *memory_.range({pages[i] * kPageBytes}, kPageBytes);
         const auto there = content.subspan(i * kPageBytes, kPageBytes);
         if (std::memcmp(page.data(), there.data(), kPageBytes) != 0) {

@@ -104,8 +104,8 @@ class Machine {
     virtual std::optional<Stop> take_over(std::span<const std::byte> processor) = 0;
     // False: a page lies outside memory, or `content` are not so many pages.
     [[nodiscard]] virtual bool overwrite(std::span<const std::uint64_t> pages, std::span<const std::byte> content) = 0;
-    // At a stop whose interval was copied: of how many pages; nothing where all memory was copied, because nobody knew
-    // what was written.
+    // At a stop whose interval was copied: of how many pages; nothing where all were copied that may hold something,
+    // because nobody knew what was written.
     [[nodiscard]] virtual std::optional<std::size_t> pages_copied() const { return 0; }
     // At a stop, after apply(): every page that the guest or the monitor has written since the call before; the first
     // time all that may not be zero. Not of a machine that is run with Budget::written. Throws understudy::Error where

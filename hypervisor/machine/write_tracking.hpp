@@ -3,8 +3,8 @@
 // A delta wants it, but it is not free: a KVM that logs writes maps memory in small pages, and a guest that reaches far
 // loses a tenth and more of its speed to that. So writes are tracked as long as programs compute that have to be
 // interrupted, or would have been several times within a second. The first such interval behind a time without any is
-// copied with all of memory, which takes a good part of a second; each time that happens tracking stays on for twice as
-// long, so that it happens seldom.
+// copied with all memory that was ever touched, which takes a good part of a second; each time that happens tracking
+// stays on for twice as long, so that it happens seldom.
 #pragma once
 
 #include <algorithm>
@@ -19,6 +19,7 @@ class WriteTracking {
   public:
     static constexpr GuestTime kAtFirst = std::chrono::seconds(1);
     static constexpr GuestTime kLongest = std::chrono::hours(1);
+    static constexpr int kMisses = 4;  // within a second
 
     // Asked before each interval, as soon as anybody wants deltas.
     [[nodiscard]] bool wanted(GuestTime now) {
@@ -46,8 +47,6 @@ class WriteTracking {
         }
         until_ = now + hold_;
     }
-
-    static constexpr int kMisses = 4;
 
   private:
     GuestTime hold_ = kAtFirst;
