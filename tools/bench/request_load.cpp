@@ -1,10 +1,10 @@
 #include "tools/bench/request_load.hpp"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -34,17 +34,29 @@ constexpr auto kGrace = 5s;  // for the last answers
 constexpr unsigned kKeys = 10'000;
 constexpr std::string_view kAnswer = "+OK\r\n";
 
+// Begun, and not awaited.
 FileDescriptor connect_to(const sockaddr_in& address) {
-    FileDescriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const timeval patience{std::chrono::seconds(kConnectTime).count(), 0};
+    FileDescriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     const int on = 1;
-    ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 &&
+        errno != EINPROGRESS) {
         throw Error::from_errno("a connection to the server", errno);
     }
-    ::fcntl(socket.get(), F_SETFL, ::fcntl(socket.get(), F_GETFL) | O_NONBLOCK);
     return socket;
+}
+
+void await_connected(const FileDescriptor& socket) {
+    pollfd wait{.fd = socket.get(), .events = POLLOUT, .revents = 0};
+    const int ready = ::poll(&wait, 1, static_cast<int>(std::chrono::milliseconds(kConnectTime).count()));
+    int error = ready > 0 ? 0 : ETIMEDOUT;
+    socklen_t size = sizeof error;
+    if (ready > 0) {
+        ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+    }
+    if (error != 0) {
+        throw Error::from_errno("a connection to the server", error);
+    }
 }
 
 struct Connection {
@@ -69,12 +81,17 @@ class Requests {
             throw Error::format("{} connections need more descriptors than this process may have (ulimit -n)",
                                 load.connections);
         }
-        for (std::size_t i = 0; i < load.connections; ++i) {
-            connections_.push_back({.socket = connect_to(address)});
-            epoll_event event{};
-            event.events = EPOLLIN;
-            event.data.u64 = i;
-            ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, connections_.back().socket.get(), &event);
+        // Not all at once: a server's backlog is bounded, and what it drops comes again a second later.
+        constexpr std::size_t kAtOnce = 100;
+        while (connections_.size() < load.connections) {
+            const std::size_t first = connections_.size();
+            while (connections_.size() < std::min(first + kAtOnce, load.connections)) {
+                connections_.push_back({.socket = connect_to(address)});
+            }
+            for (std::size_t i = first; i < connections_.size(); ++i) {
+                await_connected(connections_[i].socket);
+                watch(i);
+            }
         }
     }
 
@@ -103,6 +120,12 @@ class Requests {
     }
 
   private:
+    void watch(std::size_t connection) {
+        epoll_event event{};
+        event.events = EPOLLIN;
+        event.data.u64 = connection;
+        ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, connections_[connection].socket.get(), &event);
+    }
     [[nodiscard]] Clock::time_point next_due() const {
         return load_.rate > 0
                    ? start_ +
