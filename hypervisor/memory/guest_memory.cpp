@@ -22,8 +22,13 @@ namespace {
     __asm__ volatile("lock orb $0, %0" : "+m"(at) : : "memory");
 }
 
-// Beyond this the kernel would not refuse but kill, and not necessarily us.
+// Beyond what the host can spare the kernel would not refuse but kill, and not necessarily us.
 void check_available(Bytes size) {
+    constexpr Bytes kAddressSpace{std::uint64_t{1} << 47U};  // of a process on x86-64
+    if (size > kAddressSpace) {
+        throw Error::format("a process has no addresses for {} MiB of guest memory; choose a smaller --memory",
+                            size.value >> 20);
+    }
     if (const auto available = memory_headroom(); available && size > *available) {
         throw Error::format(
             "this host has {} MiB of memory to spare, the guest wants {} MiB; choose a smaller --memory",

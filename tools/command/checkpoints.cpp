@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "common/error.hpp"
 #include "hypervisor/gateway/endpoint.hpp"
@@ -30,7 +31,8 @@ struct Options {
     bool json = false;
 };
 
-FileDescriptor accept_one(const network::ListeningSocket& listener) {
+// Of one host: whoever comes after it finds nobody who listens.
+FileDescriptor accept_one(network::ListeningSocket listener) {
     for (;;) {
         pollfd wait{.fd = listener.fd(), .events = POLLIN, .revents = 0};
         ::poll(&wait, 1, -1);
@@ -57,12 +59,13 @@ int run(const Options& options) {
     constexpr mode_t kOwner = 0600;
     network::ListeningSocket listener(endpoint, kOwner);
     sandbox::Walls walls;
+    add_memory_figures(walls);
     if (endpoint.is_unix()) {
         walls.paths.push_back({folder_of(endpoint.unix_path()), sandbox::Use::sockets});
     }
     options.sandbox.enter_and_tell(std::move(walls));
     writer.write({"listening", {{"endpoint", listener.text()}}});
-    CheckpointKeeper keeper(accept_one(listener));
+    CheckpointKeeper keeper(accept_one(std::move(listener)));
     auto next_report = std::chrono::steady_clock::now();
     while (keeper.take_next()) {
         if (const auto now = std::chrono::steady_clock::now(); now >= next_report) {

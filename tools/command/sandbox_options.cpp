@@ -56,16 +56,19 @@ fs::path folder_of(const fs::path& file) {
     return file.has_parent_path() ? file.parent_path() : fs::path(".");
 }
 
+void add_memory_figures(sandbox::Walls& walls) {
+    for (const auto* file : {"/proc/meminfo", "/proc/self", "/sys/fs/cgroup"}) {
+        walls.paths.push_back({file, Use::read});
+    }
+}
+
 sandbox::Walls walls_for(const GuestFiles& files) {
     sandbox::Walls walls;
     walls.profile = sandbox::Profile::replica;
     walls.makes_taps = files.network.starts_with("tap:");
     auto& paths = walls.paths;
     paths = {{"/dev/kvm", Use::write}, {"/dev/userfaultfd", Use::write}};
-    // What this host and its control groups have to spare: asked when a backup joins.
-    for (const auto* file : {"/proc/meminfo", "/proc/self", "/sys/fs/cgroup"}) {
-        paths.push_back({file, Use::read});
-    }
+    add_memory_figures(walls);  // asked when a backup joins
     if (walls.makes_taps) {
         paths.push_back({"/dev/net/tun", Use::write});
         paths.push_back({"/proc/sys/net/ipv6/conf", Use::write});

@@ -37,6 +37,9 @@ class SandboxOptions {
 // Where a file is, also one that was named without its folder.
 [[nodiscard]] std::filesystem::path folder_of(const std::filesystem::path& file);
 
+// What memory::memory_headroom() reads: for a process that maps a guest's memory behind its walls.
+void add_memory_figures(sandbox::Walls& walls);
+
 // The walls of a process that runs a guest.
 struct GuestFiles {
     std::vector<std::filesystem::path> read;  // kernels, images, programs; empty ones mean nothing

@@ -110,7 +110,9 @@ void CheckpointSink::send_all() {
         }
     } catch (...) {
         const std::lock_guard lock(mutex_);
-        failure_ = std::current_exception();
+        if (!ended_) {  // else it is end() that has cut the stream
+            failure_ = std::current_exception();
+        }
         changed_.notify_all();
     }
 }

@@ -269,6 +269,33 @@ TEST_F(LinuxGuest, EndsWhereNobodyKeepsItsCheckpoints) {
     EXPECT_THAT(lost.errors, HasSubstr("checkpoints"));
 }
 
+// The first who connects is its host: nobody else waits for an answer that never comes.
+TEST_F(LinuxGuest, IsNotCheckpointedWhereAnotherOneIs) {
+    const Finished second = shell(
+        "$U checkpoints --listen unix:keeper & until [ -S keeper ]; do sleep 0.05; done\n"
+        "$U run --image root.img --checkpoint-to unix:keeper -- sh -c 'echo ready; sleep 1000' > seen &\n"
+        "until grep -q ready seen 2> /dev/null; do sleep 0.05; done\n"
+        "timeout 60 $U run --image root.img --checkpoint-to unix:keeper -- true; status=$?; kill $!; wait; exit "
+        "$status");
+    EXPECT_EQ(second.exit_status, 1);
+    EXPECT_THAT(second.errors, HasSubstr("nobody keeps checkpoints at unix:keeper"));
+}
+
+// Whoever reaches the keeper may announce any memory: 2^64 - 4096 bytes, and 64 TiB.
+TEST_F(LinuxGuest, ACheckpointOfMoreMemoryThanThereIsIsRefused) {
+    for (const char* size : {R"(\000\360\377\377\377\377\377\377)", R"(\000\000\000\000\000\100\000\000)"}) {
+        const Finished keeper = shell(
+            "rm -f seen; $U checkpoints --listen 127.0.0.1:0 --json > seen & \n"
+            "until grep -q listening seen 2> /dev/null; do sleep 0.05; done\n"
+            "bash -c \"printf '" +
+            std::string(size) +
+            "' > /dev/tcp/127.0.0.1/$(sed 's/.*127.0.0.1:\\([0-9]*\\).*/\\1/' seen)\"\n"
+            "wait $!");
+        EXPECT_EQ(keeper.exit_status, 1) << size;
+        EXPECT_THAT(keeper.errors, HasSubstr("choose a smaller --memory")) << size;
+    }
+}
+
 // A terminal as `script` makes one: the keys come through, and Ctrl-] ends.
 TEST_F(LinuxGuest, HasTheTerminalWhereThereIsOne) {
     if (shell("command -v script").exit_status != 0) {

@@ -26,6 +26,19 @@ TEST(GuestMemory, MoreThanTheHostHasIsRefusedInsteadOfTaken) {
     EXPECT_THAT(message, testing::HasSubstr("--memory"));
 }
 
+// A peer may announce any size, and a host need not tell what it can spare.
+TEST(GuestMemory, MoreThanAnAddressSpaceIsRefusedWhateverTheHostHas) {
+    for (const std::uint64_t size : {~std::uint64_t{4095}, ~std::uint64_t{0} - (2U << 20U), std::uint64_t{1} << 63U}) {
+        std::string message;
+        try {
+            const GuestMemory memory({size}, GuestMemory::Population::later);
+        } catch (const Error& error) {
+            message = error.what();
+        }
+        EXPECT_THAT(message, testing::HasSubstr("no addresses")) << size;
+    }
+}
+
 TEST(GuestMemory, IsPopulatedInTheBackgroundWithoutAChange) {
     GuestMemory memory({32 << 20}, GuestMemory::Population::later);
     const auto value_at = [](std::size_t at) { return static_cast<std::byte>(at >> 10U); };
