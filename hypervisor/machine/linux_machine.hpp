@@ -106,6 +106,7 @@ class LinuxMachine final : public Machine {
         std::uint64_t boot_copy = 0;  // its digest; it lies behind all else
         std::vector<std::byte> vcpu;  // before the first instruction
     };
+    // linux_state.cpp
     void keep_restart(const LoadedLinux& linux);
     void save_restart(Encoder& encoder) const;
     void restore_restart(Decoder& decoder);
