@@ -37,7 +37,7 @@
 
 namespace understudy::channel {
 
-constexpr std::uint32_t kLogFormatVersion = 4;
+constexpr std::uint32_t kLogFormatVersion = 5;
 
 // Which guest, on what, from where on.
 struct LogHeader {

@@ -28,6 +28,7 @@ std::uint64_t clock_bits(GuestTime clock) {
     return static_cast<std::uint64_t>(clock.count());
 }
 
+// But for the frames.
 void to_message(const Record& record, const LogBase& base, wire::LogRecord& message) {
     const Stop& stop = record.stop;
     message.set_stop_gap(stop.number.value - base.stop.value - 1);
@@ -43,10 +44,6 @@ void to_message(const Record& record, const LogBase& base, wire::LogRecord& mess
     message.set_mark(record.mark);
     if (!record.mark) {
         message.set_clock_delta(static_cast<std::int64_t>(clock_bits(record.input.clock) - clock_bits(base.clock)));
-    }
-    for (const Frame& frame : record.input.frames) {
-        require(is_frame_size(frame.size()), "a frame of a wrong length");
-        message.add_frames(frame.data(), frame.size());
     }
     message.set_answer(record.input.answer.data(), record.input.answer.size());
     message.set_typed(record.input.typed.data(), record.input.typed.size());
@@ -83,6 +80,7 @@ std::optional<std::uint64_t> advance(std::uint64_t base, std::uint64_t delta) {
     return base + delta;
 }
 
+// But for the frames.
 std::optional<Record> from_message(const wire::LogRecord& message, const LogBase& base) {
     const auto before = advance(base.stop.value, message.stop_gap());
     const auto number = before ? advance(*before, 1) : std::nullopt;
@@ -106,13 +104,6 @@ std::optional<Record> from_message(const wire::LogRecord& message, const LogBase
         if (!is_guest_time(record.input.clock)) {
             return std::nullopt;
         }
-    }
-    record.input.frames.reserve(static_cast<std::size_t>(message.frames_size()));
-    for (const std::string& frame : message.frames()) {
-        if (!is_frame_size(frame.size())) {
-            return std::nullopt;
-        }
-        record.input.frames.push_back(to_bytes(frame));
     }
     record.input.answer = to_bytes(message.answer());
     record.input.typed = to_bytes(message.typed());
@@ -174,6 +165,12 @@ std::size_t RecordEncoder::encode(const Record& record, std::vector<std::byte>& 
     }
     message_->Clear();
     to_message(record, base_, *message_);
+    std::size_t frame_bytes = 0;
+    for (const Frame& frame : record.input.frames) {
+        frame_bytes += frame.size();
+        require(is_frame_size(frame.size()) && frame_bytes <= kMaxInputFrameBytes, "frames of a wrong length");
+        frames_.encode(frame, *message_->add_frames());
+    }
     size += append(out);
     base_ = position(record, base_);
     return size;
@@ -261,6 +258,20 @@ bool RecordDecoder::keep_pages() {
     return true;
 }
 
+// False: one of them is none, or they are more than one stop takes.
+bool RecordDecoder::take_frames(std::vector<Frame>& frames) {
+    std::size_t bytes = 0;
+    for (const std::string& encoded : message_->frames()) {
+        auto frame = frames_.decode(encoded);
+        if (!frame || frame->size() > kMaxInputFrameBytes - bytes) {
+            return false;
+        }
+        bytes += frame->size();
+        frames.push_back(*std::move(frame));
+    }
+    return true;
+}
+
 // False: the stop and the delta do not belong together.
 bool RecordDecoder::complete_delta(Record& record) {
     const bool copied = record.stop.kind == StopKind::interrupt;
@@ -299,7 +310,7 @@ DecodedEntry RecordDecoder::decode(std::span<const std::byte> bytes) {
         return DecodedPages{size};
     }
     auto record = from_message(*message_, base_);
-    if (!record || !complete_delta(*record)) {
+    if (!record || !complete_delta(*record) || !take_frames(record->input.frames)) {
         return RecordFault::bad_value;
     }
     chain_ = expected;

@@ -5,8 +5,9 @@
 //   +----------------------+-------------------+------------------------------+
 //
 // The message holds differences to the record before it, so encoder and decoder both carry a base: where the log
-// starts, then always the last record. The checksum is the low half of digest(message, seed), the seed being the
-// previous record's checksum (0 at the base): a record that is damaged, missing, repeated or out of place shows.
+// starts, then always the last record; and the heads of the frames so far (frame_codec.hpp). The checksum is the low
+// half of digest(message, seed), the seed being the previous record's checksum (0 at the base): a record that is
+// damaged, missing, repeated or out of place shows.
 //
 // A stop without input costs about 30 bytes: 9 for the register digest, 4 for the checksum, the rest small varints.
 //
@@ -23,6 +24,7 @@
 #include <vector>
 
 #include "common/execution.hpp"
+#include "logging_channel/frame_codec.hpp"
 
 namespace understudy::wire {
 class LogRecord;
@@ -33,7 +35,7 @@ namespace understudy::channel {
 // No record is larger. Above what a stop gathers (kMaxInputFrameBytes of frames, of at least kMinFrameBytes each and
 // with a few bytes around it), far below what would hurt to allocate.
 constexpr std::size_t kMaxRecordBytes = 4U << 20;
-static_assert(kMaxInputFrameBytes + kMaxInputFrameBytes / kMinFrameBytes * 4 + (64U << 10) <= kMaxRecordBytes);
+static_assert(kMaxInputFrameBytes + kMaxInputFrameBytes / kMinFrameBytes * 6 + (64U << 10) <= kMaxRecordBytes);
 
 // Where a log starts: the boot, or the stop at which a state transfer was taken.
 struct LogBase {
@@ -65,6 +67,7 @@ class RecordEncoder {
 
     std::unique_ptr<wire::LogRecord> message_;  // kept for its buffers
     LogBase base_;
+    FrameCodec frames_;
     std::uint32_t chain_ = 0;
 };
 
@@ -105,10 +108,12 @@ class RecordDecoder {
 
   private:
     [[nodiscard]] bool keep_pages();
+    [[nodiscard]] bool take_frames(std::vector<Frame>& frames);
     [[nodiscard]] bool complete_delta(Record& record);
 
     std::unique_ptr<wire::LogRecord> message_;
     LogBase base_;
+    FrameCodec frames_;
     std::uint32_t chain_ = 0;
     std::uint64_t memory_pages_;
     std::vector<EncodedPages> pages_;  // of the record to come

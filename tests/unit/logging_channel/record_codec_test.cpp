@@ -4,6 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "common/bytes.hpp"
+#include "common/digest.hpp"
+#include "logging_channel/record.pb.h"
+#include "logging_channel/varint.hpp"
 #include "tests/unit/logging_channel/sample.hpp"
 
 namespace understudy::channel {
@@ -47,18 +51,18 @@ TEST(RecordCodec, GoldenBytes) {
     bytes.clear();
     encoder.encode(next, bytes);
     EXPECT_EQ(testing::hex(bytes),
-              "41"
-              "fe6c4828"
-              "1003"                                // kind
-              "1801"                                // request
-              "2001"                                // count_delta 1
-              "2807"                                // argument
-              "38e807"                              // clock_delta 500, zigzag
-              "420f61206672616d652773206279746573"  // a frame
-              "4a08414e535745522121"                // answer
-              "510100000000000000"                  // digests: registers, outputs, memory
+              "43"
+              "66d3ec9b"
+              "1003"                  // kind
+              "1801"                  // request
+              "2001"                  // count_delta 1
+              "2807"                  // argument
+              "38e807"                // clock_delta 500, zigzag
+              "4a08414e535745522121"  // answer
+              "510100000000000000"    // digests: registers, outputs, memory
               "590200000000000000"
-              "610300000000000000");
+              "610300000000000000"
+              "9a01100061206672616d652773206279746573");  // a frame, as it is
 
     Record typed;
     typed.stop = {{3}, StopKind::request, RequestKind::device, {1001}, 2};
@@ -68,7 +72,7 @@ TEST(RecordCodec, GoldenBytes) {
     encoder.encode(typed, bytes);
     EXPECT_EQ(testing::hex(bytes),
               "0b"
-              "35bcc7d2"
+              "88869f05"
               "1003"          // kind
               "180c"          // request
               "2802"          // argument: the device
@@ -223,10 +227,31 @@ TEST(RecordCodecDeathTest, ARecordThatNoDecoderTakesIsAProgrammersError) {
     EXPECT_DEATH(RecordEncoder().encode(stuck, bytes), "stop number");
     Record runt = idle_record();
     runt.input.frames = {Frame(13)};
-    EXPECT_DEATH(RecordEncoder().encode(runt, bytes), "frame of a wrong length");
+    EXPECT_DEATH(RecordEncoder().encode(runt, bytes), "frames of a wrong length");
+    Record many = idle_record();
+    many.input.frames.assign(3000, Frame(1514));
+    EXPECT_DEATH(RecordEncoder().encode(many, bytes), "frames of a wrong length");
     Record huge = idle_record();
-    huge.input.frames.assign(3000, Frame(1514));
+    huge.input.answer.resize(kMaxRecordBytes);
     EXPECT_DEATH(RecordEncoder().encode(huge, bytes), "more input than one record holds");
+}
+
+// Frames that are all alike take three bytes each.
+TEST(RecordCodec, MoreFramesThanAStopTakesAreRefusedHoweverSmallTheyCome) {
+    for (const std::size_t beyond : {0U, 1U}) {
+        wire::LogRecord message;
+        message.set_kind(static_cast<std::uint32_t>(StopKind::idle));
+        for (std::size_t i = 0; i < kMaxInputFrameBytes / FrameCodec::kMaxHeadBytes + beyond; ++i) {
+            message.add_frames("\x80\0\0", 3);
+        }
+        const std::string body = message.SerializeAsString();
+        std::vector<std::byte> bytes;
+        append_varint(bytes, static_cast<std::uint32_t>(body.size()));
+        append_little_endian(bytes, static_cast<std::uint32_t>(digest(as_bytes(body), 0)));
+        bytes.insert(bytes.end(), as_bytes(body).begin(), as_bytes(body).end());
+        const auto decoded = decode_fresh(bytes);
+        EXPECT_EQ(std::holds_alternative<DecodedRecord>(decoded), beyond == 0);
+    }
 }
 
 // A mark and the record that completes it are two entries of one stop.
