@@ -77,7 +77,7 @@ class AgainstBench {
     }
 
     void start_sentinels() {
-        std::string missing = sentinel_store_missing();
+        std::string missing = redis_server_missing();
         if (missing.empty()) {
             try {
                 sentinels_ = std::make_unique<SentinelStore>(stage_, std::chrono::milliseconds(options_.down_after_ms));

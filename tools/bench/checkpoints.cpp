@@ -14,11 +14,11 @@
 #include "common/error.hpp"
 #include "tools/bench/lines_of.hpp"
 #include "tools/bench/linux_image.hpp"
+#include "tools/bench/on_lan.hpp"
 #include "tools/bench/request_load.hpp"
 #include "tools/bench/rows.hpp"
 #include "tools/bench/site.hpp"
 #include "tools/demo/guest.hpp"
-#include "tools/demo/lan.hpp"
 #include "tools/report/statistics.hpp"
 
 namespace understudy::tools {
@@ -30,7 +30,7 @@ constexpr const char* kGuestAddress = "10.79.0.4";
 constexpr const char* kWorks =
     "sleep 5; took() { a=$(date +%s%N); eval \"$2\"; b=$(date +%s%N); echo took $1 $((b-a)); }; echo begin; "
     "took loop 'i=0; while [ $i -lt 1000000 ]; do i=$((i+1)); done'; "
-    "took hashes 'perl -e \"for (1..15) { my %h; \\$h{\\$_} = \\$_ for 1..50000 }\"'; exec ";
+    "took hashes 'perl -e \"for (1..5) { my %h; \\$h{\\$_} = \\$_ for 1..50000 }\"'; exec ";
 
 struct Asked {
     std::size_t clients = 0;
@@ -211,19 +211,14 @@ report::Section measure_checkpoints(const CheckpointsBenchOptions& options) {
         "--seconds {}",
         options.repeats, fmt::join(options.intervals_ms, ","), fmt::join(options.clients, ","), options.rate,
         options.seconds);
-    if (const std::string missing = Lan::missing(); !missing.empty()) {
-        section.rows.push_back(report::missing_row("checkpoints", missing));
-        return section;
-    }
-    const BenchImage image(options.image, {"redis-server"});
-    const Lan lan;  // before anything is started
-    Site site(std::filesystem::read_symlink("/proc/self/exe"));
-    CheckpointsBench(site, options, image).measure(section);
-    section.plots.emplace_back(bars_of(section.rows, "Answers", "requests/s", "protected"));
-    section.plots.emplace_back(bars_of(section.rows, "Time of a program", "s", "protected"));
-    report::BarPlot waits = bars_of(section.rows, "Time of an answer", "ms", "protected");
-    waits.is_log = true;
-    section.plots.emplace_back(waits);
+    on_lan(section, options.image, [&](Site& site, const BenchImage& image) {
+        CheckpointsBench(site, options, image).measure(section);
+        section.plots.emplace_back(bars_of(section.rows, "Answers", "requests/s", "protected"));
+        section.plots.emplace_back(bars_of(section.rows, "Time of a program", "s", "protected"));
+        report::BarPlot waits = bars_of(section.rows, "Time of an answer", "ms", "protected");
+        waits.is_log = true;
+        section.plots.emplace_back(waits);
+    });
     return section;
 }
 

@@ -15,7 +15,9 @@
 #include "common/error.hpp"
 #include "tools/bench/lines_of.hpp"
 #include "tools/bench/linux_image.hpp"
+#include "tools/bench/on_lan.hpp"
 #include "tools/bench/process_usage.hpp"
+#include "tools/bench/redis_link.hpp"
 #include "tools/bench/request_load.hpp"
 #include "tools/bench/rows.hpp"
 #include "tools/bench/site.hpp"
@@ -145,6 +147,9 @@ class OverheadBench {
 
     void serve(Variant variant) {
         const GuestDescription redis = describe(GuestKind::redis);
+        if (variant == Variant::host && !no_redis_.empty()) {
+            return;
+        }
         if (variant == Variant::host) {
             auto serves = std::make_shared<bool>(false);
             std::vector<std::string> command = host_.command;
@@ -207,18 +212,23 @@ class OverheadBench {
         }
     }
 
-    // A row for the guest beside the host, and one for the protected guest beside that.
+    // A row for the guest beside the host, where that has what it takes, and one for the protected guest beside that.
     void compare(const std::string& what, const char* unit, Values& values, const std::string& detail = {},
                  std::optional<report::Target> target = std::nullopt) {
         for (const auto& [variant, baseline] :
              {std::pair{Variant::alone, Variant::host}, {Variant::guarded, Variant::alone}}) {
             const bool guarded = variant == Variant::guarded;
-            rows_.add({.what = what,
-                       .unit = unit,
-                       .measured = {name_of(variant), values[variant]},
-                       .baseline = report::Samples{name_of(baseline), values[baseline]},
-                       .target = guarded ? target : std::nullopt,
-                       .detail = guarded ? detail : ""});
+            report::Row row{.what = what, .unit = unit, .measured = {name_of(variant), values[variant]}};
+            if (values[baseline].empty()) {
+                row.detail = no_redis_;
+            } else {
+                row.baseline = report::Samples{name_of(baseline), values[baseline]};
+            }
+            if (guarded) {
+                row.target = target;
+                row.detail = detail;
+            }
+            rows_.add(std::move(row));
         }
     }
 
@@ -264,7 +274,8 @@ class OverheadBench {
     Site& site_;
     const OverheadBenchOptions& options_;
     LinuxImage image_;
-    Lan::Station host_;  // of the host's own server
+    Lan::Station host_;                                    // of the host's own server
+    const std::string no_redis_ = redis_server_missing();  // why there is none
     std::map<std::string, Values> works_;
     std::map<double, Load> loads_;
     Values idle_percent_;
@@ -290,16 +301,11 @@ report::Section measure_overhead(const OverheadBenchOptions& options) {
         "and nothing.";
     section.command = fmt::format("understudy bench overhead --repeats {} --rates {} --seconds {}{}", options.repeats,
                                   fmt::join(options.rates, ","), options.seconds, only_words(options.only));
-    if (const std::string missing = Lan::missing(); !missing.empty()) {
-        section.rows.push_back(report::missing_row("overhead", missing));
-        return section;
-    }
-    const BenchImage image(options.image, {"redis-server"});
-    const Lan lan;  // before anything is started
-    Site site(std::filesystem::read_symlink("/proc/self/exe"));
-    section.rows = OverheadBench(site, options, image).measure();
-    section.plots.emplace_back(bars_of(section.rows, "Time of a work", "s", name_of(Variant::guarded)));
-    section.plots.emplace_back(bars_of(section.rows, "For each request", "us", name_of(Variant::guarded)));
+    on_lan(section, options.image, [&](Site& site, const BenchImage& image) {
+        section.rows = OverheadBench(site, options, image).measure();
+        section.plots.emplace_back(bars_of(section.rows, "Time of a work", "s", name_of(Variant::guarded)));
+        section.plots.emplace_back(bars_of(section.rows, "For each request", "us", name_of(Variant::guarded)));
+    });
     return section;
 }
 

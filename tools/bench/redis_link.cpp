@@ -11,6 +11,7 @@
 #include <cerrno>
 
 #include "common/error.hpp"
+#include "tools/process/run.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -125,6 +126,11 @@ void RedisLink::await(short events, Clock::time_point deadline, std::string_view
             return;
         }
     }
+}
+
+std::string redis_server_missing() {
+    const auto found = run_to_end({"/bin/sh", "-c", "command -v redis-server"});
+    return found.exit_status == 0 ? "" : "needs redis-server on this host: apt-get install redis-server";
 }
 
 }  // namespace understudy::tools

@@ -38,4 +38,7 @@ class RedisLink {
     std::string received_;
 };
 
+// Why this host runs no redis-server of its own: there is none. Empty: it can.
+[[nodiscard]] std::string redis_server_missing();
+
 }  // namespace understudy::tools

@@ -42,11 +42,6 @@ std::string text_of(const std::vector<Reply>& answer) {
 
 }  // namespace
 
-std::string sentinel_store_missing() {
-    const auto found = run_to_end({"/bin/sh", "-c", "command -v redis-server"});
-    return found.exit_status == 0 ? "" : "needs redis-server on this host: apt-get install redis-server";
-}
-
 SentinelStore::SentinelStore(Stage& stage, std::chrono::milliseconds down_after)
     : stage_(stage), takeover_time_(down_after + 6 * kFailoverTimeout) {
     servers_ = {add("redis1", "10.79.0.11", kRedisPort), add("redis2", "10.79.0.12", kRedisPort)};

@@ -56,7 +56,4 @@ class SentinelStore : public Store {
     std::size_t master_ = 0;
 };
 
-// Why there can be none: no redis-server. Empty: there can.
-[[nodiscard]] std::string sentinel_store_missing();
-
 }  // namespace understudy::tools

@@ -80,9 +80,15 @@ class Site {
         Guest(Stage& stage, std::string vm, std::optional<GatewayService> gateway)
             : stage_(stage), vm_(std::move(vm)), gateway_(std::move(gateway)) {}
         void handle(const Event& event);  // of the primary
-        // The first and the last report of that time; nothing where there are less than two.
-        [[nodiscard]] static std::optional<std::pair<const Event*, const Event*>> ends_of(
-            const std::vector<Event>& reports, Event::Time from, Event::Time to);
+        // From the first to the last report of a time; nothing where there are less than two.
+        struct Growth {
+            const Event& first;
+            const Event& last;
+            [[nodiscard]] double seconds() const;
+            [[nodiscard]] double of(const char* field) const;
+        };
+        [[nodiscard]] static std::optional<Growth> growth(const std::vector<Event>& reports, Event::Time from,
+                                                          Event::Time to);
 
         Stage& stage_;
         const std::string vm_;

@@ -32,6 +32,16 @@ TEST_F(OverheadBench, MeasuresTheSameWorkOnTheHostInAGuestAndProtected) {
                 ".detail | test(\"Mbit/s of log\")");
 }
 
+TEST_F(OverheadBench, MeasuresTheGuestsWhereTheHostHasNoRedisServer) {
+    const auto done = shell(
+        "mkdir bin; ln -sf /usr/bin/* /usr/sbin/* bin/; rm -f bin/redis-server\n"
+        "PATH=$PWD/bin $U bench overhead --image redis.img --repeats 1 --seconds 1 --only redis --rates 200 --json > "
+        "report.json");
+    ASSERT_EQ(done.exit_status, 0) << done.errors;
+    expect_rows(3, ".baseline.variant == \"unprotected\"", ".value > 0");
+    expect_rows(3, ".baseline == null", "(.value > 0) and (.detail | test(\"apt-get install redis-server\"))");
+}
+
 TEST_F(OverheadBench, MeasuresWhatGuestsComeToTogetherAndByTheirMemory) {
     const auto done = shell(
         "exec $U bench scale --image redis.img --only memory,guests --memory 128M --guests 2 --repeats 1 --json > "
