@@ -11,11 +11,11 @@
 
 #include "common/error.hpp"
 #include "tools/bench/linux_image.hpp"
+#include "tools/bench/on_lan.hpp"
 #include "tools/bench/request_load.hpp"
 #include "tools/bench/rows.hpp"
 #include "tools/bench/site.hpp"
 #include "tools/demo/guest.hpp"
-#include "tools/demo/lan.hpp"
 #include "tools/report/statistics.hpp"
 
 namespace understudy::tools {
@@ -132,14 +132,8 @@ report::Section measure_distance(const DistanceBenchOptions& options) {
     section.command =
         fmt::format("understudy bench distance --repeats {} --delays {} --clients {} --seconds {}", options.repeats,
                     fmt::join(options.delays_ms, ","), fmt::join(options.clients, ","), options.seconds);
-    if (const std::string missing = Lan::missing(); !missing.empty()) {
-        section.rows.push_back(report::missing_row("distance", missing));
-        return section;
-    }
-    const BenchImage image(options.image, {"redis-server"});
-    const Lan lan;  // before anything is started
-    Site site(std::filesystem::read_symlink("/proc/self/exe"));
-    DistanceBench(site, options, image).measure(section);
+    on_lan(section, options.image,
+           [&](Site& site, const BenchImage& image) { DistanceBench(site, options, image).measure(section); });
     return section;
 }
 

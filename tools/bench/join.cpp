@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/error.hpp"
+#include "tools/bench/linux_image.hpp"
 #include "tools/demo/guest.hpp"
 #include "tools/demo/replica.hpp"
 #include "tools/demo/services.hpp"
@@ -39,15 +40,12 @@ class JoinBench {
   public:
     explicit JoinBench(const JoinBenchOptions& options)
         : options_(options),
+          image_(options.image, guest_.packages),
           executable_(std::filesystem::read_symlink("/proc/self/exe")),
           arbiters_(start_arbiters(stage_, executable_)),
           gateway_(start_gateway(stage_, executable_, "gateway", guest_.port)) {}
 
     std::vector<Join> measure() {
-        if (options_.image.empty()) {
-            options_.image = stage_.directory().path() / "guest.img";
-            finish("image", {"image", "--json", "--output", options_.image, "--package", guest_.packages.front()});
-        }
         start_primary();
         Verifier clients({.server = fmt::format("127.0.0.1:{}", gateway_.host_port), .connections = 16});
         clients.start();
@@ -60,19 +58,13 @@ class JoinBench {
 
   private:
     [[nodiscard]] std::vector<std::string> replica(const std::string& role, std::vector<std::string> rest) const {
-        std::vector<std::string> words = {executable_,   role,           "--name",    "join",
-                                          "--image",     options_.image, "--listen",  "127.0.0.1:0",
-                                          "--arbiter",   arbiters_.url,  "--network", gateway_.endpoint,
-                                          "--suspicion", "1000",         "--json"};
+        std::vector<std::string> words = {executable_,   role,          "--name",    "join",
+                                          "--image",     image_.file(), "--listen",  "127.0.0.1:0",
+                                          "--arbiter",   arbiters_.url, "--network", gateway_.endpoint,
+                                          "--suspicion", "1000",        "--json"};
         words.insert(words.end(), arbiters_.credentials.begin(), arbiters_.credentials.end());
         words.insert(words.end(), rest.begin(), rest.end());
         return words;
-    }
-
-    void finish(const std::string& name, std::vector<std::string> words) {
-        stage_.timeline().say("bench", name);
-        words.insert(words.begin(), executable_);
-        await(stage_.start(name, std::move(words), [](std::string_view) {}), name);
     }
 
     void await(const std::shared_ptr<Child>& child, const std::string& name) {
@@ -120,10 +112,11 @@ class JoinBench {
         return join;
     }
 
-    JoinBenchOptions options_;
+    const JoinBenchOptions options_;
+    const GuestDescription guest_ = describe(GuestKind::redis);
+    const BenchImage image_;
     Stage stage_{stderr};
-    std::filesystem::path executable_;
-    GuestDescription guest_ = describe(GuestKind::redis);
+    const std::filesystem::path executable_;
     Arbiters arbiters_;
     GatewayService gateway_;
     std::unique_ptr<Replica> primary_;

@@ -1,7 +1,7 @@
 // `understudy bench join`: what it costs a guest with much memory that a backup joins.
 #pragma once
 
-#include <cstdint>
+#include <filesystem>
 #include <string>
 
 #include "tools/report/report.hpp"
@@ -10,8 +10,8 @@ namespace understudy::tools {
 
 struct JoinBenchOptions {
     std::string memory = "1G";
-    std::string data = "600M";  // that redis holds
-    std::string image;          // of a guest with redis-server; empty: one is built
+    std::string data = "600M";    // that redis holds
+    std::filesystem::path image;  // with redis-server; empty: is built
     unsigned repeats = 3;
 };
 

@@ -16,11 +16,11 @@
 #include "common/error.hpp"
 #include "tools/bench/lines_of.hpp"
 #include "tools/bench/linux_image.hpp"
+#include "tools/bench/on_lan.hpp"
 #include "tools/bench/request_load.hpp"
 #include "tools/bench/rows.hpp"
 #include "tools/bench/site.hpp"
 #include "tools/demo/guest.hpp"
-#include "tools/demo/lan.hpp"
 #include "tools/report/statistics.hpp"
 
 namespace understudy::tools {
@@ -369,14 +369,8 @@ report::Section measure_network(const NetworkBenchOptions& options) {
         fmt::format("understudy bench network --repeats {} --clients {} --rate {} --mbits {} --packets {} --seconds {}",
                     options.repeats, fmt::join(options.clients, ","), options.rate, fmt::join(options.mbits, ","),
                     fmt::join(options.packets, ","), options.seconds);
-    if (const std::string missing = Lan::missing(); !missing.empty()) {
-        section.rows.push_back(report::missing_row("network", missing));
-        return section;
-    }
-    const BenchImage image(options.image, {"redis-server"});
-    const Lan lan;  // before anything is started
-    Site site(std::filesystem::read_symlink("/proc/self/exe"));
-    NetworkBench(site, options, image).measure(section);
+    on_lan(section, options.image,
+           [&](Site& site, const BenchImage& image) { NetworkBench(site, options, image).measure(section); });
     return section;
 }
 

@@ -78,8 +78,7 @@ std::vector<report::Row> joins_by_memory(const std::vector<std::string>& memory,
     std::vector<report::Row> rows;
     for (const std::string& size : memory) {
         const std::string data = std::to_string(parse_size(size).value / 2);
-        const report::Section joins =
-            measure_joins({.memory = size, .data = data, .image = image.string(), .repeats = repeats});
+        const report::Section joins = measure_joins({.memory = size, .data = data, .image = image, .repeats = repeats});
         for (report::Row row : joins.rows) {
             row.what = fmt::format("a backup joins a guest of {}: {}", size, row.what);
             rows.push_back(std::move(row));

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <memory>
@@ -59,12 +60,43 @@ Benchmark benchmark(CLI::App* app, const std::shared_ptr<Options>& options,
     return {app, [options, measure] { return measure(*options); }};
 }
 
+// --- Options that several of them have
+
+void add_repeats(CLI::App& app, unsigned& repeats, const char* of = "Of each measurement, by turns") {
+    app.add_option("--repeats", repeats, of)->check(CLI::Range(1, 100))->capture_default_str();
+}
+
+void add_seconds(CLI::App& app, unsigned& seconds, const char* of = "Of each measurement") {
+    app.add_option("--seconds", seconds, of)->check(CLI::Range(1, 3600))->capture_default_str();
+}
+
+void add_image(CLI::App& app, std::filesystem::path& image, const char* what = "With redis-server [one is built]") {
+    app.add_option("--image", image, what)->check(CLI::ExistingFile);
+}
+
+void add_clients(CLI::App& app, std::vector<std::size_t>& clients) {
+    app.add_option("--clients", clients, "How many ask at once, in turn")
+        ->delimiter(',')
+        ->check(CLI::Range(1, 20'000))
+        ->capture_default_str();
+}
+
+void add_rate(CLI::App& app, double& rate) {
+    app.add_option("--rate", rate, "Requests a second, where they are offered at a rate")
+        ->check(CLI::Range(1.0, 1e7))
+        ->capture_default_str();
+}
+
+void add_rows(CLI::App& app, std::vector<std::string>& only, const std::vector<std::string>& rows) {
+    app.add_option("--only", only, "Some rows")->delimiter(',')->check(CLI::IsMember(rows));
+}
+
+// ---
+
 Benchmark add_smoke(CLI::App& bench) {
     const auto options = std::make_shared<SmokeOptions>();
     CLI::App* app = bench.add_subcommand("smoke", "What a guest of the small kernel costs, and protecting it");
-    app->add_option("--repeats", options->repeats, "Of each measurement")
-        ->check(CLI::Range(1, 100))
-        ->capture_default_str();
+    add_repeats(*app, options->repeats, "Of each measurement");
     app->add_option("--spin-rounds", options->spin_rounds, "Of spin's kernels; fewer than 50 are too short")
         ->check(CLI::Range(1, 100000))
         ->capture_default_str();
@@ -86,7 +118,7 @@ Benchmark add_failover(CLI::App& bench) {
         ->delimiter(',')
         ->check(CLI::IsMember(failover_faults()));
     add_choice<GuestKind>(*app, "--guest", options->guest, guest_kinds(), "As `understudy demo` has them [redis]");
-    app->add_option("--image", options->image, "The guest's [one is built]")->check(CLI::ExistingFile);
+    add_image(*app, options->image, "The guest's [one is built]");
     app->add_option("--suspicion", options->suspicion_ms,
                     "Milliseconds of silence after which a peer is taken for lost")
         ->check(CLI::Range(50, 60'000))
@@ -101,13 +133,9 @@ Benchmark add_failover(CLI::App& bench) {
 Benchmark add_guest_bench(CLI::App& bench) {
     const auto options = std::make_shared<GuestBenchOptions>();
     CLI::App* app = bench.add_subcommand("guest", "What Linux as a guest costs, beside the host");
-    app->add_option("--repeats", options->repeats, "Of each measurement")
-        ->check(CLI::Range(1, 100))
-        ->capture_default_str();
-    app->add_option("--only", options->only, "Some rows")->delimiter(',')->check(CLI::IsMember(guest_bench_rows()));
-    app->add_option("--image", options->image,
-                    "With redis-server and postgresql, of this host's release [one is built]")
-        ->check(CLI::ExistingFile);
+    add_repeats(*app, options->repeats, "Of each measurement");
+    add_rows(*app, options->only, guest_bench_rows());
+    add_image(*app, options->image, "With redis-server and postgresql, of this host's release [one is built]");
     app->add_option("--systemd-image", options->systemd_image, "One of `understudy image --systemd`, to boot")
         ->check(CLI::ExistingFile);
     app->add_option("--uncounted-kernel", options->uncounted_kernel, "A guest kernel without counting, to compare with")
@@ -115,9 +143,7 @@ Benchmark add_guest_bench(CLI::App& bench) {
     app->add_option("--requests", options->requests, "Of a run of redis-benchmark; four times as many pipelined")
         ->check(CLI::Range(100, 100'000'000))
         ->capture_default_str();
-    app->add_option("--seconds", options->seconds, "Of a run of pgbench")
-        ->check(CLI::Range(1, 3600))
-        ->capture_default_str();
+    add_seconds(*app, options->seconds, "Of a run of pgbench");
     app->footer(
         "Client and servers are stations of a LAN in network namespaces, which needs root; what cannot be measured is "
         "said.\n\n"
@@ -129,16 +155,9 @@ Benchmark add_guest_bench(CLI::App& bench) {
 Benchmark add_network(CLI::App& bench) {
     const auto options = std::make_shared<NetworkBenchOptions>();
     CLI::App* app = bench.add_subcommand("network", "Requests, their latency and bulk data, unprotected and protected");
-    app->add_option("--repeats", options->repeats, "Of each measurement, by turns")
-        ->check(CLI::Range(1, 100))
-        ->capture_default_str();
-    app->add_option("--clients", options->clients, "How many ask at once, in turn")
-        ->delimiter(',')
-        ->check(CLI::Range(1, 20'000))
-        ->capture_default_str();
-    app->add_option("--rate", options->rate, "Requests a second, where they are offered at a rate")
-        ->check(CLI::Range(1.0, 1e7))
-        ->capture_default_str();
+    add_repeats(*app, options->repeats);
+    add_clients(*app, options->clients);
+    add_rate(*app, options->rate);
     app->add_option("--mbits", options->mbits, "Of bulk data, offered in turn; 100000: at full speed")
         ->delimiter(',')
         ->check(CLI::Range(1.0, 1e6))
@@ -147,10 +166,8 @@ Benchmark add_network(CLI::App& bench) {
         ->delimiter(',')
         ->check(CLI::Range(1.0, 1e7))
         ->capture_default_str();
-    app->add_option("--seconds", options->seconds, "Of each measurement")
-        ->check(CLI::Range(1, 3600))
-        ->capture_default_str();
-    app->add_option("--image", options->image, "With redis-server [one is built]")->check(CLI::ExistingFile);
+    add_seconds(*app, options->seconds);
+    add_image(*app, options->image);
     app->footer(
         "Needs root, for network namespaces.\n\n"
         "Example:\n  understudy bench network --clients 1,50,2000 --rate 5000 --html network.html");
@@ -160,16 +177,14 @@ Benchmark add_network(CLI::App& bench) {
 Benchmark add_overhead(CLI::App& bench) {
     const auto options = std::make_shared<OverheadBenchOptions>();
     CLI::App* app = bench.add_subcommand("overhead", "The same work on the host, in a guest, in a protected guest");
-    app->add_option("--repeats", options->repeats, "Of each measurement, by turns")
-        ->check(CLI::Range(1, 100))
-        ->capture_default_str();
-    app->add_option("--only", options->only, "Some rows")->delimiter(',')->check(CLI::IsMember(overhead_bench_rows()));
+    add_repeats(*app, options->repeats);
+    add_rows(*app, options->only, overhead_bench_rows());
     app->add_option("--rates", options->rates, "Requests a second to redis, in turn")
         ->delimiter(',')
         ->check(CLI::Range(1.0, 1e7))
         ->capture_default_str();
-    app->add_option("--seconds", options->seconds, "Of each load")->check(CLI::Range(1, 3600))->capture_default_str();
-    app->add_option("--image", options->image, "With redis-server [one is built]")->check(CLI::ExistingFile);
+    add_seconds(*app, options->seconds, "Of each load");
+    add_image(*app, options->image);
     app->footer("Needs root, for network namespaces.\n\nExample:\n  understudy bench overhead --rates 1000,20000");
     return benchmark(app, options, measure_overhead);
 }
@@ -177,21 +192,14 @@ Benchmark add_overhead(CLI::App& bench) {
 Benchmark add_distance(CLI::App& bench) {
     const auto options = std::make_shared<DistanceBenchOptions>();
     CLI::App* app = bench.add_subcommand("distance", "A guest whose backup is milliseconds away");
-    app->add_option("--repeats", options->repeats, "Of each measurement, by turns")
-        ->check(CLI::Range(1, 100))
-        ->capture_default_str();
+    add_repeats(*app, options->repeats);
     app->add_option("--delays", options->delays_ms, "Milliseconds each way on the logging channel, in turn")
         ->delimiter(',')
         ->check(CLI::Range(0, 400))
         ->capture_default_str();
-    app->add_option("--clients", options->clients, "How many ask at once, in turn")
-        ->delimiter(',')
-        ->check(CLI::Range(1, 20'000))
-        ->capture_default_str();
-    app->add_option("--seconds", options->seconds, "Of each measurement")
-        ->check(CLI::Range(1, 3600))
-        ->capture_default_str();
-    app->add_option("--image", options->image, "With redis-server [one is built]")->check(CLI::ExistingFile);
+    add_clients(*app, options->clients);
+    add_seconds(*app, options->seconds);
+    add_image(*app, options->image);
     app->footer("Needs root, for network namespaces.\n\nExample:\n  understudy bench distance --delays 0,2,10");
     return benchmark(app, options, measure_distance);
 }
@@ -199,22 +207,15 @@ Benchmark add_distance(CLI::App& bench) {
 Benchmark add_checkpoints_bench(CLI::App& bench) {
     const auto options = std::make_shared<CheckpointsBenchOptions>();
     CLI::App* app = bench.add_subcommand("checkpoints", "Record and replay beside checkpoints, as Remus takes them");
-    app->add_option("--repeats", options->repeats, "Of each measurement, by turns")
-        ->check(CLI::Range(1, 100))
-        ->capture_default_str();
+    add_repeats(*app, options->repeats);
     app->add_option("--intervals", options->intervals_ms, "Milliseconds from checkpoint to checkpoint, in turn")
         ->delimiter(',')
         ->check(CLI::Range(1, 60'000))
         ->capture_default_str();
-    app->add_option("--clients", options->clients, "How many ask at once, in turn")
-        ->delimiter(',')
-        ->check(CLI::Range(1, 20'000))
-        ->capture_default_str();
-    app->add_option("--rate", options->rate, "Requests a second, where they are offered at a rate")
-        ->check(CLI::Range(1.0, 1e7))
-        ->capture_default_str();
-    app->add_option("--seconds", options->seconds, "Of each load")->check(CLI::Range(1, 3600))->capture_default_str();
-    app->add_option("--image", options->image, "With redis-server [one is built]")->check(CLI::ExistingFile);
+    add_clients(*app, options->clients);
+    add_rate(*app, options->rate);
+    add_seconds(*app, options->seconds, "Of each load");
+    add_image(*app, options->image);
     app->footer("Needs root, for network namespaces.\n\nExample:\n  understudy bench checkpoints --intervals 25,200");
     return benchmark(app, options, measure_checkpoints);
 }
@@ -222,17 +223,13 @@ Benchmark add_checkpoints_bench(CLI::App& bench) {
 Benchmark add_arbiter_bench(CLI::App& bench) {
     const auto options = std::make_shared<ArbiterBenchOptions>();
     CLI::App* app = bench.add_subcommand("arbiter", "Our arbiter and a three-node etcd, side by side on one disk");
-    app->add_option("--repeats", options->repeats, "Of the load, by turns")
-        ->check(CLI::Range(1, 100))
-        ->capture_default_str();
+    add_repeats(*app, options->repeats, "Of the load, by turns");
     app->add_flag("--keep", options->keep, "Keep the servers' directories and logs");
     app->add_flag("--no-etcd", options->no_etcd, "Only our own servers");
     app->add_option("--data", options->data, "Where the servers keep their data (default: the current directory)");
     app->add_option("--kills", options->kills, "How often the leader is killed")->capture_default_str();
     app->add_option("--vms", options->vms, "How many VMs are registered")->capture_default_str();
-    app->add_option("--seconds", options->seconds, "Length of each measurement")
-        ->check(CLI::Range(1, 3600))
-        ->capture_default_str();
+    add_seconds(*app, options->seconds, "Length of each measurement");
     app->footer("Example:\n  understudy bench arbiter --data /var/tmp");
     return benchmark(app, options, measure_arbiter);
 }
@@ -242,10 +239,8 @@ Benchmark add_join_bench(CLI::App& bench) {
     CLI::App* app = bench.add_subcommand("join", "What it costs a guest with much memory that a backup joins");
     app->add_option("--memory", options->memory, "The guest's")->capture_default_str();
     app->add_option("--data", options->data, "What redis holds in it")->capture_default_str();
-    app->add_option("--image", options->image, "Of a guest with redis-server; without it one is built");
-    app->add_option("--repeats", options->repeats, "How many backups join, one after the other")
-        ->check(CLI::Range(1, 100))
-        ->capture_default_str();
+    add_image(*app, options->image);
+    add_repeats(*app, options->repeats, "How many backups join, one after the other");
     app->footer("Example:\n  understudy bench join --memory 1G --image redis.img");
     return benchmark(app, options, measure_joins);
 }
@@ -253,12 +248,9 @@ Benchmark add_join_bench(CLI::App& bench) {
 Benchmark add_uncounted_bench(CLI::App& bench) {
     const auto options = std::make_shared<UncountedBenchOptions>();
     CLI::App* app = bench.add_subcommand("uncounted", "What it costs to protect programs whose intervals are copied");
-    app->add_option("--repeats", options->repeats, "Of each program, unprotected and protected")
-        ->check(CLI::Range(1, 100))
-        ->capture_default_str();
-    app->add_option("--only", options->only, "Some rows")->delimiter(',')->check(CLI::IsMember(uncounted_bench_rows()));
-    app->add_option("--image", options->image, "With redis-server, python3 and gcc [one is built]")
-        ->check(CLI::ExistingFile);
+    add_repeats(*app, options->repeats, "Of each program, unprotected and protected");
+    add_rows(*app, options->only, uncounted_bench_rows());
+    add_image(*app, options->image, "With redis-server, python3 and gcc [one is built]");
     app->footer(
         "The row latency needs root, for a LAN in network namespaces.\n\n"
         "Example:\n  understudy bench uncounted --repeats 3");
@@ -268,9 +260,7 @@ Benchmark add_uncounted_bench(CLI::App& bench) {
 Benchmark add_channel_bench(CLI::App& bench) {
     const auto options = std::make_shared<ChannelBenchOptions>();
     CLI::App* app = bench.add_subcommand("channel", "The logging channel in plain text and under TLS, on loopback");
-    app->add_option("--repeats", options->repeats, "Of each, by turns")
-        ->check(CLI::Range(1, 100))
-        ->capture_default_str();
+    add_repeats(*app, options->repeats, "Of each, by turns");
     app->add_option("--mebibytes", options->mebibytes, "Of a state that is transferred")
         ->check(CLI::Range(1, 65536))
         ->capture_default_str();
@@ -285,12 +275,8 @@ Benchmark add_against_bench(CLI::App& bench) {
     const auto options = std::make_shared<AgainstBenchOptions>();
     CLI::App* app = bench.add_subcommand(
         "against", "A protected redis-server beside Redis with Sentinels; PostgreSQL with a synchronous standby");
-    app->add_option("--repeats", options->repeats, "Of the load, by turns")
-        ->check(CLI::Range(1, 100))
-        ->capture_default_str();
-    app->add_option("--seconds", options->seconds, "Of each measurement")
-        ->check(CLI::Range(1, 3600))
-        ->capture_default_str();
+    add_repeats(*app, options->repeats, "Of the load, by turns");
+    add_seconds(*app, options->seconds);
     app->add_option("--connections", options->connections, "Clients, each with one, that ask when they are answered")
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
@@ -305,7 +291,7 @@ Benchmark add_against_bench(CLI::App& bench) {
         ->capture_default_str();
     app->add_option("--seed", options->seed, "Of the moments of death [random]");
     app->add_option("--only", options->only, "Some parts")->delimiter(',')->check(CLI::IsMember(against_bench_parts()));
-    app->add_option("--image", options->image, "With redis-server [one is built]")->check(CLI::ExistingFile);
+    add_image(*app, options->image);
     app->footer(
         "Needs root, for network namespaces, and redis-server and postgresql on this host; what is missing is said.\n\n"
         "Example:\n  sudo understudy bench against --kills 20 --html against.html");
@@ -319,7 +305,7 @@ Benchmark add_scale_bench(CLI::App& bench) {
     app->add_option("--hosts", options->hosts, "That they run on; each has a connection to the arbiter")
         ->check(CLI::Range(2, 2000))
         ->capture_default_str();
-    app->add_option("--only", options->only, "Some rows")->delimiter(',')->check(CLI::IsMember(scale_bench_rows()));
+    add_rows(*app, options->only, scale_bench_rows());
     app->add_option("--memory", options->memory, "Of guests that a backup joins, in turn, for example 128M,1G")
         ->delimiter(',')
         ->capture_default_str();
@@ -327,8 +313,8 @@ Benchmark add_scale_bench(CLI::App& bench) {
         ->delimiter(',')
         ->check(CLI::Range(1, 64))
         ->capture_default_str();
-    app->add_option("--image", options->image, "With redis-server [one is built]")->check(CLI::ExistingFile);
-    app->add_option("--repeats", options->repeats, "Of all")->check(CLI::Range(1, 100))->capture_default_str();
+    add_image(*app, options->image);
+    add_repeats(*app, options->repeats, "Of all");
     app->footer(
         "The arbiter's servers keep their data below $TMPDIR. Several guests at once need root, for network "
         "namespaces.\n\n"
@@ -382,8 +368,7 @@ Command add_bench(CLI::App& root) {
     }
     const auto all = std::make_shared<AllBenchOptions>();
     app->add_flag("--quick", all->quick, "Of all, but less: within five minutes, once there is an image");
-    app->add_option("--image", all->image, "With redis-server, postgresql, python3 and gcc [one is built]")
-        ->check(CLI::ExistingFile);
+    add_image(*app, all->image, "With redis-server, postgresql, python3 and gcc [one is built]");
     app->footer(
         "Without a further word: all of them. Variants take turns, and ratios are those of neighbours. A missed target "
         "is "

@@ -95,6 +95,15 @@ TEST(RequestLoad, TakesNoOtherAnswer) {
                 HasSubstr("an answer that is none: -ERR no"));
 }
 
+// More connections than are begun at once, and the port of a server that is gone.
+TEST(RequestLoad, SaysWhenNobodyListens) {
+    boost::asio::io_context io;
+    tcp::acceptor acceptor(io, tcp::endpoint(boost::asio::ip::address_v4::loopback(), 0));
+    const RequestLoad load{.host = "127.0.0.1", .port = acceptor.local_endpoint().port(), .connections = 150};
+    acceptor.close();
+    EXPECT_THAT(error_of([&] { static_cast<void>(run_requests(load)); }), HasSubstr("Connection refused"));
+}
+
 TEST(LatencyHistogram, IsRightToOnePercentAtAnySize) {
     for (const std::int64_t ns : {1L, 999L, 123'456L, 98'765'432L, 60'000'000'000L}) {
         LatencyHistogram histogram;
