@@ -107,7 +107,7 @@ TEST(FrameCodec, MakesHeadersSmall) {
     Frame frame = packet(60);
     codec.encode(frame, out);
     // Another packet of another connection: checksums, ports, numbers, times.
-    for (const std::size_t at : {30, 31, 36, 37, 46, 47, 52, 53, 56, 57, 62, 63, 72, 73, 76, 77}) {
+    for (const std::size_t at : {30U, 31U, 36U, 37U, 46U, 47U, 52U, 53U, 56U, 57U, 62U, 63U, 72U, 73U, 76U, 77U}) {
         frame[at] ^= std::byte{0xff};
     }
     codec.encode(frame, out);

@@ -30,7 +30,7 @@ class CheckpointsOfAGuest : public testing::Test {
         EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
         keeper_.reset(ends[1]);
         sink_.emplace(FileDescriptor(ends[0]), machine_.memory_size(),
-                      [this](std::vector<Output> /*outputs*/) { ++released_; });
+                      [this](const std::vector<Output>& /*outputs*/) { ++released_; });
     }
     void stop_at(std::uint64_t number) {
         Record record;
