@@ -28,8 +28,10 @@ struct PacingLimits {
     // An interval is so many times as long as what it costs at its end: who waits is worth more than what it costs.
     int costs_if_waited_for = 2;
     int costs = 8;
-    // Of each page that is copied, when it is written first: the guest faults then.
+    // Of each page that is copied, when it is written first: the guest faults then. Some hosts take ten times as long;
+    // who waits does not wait for that, too.
     std::chrono::nanoseconds first_write = std::chrono::microseconds(3);
+    std::chrono::nanoseconds first_write_if_waited_for = std::chrono::microseconds(3);
 };
 
 // When a program that counts nothing is interrupted. Each interrupt costs its replicas a copy of what the program
@@ -40,19 +42,23 @@ class Pacing {
 
     // An interval ended with an interrupt, and it took `stood` until the guest went on; so many pages were copied.
     void interrupted(std::chrono::nanoseconds stood, std::size_t pages = 0) {
-        cost_.paid(stood + limits_.first_write * static_cast<std::int64_t>(pages));
+        const auto count = static_cast<std::int64_t>(pages);
+        cost_.paid(stood + limits_.first_write * count);
+        cost_if_waited_for_.paid(stood + std::min(limits_.first_write, limits_.first_write_if_waited_for) * count);
     }
 
     // How long an interval may get before the guest is interrupted, where it counts nothing.
     [[nodiscard]] std::chrono::nanoseconds interval(bool something_waits) const {
         const auto least = something_waits ? limits_.shortest : limits_.patient;
-        const int costs = something_waits ? limits_.costs_if_waited_for : limits_.costs;
-        return std::clamp(cost_.expected() * costs, least, std::max(least, limits_.longest));
+        const auto costs = something_waits ? cost_if_waited_for_.expected() * limits_.costs_if_waited_for
+                                           : cost_.expected() * limits_.costs;
+        return std::clamp(costs, least, std::max(least, limits_.longest));
     }
 
   private:
     PacingLimits limits_;
     RecurringCost cost_;
+    RecurringCost cost_if_waited_for_;
 };
 
 // When the next stretch of guest memory is compared: of a guest that never idles this takes a hundredth of its time.

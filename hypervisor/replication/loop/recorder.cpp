@@ -44,6 +44,7 @@ Recorder::Recorder(InputQueue& queue, RecorderConfig config, GuestTime start)
       next_memory_digest_(start + config.memory_digest_interval),
       comparison_pacing_(config.memory_digest_interval),
       typing_(start > GuestTime{0}),
+      pacing_({.first_write = config.first_write}),
       interval_if_waited_for_(pacing_.interval(true)),
       interval_if_not_(pacing_.interval(false)) {}
 

@@ -19,6 +19,8 @@ struct RecorderConfig {
     // (ComparisonPacing). An interval of zero: never; a window of zero: all of memory each time, whatever it costs.
     GuestTime memory_digest_interval = std::chrono::milliseconds(10);
     Bytes memory_digest_window = 4_MiB;
+    // What the first write to each page costs the guest, once what it wrote was copied: machine::measure_first_write().
+    std::chrono::nanoseconds first_write = PacingLimits{}.first_write;
 };
 
 class Recorder final : public Source {

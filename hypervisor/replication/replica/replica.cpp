@@ -12,6 +12,7 @@
 #include "common/name.hpp"
 #include "hypervisor/engine/kvm/kvm_engine.hpp"
 #include "hypervisor/machine/cpuid_table.hpp"
+#include "hypervisor/machine/first_write.hpp"
 #include "hypervisor/machine/guest.hpp"
 #include "hypervisor/replication/replica/replica_driver.hpp"
 
@@ -85,9 +86,17 @@ std::unique_ptr<machine::Machine> make_machine(boost::asio::io_context& io, chan
     return machine;
 }
 
+// What this host is like, which a guest that lives here is paced by.
+void measure_host(RecorderConfig& recorder) {
+    if (const auto first_write = machine::measure_first_write(engine::KvmEngines()); first_write.count() > 0) {
+        recorder.first_write = first_write;
+    }
+}
+
 }  // namespace
 
-ReplicaResult run_primary(const machine::GuestConfig& guest, const ReplicaConfig& config) {
+ReplicaResult run_primary(const machine::GuestConfig& guest, ReplicaConfig config) {
+    measure_host(config.recorder);
     auto machine = machine::boot(guest, engine::KvmEngines());
     static_cast<void>(machine->shape());  // reads the disk now, not when a backup waits for it
     const VmId& vm = machine::name_of(guest);
@@ -143,6 +152,7 @@ class Patience {
 }  // namespace
 
 ReplicaResult run_backup(BackupConfig config) {
+    measure_host(config.replica.recorder);
     Patience patience;
     for (bool again = false;; again = true) {
         try {

@@ -102,7 +102,7 @@ struct ReplicaResult {
 
 // Claims the VM, runs it, and protects it with whatever backup joins. Returns when its life ends. Throws
 // understudy::Error for what prevents it from starting, or breaks it on the way.
-[[nodiscard]] ReplicaResult run_primary(const machine::GuestConfig& guest, const ReplicaConfig& config);
+[[nodiscard]] ReplicaResult run_primary(const machine::GuestConfig& guest, ReplicaConfig config);
 
 // Joins a primary, follows it, takes over when it is lost; from then on like run_primary. A backup that finds its guest
 // different from the log, or cannot replay it, never takes over: it warns, begins anew under another id, and gets the

@@ -27,6 +27,15 @@ TEST(Pacing, PagesCostWhenTheyAreWrittenAgain) {
     EXPECT_EQ(pacing.interval(false), 80ms);
 }
 
+TEST(Pacing, WhereFirstWritesAreDearTheyComeLaterButWhoWaitsDoesNotWaitForThem) {
+    Pacing pacing({.first_write = 25us});
+    pacing.interrupted(1ms, 600);
+    EXPECT_EQ(pacing.interval(false), 128ms);
+    EXPECT_EQ(pacing.interval(true), 10ms);
+    pacing.interrupted(1ms, 3000);
+    EXPECT_EQ(pacing.interval(true), 20ms);
+}
+
 TEST(Pacing, ThereIsALongestInterval) {
     Pacing pacing;
     pacing.interrupted(10s);
