@@ -15,6 +15,7 @@ constexpr Bytes kMemory = 8_MiB;
 constexpr GuestAddress kCode{2U << 20U};
 constexpr GuestAddress kWritten{4U << 20U};
 constexpr std::uint64_t kPages = 128;
+constexpr int kRounds = 3;  // the quickest counts: whatever else the host does makes it slower
 
 // next: mov %al, (%rdi); add $4096, %rdi; dec %ecx; jnz next; out %eax, $0x10
 constexpr std::array<std::uint8_t, 15> kWriter = {0x88, 0x07, 0x48, 0x81, 0xc7, 0x00, 0x10, 0x00,
@@ -50,14 +51,20 @@ std::chrono::nanoseconds measure_first_write(const EngineFactory& make_engine) {
     if (!engine->track_writes(true) || !write_all(*engine, boot.registers)) {
         return {};
     }
-    (void)engine->written_pages();
-    engine->forget_writes();
-    const auto first = write_all(*engine, boot.registers);
-    const auto again = write_all(*engine, boot.registers);
-    if (!first || !again) {
-        return {};
+    auto first = Clock::duration::max();
+    auto again = Clock::duration::max();
+    for (int round = 0; round < kRounds; ++round) {
+        (void)engine->written_pages();
+        engine->forget_writes();
+        for (auto* const quickest : {&first, &again}) {
+            const auto took = write_all(*engine, boot.registers);
+            if (!took) {
+                return {};
+            }
+            *quickest = std::min(*quickest, *took);
+        }
     }
-    return std::max(*first - *again, Clock::duration(0)) / kPages;
+    return std::max(first - again, Clock::duration(0)) / kPages;
 }
 
 }  // namespace understudy::machine

@@ -30,7 +30,7 @@ constexpr const char* kGuestAddress = "10.79.0.4";
 constexpr const char* kWorks =
     "sleep 5; took() { a=$(date +%s%N); eval \"$2\"; b=$(date +%s%N); echo took $1 $((b-a)); }; echo begin; "
     "took loop 'i=0; while [ $i -lt 1000000 ]; do i=$((i+1)); done'; "
-    "took hashes 'perl -e \"for (1..5) { my %h; \\$h{\\$_} = \\$_ for 1..50000 }\"'; exec ";
+    "took hashes 'perl -e \"for (1..15) { my %h; \\$h{\\$_} = \\$_ for 1..50000 }\"'; exec ";
 
 struct Asked {
     std::size_t clients = 0;

@@ -64,18 +64,18 @@ TEST_F(AgainstBench, SaysWhatItWants) {
 
 TEST_F(AgainstBench, MeasuresRecordAndReplayBesideCheckpoints) {
     const auto done = shell(
-        "exec $U bench checkpoints --image redis.img --repeats 1 --seconds 3 --intervals 40 --clients 20 --rate 100 "
+        "exec $U bench checkpoints --image redis.img --repeats 1 --seconds 3 --intervals 200 --clients 20 --rate 80 "
         "--json > report.json");
     ASSERT_EQ(done.exit_status, 0) << done.errors;
-    for (const std::string other : {"unprotected", "checkpoints every 40 ms"}) {
+    for (const std::string other : {"unprotected", "checkpoints every 200 ms"}) {
         for (const char* row : {"a loop of the shell", "hashes of 50,000 entries in Perl", "redis, 20 clients",
-                                "redis, 50 clients, 100 requests/s offered, p50"}) {
+                                "redis, 50 clients, 80 requests/s offered, p50"}) {
             EXPECT_EQ(ask(fmt::format("{}, beside {}", row, other), ".value > 0 and .ratio > 0"), "true\n")
                 << row << done.errors;
         }
     }
     // An answer waits for a checkpoint, half an interval on the average.
-    EXPECT_EQ(ask("redis, 50 clients, 100 requests/s offered, p50, beside checkpoints every 40 ms",
+    EXPECT_EQ(ask("redis, 50 clients, 80 requests/s offered, p50, beside checkpoints every 40 ms",
                   ".baseline.spread.median > 15"),
               "true\n");
     EXPECT_EQ(ask("redis, 20 clients, sent to the other host, beside checkpoints every 40 ms", ".value > 0"), "true\n");

@@ -255,28 +255,31 @@ TEST_F(LinuxGuest, IsCheckpointedBesideIt) {
                                    HasSubstr("\"checkpoints\":{\"count\":"), HasSubstr("\"bytes_received\":")));
 }
 
+// Who keeps checkpoints at unix:keeper, and listens.
+const std::string kKeeper = "$U checkpoints --listen unix:keeper & until [ -S keeper ]; do sleep 0.05; done\n";
+
 TEST_F(LinuxGuest, EndsWhereNobodyKeepsItsCheckpoints) {
     const Finished none = shell("$U run --image root.img --checkpoint-to unix:nobody -- true");
     EXPECT_EQ(none.exit_status, 1);
     EXPECT_THAT(none.errors, HasSubstr("start `understudy checkpoints --listen unix:nobody` first"));
     EXPECT_THAT(shell("$U run --image root.img --checkpoint-to 192.0.2.1:7 -- true").errors, HasSubstr("plain text"));
     EXPECT_THAT(shell("$U checkpoints --listen 0.0.0.0:0").errors, HasSubstr("plain text"));
-    const Finished lost = shell(
-        "$U checkpoints --listen unix:keeper & until [ -S keeper ]; do sleep 0.05; done\n"
-        "(until grep -q ready seen 2> /dev/null; do sleep 0.05; done; kill -9 $!) &\n"
-        "$U run --image root.img --checkpoint-to unix:keeper -- sh -c 'echo ready; sleep 1000' > seen");
+    const Finished lost =
+        shell(kKeeper +
+              "(until grep -q ready seen 2> /dev/null; do sleep 0.05; done; kill -9 $!) &\n"
+              "$U run --image root.img --checkpoint-to unix:keeper -- sh -c 'echo ready; sleep 1000' > seen");
     EXPECT_EQ(lost.exit_status, 1);
     EXPECT_THAT(lost.errors, HasSubstr("checkpoints"));
 }
 
 // The first who connects is its host: nobody else waits for an answer that never comes.
 TEST_F(LinuxGuest, IsNotCheckpointedWhereAnotherOneIs) {
-    const Finished second = shell(
-        "$U checkpoints --listen unix:keeper & until [ -S keeper ]; do sleep 0.05; done\n"
-        "$U run --image root.img --checkpoint-to unix:keeper -- sh -c 'echo ready; sleep 1000' > seen &\n"
-        "until grep -q ready seen 2> /dev/null; do sleep 0.05; done\n"
-        "timeout 60 $U run --image root.img --checkpoint-to unix:keeper -- true; status=$?; kill $!; wait; exit "
-        "$status");
+    const Finished second =
+        shell(kKeeper +
+              "$U run --image root.img --checkpoint-to unix:keeper -- sh -c 'echo ready; sleep 1000' > seen &\n"
+              "until grep -q ready seen 2> /dev/null; do sleep 0.05; done\n"
+              "timeout 60 $U run --image root.img --checkpoint-to unix:keeper -- true; status=$?; kill $!; wait; exit "
+              "$status");
     EXPECT_EQ(second.exit_status, 1);
     EXPECT_THAT(second.errors, HasSubstr("nobody keeps checkpoints at unix:keeper"));
 }
