@@ -113,8 +113,9 @@ class Engine {
     // The numbers of the pages that the guest has written since tracking began or forget_writes(), in increasing order;
     // what the monitor wrote is not among them.
     [[nodiscard]] virtual std::vector<std::uint64_t> written_pages() = 0;
-    // Those that written_pages() returned last count as unwritten.
-    virtual void forget_writes() = 0;
+    // These of those that written_pages() returned last count as unwritten; the guest's next write to each costs it a
+    // fault.
+    virtual void forget_writes(std::span<const std::uint64_t> pages) = 0;
     // The monitor has replaced memory that may hold page tables in use.
     virtual void forget_translations() = 0;
 

@@ -78,7 +78,7 @@ void LinuxMachine::interrupt() {
 Stop LinuxMachine::interrupted(const Budget& budget) {
     write_tracking_.needed(clock_at_stop_);
     if (budget.written != nullptr && tracks_writes_) {
-        copy_written(*budget.written);
+        copy_written(budget);
     } else if (budget.written != nullptr) {
         copy_all(*budget.written);
     }

@@ -15,6 +15,7 @@
 #include "hypervisor/device/net_device.hpp"
 #include "hypervisor/machine/linux_image.hpp"
 #include "hypervisor/machine/machine.hpp"
+#include "hypervisor/machine/writable_pages.hpp"
 #include "hypervisor/machine/write_tracking.hpp"
 
 namespace understudy::machine {
@@ -32,7 +33,7 @@ class LinuxMachine final : public Machine {
     [[nodiscard]] std::vector<std::byte> processor() override { return engine_->save(); }
     std::optional<Stop> take_over(std::span<const std::byte> processor) override;
     [[nodiscard]] bool overwrite(std::span<const std::uint64_t> pages, std::span<const std::byte> content) override;
-    [[nodiscard]] std::optional<std::size_t> pages_copied() const override { return pages_copied_; }
+    [[nodiscard]] std::optional<std::size_t> pages_tracked() const override { return pages_tracked_; }
     void take_written(WrittenPages& written) override;
     [[nodiscard]] std::vector<Output> take_outputs() override { return std::exchange(outputs_, {}); }
     [[nodiscard]] Wants wants() override;
@@ -84,10 +85,10 @@ class LinuxMachine final : public Machine {
     Stop interrupted(const Budget& budget);
     // linux_writes.cpp
     void track_writes(const Budget& budget);
-    void copy_written(WrittenPages& written);
+    void copy_written(const Budget& budget);
     void copy_all(WrittenPages& written);
     [[nodiscard]] bool may_interrupt(const Budget& budget);
-    std::size_t copy(std::vector<std::uint64_t> pages, WrittenPages& written);
+    void copy(std::span<const std::uint64_t> pages, WrittenPages& written);
     Stop next_stop(StopKind kind);
     Stop stopped_at(engine::PortOut exit);
     Stop ended(std::uint32_t value);
@@ -130,10 +131,11 @@ class LinuxMachine final : public Machine {
     std::uint64_t events_ = 0;  // raised at this stop
     std::uint8_t port_ = 0;     // of the current stop
     std::atomic<bool> kicked_anywhere_{false};
-    std::optional<std::size_t> pages_copied_ = 0;  // of the last interval that was
+    std::optional<std::size_t> pages_tracked_ = 0;  // behind the last interval that was copied
     // Where the monitor has left the frame of an interrupt; the stop is still to come.
     std::optional<GuestAddress> interrupted_at_;
     WriteTracking write_tracking_;
+    WritablePages writable_pages_;
     bool tracks_writes_ = false;
     bool cannot_track_ = false;         // this host
     unsigned kicks_passed_ = 0;         // in this interval, in programs, because writes are not tracked

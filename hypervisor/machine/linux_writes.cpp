@@ -3,6 +3,7 @@
 #include <cstring>
 #include <utility>
 
+#include "common/digest.hpp"
 #include "hypervisor/machine/linux_machine.hpp"
 
 namespace understudy::machine {
@@ -13,6 +14,12 @@ namespace {
 constexpr unsigned kKicksUntilMissed = 3;
 constexpr unsigned kKicksUntilAll = 6;
 
+// Increasing, each once.
+void in_order(std::vector<std::uint64_t>& pages) {
+    std::ranges::sort(pages);
+    pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
+}
+
 }  // namespace
 
 void LinuxMachine::track_writes(const Budget& budget) {
@@ -21,9 +28,10 @@ void LinuxMachine::track_writes(const Budget& budget) {
     if (wanted != tracks_writes_ && !cannot_track_) {
         tracks_writes_ = engine_->track_writes(wanted) && wanted;
         cannot_track_ = wanted && !tracks_writes_;
+        writable_pages_.clear();
     } else if (tracks_writes_ && budget.forget_writes && !notes_all_writes_) {
-        (void)engine_->written_pages();
-        engine_->forget_writes();
+        engine_->forget_writes(engine_->written_pages());
+        writable_pages_.clear();
     }
 }
 
@@ -43,27 +51,29 @@ bool LinuxMachine::may_interrupt(const Budget& budget) {
 
 // Before anything is done at the stop. What the monitor itself wrote since the last stop was applied is in three
 // places.
-void LinuxMachine::copy_written(WrittenPages& written) {
+void LinuxMachine::copy_written(const Budget& budget) {
     std::vector<std::uint64_t> pages = engine_->written_pages();
-    engine_->forget_writes();
     for (const std::uint64_t address : {places_.control, places_.ram, interrupted_at_->value}) {
         pages.push_back(address / x86::kPageBytes);
     }
-    pages_copied_ = copy(std::move(pages), written);
+    in_order(pages);
+    copy(pages, *budget.written);
+    const auto tracked = writable_pages_.copied(pages, budget.copies_worth_a_first_write, [this](std::uint64_t page) {
+        return digest(memory_.pages({page, 1}));
+    });
+    engine_->forget_writes(tracked);
+    pages_tracked_ = tracked.size();
 }
 
 // All that can have been written. What nobody has touched by now was zero at the last stop, in every replica, and is.
 void LinuxMachine::copy_all(WrittenPages& written) {
     copy(memory_.touched_pages(), written);
-    pages_copied_.reset();
+    pages_tracked_.reset();
 }
 
-// Each page once. Returns how many there were.
-std::size_t LinuxMachine::copy(std::vector<std::uint64_t> pages, WrittenPages& written) {
-    std::ranges::sort(pages);
-    pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
+void LinuxMachine::copy(std::span<const std::uint64_t> pages, WrittenPages& written) {
     for (std::size_t done = 0; done < pages.size(); done += kWrittenPagesAtOnce) {
-        const auto part = std::span(pages).subspan(done, std::min(kWrittenPagesAtOnce, pages.size() - done));
+        const auto part = pages.subspan(done, std::min(kWrittenPagesAtOnce, pages.size() - done));
         std::vector<std::byte> content;
         content.reserve(part.size() * kPageBytes);
         for (const std::uint64_t page : part) {
@@ -72,7 +82,6 @@ std::size_t LinuxMachine::copy(std::vector<std::uint64_t> pages, WrittenPages& w
         }
         written.take({part.begin(), part.end()}, std::move(content));
     }
-    return pages.size();
 }
 
 void LinuxMachine::take_written(WrittenPages& written) {
@@ -80,10 +89,11 @@ void LinuxMachine::take_written(WrittenPages& written) {
         std::vector<std::uint64_t> pages = memory_.take_noted();
         if (tracks_writes_) {  // else nothing has run since the guest started again
             const auto by_guest = engine_->written_pages();
-            engine_->forget_writes();
+            engine_->forget_writes(by_guest);
             pages.insert(pages.end(), by_guest.begin(), by_guest.end());
         }
-        copy(std::move(pages), written);
+        in_order(pages);
+        copy(pages, written);
         return;
     }
     tracks_writes_ = engine_->track_writes(true);

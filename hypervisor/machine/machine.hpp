@@ -40,6 +40,8 @@ struct Budget {
     WrittenPages* written = nullptr;
     // What the guest wrote before this interval is of no interest any more. Costs something, and makes deltas smaller.
     bool forget_writes = false;
+    // As many copies of a page cost what the fault at the first write to it costs, where writes are tracked.
+    unsigned copies_worth_a_first_write = 0;
 };
 
 // How a kick ends an interval that may stop sooner.
@@ -104,9 +106,9 @@ class Machine {
     virtual std::optional<Stop> take_over(std::span<const std::byte> processor) = 0;
     // False: a page lies outside memory, or `content` are not so many pages.
     [[nodiscard]] virtual bool overwrite(std::span<const std::uint64_t> pages, std::span<const std::byte> content) = 0;
-    // At a stop whose interval was copied: of how many pages; nothing where all were copied that may hold something,
-    // because nobody knew what was written.
-    [[nodiscard]] virtual std::optional<std::size_t> pages_copied() const { return 0; }
+    // At a stop whose interval was copied: to how many of its pages the next write costs a fault; nothing where all
+    // were copied that may hold something, because nobody knew what was written.
+    [[nodiscard]] virtual std::optional<std::size_t> pages_tracked() const { return 0; }
     // At a stop, after apply(): every page that the guest or the monitor has written since the call before; the first
     // time all that may not be zero. Not of a machine that is run with Budget::written. Throws understudy::Error where
     // nobody can tell.

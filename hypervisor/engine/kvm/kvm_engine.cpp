@@ -138,7 +138,7 @@ class KvmEngine final : public Engine {
     [[nodiscard]] bool interruptible() override;
     bool track_writes(bool on) override { return memory_.track_writes(on); }
     [[nodiscard]] std::vector<std::uint64_t> written_pages() override { return memory_.written_pages(); }
-    void forget_writes() override { memory_.forget_writes(); }
+    void forget_writes(std::span<const std::uint64_t> pages) override { memory_.forget_writes(pages); }
     void forget_translations() override;
     [[nodiscard]] std::vector<std::byte> save() override;
     void restore(std::span<const std::byte> state) override;

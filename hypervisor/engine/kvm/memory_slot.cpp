@@ -47,7 +47,6 @@ bool MemorySlot::track_writes(bool on) {
     }
     tracked_ = on;
     set(memory_.size());
-    std::ranges::fill(bitmap_, 0);
     return true;
 }
 
@@ -66,7 +65,11 @@ std::vector<std::uint64_t> MemorySlot::written_pages() {
     return pages;
 }
 
-void MemorySlot::forget_writes() {
+void MemorySlot::forget_writes(std::span<const std::uint64_t> pages) {
+    std::ranges::fill(bitmap_, 0);
+    for (const std::uint64_t page : pages) {
+        bitmap_.at(page / kPagesInWord) |= std::uint64_t{1} << page % kPagesInWord;
+    }
     kvm_clear_dirty_log log{};
     log.num_pages = static_cast<std::uint32_t>(memory_.size() / kPageBytes);
     log.dirty_bitmap = bitmap_.data();

@@ -17,7 +17,7 @@ class MemorySlot {
     // See Engine.
     bool track_writes(bool on);
     [[nodiscard]] std::vector<std::uint64_t> written_pages();
-    void forget_writes();
+    void forget_writes(std::span<const std::uint64_t> pages);
     // KVM drops what it made of the guest's page tables: it does not see what the monitor writes into them.
     void recreate();
 
@@ -27,7 +27,7 @@ class MemorySlot {
     const int vm_;
     const std::span<std::byte> memory_;
     bool tracked_ = false;
-    std::vector<std::uint64_t> bitmap_;  // as last read, a bit a page
+    std::vector<std::uint64_t> bitmap_;  // for KVM to read and write, a bit a page
 };
 
 }  // namespace understudy::engine

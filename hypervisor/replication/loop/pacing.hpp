@@ -32,6 +32,8 @@ struct PacingLimits {
     // who waits does not wait for that, too.
     std::chrono::nanoseconds first_write = std::chrono::microseconds(3);
     std::chrono::nanoseconds first_write_if_waited_for = std::chrono::microseconds(3);
+    // Of a page that is copied though nobody wrote it: a copy here, and what the other threads do with it.
+    std::chrono::nanoseconds vain_copy = std::chrono::microseconds(4);
 };
 
 // When a program that counts nothing is interrupted. Each interrupt costs its replicas a copy of what the program
@@ -40,7 +42,8 @@ class Pacing {
   public:
     explicit Pacing(PacingLimits limits = {}) : limits_(limits) {}
 
-    // An interval ended with an interrupt, and it took `stood` until the guest went on; so many pages were copied.
+    // An interval ended with an interrupt, and it took `stood` until the guest went on; the next write to so many pages
+    // will cost a fault.
     void interrupted(std::chrono::nanoseconds stood, std::size_t pages = 0) {
         const auto count = static_cast<std::int64_t>(pages);
         cost_.paid(stood + limits_.first_write * count);
@@ -53,6 +56,11 @@ class Pacing {
         const auto costs = something_waits ? cost_if_waited_for_.expected() * limits_.costs_if_waited_for
                                            : cost_.expected() * limits_.costs;
         return std::clamp(costs, least, std::max(least, limits_.longest));
+    }
+
+    // How often a page may be copied in vain, for the guest not to fault at it.
+    [[nodiscard]] unsigned copies_worth_a_first_write() const {
+        return static_cast<unsigned>(limits_.first_write / limits_.vain_copy);
     }
 
   private:

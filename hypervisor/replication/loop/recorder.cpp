@@ -61,7 +61,8 @@ Recorder::Clock::time_point Recorder::host_time(std::uint64_t guest_deadline) co
 std::optional<Advance> Recorder::advance(const machine::Machine& machine) {
     const auto now = Clock::now();
     if (std::exchange(interrupted_, false)) {
-        if (const auto pages = machine.pages_copied()) {
+        next_forgetting_ = now + kForgetInterval;  // a copy forgets by itself what is worth it
+        if (const auto pages = machine.pages_tracked()) {
             pacing_.interrupted(now - interrupt_asked_.load(), *pages);
             interval_if_waited_for_ = pacing_.interval(true);
             interval_if_not_ = pacing_.interval(false);
@@ -73,7 +74,8 @@ std::optional<Advance> Recorder::advance(const machine::Machine& machine) {
     }
     runs_since_ = now;
     guest_runs_ = true;
-    return machine::Budget{{machine.count().value + config_.quantum.value}, true, nullptr, forgets};
+    return machine::Budget{
+        {machine.count().value + config_.quantum.value}, true, nullptr, forgets, pacing_.copies_worth_a_first_write()};
 }
 
 std::optional<PageRange> Recorder::memory_to_compare(const machine::Machine& machine) {

@@ -77,7 +77,11 @@ class FuzzedEngine final : public IdleEngine {
     }
     bool track_writes(bool on) override { return on; }
     [[nodiscard]] std::vector<std::uint64_t> written_pages() override { return {written_.begin(), written_.end()}; }
-    void forget_writes() override { written_.clear(); }
+    void forget_writes(std::span<const std::uint64_t> pages) override {
+        for (const std::uint64_t page : pages) {
+            written_.erase(page);
+        }
+    }
     [[nodiscard]] std::vector<std::byte> save() override {
         const auto bytes = std::as_bytes(std::span(&registers(), 1));
         return {bytes.begin(), bytes.end()};
@@ -166,6 +170,7 @@ inline bool fuzz_to_next_stop(FuzzSource& source, Machine& machine, Stop& last) 
     budget.may_stop_sooner = source.u8() % 4 != 0;
     budget.written = source.u8() % 2 == 0 ? &pages : nullptr;
     budget.forget_writes = source.u8() % 4 == 0;
+    budget.copies_worth_a_first_write = source.u8() % 4;
     if (source.u8() % 2 == 0) {
         machine.kick(Kick::anywhere);
     }

@@ -20,7 +20,7 @@ class IdleEngine : public engine::Engine {
     [[nodiscard]] bool interruptible() override { return true; }
     bool track_writes(bool /*on*/) override { return false; }
     [[nodiscard]] std::vector<std::uint64_t> written_pages() override { return {}; }
-    void forget_writes() override {}
+    void forget_writes(std::span<const std::uint64_t> /*pages*/) override {}
     void forget_translations() override {}
     [[nodiscard]] std::vector<std::byte> save() override { return {}; }
     void restore(std::span<const std::byte> /*state*/) override {}

@@ -149,7 +149,7 @@ class LateInterrupt : public LinuxInterrupt {
         script_.emplace_back([this] { return out(UNDERSTUDY_PORT_INTERRUPT); });
         EXPECT_EQ(run()->kind, StopKind::interrupt);
         EXPECT_LT(pages_.taken.size(), 10u);
-        EXPECT_EQ(machine_.pages_copied(), pages_.taken.size());
+        EXPECT_EQ(machine_.pages_tracked(), pages_.taken.size());
     }
 };
 
@@ -158,7 +158,7 @@ TEST_F(LateInterrupt, LetsAProgramGoOnForAWhileAndCopiesAllMemoryThen) {
     script_.emplace_back([this] { return out(UNDERSTUDY_PORT_INTERRUPT); });
     EXPECT_EQ(run()->kind, StopKind::interrupt);
     EXPECT_EQ(pages_.taken, machine_.memory().touched_pages());
-    EXPECT_EQ(machine_.pages_copied(), std::nullopt);
+    EXPECT_EQ(machine_.pages_tracked(), std::nullopt);
     expect_tracked();
 }
 

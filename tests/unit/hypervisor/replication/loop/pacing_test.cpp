@@ -97,6 +97,11 @@ TEST(Pacing, AndAThirdWhileOthersWait) {
     EXPECT_LE(share(kLargeTables, true), 0.334);
 }
 
+TEST(Pacing, PagesAreCopiedInVainWhereTheirFirstWriteIsDear) {
+    EXPECT_EQ(Pacing({.first_write = 2400ns}).copies_worth_a_first_write(), 0u);
+    EXPECT_EQ(Pacing({.first_write = 25us}).copies_worth_a_first_write(), 6u);
+}
+
 TEST(ComparisonPacing, TakesAHundredthOfTheTimeOfAGuestThatNeverIdles) {
     ComparisonPacing pacing(10ms);
     EXPECT_EQ(pacing.interval(), 10ms);
