@@ -58,9 +58,10 @@ class Pacing {
         return std::clamp(costs, least, std::max(least, limits_.longest));
     }
 
-    // How often a page may be copied in vain, for the guest not to fault at it.
-    [[nodiscard]] unsigned copies_worth_a_first_write() const {
-        return static_cast<unsigned>(limits_.first_write / limits_.vain_copy);
+    // How often a page may be copied in vain, for the guest not to fault at it. Who waits wants short intervals, and
+    // with them copies of nothing but what was written.
+    [[nodiscard]] unsigned copies_worth_a_first_write(bool something_waits) const {
+        return something_waits ? 0 : static_cast<unsigned>(limits_.first_write / limits_.vain_copy);
     }
 
   private:

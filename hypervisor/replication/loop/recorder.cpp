@@ -74,8 +74,11 @@ std::optional<Advance> Recorder::advance(const machine::Machine& machine) {
     }
     runs_since_ = now;
     guest_runs_ = true;
-    return machine::Budget{
-        {machine.count().value + config_.quantum.value}, true, nullptr, forgets, pacing_.copies_worth_a_first_write()};
+    return machine::Budget{{machine.count().value + config_.quantum.value},
+                           true,
+                           nullptr,
+                           forgets,
+                           pacing_.copies_worth_a_first_write(interrupted_for_somebody_)};
 }
 
 std::optional<PageRange> Recorder::memory_to_compare(const machine::Machine& machine) {
@@ -112,10 +115,12 @@ std::optional<machine::Kick> Recorder::overdue() {
     if (!guest_runs_ || runs_for < kOverdueInterval) {
         return std::nullopt;
     }
-    if (runs_for < (queue_.wants_stop() ? interval_if_waited_for_ : interval_if_not_).load()) {
+    const bool something_waits = queue_.wants_stop();
+    if (runs_for < (something_waits ? interval_if_waited_for_ : interval_if_not_).load()) {
         return machine::Kick::at_next_count;
     }
     interrupt_asked_ = now;
+    interrupted_for_somebody_ = something_waits;
     return machine::Kick::anywhere;
 }
 

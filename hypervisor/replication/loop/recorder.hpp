@@ -62,6 +62,7 @@ class Recorder final : public Source {
     // Shared with who kicks.
     std::atomic<Clock::time_point> runs_since_{};
     std::atomic<Clock::time_point> interrupt_asked_{};
+    std::atomic<bool> interrupted_for_somebody_{false};
     std::atomic<Clock::duration> interval_if_waited_for_;
     std::atomic<Clock::duration> interval_if_not_;
 };

@@ -98,8 +98,9 @@ TEST(Pacing, AndAThirdWhileOthersWait) {
 }
 
 TEST(Pacing, PagesAreCopiedInVainWhereTheirFirstWriteIsDear) {
-    EXPECT_EQ(Pacing({.first_write = 2400ns}).copies_worth_a_first_write(), 0u);
-    EXPECT_EQ(Pacing({.first_write = 25us}).copies_worth_a_first_write(), 6u);
+    EXPECT_EQ(Pacing({.first_write = 2400ns}).copies_worth_a_first_write(false), 0u);
+    EXPECT_EQ(Pacing({.first_write = 25us}).copies_worth_a_first_write(false), 6u);
+    EXPECT_EQ(Pacing({.first_write = 25us}).copies_worth_a_first_write(true), 0u);
 }
 
 TEST(ComparisonPacing, TakesAHundredthOfTheTimeOfAGuestThatNeverIdles) {
