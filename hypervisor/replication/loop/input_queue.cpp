@@ -32,6 +32,7 @@ void InputQueue::poke() {
 
 std::vector<Frame> InputQueue::take(std::size_t frames, std::size_t bytes) {
     const std::lock_guard lock(mutex_);
+    poked_ = false;
     std::vector<Frame> taken;
     while (taken.size() < frames && !frames_.empty() && frames_.front().size() <= bytes) {
         bytes -= frames_.front().size();
@@ -71,7 +72,6 @@ void InputQueue::wait_until(Clock::time_point deadline, Typed typed) {
     } else {
         wake_.wait_until(lock, deadline, is_ready);
     }
-    poked_ = false;
 }
 
 bool InputQueue::empty() const {

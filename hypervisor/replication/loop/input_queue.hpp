@@ -33,7 +33,7 @@ class InputQueue {
     bool push(Frame frame);
     // How many of `bytes`, from the first on, found room.
     [[nodiscard]] std::size_t type(std::span<const std::byte> bytes);
-    // Ends a wait without a frame: something else than input wants the guest to stop.
+    // Ends a wait without a frame: something else than input wants the guest to stop. Used up by take(): it has.
     void poke();
     // Up to `frames` frames, of `bytes` in all, in order.
     [[nodiscard]] std::vector<Frame> take(std::size_t frames, std::size_t bytes);
@@ -41,7 +41,7 @@ class InputQueue {
     [[nodiscard]] std::vector<std::byte> take_typed(std::size_t bytes);
     // Puts frames that were taken last in front again, whatever the limits.
     void put_back(std::vector<Frame> frames);
-    // Until there is a frame, something typed (if that counts), a poke or the deadline. A poke is used up by it.
+    // Until there is a frame, something typed (if that counts), a poke or the deadline.
     void wait_until(Clock::time_point deadline, Typed typed = Typed::counts);
 
     [[nodiscard]] bool empty() const;

@@ -46,6 +46,15 @@ TEST_F(RecorderTest, WhatFindsNoRoomWaits) {
     EXPECT_EQ(given(StopKind::budget), Sizes{1001});
 }
 
+// A guest that computes for long comes to no stop at which it waits: it would be interrupted as often as if somebody
+// waited for it, all the time.
+TEST_F(RecorderTest, WhoeverWantsAStopIsServedByAnyStop) {
+    machine_.wanted.to_run = true;
+    queue_.poke();
+    EXPECT_EQ(given(StopKind::interrupt), Sizes{});
+    EXPECT_FALSE(queue_.wants_stop());
+}
+
 TEST_F(RecorderTest, AStopBringsNoMoreThanARecordHolds) {
     arrive(kMaxFrameBytes, 40);
     EXPECT_EQ(given(StopKind::budget).size(), kMaxInputFrameBytes / kMaxFrameBytes);
