@@ -1,19 +1,13 @@
-// `understudy arbiter`: run a server of the arbiter, and operate a cluster of them.
+// `understudy arbiter`: the commands that operate a cluster of the arbiter's servers.
 #include <fmt/format.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <boost/asio/io_context.hpp>
-#include <csignal>
 #include <cstdio>
-#include <ctime>
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
-#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -21,13 +15,10 @@
 #include "arbiter/client/client.hpp"
 #include "arbiter/client/engines.hpp"
 #include "arbiter/client/operate.hpp"
-#include "arbiter/server/server.hpp"
 #include "common/address.hpp"
-#include "common/descriptor_limit.hpp"
 #include "common/error.hpp"
+#include "tools/command/arbiter_serve.hpp"
 #include "tools/command/commands.hpp"
-#include "tools/command/sandbox_options.hpp"
-#include "tools/command/transport_options.hpp"
 #include "tools/output/event_writer.hpp"
 #include "tools/output/json.hpp"
 
@@ -42,24 +33,8 @@ constexpr milliseconds kPatience{10'000};
 struct Options {
     bool json = false;
     std::string url;
-
-    std::uint64_t id = 0;
-    std::string data;
-    std::string listen;
-    std::vector<std::string> peers;
-    bool bootstrap = false;
-    std::optional<TransportOptions> transport;
-    std::optional<SandboxOptions> sandbox;
-    bool join = false;
-    std::string metrics;
-    std::string cluster = "understudy";
-    unsigned heartbeat_ms = 0;
-    unsigned election_ms = 0;
-    std::uint64_t snapshot_after = 0;
-
     std::string address;
     std::uint64_t target = 0;
-
     std::string vm;
     std::uint64_t generation = 0;
     bool no_replica_runs = false;
@@ -67,156 +42,6 @@ struct Options {
 
 EventWriter::Form form(const Options& options) {
     return options.json ? EventWriter::Form::json : EventWriter::Form::text;
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// serve
-// ---------------------------------------------------------------------------------------------------------------------
-
-std::map<std::uint64_t, Address> parse_peers(const std::vector<std::string>& texts) {
-    std::map<std::uint64_t, Address> peers;
-    for (const auto& text : texts) {
-        const auto equals = text.find('=');
-        std::uint64_t id = 0;
-        try {
-            id = std::stoull(text.substr(0, equals));
-        } catch (const std::exception&) {
-            id = 0;
-        }
-        if (equals == std::string::npos || id == 0) {
-            throw Error::format("'{}' is not a peer; write ID=HOST:PORT, for example 1=127.0.0.1:7001", text);
-        }
-        if (!peers.emplace(id, parse_address(text.substr(equals + 1))).second) {
-            throw Error::format("peer {} is given twice", id);
-        }
-    }
-    return peers;
-}
-
-std::uint64_t random_number() {
-    std::random_device device;
-    return (std::uint64_t{device()} << 32U) | device();
-}
-
-arbiter::ServerOptions server_options(const Options& options) {
-    arbiter::ServerOptions server;
-    const auto peers = parse_peers(options.peers);
-    if (options.bootstrap && (options.join || peers.empty())) {
-        throw Error("--bootstrap starts a server of a new cluster: give each of them as --peer ID=HOST:PORT");
-    }
-    if (options.join && !peers.empty()) {
-        throw Error("--join starts a server that the cluster will tell who the others are: leave out --peer");
-    }
-    if (!peers.empty() && !peers.contains(options.id)) {
-        throw Error::format("server {} is not among its --peer options", options.id);
-    }
-    server.tls = options.transport->credentials(tls::Role::arbiter, true);
-    if (server.tls && server.tls->self().name != tls::arbiter_name(options.id)) {
-        throw Error::format("these are the credentials of {}, and this is server {}", server.tls->self().name,
-                            options.id);
-    }
-    if (options.listen.empty() && peers.empty()) {
-        throw Error("without --peer a server needs --listen HOST:PORT");
-    }
-    if (options.bootstrap || options.join) {
-        server.core.bootstrap.emplace();
-        server.core.incarnation = random_number();
-    }
-    for (const auto& [id, address] : peers) {
-        if (options.bootstrap) {
-            server.core.bootstrap->members[id] = {address.text(), true};
-        }
-        if (!server.tls && !address.loopback()) {
-            throw Error::format("plain text is for loopback only, and {} is not; give --tls", address.text());
-        }
-    }
-    if (peers.size() > raft::kMaxMembers) {
-        throw Error::format("a cluster has at most {} servers; three or five are usual", raft::kMaxMembers);
-    }
-    server.listen = options.listen.empty() ? peers.at(options.id) : parse_address(options.listen);
-    server.data = options.data;
-    server.cluster = options.cluster;
-    server.core.cluster = options.cluster;
-    if (!options.metrics.empty()) {
-        server.metrics = parse_address(options.metrics);
-    }
-    auto& raft = server.core.raft;
-    raft.id = options.id;
-    raft.seed = static_cast<std::uint64_t>(std::time(nullptr)) ^ (options.id << 32U);
-    if (options.heartbeat_ms != 0) {
-        raft.heartbeat_interval = milliseconds(options.heartbeat_ms);
-    }
-    if (options.election_ms != 0) {
-        raft.election_timeout = milliseconds(options.election_ms);
-    }
-    if (raft.election_timeout < 3 * raft.heartbeat_interval) {
-        throw Error("the election timeout must be at least three heartbeats");
-    }
-    if (options.snapshot_after != 0) {
-        server.core.snapshot_after = options.snapshot_after;
-        server.core.trailing = std::min(server.core.trailing, options.snapshot_after);
-    }
-    return server;
-}
-
-// Ends the server on SIGTERM and SIGINT, from a thread that waits for them.
-class StopOnSignal {
-  public:
-    StopOnSignal() {
-        sigemptyset(&signals_);
-        sigaddset(&signals_, SIGTERM);
-        sigaddset(&signals_, SIGINT);
-        pthread_sigmask(SIG_BLOCK, &signals_, nullptr);  // inherited by every thread made from here on
-        std::signal(SIGPIPE, SIG_IGN);
-    }
-    void watch(arbiter::Server& server) {
-        thread_ = std::jthread([this, &server](const std::stop_token& done) {
-            const timespec slice{0, 100'000'000};
-            while (!done.stop_requested()) {
-                if (sigtimedwait(&signals_, nullptr, &slice) > 0) {
-                    server.stop();
-                    return;
-                }
-            }
-        });
-    }
-
-  private:
-    sigset_t signals_{};
-    std::jthread thread_;
-};
-
-int serve(const Options& options) {
-    auto settings = server_options(options);
-    raise_descriptor_limit(settings.max_connections + arbiter::kReservedDescriptors);
-    spdlog::set_default_logger(spdlog::stderr_color_mt("arbiter"));  // standard output is for events
-    StopOnSignal signals;
-    std::filesystem::create_directories(settings.data);
-    options.sandbox->enter_and_tell(
-        {.profile = sandbox::Profile::arbiter, .paths = {{settings.data, sandbox::Use::keep}}, .makes_taps = false});
-    arbiter::Server server(settings);
-    if (settings.core.bootstrap && !server.was_empty()) {
-        throw Error::format(
-            "server {} has been started before, with data in {}: leave out {} now and for ever. Left in a command that "
-            "is run again, it would start the server as if it were new if its data were lost",
-            options.id, options.data, options.join ? "--join" : "--bootstrap");
-    }
-    signals.watch(server);
-    EventWriter events(stdout, form(options));
-    if (server.torn_bytes() > 0) {
-        spdlog::info("cut {} bytes off the log's end that were not wholly written", server.torn_bytes());
-    }
-    auto endpoint = settings.listen;
-    endpoint.port = server.port();
-    std::vector<Event::Field> fields{{"id", options.id}, {"endpoint", endpoint.text()}, {"new", server.was_empty()}};
-    if (settings.metrics) {
-        settings.metrics->port = server.metrics_port();
-        fields.emplace_back("metrics", settings.metrics->text());
-    }
-    events.write(Event("listening", fields));
-    server.run();
-    events.write(Event("stopped", {{"id", options.id}}));
-    return 0;
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -441,14 +266,6 @@ int snapshot(const Options& options) {
     return 0;
 }
 
-CLI::App* subcommand(CLI::App& parent, const std::string& name, const std::string& text,
-                     const std::shared_ptr<Options>& options, const std::string& example) {
-    CLI::App* app = parent.add_subcommand(name, text);
-    app->add_flag("--json", options->json, "Events and results as JSON, one object a line");
-    app->footer("Example:\n  " + example);
-    return app;
-}
-
 }  // namespace
 
 Command add_arbiter(CLI::App& root) {
@@ -459,31 +276,13 @@ Command add_arbiter(CLI::App& root) {
     std::map<CLI::App*, int (*)(const Options&)> actions;
     const std::string three = "raft://127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003";
 
-    CLI::App* one = subcommand(*app, "serve", "Run one server", options,
-                               "understudy arbiter serve --id 1 --data a1 --peer 1=127.0.0.1:7001 \\\n"
-                               "      --peer 2=127.0.0.1:7002 --peer 3=127.0.0.1:7003 --insecure --bootstrap\n"
-                               "Later starts are the same without --bootstrap.");
-    one->add_option("--id", options->id, "This server's number, from 1, its own for ever")
-        ->required()
-        ->check(CLI::PositiveNumber);
-    one->add_option("--data", options->data, "Directory for its log and snapshots")->required();
-    one->add_option("--peer", options->peers, "A server of the new cluster, this one included: ID=HOST:PORT");
-    one->add_flag("--bootstrap", options->bootstrap, "Its first start, as a server of a new cluster");
-    one->add_flag("--join", options->join, "Its first start, to be added to a running cluster");
-    one->add_option("--listen", options->listen, "Where to listen (default: its --peer address)");
-    options->transport.emplace(*one, "certificates/arbiter-1");
-    options->sandbox.emplace(*one);
-    one->add_option("--metrics", options->metrics, "Serve Prometheus metrics at HOST:PORT; with --tls by HTTPS");
-    one->add_option("--cluster", options->cluster, "The cluster's name; others are refused")->capture_default_str();
-    one->add_option("--heartbeat", options->heartbeat_ms, "Milliseconds between heartbeats (default 40)");
-    one->add_option("--election-timeout", options->election_ms,
-                    "Milliseconds of silence after which a leader may be replaced (default 200)");
-    one->add_option("--snapshot-after", options->snapshot_after, "Log entries between snapshots (default 50000)");
-    actions[one] = serve;
-
+    const Command server = add_arbiter_serve(*app);
+    CLI::App* one = nullptr;
     const auto on_cluster = [&](const std::string& name, const std::string& text, const std::string& more,
                                 int (*action)(const Options&)) {
-        one = subcommand(*app, name, text, options, "understudy arbiter " + name + " --arbiter " + three + more);
+        one = app->add_subcommand(name, text);
+        one->add_flag("--json", options->json, "Events and results as JSON, one object a line");
+        one->footer("Example:\n  understudy arbiter " + name + " --arbiter " + three + more);
         one->add_option("--arbiter", options->url, "The cluster: raft://HOST:PORT,…[?tls=certificates/operator-me]")
             ->required();
         actions[one] = action;
@@ -509,7 +308,10 @@ Command add_arbiter(CLI::App& root) {
     one->add_option("--id", options->target, "To which server (default: the most up to date)");
 
     app->footer("Example:\n  understudy arbiter status --arbiter " + three);
-    return {app, [actions, options] {
+    return {app, [actions, options, server] {
+                if (server.app->parsed()) {
+                    return server.run();
+                }
                 for (const auto& [chosen, action] : actions) {
                     if (chosen->parsed()) {
                         return action(*options);

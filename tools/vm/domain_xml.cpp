@@ -3,7 +3,6 @@
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 #include <libxml/parser.h>
-#include <libxml/tree.h>
 
 #include <algorithm>
 #include <array>
@@ -18,6 +17,7 @@
 #include <vector>
 
 #include "common/error.hpp"
+#include "tools/vm/xml_element.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -33,50 +33,6 @@ struct ConnectionDeleter {
 struct DomainDeleter {
     void operator()(virDomain* domain) const { virDomainFree(domain); }
 };
-
-std::string string_of(const xmlChar* text) {
-    return text == nullptr ? std::string() : std::string(reinterpret_cast<const char*>(text));
-}
-
-std::string_view trim(std::string_view text) {
-    constexpr std::string_view kBlank = " \t\r\n";
-    const auto first = text.find_first_not_of(kBlank);
-    return first == std::string_view::npos ? std::string_view{}
-                                           : text.substr(first, text.find_last_not_of(kBlank) - first + 1);
-}
-
-std::string name_of(const xmlNode* element) {
-    return string_of(element->name);
-}
-
-// The text directly inside the element.
-std::string text_of(const xmlNode* element) {
-    std::string text;
-    for (const xmlNode* child = element->children; child != nullptr; child = child->next) {
-        if (child->type == XML_TEXT_NODE || child->type == XML_CDATA_SECTION_NODE) {
-            text += string_of(child->content);
-        }
-    }
-    return std::string(trim(text));
-}
-
-std::optional<std::string> attribute(const xmlNode* element, std::string_view name) {
-    for (const xmlAttr* it = element->properties; it != nullptr; it = it->next) {
-        if (string_of(it->name) == name) {
-            return it->children == nullptr ? std::string() : string_of(it->children->content);
-        }
-    }
-    return std::nullopt;
-}
-
-template <typename Visit>
-void for_each_child(const xmlNode* element, Visit visit) {
-    for (const xmlNode* child = element->children; child != nullptr; child = child->next) {
-        if (child->type == XML_ELEMENT_NODE) {
-            visit(child);
-        }
-    }
-}
 
 // libvirt's units; a domain's sizes are KiB where none is given.
 std::optional<Bytes> size_of(std::string_view number, std::string_view unit) {
