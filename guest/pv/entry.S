@@ -105,10 +105,17 @@ exception:
     testb %al, %al
     jz resume
     // Counted code's trap, for what is executed in a program's stead. A stop clears this stack, so it is made on another.
+    // Registers are compared at a stop: C++ that has looked at the counter may have left it in one of these.
     movq %rsp, %rsi
     leaq trap_stack_top - FRAME_BYTES(%rip), %rdi
     movl $FRAME_BYTES / 8, %ecx
     rep movsq
+    xorl %eax, %eax
+    xorl %edx, %edx
+    xorl %r8d, %r8d
+    xorl %r9d, %r9d
+    xorl %r10d, %r10d
+    xorl %r11d, %r11d
     leaq trap_stack_top - FRAME_BYTES(%rip), %rsp
     movq %rsp, %rdi
     call handle_budget
