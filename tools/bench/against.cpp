@@ -139,7 +139,7 @@ report::Section empty_section(const AgainstBenchOptions& options) {
         "given no answer for the same time to a look every 20 ms. That is as generous as can be: it asks nobody, and "
         "nothing keeps two from serving; a real manager (Patroni) takes longer. As many clients commit rows of their "
         "own with synchronous_commit=on, and look for the primary at both servers, every 100 ms. What was promoted "
-        "commits without a standby until the killed server is back, from a new copy, as one.",
+        "commits without a standby until the killed server is back, from a new copy, as one; none is killed before.",
         options.connections, options.kills, options.down_after_ms);
     section.command =
         fmt::format("understudy bench against --repeats {} --seconds {} --connections {} --kills {} --down-after {}{}",

@@ -137,15 +137,15 @@ void PostgresServers::start(PostgresServer& server) {
     await([&] { return answers(server, "select 1", "1", kAnswerTime); }, server.name + " to serve");
 }
 
-// Those that serve clients are the first one's children, and would live a moment longer.
+// Those that serve clients are the first one's children, and would notice its end and say so. Stopped, it begins none.
 void PostgresServers::kill(PostgresServer& server) {
-    const auto others = children_of(server.process->pid());
     stage_.dismiss(server.process);
     std::erase(started_, server.process);
-    server.process->signal(SIGKILL);
-    for (const pid_t other : others) {
-        ::kill(other, SIGKILL);
+    server.process->signal(SIGSTOP);
+    for (const pid_t child : children_of(server.process->pid())) {
+        ::kill(child, SIGKILL);
     }
+    server.process->signal(SIGKILL);
     server.process.reset();
 }
 
