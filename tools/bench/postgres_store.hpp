@@ -14,7 +14,7 @@
 
 namespace understudy::tools {
 
-class PostgresStore : public Store {
+class PostgresStore final : public Store {
   public:
     // `down_after`: of silence, after which the primary is taken for gone. There is a Lan. Returns when the standby is
     // synchronous and there is a table for the clients (postgres_writes.hpp). Throws understudy::Error.

@@ -39,7 +39,7 @@ class FakeStore {
     }
 
   private:
-    class Link : public WriteLink {
+    class Link final : public WriteLink {
       public:
         Link(FakeStore& store, unsigned life) : store_(store), life_(life) {}
 
