@@ -16,8 +16,9 @@ struct AgainstBenchOptions {
     unsigned repeats = 3;  // of the load, by turns
     unsigned seconds = 5;  // of each measurement
     std::size_t connections = 50;
-    unsigned kills = 100;           // of each
-    unsigned down_after_ms = 2000;  // of silence, until a Sentinel, or a replica of a guest, takes its peer for gone
+    unsigned kills = 100;  // of each
+    // Of silence, until a Sentinel, a replica of a guest, or who promotes PostgreSQL's standby takes a server for gone.
+    unsigned down_after_ms = 2000;
     std::uint64_t seed = 0;         // of the moments; 0: random
     std::vector<std::string> only;  // parts, by against_bench_parts(); empty: all
     std::filesystem::path image;    // with redis-server; empty: is built

@@ -6,22 +6,14 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 
 #include "common/error.hpp"
+#include "tools/bench/await_socket.hpp"
 #include "tools/process/run.hpp"
 
 namespace understudy::tools {
-namespace {
-
-using namespace std::chrono_literals;
-
-constexpr auto kLook = 100ms;  // at whether it is to stop
-
-}  // namespace
-
 RedisLink::RedisLink(const Address& server, std::chrono::milliseconds patience, const std::atomic<bool>* stopped)
     : server_(server.text()),
       patience_(patience),
@@ -113,18 +105,8 @@ void RedisLink::read_more(Clock::time_point deadline) {
 }
 
 void RedisLink::await(short events, Clock::time_point deadline, std::string_view what) const {
-    pollfd wanted{.fd = socket_.get(), .events = events, .revents = 0};
-    while (true) {
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
-        if (left <= 0ms) {
-            throw Error::format("waited {} ms for {} of {}", patience_.count(), what, server_);
-        }
-        if (stopped_ != nullptr && *stopped_) {
-            throw Error("stopped");
-        }
-        if (::poll(&wanted, 1, static_cast<int>(std::min<std::chrono::milliseconds>(left, kLook).count())) > 0) {
-            return;
-        }
+    if (!await_socket(socket_.get(), events, deadline, stopped_)) {
+        throw Error::format("waited {} ms for {} of {}", patience_.count(), what, server_);
     }
 }
 

@@ -1,4 +1,4 @@
-// What is compared: a Redis that survives the death of the process that serves, in whatever way.
+// What is compared: a database that survives the death of the process that serves, in whatever way.
 #pragma once
 
 namespace understudy::tools {

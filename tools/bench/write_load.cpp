@@ -3,26 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
+#include <optional>
 #include <utility>
 
 #include "common/error.hpp"
-#include "tools/bench/sentinel.hpp"
-#include "tools/verifier/request.hpp"
 
 namespace understudy::tools {
 namespace {
 
-using namespace std::chrono_literals;
-
-constexpr auto kRetry = 20ms;                           // before the server is looked for again
 constexpr std::size_t kLimit = WriteLedger::kKeys / 2;  // of writes between a mark and a check
 constexpr std::size_t kReadAtOnce = 64;                 // keys
-
-// The server is there, and does not do it.
-class Refused : public Error {
-  public:
-    using Error::Error;
-};
 
 }  // namespace
 
@@ -31,7 +22,7 @@ class WriteLoad::Client {
     using Clock = WriteLoad::Clock;
 
     Client(const WriteTarget& target, Board& board, std::string prefix, std::size_t index)
-        : target_(target), board_(board), ledger_(std::move(prefix)), next_sentinel_(index), thread_([this] {
+        : target_(target), board_(board), ledger_(std::move(prefix)), next_attempt_(index), thread_([this] {
               run();
           }) {}
     ~Client() { thread_.join(); }
@@ -52,13 +43,13 @@ class WriteLoad::Client {
             }
             try {
                 if (!link_) {
-                    link_ = find();
+                    link_ = target_.find(next_attempt_++, board_.stopped);
                 }
                 task == Task::check ? check() : write();
             } catch (const Refused& refused) {
                 note_trouble(refused.what(), false);
             } catch (const Error& error) {
-                note_trouble(error.what(), link_.has_value());
+                note_trouble(error.what(), link_ != nullptr);
             }
         }
     }
@@ -91,52 +82,30 @@ class WriteLoad::Client {
         return is_held_ ? Task::wait : Task::write;
     }
 
-    // One Sentinel after the other, as long as none knows a master that is one.
-    RedisLink find() {
-        if (target_.sentinels.empty()) {
-            return RedisLink(target_.server, target_.patience, &board_.stopped);
-        }
-        const Address& sentinel = target_.sentinels[next_sentinel_++ % target_.sentinels.size()];
-        RedisLink ask(sentinel, target_.patience, &board_.stopped);
-        ask.send(ask_for_master());
-        const auto master = master_of(ask.receive_list());
-        if (!master) {
-            throw Error("a Sentinel knows no master");
-        }
-        RedisLink link(*master, target_.patience, &board_.stopped);
-        link.send(ask_for_role());
-        if (!is_master(link.receive_list())) {
-            throw Error::format("{} is no master yet", master->text());
-        }
-        return link;
-    }
-
     void write() {
         const auto write = ledger_.next();
-        std::string request = encode_request({"SET", write.key, std::to_string(write.number)});
-        if (target_.replicas > 0) {
-            request +=
-                encode_request({"WAIT", std::to_string(target_.replicas), std::to_string(target_.wait_time.count())});
-        }
         const auto asked_at = Clock::now();
         waiting_since_ = waiting_since_.value_or(asked_at);
         ++written_since_mark_;
         is_outstanding_ = true;
-        link_->send(request);
-        const Reply reply = link_->receive();
-        const Reply replicas = target_.replicas > 0 ? link_->receive() : Reply{};
+        const bool is_confirmed = ask_to_write(write);
         is_outstanding_ = false;
-        if (reply != Reply{.kind = Reply::Kind::status, .text = "OK"}) {
-            note([](WriteFigures& figures) { ++figures.refused; });
-            throw Refused("a write was answered " + describe(reply));
-        }
-        if (target_.replicas > 0 &&
-            (replicas.kind != Reply::Kind::integer || replicas.integer < std::int64_t{target_.replicas})) {
+        if (!is_confirmed) {
             note([](WriteFigures& figures) { ++figures.unconfirmed; });
             return;
         }
         ledger_.acknowledge(write.number);
         note_acknowledged(asked_at);
+    }
+
+    bool ask_to_write(const WriteLedger::Write& write) {
+        try {
+            return link_->write(write.key, write.number);
+        } catch (const Refused&) {
+            is_outstanding_ = false;
+            note([](WriteFigures& figures) { ++figures.refused; });
+            throw;
+        }
     }
 
     void note_acknowledged(Clock::time_point asked_at) {
@@ -161,17 +130,11 @@ class WriteLoad::Client {
             unchecked_ = ledger_.keys_to_check();
         }
         while (!unchecked_->empty()) {
-            const std::size_t count = std::min(unchecked_->size(), kReadAtOnce);
-            std::string request;  // from the back, as they are taken off
-            for (std::size_t i = 0; i < count; ++i) {
-                request += encode_request({"GET", ledger_.name_of(*(unchecked_->rbegin() + static_cast<long>(i)))});
-            }
-            link_->send(request);
-            for (std::size_t i = 0; i < count; ++i) {
-                const Reply found = link_->receive();
-                if (found.kind == Reply::Kind::error) {
-                    throw Refused("a read was answered " + describe(found));
-                }
+            std::vector<std::string> keys;  // from the back, as they are taken off
+            const auto end = unchecked_->rbegin() + static_cast<long>(std::min(unchecked_->size(), kReadAtOnce));
+            std::transform(unchecked_->rbegin(), end, std::back_inserter(keys),
+                           [&](std::size_t key) { return ledger_.name_of(key); });
+            for (const Reply& found : link_->read(keys)) {
                 note_found(ledger_.judge(unchecked_->back(), found));
                 unchecked_->pop_back();
             }
@@ -203,7 +166,7 @@ class WriteLoad::Client {
         board_.trouble = what;
         board_.figures.dropped += is_dropped ? 1 : 0;
         board_.figures.unanswered += std::exchange(is_outstanding_, false) ? 1 : 0;
-        board_.changed.wait_for(lock, kRetry, [&] { return board_.stopped.load(); });
+        board_.changed.wait_for(lock, target_.retry, [&] { return board_.stopped.load(); });
     }
 
     template <typename Change>
@@ -215,8 +178,8 @@ class WriteLoad::Client {
     const WriteTarget& target_;
     Board& board_;
     WriteLedger ledger_;
-    std::size_t next_sentinel_;
-    std::optional<RedisLink> link_{};
+    std::size_t next_attempt_;  // others begin with others
+    std::unique_ptr<WriteLink> link_{};
     bool is_outstanding_ = false;
     std::optional<Clock::time_point> waiting_since_{};     // for an acknowledged write
     std::optional<std::vector<std::size_t>> unchecked_{};  // keys of the check that runs

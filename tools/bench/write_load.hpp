@@ -1,6 +1,5 @@
-// Clients that write to a server of the Redis protocol, remember what was acknowledged, and go on after the server has
-// died: each on a thread of its own, with one connection, asking again when it is answered. They find the server as
-// client libraries do: they ask the Sentinels for the master, connect there, and look by ROLE whether it is one.
+// Clients that write to a server, remember what was acknowledged, and go on after the server has died: each on a thread
+// of its own, with one connection, asking again when it is answered.
 #pragma once
 
 #include <atomic>
@@ -10,26 +9,15 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "common/address.hpp"
-#include "tools/bench/redis_link.hpp"
 #include "tools/bench/write_ledger.hpp"
+#include "tools/bench/write_link.hpp"
 #include "tools/verifier/latency_histogram.hpp"
 
 namespace understudy::tools {
-
-struct WriteTarget {
-    std::vector<Address> sentinels{};  // that know where the server is; none: it is always at `server`
-    Address server{};
-    unsigned replicas = 0;                      // that must have a write (WAIT) for it to be acknowledged
-    std::chrono::milliseconds wait_time{1000};  // of WAIT
-    // For a connection, or an answer, before the server is taken for gone.
-    std::chrono::milliseconds patience{3000};
-};
 
 struct WriteFigures {
     double seconds = 0;

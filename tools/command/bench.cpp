@@ -285,8 +285,7 @@ Benchmark add_against_bench(CLI::App& bench) {
         ->capture_default_str();
     app->add_option("--down-after", options->down_after_ms,
                     "Milliseconds of silence that are taken for death, by Sentinels (30000 by default; below 2000 they "
-                    "fail over without need) and by the guest's "
-                    "replicas")
+                    "fail over without need), by the guest's replicas, and by who promotes PostgreSQL's standby")
         ->check(CLI::Range(50, 60'000))
         ->capture_default_str();
     app->add_option("--seed", options->seed, "Of the moments of death [random]");

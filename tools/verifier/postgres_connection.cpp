@@ -3,8 +3,6 @@
 #include <fcntl.h>
 #include <libpq-fe.h>
 
-#include <algorithm>
-#include <array>
 #include <charconv>
 #include <string_view>
 #include <utility>
@@ -17,16 +15,6 @@ using boost::system::error_code;
 // More rows than this answer no request of ours.
 constexpr std::size_t kMaxNumbers = 64;
 
-// libpq's messages end in a newline, and some have several lines.
-std::string one_line(std::string_view text) {
-    while (text.ends_with('\n')) {
-        text.remove_suffix(1);
-    }
-    std::string line(text);
-    std::ranges::replace(line, '\n', ' ');
-    return line;
-}
-
 // The server's notices are nothing to us; what libpq itself has to say of an idle connection is.
 void note(void* complaint, const char* message) {
     const std::string_view text(message);
@@ -35,15 +23,7 @@ void note(void* complaint, const char* message) {
     }
 }
 
-struct Clear {
-    void operator()(pg_result* result) const { ::PQclear(result); }
-};
-
 }  // namespace
-
-void PostgresConnection::Finish::operator()(pg_conn* connection) const {
-    ::PQfinish(connection);
-}
 
 PostgresConnection::PostgresConnection(Owner& owner, boost::asio::io_context& io, const Endpoints& endpoints,
                                        LedgerModel model)
@@ -55,20 +35,12 @@ PostgresConnection::~PostgresConnection() {
 
 void PostgresConnection::open() {
     const auto endpoint = endpoints().begin()->endpoint();
-    const std::string address = endpoint.address().to_string();
-    const std::string port = std::to_string(endpoint.port());
-    // The environment's PGHOST and the like say nothing here: encryption would only hide what is measured.
-    constexpr std::array kNames = {
-        "hostaddr", "port", "user", "dbname", "sslmode", "gssencmode", static_cast<const char*>(nullptr)};
-    const std::array values = {
-        address.c_str(), port.c_str(), "postgres", "postgres", "disable", "disable", static_cast<const char*>(nullptr)};
-    connection_.reset(::PQconnectStartParams(kNames.data(), values.data(), 0));
+    connection_ = begin_postgres(endpoint.address().to_string(), std::to_string(endpoint.port()));
     if (!connection_ || ::PQstatus(connection_.get()) == CONNECTION_BAD) {
-        failed(last_error());
+        failed(postgres_error(connection_));
         return;
     }
     ::PQsetNoticeProcessor(connection_.get(), note, &complaint_);
-    // One address and no encryption to fall back from: the socket stays the same.
     descriptor_.assign(::fcntl(::PQsocket(connection_.get()), F_DUPFD_CLOEXEC, 0));
     go_on_connecting(Descriptor::wait_write);
 }
@@ -102,7 +74,7 @@ void PostgresConnection::poll_connecting() {
             opened();
             return;
         default:
-            failed(last_error());
+            failed(postgres_error(connection_));
             return;
     }
 }
@@ -144,7 +116,7 @@ void PostgresConnection::receive() {
             return;
         }
         if (error || ::PQconsumeInput(connection_.get()) == 0) {
-            dropped(error ? error.message() : last_error());
+            dropped(error ? error.message() : postgres_error(connection_));
             return;
         }
         if (take_results()) {
@@ -157,13 +129,13 @@ void PostgresConnection::receive() {
 bool PostgresConnection::take_results() {
     const auto mine = attempt();
     while (outstanding() && ::PQisBusy(connection_.get()) == 0) {
-        const std::unique_ptr<pg_result, Clear> result(::PQgetResult(connection_.get()));
+        const PostgresResult result(::PQgetResult(connection_.get()));
         if (result) {
             take(*result);
             continue;
         }
         if (::PQstatus(connection_.get()) == CONNECTION_BAD) {
-            dropped(last_error());
+            dropped(postgres_error(connection_));
             return false;
         }
         answered(model_.judge(request_, answer_));
@@ -183,8 +155,7 @@ bool PostgresConnection::take_results() {
 void PostgresConnection::take(const pg_result& result) {
     const auto status = ::PQresultStatus(&result);
     if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
-        const std::string message = one_line(::PQresultErrorMessage(&result));
-        answer_.error = message.empty() ? ::PQresStatus(status) : message;
+        answer_.error = postgres_error(result);
         return;
     }
     for (int row = 0; row < ::PQntuples(&result); ++row) {
@@ -195,10 +166,6 @@ void PostgresConnection::take(const pg_result& result) {
             answer_.numbers.push_back(number);
         }
     }
-}
-
-std::string PostgresConnection::last_error() const {
-    return connection_ ? one_line(::PQerrorMessage(connection_.get())) : "no memory for a connection";
 }
 
 }  // namespace understudy::tools

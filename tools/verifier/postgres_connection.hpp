@@ -5,14 +5,11 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <cstddef>
-#include <memory>
 #include <string>
 
 #include "tools/verifier/connection.hpp"
 #include "tools/verifier/ledger_model.hpp"
-
-struct pg_conn;
-struct pg_result;
+#include "tools/verifier/libpq.hpp"
 
 namespace understudy::tools {
 
@@ -22,9 +19,6 @@ class PostgresConnection final : public VerifierConnection {
     ~PostgresConnection() override;
 
   private:
-    struct Finish {
-        void operator()(pg_conn* connection) const;
-    };
     using Descriptor = boost::asio::posix::stream_descriptor;
 
     void open() override;
@@ -42,10 +36,9 @@ class PostgresConnection final : public VerifierConnection {
     void receive();
     bool take_results();
     void take(const pg_result& result);
-    [[nodiscard]] std::string last_error() const;
 
     LedgerModel model_;
-    std::unique_ptr<pg_conn, Finish> connection_;
+    PostgresHandle connection_;
     Descriptor descriptor_;  // a duplicate of libpq's socket, to wait for it
     LedgerRequest request_;  // sent last
     LedgerAnswer answer_;    // as far as it has come

@@ -41,18 +41,25 @@ TEST_F(AgainstBench, MeasuresAndKillsRedisWithSentinelsAndInAGuest) {
     EXPECT_NE(shell("cat page.html").output.find("<h2>Against what people use</h2>"), std::string::npos);
 }
 
-TEST_F(PostgresBench, MeasuresPostgresWithASynchronousStandby) {
+TEST_F(PostgresBench, MeasuresAndKillsPostgresWithASynchronousStandby) {
     if (shell("ls /usr/lib/postgresql/*/bin/postgres || true").output.empty()) {
         GTEST_SKIP() << "needs PostgreSQL: apt-get install postgresql";
     }
-    const auto done =
-        shell("exec $U bench against --only postgres --repeats 1 --seconds 3 --connections 4 --json > report.json");
+    const auto done = shell(
+        "exec $U bench against --only postgres --repeats 1 --seconds 3 --connections 4 --kills 3 --down-after 500 "
+        "--json > report.json");
     ASSERT_EQ(done.exit_status, 0) << done.errors;
     for (const char* row : {"PostgreSQL, 4 connections, synchronous_commit=on",
                             "PostgreSQL, 4 connections, synchronous_commit=remote_apply",
                             "PostgreSQL, 4 connections, synchronous_commit=on, latency"}) {
         EXPECT_EQ(ask(row, ".value > 0 and .ratio > 0"), "true\n") << row << shell("cat report.json").output;
     }
+    const std::string killed = "PostgreSQL, killed: ";
+    EXPECT_EQ(ask(killed + "no client had a write acknowledged", ".value > 0"), "true\n") << done.errors;
+    EXPECT_EQ(ask(killed + "acknowledged writes", ".value > 0"), "true\n");
+    EXPECT_EQ(ask(killed + "acknowledged writes lost", ".value == 0"), "true\n") << done.errors;
+    EXPECT_EQ(ask(killed + "keys that hold what was never written", ".value == 0"), "true\n") << done.errors;
+    EXPECT_EQ(ask(killed + "connections dropped", ".value >= 12"), "true\n") << done.errors;
 }
 
 TEST_F(AgainstBench, SaysWhatItWants) {
@@ -78,7 +85,8 @@ TEST_F(AgainstBench, MeasuresRecordAndReplayBesideCheckpoints) {
     EXPECT_EQ(ask("redis, 50 clients, 80 requests/s offered, p50, beside checkpoints every 200 ms",
                   ".baseline.spread.median > 15"),
               "true\n");
-    EXPECT_EQ(ask("redis, 20 clients, sent to the other host, beside checkpoints every 200 ms", ".value > 0"), "true\n");
+    EXPECT_EQ(ask("redis, 20 clients, sent to the other host, beside checkpoints every 200 ms", ".value > 0"),
+              "true\n");
 }
 
 // Not on KVM, but as tiny.
