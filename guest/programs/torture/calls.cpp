@@ -61,7 +61,8 @@ void interrupted(Context& context) {
     alarm_soon(context.random, restarts ? SA_RESTART : 0);
     const long got = read_byte(ends[0], byte, through_syscall);
     expect(signals == 1, "one alarm, while it reads");
-    expect(restarts ? got == 1 && byte == 'x' : got == -1 && errno == EINTR, "what interrupts a read, or restarts it");
+    // On a host that is busy the alarm may have come before the read.
+    expect(got == 1 ? byte == 'x' : !restarts && got == -1 && errno == EINTR, "what interrupts a read, or restarts it");
     int status = 0;
     waitpid(child, &status, 0);
     close(ends[0]);
