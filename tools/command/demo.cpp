@@ -94,10 +94,12 @@ Report play(const ScenarioOptions& options, bool keep, const std::string& timeli
         stage.timeline().say("demo", "FAILED: " + report.failure);
     }
     stage.timeline().finish();
-    if (keep || !report.finding.empty()) {  // what a client has noticed once may not come again
+    // What a client or a replica has noticed once may not come again.
+    if (keep || !report.finding.empty() || report.divergences != 0) {
         stage.directory().keep();
-        stage.timeline().say("demo",
-                             "the logs, and the frames at the gateway, are in " + stage.directory().path().string());
+        stage.timeline().say(
+            "demo", "the logs, the frames at the gateway, and the guest's states where replicas differed, are in " +
+                        stage.directory().path().string());
     }
     return report;
 }

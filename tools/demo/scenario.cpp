@@ -170,6 +170,11 @@ void Scenario::start_backup() {
     const Host host = add_host();
     std::vector<std::string> words = replica_words("backup", host);
     words.insert(words.end(), {"--primary", address});
+    if (options_.fault != Fault::flip) {  // which replicas differ by over and over
+        const auto diverged = stage_.directory().path() / "diverged";
+        std::filesystem::create_directories(diverged);
+        words.insert(words.end(), {"--keep-diverged", diverged.string()});
+    }
     if (options_.guest.is_linux()) {
         words.insert(words.end(), {"--image", options_.image.string()});
     }
