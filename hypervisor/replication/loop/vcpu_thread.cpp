@@ -1,5 +1,8 @@
 #include "hypervisor/replication/loop/vcpu_thread.hpp"
 
+#include <pthread.h>
+
+#include <ctime>
 #include <utility>
 
 namespace understudy::replication {
@@ -76,6 +79,16 @@ void VcpuThread::kick_if_overdue() {
     if (const auto how = recorder != nullptr ? recorder->overdue() : std::nullopt) {
         machine_->kick(*how);
     }
+}
+
+std::chrono::nanoseconds VcpuThread::processor_time() {
+    clockid_t clock = 0;
+    timespec had{};
+    if (!thread_.joinable() || ::pthread_getcpuclockid(thread_.native_handle(), &clock) != 0 ||
+        ::clock_gettime(clock, &had) != 0) {
+        return {};
+    }
+    return std::chrono::seconds(had.tv_sec) + std::chrono::nanoseconds(had.tv_nsec);
 }
 
 void VcpuThread::stop_soon() {

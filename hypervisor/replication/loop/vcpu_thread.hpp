@@ -55,6 +55,9 @@ class VcpuThread {
     // The guest, running or idle, comes to a stop; where it counts nothing, by kick_if_overdue().
     void stop_soon();
 
+    // What the thread has had of a processor; zero where none runs. From the I/O thread.
+    [[nodiscard]] std::chrono::nanoseconds processor_time();
+
     // The machine is the vCPU's from record() or follow() on until the loop has ended.
     [[nodiscard]] machine::Machine& machine() { return *machine_; }
     // Stops that were replayed and found equal; once the loop has ended.

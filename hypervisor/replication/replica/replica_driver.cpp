@@ -17,8 +17,7 @@ constexpr auto kLagInterval = 200ms;
 constexpr auto kComparedInterval = 1s;
 constexpr auto kLogInterval = 1s;
 constexpr auto kStopPatience = 10s;
-// Two seconds of them, less than the primary waits.
-constexpr unsigned kTicksToStandStill = 2000ms / Recorder::kOverdueInterval;
+constexpr auto kStandstill = 2s;  // less than the primary waits
 
 ReplicaLimits limits_of(const ReplicaConfig& config) {
     ReplicaLimits limits;
@@ -112,13 +111,13 @@ std::optional<std::string> ReplicaDriver::failure() const {
     return std::nullopt;
 }
 
-// By ticks, not by time: who was not scheduled did not replay either. A guest that is different may never come to where
-// its log says; the primary would wait for it in vain.
+// By what the vCPU has had of a processor: on a busy host an interval takes whatever it takes. A guest that is
+// different may never come to where its log says; the primary would wait for it in vain.
 void ReplicaDriver::notice_standstill() {
     const bool progress = core_.compared() != std::exchange(compared_before_, core_.compared());
     if (core_.roles().role() != Role::following || progress || core_.lag().records == 0) {
-        ticks_without_progress_ = 0;
-    } else if (++ticks_without_progress_ > kTicksToStandStill) {
+        replayed_at_ = vcpu_.processor_time();
+    } else if (vcpu_.processor_time() - replayed_at_ > kStandstill) {
         stands_still_ = true;
         io_.stop();
     }

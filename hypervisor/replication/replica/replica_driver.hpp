@@ -148,8 +148,9 @@ class ReplicaDriver final : private ReplicaWorld {
     Clock::time_point next_lag_;
     Clock::time_point next_compared_;
     bool joined_again_ = false;
-    std::uint64_t compared_before_ = 0;    // at the last tick
-    unsigned ticks_without_progress_ = 0;  // though there was something to replay
+    std::uint64_t compared_before_ = 0;  // at the last tick
+    std::chrono::nanoseconds replayed_at_{
+        0};  // of the vCPU's processor time: when there was progress, or nothing to do
     bool stands_still_ = false;
 
     // The peer, and those who want to be.
