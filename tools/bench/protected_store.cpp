@@ -120,7 +120,7 @@ void ProtectedStore::await_pair_or_end() {
 void ProtectedStore::recover() {
     auto& survivor = primary_->running() ? primary_ : backup_;
     const auto& lost = primary_->running() ? backup_ : primary_;
-    if (!survivor->running() || !lost->deposed()) {
+    if (!survivor->running() || !lost->gave_way()) {
         throw Error(lost->end());
     }
     stage_.until([&] { return !survivor->running() || survivor->role() == Role::solo; }, kStartTime,

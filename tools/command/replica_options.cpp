@@ -138,6 +138,10 @@ int exit_status_of(const replication::ReplicaResult& result) {
         case Reason::deposed:
             fmt::print(stderr, "understudy: {}\n", result.explanation);
             return kDeposed;
+        case Reason::transfer_incomplete:
+        case Reason::never_formed:
+            fmt::print(stderr, "understudy: {}\n", result.explanation);
+            return kNotJoined;
         default:
             throw Error(result.explanation);
     }

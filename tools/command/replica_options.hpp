@@ -44,7 +44,8 @@ class ReplicaOptions {
 };
 
 // The exit status: the program's own when the guest ended; kDeposed when the other replica goes on,
-// kInterrupted when it was interrupted. Throws understudy::Error for an end that is a failure.
+// kNotJoined when this one never became a backup, kInterrupted when it was interrupted. Throws understudy::Error for an
+// end that is a failure.
 [[nodiscard]] int exit_status_of(const replication::ReplicaResult& result);
 
 }  // namespace understudy::tools

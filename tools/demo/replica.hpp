@@ -47,6 +47,8 @@ class Replica {
     [[nodiscard]] bool running() const { return child_->running(); }
     // It ended because the other replica goes on.
     [[nodiscard]] bool deposed() const { return !running() && child_->exit_status() == kDeposed; }
+    // It ended as the lesser of the two: deposed, or before it was a backup.
+    [[nodiscard]] bool gave_way() const { return deposed() || (!running() && child_->exit_status() == kNotJoined); }
     // How it ended, in words.
     [[nodiscard]] std::string end() const;
 

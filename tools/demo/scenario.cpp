@@ -208,8 +208,7 @@ void Scenario::recover() {
     const bool primary_lost = !primary_->running();
     const Replica& lost = primary_lost ? *primary_ : *backup_;
     const Replica& other = primary_lost ? *backup_ : *primary_;
-    const bool never_joined = !primary_lost && lost.compared_stops() == 0;
-    if (!lost.deposed() && !never_joined) {
+    if (!lost.gave_way()) {
         throw Error(lost.end());
     }
     stage_.until([&] { return other.role() == Role::solo || !other.running(); }, kTakeoverTime,
