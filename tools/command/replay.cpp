@@ -6,12 +6,16 @@
 #include <optional>
 
 #include "hypervisor/replication/loop/lone_guest.hpp"
+#include "logging_channel/log_file.hpp"
 #include "tools/command/commands.hpp"
+#include "tools/command/sandbox_options.hpp"
 
 namespace understudy::tools {
 namespace {
 
 struct Options {
+    explicit Options(CLI::App& app) : sandbox(app) {}
+    SandboxOptions sandbox;
     std::string log;
     std::string image;
     std::string memory;
@@ -29,6 +33,13 @@ replication::ReplayConfig config_of(const Options& options) {
         config.memory_at = StopNumber{*options.memory_at};
     }
     return config;
+}
+
+// A log brings its guest with it: whoever made it may aim at who replays it.
+void confine(const Options& options) {
+    const std::string image = options.image.empty() ? channel::LogReader(options.log).header().image : options.image;
+    static_cast<void>(options.sandbox.enter(walls_for(
+        {.read = {options.log, image}, .record = options.memory, .console_socket = {}, .keep = {}, .network = {}})));
 }
 
 int report(const replication::ReplayResult& result, const Options& options) {
@@ -60,7 +71,7 @@ int report(const replication::ReplayResult& result, const Options& options) {
 
 Command add_replay(CLI::App& root) {
     CLI::App* app = root.add_subcommand("replay", "Replay a recorded log and check it record by record");
-    auto options = std::make_shared<Options>();
+    auto options = std::make_shared<Options>(*app);
     app->add_option("log", options->log, "The file that `understudy run --record` wrote")->required();
     app->add_option("--image", options->image, "The guest's disk [where the recording host had it]");
     auto* memory = app->add_option("--memory", options->memory,
@@ -72,7 +83,10 @@ Command add_replay(CLI::App& root) {
         "The exit status is 0 only if the whole log was replayed and every record agreed. Where one does not, the "
         "first is\n"
         "named, and what differs.\n\nExample:\n  understudy replay spin.log");
-    return {app, [options] { return report(replication::replay_log(config_of(*options)), *options); }};
+    return {app, [options] {
+                confine(*options);
+                return report(replication::replay_log(config_of(*options)), *options);
+            }};
 }
 
 }  // namespace understudy::tools

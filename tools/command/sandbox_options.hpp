@@ -1,4 +1,4 @@
-// What `primary`, `backup`, `run`, `gateway` and `arbiter serve` have in common: they confine themselves.
+// What the commands that run guests or listen have in common: they confine themselves.
 #pragma once
 
 #include <filesystem>

@@ -9,6 +9,7 @@
 #include <regex>
 #include <string>
 
+#include "common/sandbox/sandbox.hpp"
 #include "tests/integration/tools/linux_root.hpp"
 #include "tests/integration/tools/on_kvm.hpp"
 
@@ -242,6 +243,22 @@ TEST_F(LinuxGuest, IsCopiedWholeWhereAProgramBeginsToComputeLate) {
     const Finished copied = shell("$U log --summary log | sed -n 's/^copied *\\([0-9]*\\) pages.*/\\1/p'");
     constexpr int kKernel = 20 * 256;  // at least: what a guest has touched when it has booted
     EXPECT_GT(std::stoi("0" + copied.output), kKernel);
+}
+
+// Whoever made a log may aim at who replays it.
+TEST_F(LinuxGuest, IsReplayedBehindWalls) {
+    if (!sandbox::available()) {
+        GTEST_SKIP() << "no sandbox in a build for a sanitizer";
+    }
+    const Finished walls = shell(
+        "$U run --image root.img --memory 96M --record log -- sh -c 'i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done'"
+        "\n$U replay --quiet --memory memory log & replay=$!\n"
+        "until grep -q '^Seccomp:.*2' /proc/$replay/status; do kill -0 $replay || break; done\n"
+        "kill -STOP $replay && sed -n 's/^Seccomp:\t//p; s/^NoNewPrivs:\t/privileges /p' /proc/$replay/status\n"
+        "kill -CONT $replay; wait $replay && wc -c < memory");
+    EXPECT_THAT(walls.output, AllOf(HasSubstr("2\n"), HasSubstr("privileges 1\n"))) << walls.errors;
+    EXPECT_EQ(walls.exit_status, 0) << walls.errors;
+    EXPECT_THAT(walls.errors, HasSubstr("all equal"));
 }
 
 // What it says comes out when it was kept, and its end with it.
