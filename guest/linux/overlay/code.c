@@ -6,7 +6,8 @@
  *   plain       of a file that nobody can write (the image), without sites and system calls: executed as it is
  *   copied      executed from a copy, in which sites are replaced and system calls rewritten (calls.c). The kernel sees
  *               the page itself everywhere: pte_val() leads from the copy to it, so files, cores and debuggers have the
- *               bytes that were written.
+ *               bytes that were written. So has a program that only reads them, as a translator of programs does: an
+ *               entry names the copy where something ran into the page, or into one beside it.
  *
  * A copy is fresh until somebody may write the page: an entry that permits both writing and execution permits one at a
  * time, and each change of mind is a fault. What is executed is always something that was judged.
@@ -19,142 +20,17 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
-#include <linux/slab.h>
 #include <linux/task_work.h>
 #include <linux/workqueue.h>
-#include <linux/xarray.h>
-#include <asm/paravirt.h>
 #include <asm/trap_pf.h>
 #include <asm/tlbflush.h>
 #include "ahead.h"
 #include "calls.h"
 #include "code.h"
+#include "copies.h"
 #include "understudy.h"
 
-struct copy {
-	struct page *page;
-	/* The page may have been written since. */
-	bool stale;
-	/* Its page is to be forgotten, by one of these. */
-	bool to_forget;
-	union {
-		struct callback_head at_return;
-		struct work_struct soon;
-	};
-};
-
-static unsigned long *judged; /* by frame */
-static unsigned long frames;
-static DEFINE_XARRAY_FLAGS(copies, XA_FLAGS_LOCK_IRQ);
 static DEFINE_MUTEX(judging);
-
-static bool is_judged(unsigned long frame)
-{
-	return frame < frames && test_bit(frame, judged);
-}
-
-static struct copy *copy_of(unsigned long frame)
-{
-	return is_judged(frame) ? xa_load(&copies, frame) : NULL;
-}
-
-/* --- Entries ------------------------------------------------------------------------------------------------------- */
-
-static unsigned long frame_of(pteval_t value)
-{
-	return (value & PTE_PFN_MASK) >> PAGE_SHIFT;
-}
-
-static pteval_t with_frame(pteval_t value, unsigned long frame)
-{
-	return (value & ~PTE_PFN_MASK) | ((pteval_t)frame << PAGE_SHIFT);
-}
-
-/*
- * pte_val(): called for every entry that the kernel looks at, and may change no register but RAX. All but the few that
- * name a copy are what they are.
- */
-asm(".pushsection .noinstr.text, \"ax\"\n"
-    ".globl understudy_pte_val\n"
-    "understudy_pte_val:\n\t"
-    "btq $" __stringify(UNDERSTUDY_COPY_BIT) ", %rdi\n\t"
-    "jc __raw_callee_save_understudy_original_entry\n\t"
-    "movq %rdi, %rax\n\t"
-    "ret\n"
-    ".popsection");
-
-/* The entry as the kernel means it: naming the page. Called for what has UNDERSTUDY_COPY. */
-__visible pteval_t understudy_original_entry(pteval_t value)
-{
-	unsigned long frame = frame_of(value);
-
-	if ((value & _PAGE_PRESENT) && frame < frames)
-		value = with_frame(value, page_private(pfn_to_page(frame)));
-	return value & ~UNDERSTUDY_COPY;
-}
-
-PV_CALLEE_SAVE_REGS_THUNK(understudy_original_entry);
-
-static pteval_t executable_entry(pteval_t value)
-{
-	struct copy *copy = copy_of(frame_of(value));
-
-	if (copy && !copy->stale)
-		return (with_frame(value, page_to_pfn(copy->page)) | UNDERSTUDY_COPY) & ~_PAGE_RW;
-	if (!copy && is_judged(frame_of(value)))
-		return value & ~_PAGE_RW;
-	return value | _PAGE_NX | UNDERSTUDY_UNJUDGED;
-}
-
-static pteval_t writable_entry(pteval_t value)
-{
-	struct copy *copy = copy_of(frame_of(value));
-
-	if (!copy || copy->stale)
-		return value;
-	if (!PageAnon(pfn_to_page(frame_of(value))))
-		return value & ~_PAGE_RW; /* others may execute it: the fault takes that from them */
-	copy->stale = true; /* the kernel lets programs write no memory of theirs that others see */
-	return value;
-}
-
-pteval_t understudy_program_entry(pteval_t value)
-{
-	/* What awaits judgement is executable, to the kernel: it says so no more where it changes another right. */
-	if (value & UNDERSTUDY_UNJUDGED)
-		value &= ~(UNDERSTUDY_UNJUDGED | _PAGE_NX);
-	if (value & UNDERSTUDY_COPY)
-		value = understudy_original_entry(value);
-	if (!frames || frame_of(value) >= frames || PageReserved(pfn_to_page(frame_of(value))))
-		return value; /* the kernel's own: the vDSO, and its text, which pages of programs never are */
-	if (!(value & _PAGE_NX))
-		value = executable_entry(value);
-	if ((value & _PAGE_NX) && (value & _PAGE_RW))
-		value = writable_entry(value);
-	return value;
-}
-
-/* --- The end of a page ----------------------------------------------------------------------------------------------- */
-
-void arch_free_page(struct page *page, int order)
-{
-	unsigned long frame = page_to_pfn(page), end = frame + (1UL << order), flags;
-	struct copy *copy;
-
-	for (; frame < end && frame < frames; frame++) {
-		if (!test_bit(frame, judged))
-			continue;
-		clear_bit(frame, judged);
-		xa_lock_irqsave(&copies, flags);
-		copy = __xa_erase(&copies, frame);
-		xa_unlock_irqrestore(&copies, flags);
-		if (copy) {
-			set_page_private(copy->page, 0);
-			__free_page(copy->page);
-			kfree(copy);
-		}
-	}
-}
 
 /* --- Judging --------------------------------------------------------------------------------------------------------- */
 
@@ -189,7 +65,7 @@ static struct page *page_at(struct vm_area_struct *vma, unsigned long address, b
 
 	if (!entry)
 		return NULL;
-	if (pte_present(*entry) && wanted(*entry) && pte_pfn(*entry) < frames) {
+	if (pte_present(*entry) && wanted(*entry) && pte_pfn(*entry) < max_pfn) {
 		page = pfn_to_page(pte_pfn(*entry));
 		if (PageReserved(page))
 			page = NULL;
@@ -223,7 +99,7 @@ static void set_rights(struct vm_area_struct *vma, unsigned long address, struct
 		writable = pte_write(*entry);
 		executable = pte_exec(*entry);
 		if (execute)
-			set_pte_at(vma->vm_mm, address, entry, pte_mkexec(*entry));
+			set_pte_at(vma->vm_mm, address, entry, understudy_judged_entry(*entry));
 		else
 			set_pte_at(vma->vm_mm, address, entry,
 				   pte_wrprotect(pte_set_flags(*entry, _PAGE_NX | UNDERSTUDY_UNJUDGED)));
@@ -258,34 +134,15 @@ static void forbid_writing(struct vm_area_struct *vma, unsigned long address, st
 	}
 }
 
-static struct copy *new_copy(struct page *page)
-{
-	struct copy *copy = kmalloc(sizeof(*copy), GFP_KERNEL_ACCOUNT);
-
-	if (!copy)
-		return NULL;
-	copy->page = alloc_page(GFP_HIGHUSER | __GFP_ACCOUNT);
-	copy->stale = true;
-	copy->to_forget = false;
-	if (copy->page && !xa_err(xa_store_irq(&copies, page_to_pfn(page), copy, GFP_KERNEL))) {
-		set_page_private(copy->page, page_to_pfn(page));
-		return copy;
-	}
-	if (copy->page)
-		__free_page(copy->page);
-	kfree(copy);
-	return NULL;
-}
-
 static int judge(struct vm_area_struct *vma, unsigned long address, struct page *page)
 {
 	static struct understudy_sites sites; /* under `judging`, both */
 	static u8 executed[PAGE_SIZE];
 	unsigned long frame = page_to_pfn(page);
-	struct copy *copy = copy_of(frame);
+	struct understudy_copy *copy = understudy_copy_of(frame);
 	unsigned int at, calls = 0;
 
-	if (is_judged(frame) && !(copy && copy->stale))
+	if (understudy_is_judged(frame) && !(copy && copy->stale))
 		return 0;
 	if (!never_written(vma, page))
 		forbid_writing(vma, address, page);
@@ -294,11 +151,11 @@ static int judge(struct vm_area_struct *vma, unsigned long address, struct page 
 	if (!PageAnon(page)) /* where it is, all of it is what the file says of it */
 		calls = understudy_rewrite_calls(vma, address, executed);
 	if (!sites.count && !calls && !copy && never_written(vma, page)) {
-		set_bit(frame, judged);
+		understudy_set_judged(frame);
 		return 0;
 	}
 	if (!copy)
-		copy = new_copy(page);
+		copy = understudy_new_copy(page);
 	if (!copy)
 		return -ENOMEM;
 	for_each_set_bit(at, sites.at, PAGE_SIZE)
@@ -306,8 +163,30 @@ static int judge(struct vm_area_struct *vma, unsigned long address, struct page 
 	/* At once: others may execute the old copy to this moment. */
 	memcpy(page_address(copy->page), executed, PAGE_SIZE);
 	copy->stale = false;
-	set_bit(frame, judged);
+	understudy_set_judged(frame);
 	return 0;
+}
+
+/* What runs here will run there: the pages that the kernel maps together with one. */
+static void execute_around(struct vm_area_struct *vma, unsigned long address)
+{
+	enum { TOGETHER = 16 * PAGE_SIZE };
+	unsigned long at = max(vma->vm_start, address & ~(TOGETHER - 1UL));
+	unsigned long end = min(vma->vm_end, (address & ~(TOGETHER - 1UL)) + TOGETHER);
+	spinlock_t *lock;
+	pte_t *entries = lock_entry(vma->vm_mm, at, &lock), *entry;
+	const struct understudy_copy *copy;
+
+	if (!entries)
+		return;
+	for (entry = entries; at < end; at += PAGE_SIZE, entry++) {
+		if (!pte_present(*entry) || !unjudged(*entry) || pte_write(*entry))
+			continue;
+		copy = understudy_copy_of(pte_pfn(*entry));
+		if (copy && !copy->stale)
+			set_pte_at(vma->vm_mm, at, entry, understudy_judged_entry(*entry));
+	}
+	pte_unmap_unlock(entries, lock);
 }
 
 static vm_fault_t make_executable(struct vm_area_struct *vma, unsigned long address)
@@ -319,8 +198,10 @@ static vm_fault_t make_executable(struct vm_area_struct *vma, unsigned long addr
 		return 0;
 	mutex_lock(&judging);
 	error = judge(vma, address, page);
-	if (!error)
+	if (!error) {
 		set_rights(vma, address, page, true);
+		execute_around(vma, address);
+	}
 	mutex_unlock(&judging);
 	put_page(page);
 	return error ? VM_FAULT_OOM : 0;
@@ -339,10 +220,10 @@ static bool forget_in(struct folio *folio, struct vm_area_struct *vma, unsigned 
 static void forget(struct page *page)
 {
 	struct rmap_walk_control walk = { .rmap_one = forget_in, .arg = page };
-	struct copy *copy;
+	struct understudy_copy *copy;
 
 	mutex_lock(&judging);
-	copy = copy_of(page_to_pfn(page));
+	copy = understudy_copy_of(page_to_pfn(page));
 	if (copy) {
 		copy->stale = true;
 		lock_page(page);
@@ -354,7 +235,7 @@ static void forget(struct page *page)
 
 static void make_writable(struct vm_area_struct *vma, unsigned long address)
 {
-	struct copy *copy;
+	struct understudy_copy *copy;
 	struct page *page;
 
 	if (!(vma->vm_flags & (VM_EXEC | VM_SHARED)))
@@ -362,7 +243,7 @@ static void make_writable(struct vm_area_struct *vma, unsigned long address)
 	page = page_at(vma, address, not_writable);
 	if (!page)
 		return;
-	copy = copy_of(page_to_pfn(page));
+	copy = understudy_copy_of(page_to_pfn(page));
 	/* A page of a file is written only by who shares it; others get one of their own. */
 	if (copy && !copy->stale && (PageAnon(page) || (vma->vm_flags & VM_SHARED)))
 		forget(page);
@@ -432,7 +313,7 @@ static void forget_all(struct page **pages, long count, unsigned int flags)
 	long i;
 
 	for (i = 0; pages && i < count && (flags & FOLL_WRITE); i++)
-		if (copy_of(page_to_pfn(pages[i])))
+		if (understudy_copy_of(page_to_pfn(pages[i])))
 			forget(pages[i]);
 }
 
@@ -468,7 +349,7 @@ long __wrap_pin_user_pages_remote(struct mm_struct *mm, unsigned long start, uns
  * A file that is being executed is written by its own calls. What locks are held then does not permit to forget the page
  * there; so it is done on the writer's way back to its program. Of what the kernel writes by itself others hear soon.
  */
-static void forget_written(struct copy *copy)
+static void forget_written(struct understudy_copy *copy)
 {
 	struct page *page = pfn_to_page(page_private(copy->page));
 
@@ -479,15 +360,15 @@ static void forget_written(struct copy *copy)
 
 static void forget_at_return(struct callback_head *head)
 {
-	forget_written(container_of(head, struct copy, at_return));
+	forget_written(container_of(head, struct understudy_copy, at_return));
 }
 
 static void forget_soon(struct work_struct *work)
 {
-	forget_written(container_of(work, struct copy, soon));
+	forget_written(container_of(work, struct understudy_copy, soon));
 }
 
-static void forget_later(struct copy *copy, struct page *page)
+static void forget_later(struct understudy_copy *copy, struct page *page)
 {
 	if (copy->to_forget)
 		return;
@@ -505,7 +386,7 @@ bool __wrap_folio_mark_dirty(struct folio *folio);
 
 bool __wrap_folio_mark_dirty(struct folio *folio)
 {
-	struct copy *copy = copy_of(folio_pfn(folio));
+	struct understudy_copy *copy = understudy_copy_of(folio_pfn(folio));
 
 	if (unlikely(copy) && !copy->stale) {
 		copy->stale = true;
@@ -513,13 +394,3 @@ bool __wrap_folio_mark_dirty(struct folio *folio)
 	}
 	return __real_folio_mark_dirty(folio);
 }
-
-static int __init code_init(void)
-{
-	judged = kvzalloc(BITS_TO_LONGS(max_pfn) * sizeof(long), GFP_KERNEL);
-	if (!judged)
-		panic("no memory for the map of executable pages");
-	frames = max_pfn;
-	return 0;
-}
-early_initcall(code_init);

@@ -8,16 +8,6 @@
 
 #include <linux/bitops.h>
 #include <linux/mm_types.h>
-#include <asm/pgtable_types.h>
-
-/* Software bits of an entry: it names the copy of a page, not the page; the kernel permits execution, but the page has not
- * been judged. */
-#define UNDERSTUDY_COPY_BIT 52
-#define UNDERSTUDY_COPY BIT_ULL(UNDERSTUDY_COPY_BIT)
-#define UNDERSTUDY_UNJUDGED BIT_ULL(53)
-
-/* What is written to the tables for an entry of a program's that permits execution, or writing. */
-pteval_t understudy_program_entry(pteval_t value);
 
 /* The bytes of a page at which sites begin. */
 struct understudy_sites {

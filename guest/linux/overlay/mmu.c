@@ -15,7 +15,7 @@
 #include <asm/tlbflush.h>
 #include <asm/x86_init.h>
 #include <asm/xen/hypervisor.h>
-#include "code.h"
+#include "copies.h"
 #include "understudy.h"
 
 extern unsigned long tlb_single_page_flush_ceiling;

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstring>
@@ -202,8 +203,28 @@ void data_beside_code(Context& context) {
     }
 }
 
+// As translators of programs do: code that others execute is mapped to be read alone, whatever its rights permit.
+void code_as_data(Context& context) {
+    const int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    const auto size = static_cast<std::uint64_t>(std::max<off_t>(lseek(file, 0, SEEK_END), kPage));
+    const std::uint64_t from = context.random.below(size / kPage) * kPage;
+    const std::uint64_t length = std::min(size - from, context.random.between(1, 64) * kPage);
+    const int populate = context.random.one_in(2) ? MAP_POPULATE : 0;
+    void* const mapped =
+        mmap(nullptr, length, PROT_READ | PROT_EXEC, MAP_PRIVATE | populate, file, static_cast<off_t>(from));
+    expect(mapped != MAP_FAILED, "a program's file can be mapped");
+    Bytes written(length);
+    expect(pread(file, written.data(), length, static_cast<off_t>(from)) == static_cast<ssize_t>(length),
+           "a program's file can be read");
+    expect(std::memcmp(mapped, written.data(), length) == 0, "code that is only read is what its file says");
+    context.seen.add_bytes(mapped, length);
+    munmap(mapped, length);
+    close(file);
+}
+
 constexpr std::array kOperations = {
     Operation{"data-beside-code", data_beside_code},
+    Operation{"code-as-data", code_as_data},
     Operation{"write-then-execute", write_then_execute},
     Operation{"write-and-execute", write_and_execute},
     Operation{"two-mappings", two_mappings},

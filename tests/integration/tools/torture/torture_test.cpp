@@ -72,6 +72,11 @@ TEST_F(Torture, CodeMadeAtRunTimeRuns) {
                   "data-beside-code,patched,write-and-execute,write-then-execute,two-mappings"});
 }
 
+// By who translates programs, and executes nothing of them.
+TEST_F(Torture, CodeThatIsOnlyReadIsWhatItsFileSays) {
+    expect_equal({"--seed", "1", "--rounds", "1", "--operations", "60", "--only", "code-as-data"});
+}
+
 // Programs that count nothing are interrupted anywhere, and what they wrote is copied: within string instructions, with
 // values in SSE and x87 registers, while what is mapped changes; some of them end only because of it.
 TEST_F(Torture, WhatCannotBeRunAgainIsCopied) {
