@@ -38,6 +38,7 @@ void mount_all(const std::string& root) {
             complain("cannot mount " + target);
         }
     }
+    mkdir((root + "/run/lock").c_str(), 01777);  // Debian's /var/lock
 }
 
 bool mount_image(const std::string& device, const char* target) {

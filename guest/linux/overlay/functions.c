@@ -55,13 +55,6 @@ void understudy_read_text(struct vm_area_struct *vma, unsigned long address, con
 		text->to = PAGE_SIZE + BEHIND;
 }
 
-bool understudy_is_of_program(struct text *text)
-{
-	char magic[SELFMAG];
-
-	return text->file && read_file(text->file, 0, magic, sizeof(magic)) && !memcmp(magic, ELFMAG, SELFMAG);
-}
-
 /* --- Functions ------------------------------------------------------------------------------------------------------- */
 
 /* The table of .eh_frame_hdr: function starts in order, relative to the header, each with its description. */

@@ -31,9 +31,6 @@ static inline u8 *byte_at(struct text *text, int offset)
 /* The page at `address`, whose bytes are `page`. */
 void understudy_read_text(struct vm_area_struct *vma, unsigned long address, const u8 *page, struct text *text);
 
-/* Of a file that is a program or a library: not memory, be it that of a nameless file, which run-time compilers map twice. */
-bool understudy_is_of_program(struct text *text);
-
 /* The opcode's place in an instruction that was decoded. */
 static inline unsigned int opcode_at(const struct insn *insn)
 {

@@ -4,9 +4,9 @@
  * tables or its chance. Their bytes stand in constants and between instructions, too, and replacing those would change a
  * program; so the bytes have to begin an instruction.
  *
- * Where instructions begin is known from the start of a function on (functions.c). Elsewhere, in code made at run time,
- * say, the bytes before are decoded from many starts: x86 code falls into step within a few instructions, so what most of
- * them agree on is so.
+ * Where instructions begin is known from the start of a function on (functions.c). Elsewhere, in code made at run time or
+ * by a compiler that describes none, the bytes before are decoded from many starts: x86 code falls into step within a few
+ * instructions, so what most of them agree on is so. There data may lie beside the code, too.
  */
 #include <linux/mm.h>
 #include "code.h"
@@ -76,20 +76,26 @@ static bool is_site(const u8 *opcode)
 	}
 }
 
-/* --- What compilers at run time make ---------------------------------------------------------------------------------- */
+/* --- Where data may lie beside the code ------------------------------------------------------------------------------- */
 
 /*
- * They keep their data beside their code, and small numbers and tables there look like sites (15 is SLDT): replaced, they
- * would be read as something else. Of those only what such code asks a processor for is taken for code, and only where
- * what stands around it asks: a leaf for CPUID, a look at whether RDRAND had a number.
+ * Compilers at run time keep tables beside their code, those of Haskell and of .NET in files, too. Small numbers and offsets
+ * there look like sites (15 is SLDT): replaced, they would be read as something else. Of those only what such code asks a
+ * processor for is taken for code, and only where what stands around it asks: a leaf for CPUID, a look at whether RDRAND
+ * had a number, the other half of the floating-point environment for FNSTENV.
  */
-#define ASKING 16 /* bytes before */
+enum {
+	NEAR = 16, /* bytes */
+	ONE_BLOCK = 128,
+};
 
 static bool loads_leaf(const u8 *code)
 {
 	switch (code[0]) {
 	case 0xb8: /* MOV EAX, a small number or one of the extended leaves */
 		return code[3] == 0 && (code[4] & 0x3f) == 0;
+	case 0xc7: /* the same, written for RAX */
+		return code[1] == 0xc0 && code[4] == 0 && (code[5] & 0x3f) == 0;
 	case 0x29:
 	case 0x2b:
 	case 0x31:
@@ -146,12 +152,12 @@ static bool leads_to(struct text *text, int at, int offset)
 	return false;
 }
 
-/* Is the instruction at `offset` one that comes behind such a one, at a short distance? */
-static bool comes_behind(struct text *text, int offset, bool (*like)(const u8 *code))
+/* Is the instruction at `offset` one that comes behind such a one, at most so far away? */
+static bool comes_behind(struct text *text, int offset, bool (*like)(const u8 *code), int distance)
 {
 	int back;
 
-	for (back = 2; back <= ASKING && offset - back >= text->from; back++)
+	for (back = 2; back <= distance && offset - back >= text->from; back++)
 		if (like(byte_at(text, offset - back)) && leads_to(text, offset - back, offset))
 			return true;
 	return false;
@@ -180,21 +186,71 @@ static bool looks_at_carry(const u8 *code)
 	}
 }
 
-static bool is_made_site(struct text *text, int offset)
+/* STMXCSR, LDMXCSR, FLDENV, FLDCW, FNCLEX */
+static bool handles_environment(const u8 *opcode)
+{
+	switch (opcode[0]) {
+	case ESCAPE:
+		return opcode[1] == 0xae && !is_register(opcode[2]) && (extension(opcode[2]) & 6) == 2;
+	case 0xd9:
+		return !is_register(opcode[1]) && (extension(opcode[1]) & 6) == 4;
+	case 0xdb:
+		return opcode[1] == 0xe2;
+	default:
+		return false;
+	}
+}
+
+/* Does such a one come behind the instruction at `offset`, at a short distance? */
+static bool goes_on_with_environment(struct text *text, int offset)
+{
+	int at = offset, end = min(offset + NEAR, text->to);
+	struct insn insn;
+
+	while (at < end) {
+		const u8 *opcode;
+
+		if (insn_decode(&insn, byte_at(text, at), text->to - at, INSN_MODE_64) < 0)
+			return false;
+		opcode = byte_at(text, at) + opcode_at(&insn);
+		if (at > offset && handles_environment(opcode))
+			return true;
+		if (leaves(opcode))
+			return false;
+		at += insn.length;
+	}
+	return false;
+}
+
+/* FXSAVE and its like, as functions use it that have to keep all registers. */
+static bool is_on_stack(const u8 *modrm)
+{
+	return !is_register(modrm[0]) && (modrm[0] & 7) == 4 && modrm[1] == 0x24;
+}
+
+static bool is_asked_for(struct text *text, int offset)
 {
 	const u8 *opcode = byte_at(text, offset);
 
+	if (opcode[0] == 0xd9)
+		return goes_on_with_environment(text, offset);
+	if (opcode[0] == 0xc7) /* XBEGIN, before CMP EAX, -1 */
+		return opcode[6] == 0x83 && opcode[7] == 0xf8 && opcode[8] == 0xff;
 	if (opcode[0] != ESCAPE)
 		return false;
 	switch (opcode[1]) {
-	case 0x01:
-		return opcode[2] == 0xd0; /* XGETBV */
+	case 0x01: /* XGETBV, XEND, XTEST, RDPKRU */
+		return opcode[2] == 0xd0 || opcode[2] == 0xd5 || opcode[2] == 0xd6 || opcode[2] == 0xee;
 	case 0x03: /* LSL */
-		return is_register(opcode[2]) && comes_behind(text, offset, loads_selector);
-	case 0xa2: /* CPUID */
-		return comes_behind(text, offset, loads_leaf);
-	case 0xc7: /* RDPID, with a prefix; RDRAND, RDSEED */
-		return is_register(opcode[2]) && extension(opcode[2]) >= 6 &&
+		return is_register(opcode[2]) && comes_behind(text, offset, loads_selector, NEAR);
+	case 0xa2: /* CPUID: compilers load a leaf long before */
+		return comes_behind(text, offset, loads_leaf, ONE_BLOCK);
+	case 0xae:
+		return is_on_stack(opcode + 2);
+	case 0xc7: /* RDPID, with a prefix; RDRAND, RDSEED; XSAVEC */
+		if (!is_register(opcode[2]))
+			return is_on_stack(opcode + 2);
+		return extension(opcode[2]) >= 6 &&
 		       ((offset > text->from && opcode[-1] == 0xf3) || looks_at_carry(opcode + 3));
 	default:
 		return false;
@@ -295,23 +351,22 @@ void understudy_find_sites(struct vm_area_struct *vma, unsigned long address, co
 {
 	static struct text text; /* the caller's lock guards it */
 	struct functions functions = {};
-	bool opened = false, made;
+	bool opened = false;
 	int offset, searched = 0;
 
 	bitmap_zero(sites->at, PAGE_SIZE);
 	understudy_read_text(vma, address, page, &text);
-	made = !understudy_is_of_program(&text);
 	for (offset = 0; offset < PAGE_END; offset++) {
 		if (!is_site(byte_at(&text, offset)) || offset < searched)
-			continue;
-		if (made && !is_made_site(&text, offset))
 			continue;
 		if (!opened) {
 			opened = true;
 			if (!understudy_open_functions(&functions, &text))
 				functions.file = NULL;
 		}
-		if (!search_described(&functions, &text, offset, sites, &searched) && probably_begins(&text, offset))
+		if (search_described(&functions, &text, offset, sites, &searched))
+			continue;
+		if (is_asked_for(&text, offset) && probably_begins(&text, offset))
 			__set_bit(offset, sites->at);
 	}
 	sites->count = bitmap_weight(sites->at, PAGE_SIZE);

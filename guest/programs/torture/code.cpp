@@ -189,13 +189,21 @@ void data_beside_code(Context& context) {
         code.insert(code.end(), bytes, bytes + sizeof number);
     }
     const int file = context.random.one_in(2) ? memfd_create("code", MFD_CLOEXEC) : -1;
-    expect(file < 0 || ftruncate(file, 2 * kPage) == 0, "memfd_create");
+    expect(file < 0 || ftruncate(file, 3 * kPage) == 0, "memfd_create");
     const int flags = file < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+    const bool like_a_program = context.random.one_in(2);
     {
-        const Pages pages(2 * kPage, PROT_READ | PROT_WRITE, flags, file);
-        std::memcpy(pages.data(), code.data(), code.size());
+        const Pages pages(3 * kPage, PROT_READ | PROT_WRITE, flags, file);
+        if (like_a_program) {
+            std::memcpy(pages.data(),
+                        "\x7f"
+                        "ELF",
+                        4);
+        }
+        std::uint8_t* const at = pages.data() + 64;
+        std::memcpy(at, code.data(), code.size());
         mprotect(pages.data(), pages.size(), PROT_READ | PROT_EXEC);
-        expect(reinterpret_cast<Function>(pages.data())() == sum, "data beside code is what it was");
+        expect(reinterpret_cast<Function>(at)() == sum, "data beside code is what it was");
         context.seen.add(sum);
     }
     if (file >= 0) {

@@ -69,6 +69,14 @@ TEST_F(LinuxGuest, TakesItsCommandFromTheKernelsCommandLine) {
     EXPECT_EQ(shell("$U run --image root.img --cmdline 'init=/sbin/other'").exit_status, 127);
 }
 
+TEST_F(LinuxGuest, HasTheFoldersThatServersExpect) {
+    const Finished done = shell(
+        "$U run --image root.img -- sh -c 'for d in /proc /sys/fs/cgroup /dev/pts /dev/shm /run/lock; do "
+        "[ -d $d ] || echo no $d; done; [ -k /dev/shm ] && [ -k /run/lock ]'");
+    EXPECT_EQ(done.exit_status, 0) << done.errors;
+    EXPECT_EQ(done.output, "");
+}
+
 TEST_F(LinuxGuest, IsDescribedByADomain) {
     std::ofstream(root()->directory() / "d.xml")
         << "<domain type='kvm'><name>small</name><memory unit='MiB'>128</memory><vcpu>1</vcpu>"
