@@ -2,11 +2,11 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <memory>
 #include <optional>
 
 #include "hypervisor/replication/loop/lone_guest.hpp"
-#include "logging_channel/log_file.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/command/sandbox_options.hpp"
 
@@ -26,6 +26,10 @@ struct Options {
 
 replication::ReplayConfig config_of(const Options& options) {
     replication::ReplayConfig config{options.log, options.image};
+    config.on_open = [&options](const std::filesystem::path& image) {
+        static_cast<void>(options.sandbox.enter(
+            walls_for({.read = {image}, .record = options.memory, .console_socket = {}, .keep = {}, .network = {}})));
+    };
     if (!options.memory.empty()) {
         config.memory = options.memory;
     }
@@ -33,13 +37,6 @@ replication::ReplayConfig config_of(const Options& options) {
         config.memory_at = StopNumber{*options.memory_at};
     }
     return config;
-}
-
-// A log brings its guest with it: whoever made it may aim at who replays it.
-void confine(const Options& options) {
-    const std::string image = options.image.empty() ? channel::LogReader(options.log).header().image : options.image;
-    static_cast<void>(options.sandbox.enter(walls_for(
-        {.read = {options.log, image}, .record = options.memory, .console_socket = {}, .keep = {}, .network = {}})));
 }
 
 int report(const replication::ReplayResult& result, const Options& options) {
@@ -83,10 +80,7 @@ Command add_replay(CLI::App& root) {
         "The exit status is 0 only if the whole log was replayed and every record agreed. Where one does not, the "
         "first is\n"
         "named, and what differs.\n\nExample:\n  understudy replay spin.log");
-    return {app, [options] {
-                confine(*options);
-                return report(replication::replay_log(config_of(*options)), *options);
-            }};
+    return {app, [options] { return report(replication::replay_log(config_of(*options)), *options); }};
 }
 
 }  // namespace understudy::tools

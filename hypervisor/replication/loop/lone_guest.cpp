@@ -265,12 +265,15 @@ LoneGuestResult run_lone_guest(const LoneGuestConfig& config) {
 ReplayResult replay_log(const ReplayConfig& config) {
     channel::LogReader reader(config.log);
     const channel::LogHeader& header = reader.header();
+    const std::string& image = config.image.empty() ? header.image : config.image;
+    if (config.on_open) {
+        config.on_open(image);
+    }
     if (header.cpu_table_digest != machine::cpuid_table_digest()) {
         throw Error::format("{} was recorded with another CPU table; replay it with the version that recorded it",
                             config.log.string());
     }
-    const std::unique_ptr<machine::Machine> machine =
-        machine::blank(header.guest, config.image.empty() ? header.image : config.image, engine::KvmEngines());
+    const std::unique_ptr<machine::Machine> machine = machine::blank(header.guest, image, engine::KvmEngines());
     if (header.engine != machine->engine_name()) {
         throw Error::format("{} was recorded on engine {}, this host has {}", config.log.string(), header.engine,
                             machine->engine_name());

@@ -63,6 +63,9 @@ struct ReplayConfig {
     // byte. At the stop of that number, before its input; without one, where the log disagrees or ends.
     std::optional<std::filesystem::path> memory{};
     std::optional<StopNumber> memory_at{};
+    // Called once the log is open and before anything else is, with the file of the guest's disk; may be empty. For who
+    // confines himself: a log brings its guest with it.
+    std::function<void(const std::filesystem::path& image)> on_open{};
 };
 // Throws understudy::Error when the file holds no log, or one of another engine or CPU table.
 [[nodiscard]] ReplayResult replay_log(const ReplayConfig& config);

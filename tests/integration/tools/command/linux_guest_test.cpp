@@ -269,6 +269,13 @@ TEST_F(LinuxGuest, IsReplayedBehindWalls) {
     EXPECT_THAT(walls.errors, HasSubstr("all equal"));
 }
 
+TEST_F(LinuxGuest, IsReplayedFromAPipe) {
+    const Finished replayed =
+        shell("$U run --image root.img --memory 96M --record log -- true\ncat log | $U replay --quiet /dev/stdin");
+    EXPECT_EQ(replayed.exit_status, 0) << replayed.errors;
+    EXPECT_THAT(replayed.errors, HasSubstr("all equal"));
+}
+
 // What it says comes out when it was kept, and its end with it.
 TEST_F(LinuxGuest, IsCheckpointedBesideIt) {
     const Finished done = shell(
