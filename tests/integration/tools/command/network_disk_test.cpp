@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
@@ -23,6 +25,7 @@ namespace understudy::tools {
 namespace {
 
 using namespace std::chrono_literals;
+using ::testing::AnyOf;
 using testing::contents;
 using testing::kExecutable;
 using testing::kPatience;
@@ -91,15 +94,16 @@ TEST_F(NetworkDisk, IsWrittenByWhoeverRunsTheGuest) {
     if (const std::string trouble = make_image(); !trouble.empty()) {
         GTEST_SKIP() << "no image of nbd-client: " << trouble;
     }
-    constexpr int kLines = 300;
     ASSERT_NO_FATAL_FAILURE(start_server());
     start_gateway_to_host();
     arbiters_ = start_arbiters(stage_, kExecutable);
+    // It writes until somebody listens on this port of the host.
+    const std::uint16_t enough = free_port();
     const std::string work = fmt::format(
         "export PATH=$PATH:/sbin:/usr/sbin; set -e; nbd-client -N disk 10.0.2.2 {} /dev/nbd0; mkfs.ext4 -q /dev/nbd0; "
-        "mount /dev/nbd0 /mnt; echo MOUNTED; for i in $(seq {}); do echo $i >> /mnt/lines; sync /mnt/lines; done; "
-        "umount /mnt; nbd-client -d /dev/nbd0",
-        port_, kLines);
+        "mount /dev/nbd0 /mnt; echo MOUNTED; i=0; until (exec 3<>/dev/tcp/10.0.2.2/{}) 2>/dev/null; do i=$((i+1)); "
+        "echo $i >> /mnt/lines; sync /mnt/lines; done; umount /mnt; nbd-client -d /dev/nbd0; echo WROTE $i",
+        port_, enough);
     const auto primary = start("host 1", {"primary", "--memory", "128M", "--", "bash", "-c", work});
     stage_.until([&] { return (primary->serves() && !primary->address().empty()) || !primary->running(); }, kPatience,
                  "the disk to be mounted");
@@ -109,8 +113,11 @@ TEST_F(NetworkDisk, IsWrittenByWhoeverRunsTheGuest) {
                  "a protected guest");
     ASSERT_TRUE(backup->running() && primary->running()) << "the guest ended before it was protected";
     primary->signal(SIGKILL);
+    stage_.until([&] { return backup->went_live() || !backup->running(); }, kPatience, "the other host to take over");
+    boost::asio::io_context io;
+    const boost::asio::ip::tcp::acceptor listener(io, {boost::asio::ip::address_v4::loopback(), enough});
     stage_.until([&] { return !backup->running(); }, kPatience, "the guest to end on the other host");
-    EXPECT_TRUE(backup->went_live());
+    EXPECT_TRUE(backup->went_live()) << backup->end();
     EXPECT_EQ(backup->divergences(), 0U);
 
     const auto check = [&](const std::string& line) {
@@ -118,9 +125,14 @@ TEST_F(NetworkDisk, IsWrittenByWhoeverRunsTheGuest) {
     };
     const Finished checked = check("e2fsck -fn $disk");
     EXPECT_EQ(checked.exit_status, 0) << checked.output << checked.errors;
-    const Finished read =
-        check(fmt::format("debugfs -R 'cat /lines' $disk > $disk.lines; seq {} | cmp - $disk.lines", kLines));
+    const Finished read = check(
+        "debugfs -R 'cat /lines' $disk > $disk.lines; n=$(wc -l < $disk.lines); [ $n -gt 0 ] && seq $n | cmp - "
+        "$disk.lines && "
+        "echo WROTE $n");
     EXPECT_EQ(read.exit_status, 0) << read.output << read.errors << contents(disk_.string() + ".lines");
+    ASSERT_FALSE(backup->console().empty());
+    const std::string wrote = read.output.substr(0, read.output.find('\n'));
+    EXPECT_THAT(backup->console().back(), AnyOf(wrote, wrote + "\r"));
 }
 
 }  // namespace
