@@ -25,6 +25,7 @@ namespace understudy::tools {
 namespace {
 
 using namespace std::chrono_literals;
+using replication::Role;
 using ::testing::AnyOf;
 using testing::contents;
 using testing::kExecutable;
@@ -109,9 +110,11 @@ TEST_F(NetworkDisk, IsWrittenByWhoeverRunsTheGuest) {
                  "the disk to be mounted");
     ASSERT_TRUE(primary->running()) << primary->end();
     const auto backup = start("host 2", {"backup", "--primary", primary->address()});
-    stage_.until([&] { return backup->compared_stops() > 0 || !backup->running() || !primary->running(); }, kPatience,
-                 "a protected guest");
-    ASSERT_TRUE(backup->running() && primary->running()) << "the guest ended before it was protected";
+    const auto formed = [&] {
+        return primary->role() == Role::leading && backup->role() == Role::following && backup->compared_stops() > 0;
+    };
+    stage_.until([&] { return formed() || !backup->running() || !primary->running(); }, kPatience, "a protected guest");
+    ASSERT_TRUE(formed()) << "the guest was not protected";
     primary->signal(SIGKILL);
     stage_.until([&] { return backup->went_live() || !backup->running(); }, kPatience, "the other host to take over");
     boost::asio::io_context io;
