@@ -85,6 +85,9 @@ void WriteWatch::unprotect(std::span<std::byte> range) {
 void WriteWatch::forget(std::span<std::byte> range) {
     uffdio_range gone = range_of(range);
     ::ioctl(fd_.get(), UFFDIO_UNREGISTER, &gone);
+    // Linux wakes nobody by itself where only writes were watched, and what is watched no more can be unprotected no
+    // more.
+    ::ioctl(fd_.get(), UFFDIO_WAKE, &gone);
 }
 
 std::optional<std::uint64_t> WriteWatch::next_fault() {
