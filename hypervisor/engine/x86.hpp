@@ -25,7 +25,6 @@ enum Cr4 : std::uint64_t {
     kCr4OsFxsr = 1u << 9,
     kCr4OsXmmExceptions = 1u << 10,
     kCr4FsGsBase = 1u << 16,
-    kCr4OsXsave = 1u << 18,
 };
 
 enum Efer : std::uint64_t {

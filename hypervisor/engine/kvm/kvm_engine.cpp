@@ -28,7 +28,7 @@ constexpr std::uint64_t kCr0 = x86::kCr0ProtectionEnable | x86::kCr0MonitorCopro
                                x86::kCr0NumericError | x86::kCr0WriteProtect | x86::kCr0Paging;
 constexpr std::uint64_t kCr4 = x86::kCr4PageSizeExtensions | x86::kCr4PhysicalAddressExtension |
                                x86::kCr4PageGlobalEnable | x86::kCr4OsFxsr | x86::kCr4OsXmmExceptions |
-                               x86::kCr4FsGsBase | x86::kCr4OsXsave;
+                               x86::kCr4FsGsBase;
 constexpr std::uint64_t kEfer =
     x86::kEferSyscall | x86::kEferLongModeEnable | x86::kEferLongModeActive | x86::kEferNoExecuteEnable;
 constexpr std::uint64_t kSyscallClearsFlags = x86::kFlagTrap | x86::kFlagInterrupt | x86::kFlagDirection;
