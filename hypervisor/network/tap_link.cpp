@@ -1,6 +1,7 @@
 // A tap of the host, optionally on a bridge. For a guest whose NIC offloads, the host's network stack does what the
 // frames' headers ask for, or passes it on to the next: TCP travels in pieces of up to 64 KiB.
 #include <fcntl.h>
+#include <linux/if_bridge.h>
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
 #include <net/if.h>
@@ -9,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -32,7 +34,8 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr int kMaxFramesPerWakeup = 64;
-constexpr int kQueueFrames = 4096;  // the kernel's usual 1,000 are full when 1,000 clients come together
+constexpr int kQueueFrames = 4096;          // the kernel's usual 1,000 are full when 1,000 clients come together
+constexpr std::size_t kBridgePorts = 1024;  // the most that Linux gives a bridge
 constexpr std::size_t kReadBuffer = kMaxFrameBytes + 1;  // so that an oversized one is seen as such
 
 struct TapName {
@@ -116,12 +119,34 @@ void lengthen_queue(int control, const std::string& device) {
     [[maybe_unused]] const int lengthened = ::ioctl(control, SIOCSIFTXQLEN, &request);
 }
 
+// What root alone may do and a tap that outlives its processes may have been given before.
+std::string advice_for_user(int reason, const std::string& setting) {
+    return reason == EPERM ? " (have root do it: ip link set " + setting + ")" : "";
+}
+
+bool is_port(int control, const std::string& bridge, int device) {
+    std::array<int, kBridgePorts> ports{};
+    std::array<unsigned long, 4> query = {BRCTL_GET_PORT_LIST, reinterpret_cast<unsigned long>(ports.data()),
+                                          ports.size(), 0};
+    ifreq request = request_for(bridge);
+    request.ifr_data = reinterpret_cast<char*>(query.data());
+    return ::ioctl(control, SIOCDEVPRIVATE, &request) >= 0 && std::ranges::find(ports, device) != ports.end();
+}
+
 void add_to_bridge(int control, const TapName& name) {
+    const int device = static_cast<int>(if_nametoindex(name.device.c_str()));
     ifreq request = request_for(name.bridge);
-    request.ifr_ifindex = static_cast<int>(if_nametoindex(name.device.c_str()));
-    if (::ioctl(control, SIOCBRADDIF, &request) != 0) {
-        throw Error::from_errno("cannot add the tap " + name.device + " to the bridge " + name.bridge, errno);
+    request.ifr_ifindex = device;
+    if (::ioctl(control, SIOCBRADDIF, &request) == 0) {
+        return;
     }
+    const int reason = errno;
+    if (is_port(control, name.bridge, device)) {
+        return;
+    }
+    throw Error::from_errno("cannot add the tap " + name.device + " to the bridge " + name.bridge +
+                                advice_for_user(reason, name.device + " master " + name.bridge),
+                            reason);
 }
 
 void bring_up(int control, const std::string& device) {
@@ -129,9 +154,14 @@ void bring_up(int control, const std::string& device) {
     if (::ioctl(control, SIOCGIFFLAGS, &request) != 0) {
         throw Error::from_errno("cannot read the state of the tap " + device, errno);
     }
+    if ((request.ifr_flags & IFF_UP) != 0) {
+        return;
+    }
     request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
     if (::ioctl(control, SIOCSIFFLAGS, &request) != 0) {
-        throw Error::from_errno("cannot bring the tap " + device + " up", errno);
+        const int reason = errno;
+        throw Error::from_errno("cannot bring the tap " + device + " up" + advice_for_user(reason, device + " up"),
+                                reason);
     }
 }
 

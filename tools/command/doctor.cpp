@@ -197,8 +197,10 @@ Check check_tun() {
         return {"taps", State::ok, "/dev/net/tun, and root"};
     }
     if (fd >= 0) {
-        return {"taps", State::limited, "/dev/net/tun opens; making a tap needs root",
-                "have root make one for you: ip tuntap add NAME mode tap user $USER; or use understudy gateway"};
+        return {
+            "taps", State::limited, "/dev/net/tun opens; making a tap needs root",
+            "have root make one for you: ip tuntap add NAME mode tap user $USER; ip link set NAME master BRIDGE up; "
+            "or use understudy gateway"};
     }
     return {"taps", State::limited, fmt::format("/dev/net/tun: {}", std::strerror(error)),
             "modprobe tun; or use understudy gateway, which needs none"};

@@ -1,135 +1,18 @@
 // Taps of a primary and a backup on one bridge, all in a network namespace that the test makes and that goes with it.
 #include <gtest/gtest.h>
-#include <linux/if_packet.h>
-#include <linux/sockios.h>
-#include <net/ethernet.h>
-#include <net/if.h>
-#include <poll.h>
 
 #include <algorithm>
 #include <atomic>
 #include <boost/asio/io_context.hpp>
-#include <functional>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include "common/error.hpp"
-#include "hypervisor/gateway/packet.hpp"
-#include "hypervisor/network/link.hpp"
 #include "hypervisor/network/offload.hpp"
-#include "tests/integration/hypervisor/network/namespace_guest.hpp"
+#include "tests/integration/hypervisor/network/tap_station.hpp"
 
-namespace understudy::network {
+namespace understudy::network::testing {
 namespace {
-
-namespace asio = boost::asio;
-using namespace std::chrono_literals;
-
-constexpr MacAddress kMac = {0x52, 0x54, 0, 0xbb, 0, 1};
-constexpr char kBridge[] = "br-test";
-
-// Another station on the bridge: the bridge's own end, with a packet socket.
-class Station {
-  public:
-    Station() : fd_(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(ETH_P_ALL))) {
-        sockaddr_ll address{};
-        address.sll_family = AF_PACKET;
-        address.sll_protocol = htons(ETH_P_ALL);
-        address.sll_ifindex = static_cast<int>(if_nametoindex(kBridge));
-        testing::must(::bind(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), "bind");
-    }
-    void send(const Frame& frame) {
-        ASSERT_EQ(::send(fd_.get(), frame.data(), frame.size(), 0), static_cast<ssize_t>(frame.size()));
-    }
-    // Sends the frame until it has arrived: a device that has just come up may swallow the first.
-    void send_until(asio::io_context& io, const Frame& frame, const std::function<bool()>& arrived) {
-        while (!arrived()) {
-            send(frame);
-            io.restart();
-            io.run_for(5ms);
-        }
-    }
-    // The next frame that came from the wire, of those that carry our test's MAC address; empty after `wait`.
-    Frame receive(asio::io_context& io, std::chrono::milliseconds wait = 5s) {
-        const auto deadline = std::chrono::steady_clock::now() + wait;
-        while (std::chrono::steady_clock::now() < deadline) {
-            io.restart();
-            io.poll();
-            pollfd entry{.fd = fd_.get(), .events = POLLIN, .revents = 0};
-            if (::poll(&entry, 1, 1) == 0) {
-                continue;
-            }
-            Frame frame(2048);
-            sockaddr_ll from{};
-            socklen_t size = sizeof from;
-            const auto got =
-                ::recvfrom(fd_.get(), frame.data(), frame.size(), 0, reinterpret_cast<sockaddr*>(&from), &size);
-            if (got >= 14 && from.sll_pkttype != PACKET_OUTGOING &&
-                std::memcmp(frame.data() + 6, kMac.data(), 6) == 0) {
-                frame.resize(static_cast<std::size_t>(got));
-                return frame;
-            }
-        }
-        return {};
-    }
-
-  private:
-    FileDescriptor fd_;
-};
-
-Frame frame_to_guest(std::byte filling) {
-    Frame frame(60, filling);
-    std::memcpy(frame.data(), kMac.data(), kMac.size());
-    const MacAddress source = {0x02, 0, 0, 0, 0, 9};
-    std::memcpy(frame.data() + 6, source.data(), source.size());
-    frame[12] = std::byte{0x88};  // an experimental EtherType, so that the host's own stack does not mind it
-    frame[13] = std::byte{0xb5};
-    return frame;
-}
-
-Frame frame_from_guest(std::byte filling) {
-    Frame frame = frame_to_guest(filling);
-    std::memcpy(frame.data() + 6, kMac.data(), kMac.size());
-    std::fill_n(frame.begin(), 6, std::byte{0xff});
-    return frame;
-}
-
-// The bridge itself also says a thing or two (IGMP queries), which is none of a test's business.
-bool is_ours(const Frame& frame) {
-    return frame[12] == std::byte{0x88} && frame[13] == std::byte{0xb5};
-}
-
-Link::FrameHandler collect(std::vector<Frame>& received) {
-    return [&received](Frame frame) {
-        if (is_ours(frame)) {
-            received.push_back(std::move(frame));
-        }
-    };
-}
-
-LinkConfig config(const std::string& endpoint) {
-    return {.endpoint = endpoint, .vm = "kv", .mac = kMac, .ipv4_address = htonl(0x0a00020f)};
-}
-
-class TapTest : public ::testing::Test {
-  protected:
-    void SetUp() override {
-        if (const auto reason = testing::reason_to_skip(); !reason.empty()) {
-            GTEST_SKIP() << reason;
-        }
-    }
-
-    static void on_a_bridge(const std::function<void()>& test) {
-        testing::in_new_network_namespace([&test] {
-            std::ofstream("/proc/sys/net/ipv6/conf/default/disable_ipv6") << "1\n";
-            const FileDescriptor control(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-            testing::must(::ioctl(control.get(), SIOCBRADDBR, kBridge), "SIOCBRADDBR");
-            testing::configure(kBridge, nullptr, nullptr);
-            test();
-        });
-    }
-};
 
 TEST_F(TapTest, IsSilentUntilItSpeaksThenAnnouncesItselfAndCarriesFrames) {
     on_a_bridge([] {
@@ -211,7 +94,7 @@ TEST_F(TapTest, ACrowdOfFramesWaitsForAReplicaThatIsBusy) {
 TEST_F(TapTest, ATapDoesNotGiveTheBridgeItsAddress) {
     on_a_bridge([] {
         const MacAddress nic = {0xf2, 0xff, 0xff, 0xff, 0xff, 0xfe};
-        const auto port = testing::make_guest_tap(nic);
+        const auto port = make_guest_tap(nic);
         const FileDescriptor control(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
         const auto request_for = [](const std::string& device) {
             ifreq request{};
@@ -220,14 +103,14 @@ TEST_F(TapTest, ATapDoesNotGiveTheBridgeItsAddress) {
         };
         auto join = request_for(kBridge);
         join.ifr_ifindex = static_cast<int>(if_nametoindex("guest0"));
-        testing::must(::ioctl(control.get(), SIOCBRADDIF, &join), "SIOCBRADDIF");
+        must(::ioctl(control.get(), SIOCBRADDIF, &join), "SIOCBRADDIF");
         asio::io_context io;
         std::vector<std::unique_ptr<Link>> taps;
         for (int i = 0; i < 8; ++i) {  // of addresses at random, one or the other would be the lowest
             taps.push_back(
                 make_link(io, config("tap:tap-" + std::to_string(i) + ",bridge=br-test"), [](const Frame&) {}));
             auto bridge = request_for(kBridge);
-            testing::must(::ioctl(control.get(), SIOCGIFHWADDR, &bridge), "SIOCGIFHWADDR");
+            must(::ioctl(control.get(), SIOCGIFHWADDR, &bridge), "SIOCGIFHWADDR");
             EXPECT_EQ(std::memcmp(&bridge.ifr_hwaddr.sa_data, nic.data(), nic.size()), 0);
         }
     });
@@ -280,7 +163,7 @@ TEST_F(TapTest, PausedItReadsNothing) {
 
 sockaddr_in peer_address() {
     sockaddr_in address{};
-    const sockaddr generic = testing::ipv4("10.0.2.2");
+    const sockaddr generic = ipv4("10.0.2.2");
     std::memcpy(&address, &generic, sizeof generic);
     address.sin_port = htons(7000);
     return address;
@@ -289,8 +172,8 @@ sockaddr_in peer_address() {
 // A test that fails is to end: nobody waits longer than this for a peer.
 void give_up_in_time(const FileDescriptor& socket) {
     const timeval limit{.tv_sec = 20, .tv_usec = 0};
-    testing::must(::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit), "SO_RCVTIMEO");
-    testing::must(::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit), "SO_SNDTIMEO");
+    must(::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit), "SO_RCVTIMEO");
+    must(::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit), "SO_SNDTIMEO");
 }
 
 // Takes one connection and sends back all that it brings.
@@ -357,25 +240,25 @@ struct Conversation {
 
 // A guest of Linux's TCP at a tap on the bridge talks to a server on the bridge.
 Conversation converse(FrameFormat format, std::size_t bytes) {
-    testing::configure(kBridge, "10.0.2.2", "255.255.255.0");
+    configure(kBridge, "10.0.2.2", "255.255.255.0");
     const FileDescriptor listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const sockaddr_in address = peer_address();
-    testing::must(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), "bind");
-    testing::must(::listen(listener.get(), 1), "listen");
+    must(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), "bind");
+    must(::listen(listener.get(), 1), "listen");
     give_up_in_time(listener);
     FileDescriptor tap;
     FileDescriptor socket;
-    testing::in_new_network_namespace([&] {
-        tap = testing::make_guest_tap(kMac, format);
+    in_new_network_namespace([&] {
+        tap = make_guest_tap(kMac, format);
         socket = FileDescriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     });
 
     asio::io_context io;
     LinkConfig link_config = config("tap:tap-a,bridge=br-test");
     link_config.format = format;
-    testing::GuestRelay* guest = nullptr;
+    GuestRelay* guest = nullptr;
     const auto link = make_link(io, link_config, [&](const Frame& frame) { guest->to_guest(frame); });
-    testing::GuestRelay relay(std::move(tap), *link);
+    GuestRelay relay(std::move(tap), *link);
     guest = &relay;
     link->speak({.generation = {1}});
 
@@ -457,13 +340,8 @@ TEST_F(TapTest, OfAnOffloadingGuestOnlySoundFramesAreTaken) {
 TEST_F(TapTest, WhatIsMissingIsNamed) {
     on_a_bridge([] {
         asio::io_context io;
-        const auto message = [&](const std::string& endpoint) -> std::string {
-            try {
-                (void)make_link(io, config(endpoint), [](const Frame&) {});
-            } catch (const Error& error) {
-                return error.what();
-            }
-            return "no error";
+        const auto message = [&](const std::string& endpoint) {
+            return error_of([&] { (void)make_link(io, config(endpoint), [](const Frame&) {}); });
         };
         EXPECT_NE(message("tap:tap-a,bridge=br-none").find("br-none"), std::string::npos);
         const auto taken = make_link(io, config("tap:tap-a"), [](const Frame&) {});
@@ -472,4 +350,4 @@ TEST_F(TapTest, WhatIsMissingIsNamed) {
 }
 
 }  // namespace
-}  // namespace understudy::network
+}  // namespace understudy::network::testing
