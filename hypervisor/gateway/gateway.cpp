@@ -82,7 +82,7 @@ void send_notice(tls::PolledSocket& socket, MessageKind kind, std::string_view t
 class Gateway::Server {
   public:
     Server(GatewayConfig config, Observer observer)
-        : only_vm_(config.vm),
+        : served_vm_(config.vm),
           speaker_rule_(config.rank_memory),
           vm_(std::move(config.vm)),
           tls_(std::move(config.tls)),
@@ -176,7 +176,9 @@ class Gateway::Server {
     }
 
     void from_guest(std::span<const std::byte> frame) {
-        voice_->was_heard = true;
+        if (!std::exchange(voice_->was_heard, true)) {
+            served_vm_ = vm_;
+        }
         capture(frame);
         openings_.from_guest(frame);
         to_guest_.heard(frame);
@@ -258,9 +260,7 @@ class Gateway::Server {
 
     void detach(std::string why) {
         const SpeakerRank rank = voice_->rank;
-        if (!voice_->was_heard) {
-            vm_ = only_vm_;  // it gave a name, but was no voice of any guest
-        }
+        vm_ = served_vm_;  // a name under which nothing was said is forgotten
         voice_.reset();
         speaker_rule_.silent(Clock::now());
         to_guest_.start_over(Clock::now());
@@ -464,7 +464,7 @@ class Gateway::Server {
         }
     }
 
-    VmId only_vm_;
+    VmId served_vm_;  // as the operator said, or whose guest was heard; empty: anybody's
     SpeakerRule speaker_rule_;
     VmId vm_;
     std::shared_ptr<tls::Context> tls_;

@@ -149,6 +149,20 @@ TEST(Gateway, ANameUnderWhichNoGuestWasHeardIsForgotten) {
     EXPECT_EQ(primary.next()->kind, MessageKind::welcome);
 }
 
+TEST(Gateway, ANameUnderWhichAGuestWasHeardIsKeptWhoeverSaysNothingUnderItLater) {
+    RunningGateway gateway;
+    {
+        FakeReplica primary(gateway.endpoint(), rank(1), "kv");
+        primary.send_frame(arp_question());
+        EXPECT_TRUE(primary.next_frame(is_arp_answer));
+    }
+    gateway.wait_for_detached(1);
+    { const FakeReplica dies_at_once(gateway.endpoint(), rank(2), "kv"); }
+    gateway.wait_for_detached(2);
+    FakeReplica stranger(gateway.endpoint(), rank(3), "mail");
+    EXPECT_EQ(stranger.next()->kind, MessageKind::refused);
+}
+
 // Sends a frame that the gateway answers at once, and takes all frames up to the answer.
 std::vector<Frame> frames_up_to_an_answer(FakeReplica& replica) {
     std::vector<Frame> frames;
