@@ -1,8 +1,8 @@
 // `understudy arbiter serve`: one server of the arbiter.
 #include "tools/command/arbiter_serve.hpp"
 
-#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -16,6 +16,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -26,6 +27,8 @@
 #include "tools/command/sandbox_options.hpp"
 #include "tools/command/transport_options.hpp"
 #include "tools/output/event_writer.hpp"
+#include "tools/output/patient_log.hpp"
+#include "tools/output/patient_output.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -165,11 +168,12 @@ class StopOnSignal {
 int serve(const Options& options) {
     auto settings = server_options(options);
     raise_descriptor_limit(settings.max_connections + arbiter::kReservedDescriptors);
-    spdlog::set_default_logger(spdlog::stderr_color_mt("arbiter"));  // standard output is for events
     StopOnSignal signals;
     std::filesystem::create_directories(settings.data);
     options.sandbox->enter_and_tell(
         {.profile = sandbox::Profile::arbiter, .paths = {{settings.data, sandbox::Use::keep}}, .makes_taps = false});
+    log_patiently("arbiter", STDERR_FILENO);  // standard output is for events
+    PatientOutput output(STDOUT_FILENO);
     arbiter::Server server(settings);
     if (settings.core.bootstrap && !server.was_empty()) {
         throw Error::format(
@@ -178,7 +182,8 @@ int serve(const Options& options) {
             options.id, options.data, options.join ? "--join" : "--bootstrap");
     }
     signals.watch(server);
-    EventWriter events(stdout, options.json ? EventWriter::Form::json : EventWriter::Form::text);
+    EventWriter events(stdout, options.json ? EventWriter::Form::json : EventWriter::Form::text,
+                       [&output](std::string_view bytes) { output.write(bytes); });
     if (server.torn_bytes() > 0) {
         spdlog::info("cut {} bytes off the log's end that were not wholly written", server.torn_bytes());
     }

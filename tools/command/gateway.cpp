@@ -1,6 +1,8 @@
 // `understudy gateway`: user-mode networking for one VM, in a process that outlives its replicas.
 #include "hypervisor/gateway/gateway.hpp"
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <csignal>
@@ -8,6 +10,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/descriptor_limit.hpp"
@@ -16,6 +19,8 @@
 #include "tools/command/stop_signals.hpp"
 #include "tools/command/transport_options.hpp"
 #include "tools/output/event_writer.hpp"
+#include "tools/output/patient_log.hpp"
+#include "tools/output/patient_output.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -90,7 +95,10 @@ int run(const Options& options) {
         config.network.forwards.push_back(network::parse_forward(forward));
     }
     options.sandbox.enter_and_tell(walls_of(options));
-    EventWriter writer(stdout, options.json ? EventWriter::Form::json : EventWriter::Form::text);
+    log_patiently("gateway", STDERR_FILENO);
+    PatientOutput output(STDOUT_FILENO);
+    EventWriter writer(stdout, options.json ? EventWriter::Form::json : EventWriter::Form::text,
+                       [&output](std::string_view bytes) { output.write(bytes); });
     Gateway gateway(std::move(config), [&writer](const GatewayEvent& event) { writer.write(as_event(event)); });
     gateway.run(stop.get());
     return 0;

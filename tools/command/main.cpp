@@ -1,5 +1,7 @@
 // The `understudy` command: one table of subcommands, one way to report an error, one meaning of the exit status.
 #include <fmt/format.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -135,6 +137,7 @@ int close_output(int status) {
 
 int main(int argc, char** argv) {
     try {
+        spdlog::set_default_logger(spdlog::stderr_color_mt("understudy"));  // standard output is for results
         return close_output(parse_and_run(argc, argv));
     } catch (const std::bad_alloc&) {
         print_error("out of memory");

@@ -12,6 +12,7 @@
 #include "tools/command/guest_status.hpp"
 #include "tools/output/event_writer.hpp"
 #include "tools/output/milliseconds.hpp"
+#include "tools/output/patient_log.hpp"
 #include "tools/output/patient_output.hpp"
 #include "tools/output/role_word.hpp"
 #include "tools/process/exit_status.hpp"
@@ -119,6 +120,7 @@ replication::ReplicaConfig ReplicaOptions::config(const VmId& vm, const GuestFil
     keep_memory_past_end();         // so that the peer hears at once when this replica is killed
     sandbox_.enter_and_tell(walls_for(files));
     config.on_guest_thread = sandbox_.for_guest_thread();
+    log_patiently("replica", STDERR_FILENO);
     config.observer = make_observer(std::make_shared<PatientOutput>(STDOUT_FILENO), json_);
     return config;
 }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <array>
@@ -11,6 +12,8 @@
 #include <string>
 #include <thread>
 #include <utility>
+
+#include "tools/output/patient_log.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -68,6 +71,20 @@ TEST_F(PatientOutputTest, NobodyReadsAndTheWriterGoesOn) {
     EXPECT_THAT(text, EndsWith(" bytes of output were dropped, as nobody read them\n"));
     output_->write("and on\n");
     EXPECT_EQ(read_until("on\n"), "and on\n");
+}
+
+TEST_F(PatientOutputTest, ALogThatNobodyReadsStopsNobody) {
+    const auto before = spdlog::default_logger();
+    log_patiently("server", pipe_[1]);
+    spdlog::warn("the first line");
+    for (int i = 0; i < 100'000; ++i) {
+        spdlog::warn("one of many lines");
+    }
+    EXPECT_THAT(read_until("read them\n"), HasSubstr("the first line"));
+    close(0);
+    const auto sigpipe = std::signal(SIGPIPE, SIG_IGN);
+    spdlog::set_default_logger(before);
+    std::signal(SIGPIPE, sigpipe);
 }
 
 TEST_F(PatientOutputTest, WhatWaitsIsWrittenBeforeTheEnd) {
