@@ -28,6 +28,10 @@ using namespace std::chrono_literals;
 
 constexpr auto kPatience = 30s;
 
+std::string binary() {
+    return UNDERSTUDY_BINARY_DIR "/understudy";
+}
+
 // `understudy` with a pipe for its output that is full from the beginning.
 class Unread {
   public:
@@ -41,7 +45,7 @@ class Unread {
 
   private:
     static ProcessConfig config(std::vector<std::string> words) {
-        words.insert(words.begin(), UNDERSTUDY_BINARY_DIR "/understudy");
+        words.insert(words.begin(), binary());
         return {.command = std::move(words)};
     }
     static int full(const Pipe& pipe) {
@@ -92,11 +96,10 @@ TEST(UnreadOutput, AnArbiterGoesOn) {
     Unread server({"arbiter", "serve", "--id", "1", "--data", (directory.path() / "a1").string(), "--peer",
                    "1=" + address, "--bootstrap", "--insecure"});
     const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    const ProcessConfig ask{.command = {binary(), "arbiter", "status", "--arbiter", "raft://" + address}};
     int status = -1;
     while (status != 0 && std::chrono::steady_clock::now() < deadline) {
-        status = run_to_end(ProcessConfig{.command = {UNDERSTUDY_BINARY_DIR "/understudy", "arbiter", "status",
-                                                      "--arbiter", "raft://" + address}})
-                     .exit_status;
+        status = run_to_end(ask).exit_status;
     }
     EXPECT_EQ(status, 0);
     EXPECT_EQ(server.end(), 0);
