@@ -103,8 +103,9 @@ ReplayBacklog::Verdict ReplayBacklog::receive(StopNumber stop, Bytes size, bool 
     if (stop <= received_) {
         return Verdict::out_of_order;
     }
-    if (entries_.size() >= 2 * limits_.unreplayed_records || bytes_ - large_bytes_ >= 2 * limits_.unreplayed.value ||
-        (is_large(size.value) && large_ >= kLargeAtOnce)) {
+    const std::uint64_t most_bytes = 2 * limits_.unreplayed.value;
+    if (entries_.size() >= 2 * limits_.unreplayed_records || bytes_ - large_bytes_ >= most_bytes ||
+        (is_large(size.value) && large_ >= kLargeAtOnce && large_bytes_ >= most_bytes)) {
         return Verdict::overrun;
     }
     entries_.push_back({stop, size.value, is_large(size.value)});

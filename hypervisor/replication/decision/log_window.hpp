@@ -118,7 +118,8 @@ class ReplayBacklog {
         std::uint64_t bytes;
         bool large = false;
     };
-    // A copy may be as large as guest memory. The primary's guest waits for each that is, but may have begun the next.
+    // A copy may be as large as guest memory, so of large ones a few are taken whatever they come to: the primary's
+    // guest waits for each that reaches the limit, but may have begun the next.
     static constexpr std::uint64_t kLargeAtOnce = 4;
     [[nodiscard]] bool is_large(std::uint64_t bytes) const { return bytes > limits_.unreplayed.value / 4; }
 

@@ -172,6 +172,28 @@ TEST(LogWindow, ALargeCopyIsWaitedFor) {
     EXPECT_TRUE(window.may_proceed());
 }
 
+// None of them is as large as the limit: the guest waits for their sum, and the backup has to take what that permits.
+TEST(LogWindow, CopiesThatAreLargeTogetherAreWaitedFor) {
+    LogWindow window({0}, small_limits());
+    ReplayBacklog backlog({0}, small_limits());
+    std::uint64_t stop = 0;
+    const auto send = [&] {
+        window.sent({++stop}, milliseconds(20), {51}, Sent::copy);
+        return backlog.receive({stop}, {51});
+    };
+    while (window.may_proceed()) {
+        ASSERT_EQ(send(), ReplayBacklog::Verdict::accepted);
+    }
+    EXPECT_EQ(send(), ReplayBacklog::Verdict::accepted);  // the guest had begun it
+    EXPECT_EQ(send(), ReplayBacklog::Verdict::accepted);
+    for (int under_way = 0; under_way < 4; ++under_way) {
+        if (send() == ReplayBacklog::Verdict::overrun) {
+            return;
+        }
+    }
+    FAIL() << "whatever comes is taken";
+}
+
 TEST(LogWindow, ImpossibleReportsAreRefusedAndOldOnesHarmless) {
     LogWindow window({5}, small_limits());
     EXPECT_FALSE(window.report({6}, {5}));
