@@ -404,6 +404,8 @@ constexpr auto kTransitions = [] {
         {forming, peer_lost, form_was_asked, "form was asked", deciding, drop_peer,
          "the peer may be a member: first learn whether, then win"},
         {forming, peer_lost, always, "", solo, stay_alone, "never asked: the peer is no member"},
+        {forming, guest_ended, form_was_asked, "form was asked", forming, nothing,
+         "first learn which generation it is that ends"},
         {forming, guest_ended, always, "", terminated, end, "all it said has left"},
 
         {leading, backup_connected, always, "", leading, refuse_second, "a pair has two members"},

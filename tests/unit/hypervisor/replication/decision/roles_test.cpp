@@ -220,6 +220,19 @@ TEST(Roles, AnUnknownFormIsAskedAgainWhileTheBackupLives) {
     EXPECT_EQ(p(answer(3, Verdict::yes)), "Leading: tell_formed speak(2)");
 }
 
+// Otherwise it would tell the arbiter of the end of a generation that may be over, and the VM's name stayed taken.
+TEST(Roles, AGuestThatEndsWhileFormIsUndecidedEndsTheGenerationThatComesOfIt) {
+    Story p = asked_to_form();
+    EXPECT_EQ(p(event::GuestEnded{}), "Forming:");
+    EXPECT_EQ(p(answer(2, Verdict::unknown)), "Forming:");
+    EXPECT_EQ(p(event::GuestEnded{}), "Forming:");
+    EXPECT_EQ(p(tick(50)), "Forming: form#3(1->2,PB)");
+    EXPECT_EQ(p(event::GuestEnded{}), "Forming:");
+    EXPECT_EQ(p(answer(3, Verdict::yes)), "Leading: tell_formed speak(2)");
+    EXPECT_EQ(p(event::GuestEnded{}),
+              fmt::format("Terminated: terminate({})", static_cast<int>(action::Terminate::Reason::guest_ended)));
+}
+
 TEST(Roles, ARefusedFormThatLeavesTheOwnerIsAskedAgain) {
     Story p = asked_to_form();
     EXPECT_EQ(p(answer(2, Verdict::no, VmState{{1}, {"P"}, {}})), "Forming:");
