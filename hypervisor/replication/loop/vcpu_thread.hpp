@@ -34,7 +34,8 @@ class VcpuThread {
     VcpuThread(const VcpuThread&) = delete;
     VcpuThread& operator=(const VcpuThread&) = delete;
 
-    // --- Its life, from the I/O thread. One of record() and follow(), once. Feed and sinks outlive this object.
+    // --- Its life, from the I/O thread. One of record() and follow(), once. Feed and sinks are there
+    // until end().
     // The guest lives, from its first instruction on.
     void record(Sink& sink);
     // The guest follows `feed`.

@@ -31,6 +31,8 @@ ReplicaDriver::ReplicaDriver(const ReplicaConfig& config, VmId vm, std::unique_p
                              RoleMachine roles, boost::asio::io_context& io)
     : config_(config),
       vm_(std::move(vm)),
+      vcpu_(std::move(machine), config.recorder,
+            {config.on_guest_thread, [this] { log_drained(); }, [this] { vcpu_ended(); }}),
       io_(io),
       arbiter_(arbiter::connect(io, config.arbiter)),
       last_words_(io),
@@ -40,9 +42,7 @@ ReplicaDriver::ReplicaDriver(const ReplicaConfig& config, VmId vm, std::unique_p
       outbox_([this] { boost::asio::post(io_, [this] { drain(); }); }),
       intake_(outbox_),
       following_sink_(outbox_),
-      live_sink_(outbox_, brake_),
-      vcpu_(std::move(machine), config.recorder,
-            {config.on_guest_thread, [this] { log_drained(); }, [this] { vcpu_ended(); }}) {
+      live_sink_(outbox_, brake_) {
     channel::ListenerConfig listener;
     listener.address = config_.listen_address;
     listener.port = config_.listen_port;

@@ -120,6 +120,9 @@ class ReplicaDriver final : private ReplicaWorld {
 
     const ReplicaConfig config_;
     const VmId vm_;
+    // Before what its thread uses, which the destructor ends first: a snapshot of the guest's memory may be anywhere
+    // below, on its way to a backup, and ends before that memory does.
+    VcpuThread vcpu_;
     boost::asio::io_context& io_;
     std::unique_ptr<arbiter::Client> arbiter_;
     std::unique_ptr<channel::Listener> listener_;
@@ -167,7 +170,6 @@ class ReplicaDriver final : private ReplicaWorld {
     ChannelFeed feed_;
     FollowingSink following_sink_;
     LiveSink live_sink_;
-    VcpuThread vcpu_;  // last: its thread uses the rest
 };
 
 }  // namespace understudy::replication
