@@ -5,6 +5,7 @@
 #include <openssl/rand.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -130,9 +131,12 @@ void sign(X509* certificate, EVP_PKEY* key) {
     check(X509_sign(certificate, key, EVP_sha256()) > 0, "sign a certificate");
 }
 
-void make_authority(const fs::path& stem) {
+// Valid for longer than what it signs, which OpenSSL refuses from the authority's end on: in ten years it still signs
+// for ten.
+void make_authority(const fs::path& stem, std::chrono::seconds validity) {
     const auto key = new_key();
-    const auto certificate = new_certificate("Understudy authority", key.get(), kTenYears);
+    const auto certificate =
+        new_certificate("Understudy authority", key.get(), std::max<std::chrono::seconds>(3 * kTenYears, validity));
     X509_set_issuer_name(certificate.get(), X509_get_subject_name(certificate.get()));
     extend(certificate.get(), certificate.get(), NID_basic_constraints, "critical,CA:TRUE,pathlen:0");
     extend(certificate.get(), certificate.get(), NID_key_usage, "critical,keyCertSign,cRLSign");
@@ -144,6 +148,9 @@ void make_certificate(const fs::path& stem, const Identity& holder, X509* author
                       std::chrono::seconds validity) {
     const auto key = new_key();
     const auto certificate = new_certificate(holder.name, key.get(), validity);
+    if (ASN1_TIME_compare(X509_get0_notAfter(certificate.get()), X509_get0_notAfter(authority)) > 0) {
+        X509_set1_notAfter(certificate.get(), X509_get0_notAfter(authority));
+    }
     X509_set_issuer_name(certificate.get(), X509_get_subject_name(authority));
     extend(certificate.get(), authority, NID_basic_constraints, "critical,CA:FALSE");
     extend(certificate.get(), authority, NID_key_usage, "critical,digitalSignature");
@@ -164,7 +171,7 @@ std::vector<std::string> make_certificates(const fs::path& directory, const std:
     }
     std::vector<std::string> written;
     if (!fs::exists(directory / "ca.pem")) {
-        make_authority(directory / "ca");
+        make_authority(directory / "ca", validity);
         written.insert(written.end(), {"ca.pem", "ca.key"});
     }
     const auto authority = load_certificate(directory / "ca.pem");

@@ -106,6 +106,10 @@ Context::Context(const fs::path& credentials)
         ERR_clear_error();
         throw unusable(own_path, "it is of another authority than " + authority_path.string());
     }
+    if (X509_cmp_current_time(X509_get0_notAfter(authority.get())) < 0) {
+        throw unusable(authority_path, "it was valid until " + time_text(X509_get0_notAfter(authority.get())) +
+                                           "; make a new authority, and new certificates for everybody");
+    }
     if (X509_cmp_current_time(X509_get0_notAfter(own.get())) < 0) {
         throw unusable(own_path, "it was valid until " + time_text(X509_get0_notAfter(own.get())) +
                                      "; remove it and its key to have it made anew");

@@ -2,17 +2,24 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <openssl/pem.h>
 #include <sys/stat.h>
 
+#include <chrono>
+#include <cstdio>
+#include <ctime>
 #include <fstream>
+#include <memory>
 
 #include "common/error.hpp"
+#include "common/tls/openssl.hpp"
 #include "tests/unit/common/tls/site.hpp"
 
 namespace understudy::tls {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -70,6 +77,48 @@ TEST(Credentials, ThatCannotBeUsedAreNamedWithWhatToDo) {
 
     const Context alpha(site.path() / "host-alpha");
     EXPECT_THAT(failure([&] { alpha.require_role(Role::gateway); }), HasSubstr("understudy init --gateway"));
+}
+
+const ASN1_TIME* end_of(const Certificate& certificate) {
+    return X509_get0_notAfter(certificate.get());
+}
+
+// OpenSSL refuses a certificate whose authority's has run out: nobody's may promise more.
+TEST(Authority, LivesAsLongAsWhatItSigns) {
+    const TemporaryDirectory directory;
+    make_certificates(directory.path(), {testing::client("a")}, 10 * kTenYears);
+    const Certificate authority = load_certificate(directory.path() / "ca.pem");
+    EXPECT_GE(ASN1_TIME_compare(end_of(authority), end_of(load_certificate(directory.path() / "client-a.pem"))), 0);
+    make_certificates(directory.path(), {testing::client("b")}, 20 * kTenYears);
+    EXPECT_EQ(ASN1_TIME_compare(end_of(authority), end_of(load_certificate(directory.path() / "client-b.pem"))), 0);
+}
+
+TEST(Authority, OneThatIsMadeNowSignsForTenYearsInTenYears) {
+    const TemporaryDirectory directory;
+    make_certificates(directory.path(), {});
+    const Certificate authority = load_certificate(directory.path() / "ca.pem");
+    std::time_t then = std::time(nullptr) + 2 * std::chrono::seconds(kTenYears).count();
+    EXPECT_GT(X509_cmp_time(end_of(authority), &then), 0);
+}
+
+TEST(Authority, OneThatHasRunOutIsNamedByWhoeverStarts) {
+    const TemporaryDirectory directory;
+    make_certificates(directory.path(), {testing::client("a")}, std::chrono::seconds(5));
+    // As it is after its end: the same certificate with another time, which is not looked at before the signature.
+    const Certificate authority = load_certificate(directory.path() / "ca.pem");
+    const Key key = load_key(directory.path() / "ca.key");
+    X509_gmtime_adj(X509_getm_notAfter(authority.get()), -10);
+    ASSERT_GT(X509_sign(authority.get(), key.get(), EVP_sha256()), 0);
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen((directory.path() / "ca.pem").c_str(), "w"),
+                                                               &std::fclose);
+    ASSERT_EQ(PEM_write_X509(file.get(), authority.get()), 1);
+    std::fflush(file.get());
+    try {
+        const Context context(directory.path() / "client-a");
+        FAIL() << "it was taken";
+    } catch (const Error& error) {
+        EXPECT_THAT(error.what(), AllOf(HasSubstr("ca.pem"), HasSubstr("it was valid until")));
+    }
 }
 
 }  // namespace
