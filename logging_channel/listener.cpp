@@ -67,6 +67,9 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
             if (error) {
                 return self->accept_later(kAcceptPause);
             }
+            if (self->config_.options.tls && tls::has_left(socket.native_handle())) {
+                return self->accept();
+            }
             self->greet(std::move(socket));
             self->accept_on();
         });

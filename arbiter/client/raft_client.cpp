@@ -11,6 +11,7 @@
 
 #include "arbiter/client/engines.hpp"
 #include "arbiter/register/vm_register.hpp"
+#include "arbiter/wire/dial_patience.hpp"
 #include "arbiter/wire/server_link.hpp"
 #include "common/error.hpp"
 
@@ -22,10 +23,11 @@ using std::chrono::milliseconds;
 
 namespace {
 
-constexpr milliseconds kConnectPatience{300};  // for a connection to be ready
-constexpr milliseconds kReplyPatience{500};    // for an answer, before another server is asked
-constexpr milliseconds kGiveUp{2000};          // for an acknowledgement of what was sent
-constexpr milliseconds kBackoff{15};           // before a server is asked again that had nothing better to offer
+constexpr milliseconds kConnectPatience{300};   // for a connection to be ready
+constexpr milliseconds kLongestPatience{4000};  // where servers may have a crowd before them
+constexpr milliseconds kReplyPatience{500};     // for an answer, before another server is asked
+constexpr milliseconds kGiveUp{2000};           // for an acknowledgement of what was sent
+constexpr milliseconds kBackoff{15};            // before a server is asked again that had nothing better to offer
 constexpr milliseconds kWatch{50};
 constexpr std::size_t kBuffer = std::size_t{8} << 20U;
 constexpr std::size_t kMaxQueued = 100'000;
@@ -44,6 +46,7 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
           cluster_(url.parameter("cluster", "understudy")),
           tls_(url.tls),
           id_(random_id()),
+          patience_(kConnectPatience, kLongestPatience, random_id().low),
           backoff_(io),
           watch_(io) {}
 
@@ -115,12 +118,13 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
         }
         connecting_ = true;
         const Address target = redirected_ ? *std::exchange(redirected_, std::nullopt) : servers_[next_server_];
-        attempt_deadline_ = Clock::now() + kConnectPatience;
+        attempt_began_ = Clock::now();
         const std::weak_ptr<RaftClient> weak = weak_from_this();  // a callback may end the client
         ServerLink::Handlers handlers;
         handlers.on_welcome = [this](const Welcome& /*welcome*/) {
             connecting_ = false;
             ready_ = true;
+            patience_.welcomed();
             send_waiting();
         };
         handlers.on_message = [weak](const WireMessage& message) {
@@ -286,8 +290,8 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
         }
         if (silent) {
             elsewhere("no answer");
-        } else if (connecting_ && !ready_ && now > attempt_deadline_ && attempt_deadline_ != Clock::time_point{}) {
-            attempt_deadline_ = now + kConnectPatience;
+        } else if (connecting_ && !ready_ && link_ && now - attempt_began_ > patience_.limit(link_->connected())) {
+            patience_.ran_out(link_->connected());
             elsewhere("no connection");
         }
     }
@@ -311,11 +315,12 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
     std::string cluster_;
     std::shared_ptr<tls::Context> tls_;
     ClientId id_;
+    DialPatience patience_;
     asio::steady_timer backoff_;
     asio::steady_timer watch_;
     bool watching_ = false;
     std::optional<ServerLink> link_;
-    Clock::time_point attempt_deadline_;
+    Clock::time_point attempt_began_;
     bool connecting_ = false;
     bool ready_ = false;
     bool shut_ = false;

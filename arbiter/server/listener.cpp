@@ -60,6 +60,10 @@ void Listener::accept() {
             accept_after(kPause);
             return;
         }
+        if (under_tls_ && tls::has_left(socket.native_handle())) {
+            accept();
+            return;
+        }
         take_(std::move(socket));
         const auto now = tls::Pace::Clock::now();
         if (under_tls_) {

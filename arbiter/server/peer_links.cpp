@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "arbiter/wire/dial_patience.hpp"
 #include "arbiter/wire/server_link.hpp"
 #include "common/address.hpp"
 #include "common/error.hpp"
@@ -21,15 +22,18 @@ namespace {
 
 constexpr milliseconds kRedial{50};
 constexpr milliseconds kDialPatience{500};
+constexpr milliseconds kLongestPatience{8000};  // more than any client's: a peer has nobody else to turn to
 constexpr milliseconds kPeerGiveUp{1000};
 constexpr std::size_t kPeerBuffer = std::size_t{16} << 20U;
 
 }  // namespace
 
 struct PeerLinks::Link {
-    explicit Link(asio::io_context& io) : timer(io) {}
+    Link(asio::io_context& io, std::uint64_t seed) : timer(io), patience(kDialPatience, kLongestPatience, seed) {}
     std::string address;
     asio::steady_timer timer;
+    DialPatience patience;
+    std::chrono::steady_clock::time_point dialled;
     std::optional<ServerLink> server;
     bool welcome = false;
     std::string last_complaint;
@@ -65,7 +69,7 @@ void PeerLinks::follow(const raft::Configuration& configuration) {
     }
     for (const auto& [id, member] : members) {
         if (id != self_ && !links_.contains(id)) {
-            auto link = std::make_shared<Link>(io_);
+            auto link = std::make_shared<Link>(io_, incarnation_ + id);
             link->address = member.address;
             links_.emplace(id, link);
             dial(id, link);
@@ -93,13 +97,8 @@ void PeerLinks::dial(raft::NodeId id, const LinkPointer& link) {
         complain(id, *link, error.what());
         return;  // a new configuration brings a new address
     }
-    link->timer.expires_after(kDialPatience);
-    link->timer.async_wait([this, id, link](error_code error) {
-        if (!error && current(id, link) && !link->welcome) {
-            hang_up(id, *link, "no answer");
-            redial(id, link);
-        }
-    });
+    link->dialled = std::chrono::steady_clock::now();
+    await(id, link, link->patience.limit(false));
     // The handlers end with the link, so the link is there whenever one is called. None keeps it: it owns them.
     ServerLink::Handlers handlers;
     handlers.on_welcome = [this, id](const Welcome& welcome) {
@@ -110,6 +109,7 @@ void PeerLinks::dial(raft::NodeId id, const LinkPointer& link) {
         }
         Link& to = *own;
         to.welcome = true;
+        to.patience.welcomed();
         to.last_complaint.clear();
         to.timer.cancel();
         ++established_;
@@ -127,6 +127,23 @@ void PeerLinks::dial(raft::NodeId id, const LinkPointer& link) {
     const Hello hello{kProtocolVersion, Hello::Kind::peer, self_, cluster_, incarnation_};
     link->server.emplace(io_, tls_, address, ServerLink::Options{hello, id, kPeerGiveUp, kPeerBuffer},
                          std::move(handlers));
+}
+
+void PeerLinks::await(raft::NodeId id, const LinkPointer& link, milliseconds patience) {
+    link->timer.expires_at(link->dialled + patience);
+    link->timer.async_wait([this, id, link, patience](error_code error) {
+        if (error || !current(id, link) || link->welcome) {
+            return;
+        }
+        const bool connected = link->server->connected();
+        if (const auto limit = link->patience.limit(connected); limit > patience) {
+            await(id, link, limit);
+            return;
+        }
+        link->patience.ran_out(connected);
+        hang_up(id, *link, "no answer");
+        redial(id, link);
+    });
 }
 
 void PeerLinks::closed(raft::NodeId id, const LinkPointer& link, const std::string& why) {

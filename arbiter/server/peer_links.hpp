@@ -4,6 +4,7 @@
 // Lives on one io_context's thread: every method is called there, and so is `on_message`.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <map>
@@ -52,6 +53,7 @@ class PeerLinks {
 
     [[nodiscard]] bool current(raft::NodeId id, const LinkPointer& link) const;
     void dial(raft::NodeId id, const LinkPointer& link);
+    void await(raft::NodeId id, const LinkPointer& link, std::chrono::milliseconds patience);
     void redial(raft::NodeId id, const LinkPointer& link);
     void closed(raft::NodeId id, const LinkPointer& link, const std::string& why);
     void hang_up(raft::NodeId id, Link& link, const std::string& why);

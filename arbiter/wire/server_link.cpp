@@ -38,6 +38,7 @@ class ServerLink::Impl : public std::enable_shared_from_this<Impl> {
 
     bool send(const WireMessage& message) { return welcome_ && !closed_ && connection_->send(message); }
     [[nodiscard]] bool resolved() const { return resolved_; }
+    [[nodiscard]] bool connected() const { return connection_ && !closed_; }
 
     void end() {
         closed_ = true;
@@ -150,6 +151,9 @@ bool ServerLink::send(const WireMessage& message) {
 }
 bool ServerLink::resolved() const {
     return impl_->resolved();
+}
+bool ServerLink::connected() const {
+    return impl_->connected();
 }
 
 }  // namespace understudy::arbiter

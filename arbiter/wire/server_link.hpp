@@ -49,6 +49,8 @@ class ServerLink {
     bool send(const WireMessage& message);
     // The server's name was found: what went wrong, if anything did, went wrong later.
     [[nodiscard]] bool resolved() const;
+    // TCP is connected: what is not there yet is the server's answer.
+    [[nodiscard]] bool connected() const;
 
   private:
     class Impl;

@@ -1,11 +1,22 @@
 // How fast strangers are let in. A handshake costs the acceptor about a millisecond on the thread that carries
 // everything else: who knocks faster than this waits in the kernel's queue, and the rest of the work hardly notices.
+//
+// Who has left meanwhile, as has_left() finds, costs no handshake and is not counted: otherwise a crowd whose patience
+// ends before its turn would keep the acceptor busy with those who are gone, and nobody would ever be let in.
 #pragma once
+
+#include <poll.h>
 
 #include <algorithm>
 #include <chrono>
 
 namespace understudy::tls {
+
+// Whether who connected to this socket has hung up since, whatever was said before. Nobody does who is to shake hands.
+[[nodiscard]] inline bool has_left(int socket) {
+    pollfd state{.fd = socket, .events = POLLRDHUP, .revents = 0};
+    return ::poll(&state, 1, 0) > 0;
+}
 
 class Pace {
   public:
