@@ -1,7 +1,5 @@
 #include "arbiter/wire/connection.hpp"
 
-#include <netinet/tcp.h>
-
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
@@ -10,20 +8,13 @@
 
 #include "common/address.hpp"
 #include "common/bytes.hpp"
+#include "common/tcp.hpp"
 
 namespace understudy::arbiter {
 namespace asio = boost::asio;
 using boost::system::error_code;
 
 namespace {
-
-// No delay for small messages, and an end to waiting for acknowledgements.
-void tune(asio::ip::tcp::socket& socket, std::chrono::milliseconds give_up) {
-    error_code ignored;
-    socket.set_option(asio::ip::tcp::no_delay(true), ignored);
-    const auto milliseconds = static_cast<unsigned>(give_up.count());
-    ::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
-}
 
 // Of a socket, before it becomes a stream.
 std::string remote_of(const asio::ip::tcp::socket& socket) {
@@ -37,7 +28,7 @@ std::string remote_of(const asio::ip::tcp::socket& socket) {
 Connection::Connection(asio::ip::tcp::socket socket, std::shared_ptr<tls::Context> tls, Side side,
                        std::chrono::milliseconds give_up, std::size_t max_buffered)
     : remote_(remote_of(socket)), stream_(std::move(socket), std::move(tls), side), max_buffered_(max_buffered) {
-    tune(stream_.socket(), give_up);
+    tune_tcp(stream_.socket().native_handle(), give_up);
 }
 
 void Connection::start(Handlers handlers) {

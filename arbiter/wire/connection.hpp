@@ -30,8 +30,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
         std::function<void(const std::string& why)> on_closed;  // once, the last call
     };
 
-    // `socket` is connected. `tls` is null for plain text. Data that the other side's TCP does not acknowledge for
-    // `give_up` breaks the connection. `max_buffered`, in bytes: see send().
+    // `socket` is connected. `tls` is null for plain text. Data, or a probe, that the other side's TCP does not
+    // acknowledge for `give_up` breaks the connection. `max_buffered`, in bytes: see send().
     Connection(boost::asio::ip::tcp::socket socket, std::shared_ptr<tls::Context> tls, Side side,
                std::chrono::milliseconds give_up, std::size_t max_buffered);
 

@@ -1,6 +1,5 @@
 // The replica's side of gateway_protocol.hpp.
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
@@ -18,6 +17,7 @@
 #include <vector>
 
 #include "common/error.hpp"
+#include "common/tcp.hpp"
 #include "common/tls/polled_socket.hpp"
 #include "hypervisor/gateway/endpoint.hpp"
 #include "hypervisor/gateway/protocol.hpp"
@@ -40,8 +40,7 @@ constexpr milliseconds kLongestRetry{250};
 // have changed. Who was deposed by right learns it from the arbiter and ends itself.
 constexpr milliseconds kTurnedAwayRetry{1000};
 // For a gateway on another host that vanished without a word.
-constexpr unsigned kTcpUserTimeoutMs = 5000;
-constexpr int kKeepaliveSeconds = 5;  // where nothing is said to it meanwhile
+constexpr milliseconds kGiveUp{5000};
 // What stood by for long may have been forgotten on its way (a firewall). Who is not welcomed by then connects anew.
 constexpr milliseconds kStaleAfter{50};
 
@@ -135,12 +134,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
             return;
         }
         if (!endpoint_.is_unix()) {
-            const int on = 1;
-            ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-            ::setsockopt(fd.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &kTcpUserTimeoutMs, sizeof kTcpUserTimeoutMs);
-            ::setsockopt(fd.get(), IPPROTO_TCP, TCP_KEEPIDLE, &kKeepaliveSeconds, sizeof kKeepaliveSeconds);
-            ::setsockopt(fd.get(), IPPROTO_TCP, TCP_KEEPINTVL, &kKeepaliveSeconds, sizeof kKeepaliveSeconds);
-            ::setsockopt(fd.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+            tune_tcp(fd.get(), kGiveUp);
         }
         const int status = ::connect(fd.get(), std::bit_cast<const sockaddr*>(&endpoint_.address), endpoint_.length);
         if (status != 0 && errno != EINPROGRESS) {

@@ -2,6 +2,8 @@
 #include "arbiter/wire/connection.hpp"
 
 #include <gtest/gtest.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/read.hpp>
@@ -51,7 +53,9 @@ class ArbiterConnection : public ::testing::Test {
     ArbiterConnection() {
         tcp::acceptor acceptor(io_, {boost::asio::ip::make_address("127.0.0.1"), 0});
         other_.connect(acceptor.local_endpoint());
-        connection_ = std::make_shared<Connection>(acceptor.accept(), nullptr, Connection::Side::acceptor,
+        tcp::socket accepted = acceptor.accept();
+        socket_ = accepted.native_handle();
+        connection_ = std::make_shared<Connection>(std::move(accepted), nullptr, Connection::Side::acceptor,
                                                    std::chrono::milliseconds(1000), kMaxMessageBytes);
         Connection::Handlers handlers;
         handlers.on_message = [this](WireMessage message) {
@@ -68,6 +72,12 @@ class ArbiterConnection : public ::testing::Test {
     }
 
   protected:
+    [[nodiscard]] int option(int level, int name) const {
+        int value = 0;
+        socklen_t size = sizeof value;
+        EXPECT_EQ(::getsockopt(socket_, level, name, &value, &size), 0);
+        return value;
+    }
     void say(std::vector<std::byte> bytes) {
         said_.push_back(std::move(bytes));
         boost::asio::async_write(other_, boost::asio::buffer(said_.back()),
@@ -85,9 +95,18 @@ class ArbiterConnection : public ::testing::Test {
     tcp::socket other_{io_};
     std::deque<std::vector<std::byte>> said_;
     std::shared_ptr<Connection> connection_;
+    int socket_ = -1;  // the connection's
     std::vector<WireMessage> messages_;
     std::string closed_;
 };
+
+// A host that vanishes while nothing is said leaves no other trace.
+TEST_F(ArbiterConnection, FindsOutThatTheOtherSideIsGone) {
+    EXPECT_EQ(option(IPPROTO_TCP, TCP_USER_TIMEOUT), 1000);
+    EXPECT_NE(option(SOL_SOCKET, SO_KEEPALIVE), 0);
+    EXPECT_LE(option(IPPROTO_TCP, TCP_KEEPIDLE), 10);
+    EXPECT_LE(option(IPPROTO_TCP, TCP_KEEPINTVL), 10);
+}
 
 TEST_F(ArbiterConnection, SendsEachMessageBehindItsLengthAndChecksum) {
     ASSERT_TRUE(connection_->send(kHello));
