@@ -34,6 +34,7 @@ enum class Mutation : std::uint8_t {
     torn_tail_kept,             // a torn tail is skipped at start but not cut off
     no_fsync,                   // the write-ahead log is never synced
     found_log_not_synced,       // what a restarted server reads counts as durable, synced or not
+    found_log_only_synced,      // ... or synced as it is, though a sync before may have failed
     lost_disk_believed,         // a server that comes back without its disk is taken for itself
     voted_before_met,           // a server of a new cluster votes before the others have noted its incarnation
     count_,
@@ -63,6 +64,7 @@ constexpr std::array<std::string_view, static_cast<std::size_t>(Mutation::count_
     "torn_tail_kept",
     "no_fsync",
     "found_log_not_synced",
+    "found_log_only_synced",
     "lost_disk_believed",
     "voted_before_met",
 };

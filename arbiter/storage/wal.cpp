@@ -287,17 +287,31 @@ std::optional<std::uint64_t> Wal::load_segment(std::uint64_t number, std::option
         }
         segment.size = scan.offset;
         if (!mutated(Mutation::torn_tail_kept)) {
-            const auto file = directory_.open(name);
-            file->truncate(scan.offset);
-            file->sync();
+            write_again(name, std::string_view(bytes).substr(0, scan.offset));
         }
-    } else if (last && !mutated(Mutation::found_log_not_synced)) {
-        // The server before may have died between the last write and its sync: what is read is in the host's memory,
-        // and perhaps nowhere else. Segments before the last one were synced before the next was begun.
+    } else if (last && mutated(Mutation::found_log_only_synced)) {
         directory_.open(name)->sync();
+    } else if (last && !mutated(Mutation::found_log_not_synced)) {
+        write_again(name, bytes);
     }
     segments_.push_back(segment);
     return scan.next_batch;
+}
+
+// The server before may have died between the last write and its sync, or because that sync failed: what is read is in
+// the host's memory, and perhaps nowhere else. To sync the file is not enough: after a failed sync Linux takes what it
+// could not write for written, and the next sync has nothing to do and succeeds. So the last segment is copied and the
+// copy takes its place; those before it were synced before the next was begun.
+void Wal::write_again(const std::string& name, std::string_view bytes) {
+    const auto partial = name + ".partial";
+    {
+        const auto file = directory_.open(partial);
+        file->truncate(0);
+        file->write(0, bytes);
+        file->sync();
+    }
+    directory_.rename(partial, name);
+    directory_.sync();
 }
 
 WalContents Wal::take_contents() {

@@ -62,8 +62,9 @@ struct SegmentScan {
 // Not thread-safe. Every method that writes throws understudy::Error when the disk fails.
 class Wal {
   public:
-    // Reads what is there and cuts off what was not wholly written. `directory` outlives the log; a segment file that
-    // has reached `segment_bytes` is followed by another. Throws understudy::Error, on damage with file and offset.
+    // Reads what is there, cuts off what was not wholly written and makes the rest durable. `directory` outlives the
+    // log; a segment file that has reached `segment_bytes` is followed by another. Throws understudy::Error, on damage
+    // with file and offset.
     Wal(Directory& directory, std::size_t segment_bytes);
 
     // What was read at start; once, so that it is not in memory twice.
@@ -92,6 +93,7 @@ class Wal {
     [[nodiscard]] std::optional<std::uint64_t> load_segment(std::uint64_t number,
                                                             std::optional<std::uint64_t> expected_batch, bool first,
                                                             bool last);
+    void write_again(const std::string& name, std::string_view bytes);
     void start_segment();
     void put_batch(const std::string& items, std::uint32_t count);
     void note_last(raft::Index index, raft::Term term);

@@ -29,9 +29,13 @@ class MemoryDirectory::MemoryFile : public File {
         directory_.operation();
     }
     void sync() override {
-        directory_.operation();
-        node_->synced = node_->current;
-        node_->changes.clear();
+        try {
+            directory_.operation();
+        } catch (const Error&) {
+            directory_.write_back(*node_, true);
+            throw;
+        }
+        directory_.write_back(*node_, false);
     }
     void truncate(std::uint64_t size) override {
         directory_.operation();
@@ -62,26 +66,25 @@ void MemoryDirectory::lose_unsynced() {
     synced_ = current_;
     changes_.clear();
     for (auto& [name, node] : current_) {
-        if (node->changes.empty()) {
+        write_back(*node, true);
+        node->current = node->synced;
+    }
+}
+
+void MemoryDirectory::write_back(Node& node, bool in_part) {
+    for (const auto& [offset, bytes] : std::exchange(node.changes, {})) {
+        if (bytes.empty()) {
+            if (!in_part || coin()) {
+                node.synced.resize(offset);
+            }
             continue;
         }
-        std::string found = node->synced;
-        for (const auto& [offset, bytes] : node->changes) {
-            if (bytes.empty()) {
-                if (coin()) {
-                    found.resize(offset);
-                }
-                continue;
-            }
-            const auto kind = random_() % 4;  // whole, nothing, torn, torn
-            for (std::size_t at = 0; at < bytes.size(); at += kPiece) {
-                if (kind == 0 || (kind >= 2 && coin())) {
-                    write_at(found, offset + at, std::string_view(bytes).substr(at, kPiece));
-                }
+        const auto kind = in_part ? random_() % 4 : 0;  // whole, nothing, torn, torn
+        for (std::size_t at = 0; at < bytes.size(); at += kPiece) {
+            if (kind == 0 || (kind >= 2 && coin())) {
+                write_at(node.synced, offset + at, std::string_view(bytes).substr(at, kPiece));
             }
         }
-        node->synced = node->current = std::move(found);
-        node->changes.clear();
     }
 }
 

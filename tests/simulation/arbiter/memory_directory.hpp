@@ -20,7 +20,8 @@ class MemoryDirectory : public Directory {
 
     // The n-th modifying operation from now crashes the server (0: none does), before or in the middle of its effect.
     void crash_after(int operations) { until_crash_ = operations; }
-    // The n-th modifying operation from now fails as on a full disk.
+    // The n-th modifying operation from now fails as on a full disk. If it is a file's sync(), the host does as Linux
+    // does: what was to be written counts as written, can be read, and is not tried again by the next sync().
     void fail_after(int operations) { until_failure_ = operations; }
     // Power failure: synced data stays; of each unsynced write any set of 64-byte pieces does; of the directory's
     // unsynced changes the first few do.
@@ -38,15 +39,17 @@ class MemoryDirectory : public Directory {
 
   private:
     struct Node {
-        std::string synced;
-        std::string current;
-        // Unsynced changes, in order: (offset, bytes), or a truncation where `bytes` is empty.
+        std::string synced;   // what is on the disk
+        std::string current;  // what is read: the host's memory
+        // Changes that the next sync() writes, in order: (offset, bytes), or a truncation where `bytes` is empty.
         std::vector<std::pair<std::uint64_t, std::string>> changes;
     };
     using NodePointer = std::shared_ptr<Node>;
     using Names = std::map<std::string, NodePointer>;
     class MemoryFile;
 
+    // Takes the changes to the disk; or any set of their 64-byte pieces, and the host forgets that there are others.
+    void write_back(Node& node, bool in_part);
     void operation();  // counts down to the crash or the failure
     [[nodiscard]] bool coin() { return (random_() & 1U) != 0; }
 
