@@ -7,6 +7,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <exception>
+#include <functional>
 #include <map>
 #include <utility>
 
@@ -59,9 +60,13 @@ class Server::Impl {
         : options_(std::move(options)),
           budget_(budget_of(descriptor_limit(), options_.max_connections)),
           directory_(open_directory(options_.data)),
+          ports_(
+              io_, options_, [this](tcp::socket socket) { accepted(std::move(socket)); },
+              [this] {
+                  counts_.peers = peers_.established();
+                  return prometheus_text(core_, counts_);
+              }),
           core_(options_.core, *directory_, raft::Time{0}),
-          listener_(io_, options_.listen, options_.tls != nullptr, "--listen",
-                    [this](tcp::socket socket) { accepted(std::move(socket)); }),
           tick_timer_(io_),
           resign_timer_(io_),
           peers_(io_, options_.tls, core_.node().id(), options_.cluster, core_.incarnation(),
@@ -70,24 +75,15 @@ class Server::Impl {
                       [this](raft::Message message) {
                           pass_time();
                           core_.receive(std::move(message));
-                      }}) {
-        if (!options_.tls && !listener_.on_loopback()) {
-            throw Error::format("plain text is for loopback only, and {} is not; give --tls instead of --insecure",
-                                options_.listen.text());
-        }
-        if (options_.metrics) {
-            metrics_.emplace(io_, *options_.metrics, options_.tls, [this] {
-                counts_.peers = peers_.established();
-                return prometheus_text(core_, counts_);
-            });
-        }
-    }
+                      }}) {}
     ~Impl() { snapshot_thread_.join(); }
     Impl(const Impl&) = delete;
     Impl& operator=(const Impl&) = delete;
 
-    [[nodiscard]] std::uint16_t port() const { return listener_.port(); }
-    [[nodiscard]] std::uint16_t metrics_port() const { return metrics_ ? metrics_->port() : std::uint16_t{0}; }
+    [[nodiscard]] std::uint16_t port() const { return ports_.listener.port(); }
+    [[nodiscard]] std::uint16_t metrics_port() const {
+        return ports_.metrics ? ports_.metrics->port() : std::uint16_t{0};
+    }
     [[nodiscard]] const Storage& storage() const { return core_.storage(); }
 
     void run() {
@@ -124,6 +120,23 @@ class Server::Impl {
     }
 
   private:
+    // Where this server is reached. Opened before anything is written: a first start that comes to nothing for want of
+    // a port was none, and may be tried again.
+    struct Ports {
+        Ports(asio::io_context& io, const ServerOptions& options, std::function<void(tcp::socket)> take,
+              std::function<std::string()> page)
+            : listener(io, options.listen, options.tls != nullptr, "--listen", std::move(take)) {
+            if (!options.tls && !listener.on_loopback()) {
+                throw Error::format("plain text is for loopback only, and {} is not; give --tls instead of --insecure",
+                                    options.listen.text());
+            }
+            if (options.metrics) {
+                metrics.emplace(io, *options.metrics, options.tls, std::move(page));
+            }
+        }
+        Listener listener;
+        std::optional<MetricsEndpoint> metrics;
+    };
     // A connection that somebody made to this server.
     struct DialledIn {
         DialledIn(asio::io_context& io, std::uint64_t n) : number(n), patience(io, kHelloPatience) {}
@@ -347,11 +360,10 @@ class Server::Impl {
 
     ServerOptions options_;
     ConnectionBudget budget_;
-    std::unique_ptr<Directory> directory_;
-    ServerCore core_;
     asio::io_context io_;
-    Listener listener_;
-    std::optional<MetricsEndpoint> metrics_;
+    std::unique_ptr<Directory> directory_;
+    Ports ports_;
+    ServerCore core_;
     asio::steady_timer tick_timer_;
     asio::steady_timer resign_timer_;
     asio::thread_pool snapshot_thread_{1};

@@ -28,7 +28,8 @@ struct ServerOptions {
 
 class Server {
   public:
-    // Recovers from the data directory and listens. Throws understudy::Error.
+    // Listens and recovers from the data directory. Throws understudy::Error; where that is for want of a port, the
+    // directory is as it was.
     explicit Server(ServerOptions options);
     ~Server();
     Server(const Server&) = delete;
