@@ -85,6 +85,7 @@ class Server::Impl {
         return ports_.metrics ? ports_.metrics->port() : std::uint16_t{0};
     }
     [[nodiscard]] const Storage& storage() const { return core_.storage(); }
+    [[nodiscard]] const raft::Configuration& configuration() const { return core_.node().configuration(); }
 
     void run() {
         time_seen_ = Clock::now();
@@ -394,6 +395,9 @@ std::uint64_t Server::torn_bytes() const {
 }
 bool Server::was_empty() const {
     return impl_->storage().was_empty();
+}
+const raft::Configuration& Server::configuration() const {
+    return impl_->configuration();
 }
 void Server::run() {
     impl_->run();

@@ -39,6 +39,8 @@ class Server {
     [[nodiscard]] std::uint16_t metrics_port() const;  // 0: none
     [[nodiscard]] std::uint64_t torn_bytes() const;    // cut off the log's end at start (storage/wal.hpp)
     [[nodiscard]] bool was_empty() const;              // the data directory, before
+    // As it is stored. Before run().
+    [[nodiscard]] const raft::Configuration& configuration() const;
 
     // Serves until stop(). Throws understudy::Error when the disk fails.
     void run();

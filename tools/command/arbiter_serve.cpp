@@ -138,6 +138,19 @@ arbiter::ServerOptions server_options(const Options& options) {
     return server;
 }
 
+// A later start changes nothing of the cluster: whoever gives other addresses then, and believes in them, is to know.
+void tell_of_other_addresses(const Options& options, const raft::Configuration& configuration) {
+    for (const auto& [id, address] : parse_peers(options.peers)) {
+        const auto member = configuration.members.find(id);
+        if (member != configuration.members.end() && member->second.address != address.text()) {
+            spdlog::warn(
+                "--peer {}={} is not what the cluster knows: to it server {} is at {}, and --peer changes that at no "
+                "start but the first. A server that moves is removed, and added under another number",
+                id, address.text(), id, member->second.address);
+        }
+    }
+}
+
 // Ends the server on SIGTERM and SIGINT, from a thread that waits for them.
 class StopOnSignal {
   public:
@@ -187,6 +200,7 @@ int serve(const Options& options) {
     if (server.torn_bytes() > 0) {
         spdlog::info("cut {} bytes off the log's end that were not wholly written", server.torn_bytes());
     }
+    tell_of_other_addresses(options, server.configuration());
     auto endpoint = settings.listen;
     endpoint.port = server.port();
     std::vector<Event::Field> fields{{"id", options.id}, {"endpoint", endpoint.text()}, {"new", server.was_empty()}};
