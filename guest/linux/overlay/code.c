@@ -21,6 +21,7 @@
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
 #include <linux/task_work.h>
+#include <linux/uio.h>
 #include <linux/workqueue.h>
 #include <asm/trap_pf.h>
 #include <asm/tlbflush.h>
@@ -105,9 +106,6 @@ static void set_rights(struct vm_area_struct *vma, unsigned long address, struct
 				   pte_wrprotect(pte_set_flags(*entry, _PAGE_NX | UNDERSTUDY_UNJUDGED)));
 		if (writable || executable)
 			flush_tlb_page(vma, address);
-		/* What fetches instructions remembers translations of its own: touching the new entry as data is no flush. */
-		if (executable)
-			understudy_layer()->flush_due |= UNDERSTUDY_FLUSH_ALL;
 	}
 	pte_unmap_unlock(entry, lock);
 }
@@ -258,9 +256,13 @@ vm_fault_t __wrap_handle_mm_fault(struct vm_area_struct *vma, unsigned long addr
 {
 	vm_fault_t result;
 
-	if (flags & FAULT_FLAG_WRITE)
+	if (flags & FAULT_FLAG_WRITE) {
 		make_writable(vma, address & PAGE_MASK);
+		understudy_begin_write_fault(address & PAGE_MASK);
+	}
 	result = __real_handle_mm_fault(vma, address, flags, regs);
+	if (flags & FAULT_FLAG_WRITE)
+		understudy_end_write_fault();
 	if ((flags & FAULT_FLAG_INSTRUCTION) && (vma->vm_flags & VM_EXEC) &&
 	    !(result & (VM_FAULT_ERROR | VM_FAULT_RETRY | VM_FAULT_COMPLETED)))
 		result |= make_executable(vma, address & PAGE_MASK);
@@ -381,16 +383,33 @@ static void forget_later(struct understudy_copy *copy, struct page *page)
 	schedule_work(&copy->soon);
 }
 
+static void was_written(struct page *page)
+{
+	struct understudy_copy *copy = understudy_copy_of(page_to_pfn(page));
+
+	if (unlikely(copy) && !copy->stale) {
+		copy->stale = true;
+		forget_later(copy, page);
+	}
+}
+
 bool __real_folio_mark_dirty(struct folio *folio);
 bool __wrap_folio_mark_dirty(struct folio *folio);
 
 bool __wrap_folio_mark_dirty(struct folio *folio)
 {
-	struct understudy_copy *copy = understudy_copy_of(folio_pfn(folio));
-
-	if (unlikely(copy) && !copy->stale) {
-		copy->stale = true;
-		forget_later(copy, folio_page(folio, 0));
-	}
+	was_written(folio_page(folio, 0));
 	return __real_folio_mark_dirty(folio);
+}
+
+size_t __real_copy_page_from_iter_atomic(struct page *page, unsigned int offset, size_t bytes, struct iov_iter *from);
+size_t __wrap_copy_page_from_iter_atomic(struct page *page, unsigned int offset, size_t bytes, struct iov_iter *from);
+
+/* How write() puts bytes into a file's pages. Some file systems note what is dirty in their own way. */
+size_t __wrap_copy_page_from_iter_atomic(struct page *page, unsigned int offset, size_t bytes, struct iov_iter *from)
+{
+	size_t copied = __real_copy_page_from_iter_atomic(page, offset, bytes, from);
+
+	was_written(page);
+	return copied;
 }

@@ -5,8 +5,9 @@
  *
  * - An entry that is present has its accessed bit set, and its dirty bit where it is writable, so that the processor
  *   never writes it: it would do so at moments that no record holds. The "young" bit is therefore no news to anybody.
- * - Loading CR3 and forgetting translations are services of the layer, an exit each. A single page, which the kernel
- *   forgets when it breaks copy-on-write, is made up for by touching its new entry: a fault, cheaper than an exit.
+ * - Loading CR3 and forgetting translations are services of the layer, an exit each. The page that the kernel forgets
+ *   when it breaks copy-on-write is made up for by touching its new entry: a fault, cheaper than an exit. That is for
+ *   this case alone: the old translation permits no writing, and nobody uses it before the new entry is there.
  */
 #include <linux/mm.h>
 #include <linux/pgtable.h>
@@ -41,16 +42,31 @@ static void flush_all(void)
 	understudy_request(UNDERSTUDY_PORT_FLUSH_TLB, 0);
 }
 
+/* Who is in a fault that writes, and where: NULL, or the last to begin one. */
+static const struct task_struct *writer;
+static unsigned long written_page;
+
+void understudy_begin_write_fault(unsigned long address)
+{
+	writer = current;
+	written_page = address;
+}
+
+void understudy_end_write_fault(void)
+{
+	if (writer == current)
+		writer = NULL;
+	if (forgotten_page) /* no new entry came */
+		flush_all();
+}
+
 static void flush_one(unsigned long address)
 {
 	address &= PAGE_MASK;
-	if (forgotten_page && forgotten_page != address) {
+	if (writer == current && written_page == address && !forgotten_page)
+		forgotten_page = address;
+	else
 		flush_all();
-		return;
-	}
-	forgotten_page = address;
-	/* Should no new entry come, the layer flushes on the way to the program. */
-	understudy_layer()->flush_due |= UNDERSTUDY_FLUSH_PAGE;
 }
 
 static void flush_multi(const struct cpumask *cpus, const struct flush_tlb_info *info)
@@ -90,7 +106,6 @@ static void our_set_pte(pte_t *ptep, pte_t pte)
 		/* The old translation does not permit this; what is found instead is the new one. */
 		asm volatile("lock orb $0, (%0)" : : "r"(forgotten_page) : "memory");
 		forgotten_page = 0;
-		understudy_layer()->flush_due &= ~(u64)UNDERSTUDY_FLUSH_PAGE;
 	}
 }
 
@@ -234,6 +249,15 @@ int __wrap_ptep_test_and_clear_young(struct vm_area_struct *vma, unsigned long a
 
 /* Clearing the bit would have the processor set it. That a page is old is what lets the kernel reclaim it. */
 int __wrap_ptep_test_and_clear_young(struct vm_area_struct *vma, unsigned long address, pte_t *ptep)
+{
+	return 0;
+}
+
+int __real_ptep_clear_flush_young(struct vm_area_struct *vma, unsigned long address, pte_t *ptep);
+int __wrap_ptep_clear_flush_young(struct vm_area_struct *vma, unsigned long address, pte_t *ptep);
+
+/* The same, where the compiler has put the other one into it. */
+int __wrap_ptep_clear_flush_young(struct vm_area_struct *vma, unsigned long address, pte_t *ptep)
 {
 	return 0;
 }

@@ -13,11 +13,12 @@ static inline struct understudy_layer *understudy_layer(void)
 
 extern struct understudy_control understudy_control;
 
-/* Bits of flush_due: something that nothing but a flush makes up for (the layer's own, too); the one page of mmu.c. */
-enum { UNDERSTUDY_FLUSH_ALL = 1, UNDERSTUDY_FLUSH_PAGE = 2 };
-
 /* A service of the layer's or a stop: `port` is one of UNDERSTUDY_PORT_*. */
 long understudy_request(unsigned int port, unsigned long argument);
+
+/* mmu.c: around a fault that writes to a page (its first byte), whose translation may be forgotten in it. */
+void understudy_begin_write_fault(unsigned long address);
+void understudy_end_write_fault(void);
 
 /* virtio.c: another thread is `current` now. */
 void understudy_switched(void);

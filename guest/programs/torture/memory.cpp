@@ -178,9 +178,45 @@ void deep_stack(Context& context) {
     context.seen.add(descend(context.random.below(2000)));
 }
 
+// The kernel moves pages to make room for large ones, as whoever asks for a thread's stack may have it do.
+void moved_pages(Context& context) {
+    constexpr std::size_t kPages = 512;
+    const int compact = open("/proc/sys/vm/compact_memory", O_WRONLY | O_CLOEXEC);
+    if (compact < 0) {
+        return;  // not root
+    }
+    const Pages pages(2 * kPages * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+    for (std::size_t i = 0; i < 2 * kPages; ++i) {
+        pages.data()[i * kPage] = 1;
+    }
+    for (std::size_t i = 0; i < 2 * kPages; i += 2) {  // holes, so that there is something to move
+        madvise(pages.data() + i * kPage, kPage, MADV_DONTNEED);
+    }
+    const auto value = static_cast<std::uint8_t>(context.random.between(2, 255));
+    expect(write(compact, "1", 1) == 1, "compact_memory");
+    close(compact);
+    for (std::size_t i = 1; i < 2 * kPages; i += 2) {
+        pages.data()[i * kPage] = value;
+    }
+    const pid_t child = fork();  // nothing is left of old translations
+    expect(child >= 0, "fork");
+    if (child == 0) {
+        _exit(0);
+    }
+    expect(waitpid(child, nullptr, 0) == child, "waitpid");
+    for (std::size_t i = 1; i < 2 * kPages; i += 2) {
+        expect(pages.data()[i * kPage] == value, "what was written to a page that has moved is there");
+    }
+}
+
 constexpr std::array kOperations = {
-    Operation{"rights", rights},       Operation{"barrier", barrier},         Operation{"copy-on-write", copy_on_write},
-    Operation{"map-again", map_again}, Operation{"mapped-file", mapped_file}, Operation{"deep-stack", deep_stack},
+    Operation{"rights", rights},
+    Operation{"barrier", barrier},
+    Operation{"copy-on-write", copy_on_write},
+    Operation{"map-again", map_again},
+    Operation{"mapped-file", mapped_file},
+    Operation{"deep-stack", deep_stack},
+    Operation{"moved-pages", moved_pages},
 };
 
 }  // namespace

@@ -87,7 +87,8 @@ class NetworkDisk : public testing::OnKvm {
     std::shared_ptr<Child> gateway_;
 };
 
-// A file system on it, written to all the time, does not notice that the primary dies.
+// A file system on it, written to all the time, does not notice that the primary dies. And a program there that is
+// written over in place is what was written, not what ran before.
 TEST_F(NetworkDisk, IsWrittenByWhoeverRunsTheGuest) {
     if (run_to_end({"sh", "-c", "command -v nbd-server"}).exit_status != 0) {
         GTEST_SKIP() << "no nbd-server: apt-get install nbd-server";
@@ -102,7 +103,9 @@ TEST_F(NetworkDisk, IsWrittenByWhoeverRunsTheGuest) {
     const std::uint16_t enough = free_port();
     const std::string work = fmt::format(
         "export PATH=$PATH:/sbin:/usr/sbin; set -e; nbd-client -N disk 10.0.2.2 {} /dev/nbd0; mkfs.ext4 -q /dev/nbd0; "
-        "mount /dev/nbd0 /mnt; echo MOUNTED; i=0; until (exec 3<>/dev/tcp/10.0.2.2/{}) 2>/dev/null; do i=$((i+1)); "
+        "mount /dev/nbd0 /mnt; cp /bin/true /mnt/program; /mnt/program; cat /bin/false 1<>/mnt/program; "
+        "if /mnt/program; then echo OLD CODE; exit 1; fi; echo MOUNTED; i=0; until (exec 3<>/dev/tcp/10.0.2.2/{}) "
+        "2>/dev/null; do i=$((i+1)); "
         "echo $i >> /mnt/lines; sync /mnt/lines; done; umount /mnt; nbd-client -d /dev/nbd0; echo WROTE $i",
         port_, enough);
     const auto primary = start("host 1", {"primary", "--memory", "128M", "--", "bash", "-c", work});
