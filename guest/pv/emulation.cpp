@@ -35,7 +35,7 @@ void cpuid(understudy_frame& frame) {
     constexpr u32 kMostEntries = kPageBytes / sizeof(understudy_cpuid);
     for (u32 i = 0; i < layer.cpuid_entries && i < kMostEntries; ++i) {
         if (table[i].leaf == leaf && (table[i].any_subleaf != 0 || table[i].subleaf == subleaf) &&
-            (table[i].kernel_only == 0 || is_kernel_address(frame.rip))) {
+            (table[i].kernel_only == 0 || !is_of_program(frame))) {
             answer = table[i];
             break;
         }
@@ -120,7 +120,7 @@ u64 control_register(unsigned number) {
 // them for a program.
 bool emulate_time(understudy_frame& frame, const u8* code, u64 readable) {
     if (readable < 2 || code[0] != kEscape ||
-        ((written_cr4 & kCr4TimeStampDisable) != 0 && !is_kernel_address(frame.rip))) {
+        ((written_cr4 & kCr4TimeStampDisable) != 0 && is_of_program(frame))) {
         return false;
     }
     if (code[1] == 0x31) {
@@ -180,7 +180,7 @@ bool emulate_privileged(understudy_frame& frame) {
     if (emulate_time(frame, code, readable)) {
         return true;
     }
-    if (!is_kernel_address(frame.rip) || readable < kLongestInstruction) {
+    if (is_of_program(frame) || readable < kLongestInstruction) {
         return false;  // the kernel's code is followed by more of it
     }
     unsigned length = 0;

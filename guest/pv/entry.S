@@ -11,6 +11,8 @@
 #define RUNNING_FLAGS 0x202
 // What of a program's flags survives a system call: TF, DF, AC.
 #define KEPT_FLAGS 0x40500
+// With it no IRETQ works.
+#define NESTED_TASK 0x4000
 // Addresses of programs have no more.
 #define CANONICAL_BITS 47
 
@@ -192,9 +194,10 @@ syscall_entry:
     andq $-4096, %r11
     addq %r11, %rcx
     popq %r11
-    andl $KEPT_FLAGS, %r11d
+    testl $KEPT_FLAGS | NESTED_TASK, %r11d
     jnz 3f
-2:  orl $RUNNING_FLAGS, %r11d
+2:  andl $KEPT_FLAGS, %r11d
+    orl $RUNNING_FLAGS, %r11d
     pushq %r11
 system_call:
     pushq CODE_SELECTOR

@@ -73,6 +73,10 @@ inline void out(u32 value = 0) {
 [[noreturn]] void die(understudy_fault why, const understudy_frame* frame);
 
 // --- traps.cpp
+// A program may jump anywhere, and faults there: the kernel has its stack in its half, too.
+[[nodiscard]] inline bool is_of_program(const understudy_frame& frame) {
+    return !is_kernel_address(frame.rip) || !is_kernel_address(frame.rsp);
+}
 // A handler of the kernel's, as set_trap_table registers them.
 struct Handler {
     u64 address = 0;

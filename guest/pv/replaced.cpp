@@ -178,14 +178,19 @@ u64 bytes_behind_opcode(const Instruction& i) {
 }
 
 // Of an instruction whose page ends before what follows can be read. The processor has not fetched that: it had seen
-// enough. Does the instruction reach over the end?
-bool reaches_over(const u8* code, u64 readable) {
+// enough.
+enum class AtTheEnd : u8 { no_site, whole, reaches_over };
+AtTheEnd look_at_end(const u8* code, u64 readable) {
     u8 whole[2 * kLongestInstruction] = {};
     for (u64 at = 0; at < readable; ++at) {
         whole[at] = code[at];
     }
     const Instruction i = decode(whole);
-    return i.replaced && static_cast<u64>(i.behind_modrm - whole) + bytes_behind_opcode(i) > readable;
+    if (!i.known || !i.replaced) {
+        return AtTheEnd::no_site;
+    }
+    const u64 length = static_cast<u64>(i.behind_modrm - whole) + bytes_behind_opcode(i);
+    return length > readable ? AtTheEnd::reaches_over : AtTheEnd::whole;
 }
 
 }  // namespace
@@ -196,7 +201,11 @@ Emulated emulate_program(understudy_frame& frame) {
     if (readable == 0) {
         return Emulated::no;
     }
-    if (readable < kLongestInstruction && reaches_over(code, readable)) {
+    const AtTheEnd end = readable < kLongestInstruction ? look_at_end(code, readable) : AtTheEnd::whole;
+    if (end == AtTheEnd::no_site) {
+        return Emulated::no;
+    }
+    if (end == AtTheEnd::reaches_over) {
         vcpu_info->arch.cr2 = frame.rip + readable;
         return raise(frame, kPageFaultVector, kFaultUser | kFaultFetch);
     }

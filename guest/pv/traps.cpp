@@ -64,7 +64,7 @@ void enter_handler(understudy_frame& frame, u64 vector) {
 // False: by the tables there was nothing to fault about. A translation was stale, which the fault has mended. Another
 // replica need not have met it, so it leaves no trace.
 bool find_fault_address(understudy_frame& frame) {
-    const bool of_program = !is_kernel_address(frame.rip);
+    const bool of_program = is_of_program(frame);
     const PageTables tables = page_tables();
     const bool of_fetch = (frame.error_code & kFaultFetch) != 0;
     const bool fetched = !of_fetch && readable_code(tables, layer.page_table, frame.rip) != 0;
@@ -106,7 +106,7 @@ bool stop_before_return(understudy_frame& frame) {
 // A program that does nothing else comes to a stop all the same. True: the counter wants one.
 bool count_emulation(understudy_frame& frame) {
     ++layer.emulated;
-    return !is_kernel_address(frame.rip) && charge(kEmulationCharge) && stop_before_return(frame);
+    return is_of_program(frame) && charge(kEmulationCharge) && stop_before_return(frame);
 }
 
 }  // namespace
@@ -120,7 +120,7 @@ void set_event_callback(u64 address) {
 }
 
 void enter_kernel(understudy_frame& frame, u64 address, bool with_error_code, bool mask_events) {
-    const bool of_program = !is_kernel_address(frame.rip);
+    const bool of_program = is_of_program(frame);
     u64* stack = nullptr;
     u64 flags = frame.rflags & ~(kFlagResume | kFlagInterrupt | kFlagAuxiliaryCarry);
     if (of_program) {
@@ -206,7 +206,7 @@ extern "C" bool handle_exception(understudy_frame* frame) {
         }
         die(UNDERSTUDY_FAULT_IN_LAYER, frame);
     }
-    if (vector == kDebugVector && (frame->rflags & kFlagTrap) != 0 && !is_kernel_address(frame->rip)) {
+    if (vector == kDebugVector && (frame->rflags & kFlagTrap) != 0 && is_of_program(*frame)) {
         if (finish_clock_read(*frame)) {
             return stop_before_return(*frame);
         }
@@ -219,7 +219,7 @@ extern "C" bool handle_exception(understudy_frame* frame) {
             return false;
         }
     } else if (vector == kInvalidOpcodeVector) {
-        if (is_kernel_address(frame->rip) ? emulate_xen_cpuid(*frame) : emulate_program(*frame) == Emulated::done) {
+        if (is_of_program(*frame) ? emulate_program(*frame) == Emulated::done : emulate_xen_cpuid(*frame)) {
             return count_emulation(*frame);
         }
         vector = frame->vector & (kVectors - 1);  // the emulated instruction may have raised another

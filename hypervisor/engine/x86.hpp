@@ -45,6 +45,7 @@ enum Flags : std::uint64_t {
     kFlagInterrupt = 1u << 9,
     kFlagDirection = 1u << 10,
     kFlagOverflow = 1u << 11,
+    kFlagNestedTask = 1u << 14,
 };
 constexpr std::uint64_t kArithmeticFlags =
     kFlagCarry | kFlagParity | kFlagAuxiliaryCarry | kFlagZero | kFlagSign | kFlagOverflow;

@@ -280,10 +280,14 @@ class Writer {
         }
         for (std::uint64_t vector = 0; vector < 256; ++vector) {
             const std::uint64_t stub = layer().vectors + vector * UNDERSTUDY_VECTOR_BYTES;
-            constexpr std::uint64_t kRing3TrapGate = 0xef;  // interrupts stay on: ring 3 could not turn them on again
+            // Interrupts stay on: ring 3 could not turn them on again. Of its own accord (INT n) a program comes by those
+            // that are for it only, as Linux has it: breakpoint and overflow.
+            constexpr std::uint64_t kTrapGate = 0x8f;
+            constexpr std::uint64_t kForPrograms = 0x60;
+            const std::uint64_t type = vector == 3 || vector == 4 ? kTrapGate | kForPrograms : kTrapGate;
             constexpr std::uint64_t kFirstStack = 1;
             const std::array<std::uint64_t, 2> gate = {(stub & 0xffff) | std::uint64_t{kCodeSelector} << 16 |
-                                                           kFirstStack << 32 | kRing3TrapGate << 40 |
+                                                           kFirstStack << 32 | type << 40 |
                                                            (stub >> 16 & 0xffff) << 48,
                                                        stub >> 32};
             memory_.at<std::array<std::uint64_t, 2>>({tables + kIdt + vector * sizeof gate}) = gate;

@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <vector>
 
 #include "guest/programs/torture/caught.hpp"
@@ -258,10 +259,63 @@ void debug_registers(Context& context) {
     }
 }
 
+// The signal that ends `action` in a process of its own; 0: none does.
+int signal_of(const std::function<void()>& action) {
+    const pid_t child = fork();
+    expect(child >= 0, "fork");
+    if (child == 0) {
+        const rlimit no_core{};
+        setrlimit(RLIMIT_CORE, &no_core);
+        action();
+        _exit(0);
+    }
+    int status = 0;
+    expect(waitpid(child, &status, 0) == child, "waitpid");
+    expect(!WIFEXITED(status) || WEXITSTATUS(status) == 0, "the child has gone through");
+    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+// A call of what MAP_FAILED is, or of whatever else lies in the kernel's half and is nobody's.
+void jump_up(Context& context) {
+    constexpr std::array<std::uint64_t, 4> kNowhere = {~std::uint64_t{0}, 0xfffffffffffff000, 0xffffffff00000000,
+                                                       0xffff8f0000000000};
+    const std::uint64_t target = kNowhere.at(context.random.below(kNowhere.size()));
+    const int signal = signal_of([&] { __asm__ volatile("call *%0" : : "r"(target) : "memory"); });
+    expect(signal == SIGSEGV, "a jump to where nothing is ends the program");
+}
+
+// An instruction that is none, or none here, and behind it no memory.
+void end_of_page(Context& context) {
+    static const std::vector<Code> kInvalid = {{0x0f, 0x0b}, {0x06}, {0x1f}, {0x0f, 0xff, 0xc0}, {0x0f, 0xb9, 0xc0}};
+    const Code& code = kInvalid.at(context.random.below(kInvalid.size()));
+    const Pages pages(2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+    std::uint8_t* const begin = pages.data() + kPage - code.size();
+    std::memcpy(begin, code.data(), code.size());
+    expect(mprotect(pages.data(), kPage, PROT_READ | PROT_EXEC) == 0, "mprotect");
+    expect(munmap(pages.data() + kPage, kPage) == 0, "munmap");
+    const int signal = signal_of([&] { __asm__ volatile("call *%0" : : "r"(begin) : "memory"); });
+    expect(signal == SIGILL, "an invalid instruction is one at a page's end, too");
+}
+
+// With NT no IRETQ works: the kernel must not run with a program's.
+void nested_task(Context& context) {
+    const auto calls = context.random.between(1, 3000);
+    const pid_t parent = getpid();
+    const int signal = signal_of([&] {
+        __asm__ volatile("leaq -128(%%rsp), %%rsp\n\tpushfq\n\torl $0x4000, (%%rsp)\n\tpopfq\n\tleaq 128(%%rsp), %%rsp"
+                         :
+                         :
+                         : "memory", "cc");
+        for (std::uint64_t i = 0; i < calls; ++i) {
+            expect(getppid() == parent, "getppid");
+        }
+    });
+    expect(signal == 0, "a program may have NT set");
+}
+
 constexpr std::array kOperations = {
-    Operation{"odd", odd},
-    Operation{"any-bytes", any_bytes},
-    Operation{"debug-registers", debug_registers},
+    Operation{"odd", odd},         Operation{"any-bytes", any_bytes},     Operation{"debug-registers", debug_registers},
+    Operation{"jump-up", jump_up}, Operation{"end-of-page", end_of_page}, Operation{"nested-task", nested_task},
 };
 
 }  // namespace

@@ -31,7 +31,8 @@ constexpr std::uint64_t kCr4 = x86::kCr4PageSizeExtensions | x86::kCr4PhysicalAd
                                x86::kCr4FsGsBase;
 constexpr std::uint64_t kEfer =
     x86::kEferSyscall | x86::kEferLongModeEnable | x86::kEferLongModeActive | x86::kEferNoExecuteEnable;
-constexpr std::uint64_t kSyscallClearsFlags = x86::kFlagTrap | x86::kFlagInterrupt | x86::kFlagDirection;
+constexpr std::uint64_t kSyscallClearsFlags =
+    x86::kFlagTrap | x86::kFlagInterrupt | x86::kFlagDirection | x86::kFlagNestedTask;
 
 constexpr std::uint32_t kStateVersion = 2;
 

@@ -43,6 +43,12 @@ TEST_F(Torture, ReplaysAFewRoundsOfEverything) {
 
 TEST_F(Torture, ReplaysWhatNoProgramShouldDo) {
     expect_equal({"--seed", "30", "--rounds", "1", "--hostile", "--only", "odd,any-bytes,debug-registers"});
+    expect_equal({"--seed", "1", "--rounds", "1", "--hostile", "--only", "jump-up,end-of-page,nested-task"});
+}
+
+// A translation of the place where a page was would have a program write into memory that is somebody else's by now.
+TEST_F(Torture, PagesThatTheKernelMovesKeepWhatIsWritten) {
+    expect_equal({"--seed", "1", "--rounds", "1", "--operations", "12", "--only", "moved-pages"});
 }
 
 // Flags behind a counted branch, in the frames of exceptions that the kernel boots through; x87's last instruction.
