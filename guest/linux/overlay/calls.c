@@ -219,12 +219,17 @@ static void plan_gap(struct plan *plan, struct text *text, s64 at, s64 end)
 
 static void plan_functions(struct plan *plan, struct functions *f, struct text *text)
 {
+	unsigned int left = 2 * PAGE_SIZE;
 	s64 last_end = 0;
 	bool has_last = false;
 
 	if (!understudy_find_function(f, 0))
 		f->index = 0;
 	for (; f->index < f->count; f->index++) {
+		if (!left--) { /* more than a page has bytes */
+			plan->call_count = 0;
+			return;
+		}
 		if (!understudy_read_function(f)) {
 			has_last = false;
 			continue;

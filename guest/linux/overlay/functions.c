@@ -151,6 +151,8 @@ bool understudy_read_function(struct functions *f)
 		return false;
 	place = f->address + entry.description + offsetof(typeof(description), begin);
 	f->end = f->begin + description.size;
+	if (description.size > MOST_DESCRIBED_BYTES)
+		return false;
 	/* pcrel or absolute; other encodings have other fields. */
 	return place + description.begin - f->page == f->begin || description.begin - f->page == f->begin;
 }

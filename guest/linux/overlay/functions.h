@@ -15,6 +15,9 @@
 /* Offsets from a page's start may be negative: they are never compared with PAGE_SIZE, which is unsigned. */
 #define PAGE_END ((s64)PAGE_SIZE)
 
+/* A function that is said to be longer is taken for none: who looks for an instruction in it begins at its start. */
+#define MOST_DESCRIBED_BYTES (4 << 20)
+
 /* A page, and its neighbourhood. */
 struct text {
 	u8 bytes[BEFORE + PAGE_SIZE + BEHIND];

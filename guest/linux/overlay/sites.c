@@ -333,17 +333,19 @@ static void mark_site(void *context, s64 at, const u8 *code, const struct insn *
 
 /*
  * Is the function that covers `offset` one that the file describes? Then its sites in the page are marked, and
- * `*searched` says how far the page needs no second look.
+ * `*searched` says how far the page needs no second look; or `*in_vain`, where the function was not all code.
  */
 static bool search_described(struct functions *f, struct text *text, int offset, struct understudy_sites *sites,
-			     int *searched)
+			     int *searched, int *in_vain)
 {
-	if (!f->file || !understudy_find_function(f, offset) || !understudy_read_function(f) || f->end <= offset)
+	bool is_code;
+
+	if (!f->file || offset < *in_vain || !understudy_find_function(f, offset) || !understudy_read_function(f) ||
+	    f->end <= offset)
 		return false;
-	if (!understudy_walk_function(f, text, PAGE_END, mark_site, sites))
-		return false;
-	*searched = min(f->end, PAGE_END);
-	return true;
+	is_code = understudy_walk_function(f, text, PAGE_END, mark_site, sites);
+	*(is_code ? searched : in_vain) = min(f->end, PAGE_END);
+	return is_code;
 }
 
 void understudy_find_sites(struct vm_area_struct *vma, unsigned long address, const u8 *page,
@@ -352,7 +354,7 @@ void understudy_find_sites(struct vm_area_struct *vma, unsigned long address, co
 	static struct text text; /* the caller's lock guards it */
 	struct functions functions = {};
 	bool opened = false;
-	int offset, searched = 0;
+	int offset, searched = 0, in_vain = 0;
 
 	bitmap_zero(sites->at, PAGE_SIZE);
 	understudy_read_text(vma, address, page, &text);
@@ -364,7 +366,7 @@ void understudy_find_sites(struct vm_area_struct *vma, unsigned long address, co
 			if (!understudy_open_functions(&functions, &text))
 				functions.file = NULL;
 		}
-		if (search_described(&functions, &text, offset, sites, &searched))
+		if (search_described(&functions, &text, offset, sites, &searched, &in_vain))
 			continue;
 		if (is_asked_for(&text, offset) && probably_begins(&text, offset))
 			__set_bit(offset, sites->at);
