@@ -10,5 +10,6 @@ LDFLAGS_vmlinux += --wrap=handle_mm_fault
 LDFLAGS_vmlinux += --wrap=get_user_pages_remote
 LDFLAGS_vmlinux += --wrap=pin_user_pages_remote
 LDFLAGS_vmlinux += --wrap=folio_mark_dirty
+LDFLAGS_vmlinux += --wrap=hw_breakpoint_arch_parse
 LDFLAGS_vmlinux += --wrap=copy_page_from_iter_atomic
 LDFLAGS_vmlinux += --wrap=virtqueue_enable_cb_delayed
