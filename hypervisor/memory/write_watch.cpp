@@ -10,6 +10,9 @@
 #include <cerrno>
 #include <utility>
 
+#include "common/mapping.hpp"
+#include "common/units.hpp"
+
 namespace understudy::memory {
 namespace {
 
@@ -42,6 +45,12 @@ FileDescriptor open_with(std::uint64_t features) {
     return FileDescriptor();
 }
 
+// Where absent pages cannot be protected they get the zero page first, which Linux before 5.14 does not do.
+bool can_populate() {
+    const Mapping page = Mapping::anonymous(kPageBytes);
+    return page && ::madvise(page.data(), page.size(), MADV_POPULATE_READ) == 0;
+}
+
 bool change_protection(int fd, std::span<std::byte> range, std::uint64_t mode) {
     uffdio_writeprotect change{};
     change.range = range_of(range);
@@ -58,7 +67,7 @@ bool change_protection(int fd, std::span<std::byte> range, std::uint64_t mode) {
 std::optional<WriteWatch> WriteWatch::of(std::span<std::byte> memory) {
     bool protects_absent = true;
     FileDescriptor fd = open_with(UFFD_FEATURE_PAGEFAULT_FLAG_WP | kProtectsAbsent);
-    if (!fd) {
+    if (!fd && can_populate()) {
         protects_absent = false;
         fd = open_with(UFFD_FEATURE_PAGEFAULT_FLAG_WP);
     }
@@ -72,8 +81,8 @@ std::optional<WriteWatch> WriteWatch::of(std::span<std::byte> memory) {
 }
 
 bool WriteWatch::protect(std::span<std::byte> range) {
-    if (!protects_absent_) {
-        ::madvise(range.data(), range.size(), MADV_POPULATE_READ);  // the zero page, which can be protected
+    if (!protects_absent_ && ::madvise(range.data(), range.size(), MADV_POPULATE_READ) != 0) {
+        return false;
     }
     return change_protection(fd_.get(), range, UFFDIO_WRITEPROTECT_MODE_WP);
 }
@@ -102,7 +111,8 @@ std::optional<std::uint64_t> WriteWatch::next_fault() {
 }
 
 bool WriteWatch::possible() {
-    return static_cast<bool>(open_with(UFFD_FEATURE_PAGEFAULT_FLAG_WP));
+    return open_with(UFFD_FEATURE_PAGEFAULT_FLAG_WP | kProtectsAbsent) ||
+           (can_populate() && open_with(UFFD_FEATURE_PAGEFAULT_FLAG_WP));
 }
 
 }  // namespace understudy::memory

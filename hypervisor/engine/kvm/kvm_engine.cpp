@@ -399,6 +399,7 @@ bool KvmEngine::interruptible() {
 void KvmEngine::forget_translations() {
     memory_.recreate();
     kvm_sregs sregs = special_registers();
+    mend_task_segment(sregs);
     sregs.cr4 ^= x86::kCr4PageGlobalEnable;
     call("special registers", vcpu_.get(), KVM_SET_SREGS, &sregs);
     sregs.cr4 ^= x86::kCr4PageGlobalEnable;

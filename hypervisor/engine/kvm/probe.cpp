@@ -46,8 +46,10 @@ int create_error(int kvm) {
 
 }  // namespace
 
+// One that is built into the kernel is there even on a host without its processor; kvm_pvm is there where somebody had
+// nothing else.
 std::string kvm_flavour() {
-    for (const std::string_view name : {"kvm_intel", "kvm_amd", "kvm_pvm"}) {
+    for (const std::string_view name : {"kvm_pvm", "kvm_intel", "kvm_amd"}) {
         std::error_code ignored;
         if (std::filesystem::exists(std::filesystem::path("/sys/module") / name, ignored)) {
             return std::string(name);
