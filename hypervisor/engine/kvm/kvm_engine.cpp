@@ -152,6 +152,7 @@ class KvmEngine final : public Engine {
     void load_registers();
     void write_edited_registers();
     kvm_sregs& edited_special_registers();
+    void forget_data_selectors(kvm_sregs& sregs) const;
     void mend_task_segment(kvm_sregs& sregs) const;
     int enter();
     // The one field of the run area that both threads write.
@@ -172,6 +173,7 @@ class KvmEngine final : public Engine {
     bool port_pending_ = false;
     bool disables_counter_ = false;
     bool has_available_tss_ = false;
+    bool tracks_data_selectors_ = true;
     std::atomic<pid_t> thread_{0};
     std::atomic<bool> kick_pending_{false};
 };
@@ -205,6 +207,7 @@ KvmEngine::KvmEngine(std::shared_ptr<const FileDescriptor> kvm, std::span<std::b
     action.sa_handler = [](int) {};  // its only effect is that KVM_RUN returns
     ::sigaction(kick_signal(), &action, nullptr);
     has_available_tss_ = kvm_flavour() == "kvm_amd";
+    tracks_data_selectors_ = kvm_flavour() != "kvm_pvm";
     boot_vcpu();
 }
 
@@ -367,6 +370,16 @@ kvm_sregs& KvmEngine::edited_special_registers() {
     return shared().s.regs.sregs;
 }
 
+// kvm_pvm says of data segments what it began with, whatever the guest has loaded, which is null: another KVM would
+// load what it says, and the guest's kernel keeps what it finds there.
+void KvmEngine::forget_data_selectors(kvm_sregs& sregs) const {
+    if (!tracks_data_selectors_) {
+        for (kvm_segment* const segment : {&sregs.ds, &sregs.es, &sregs.fs, &sregs.gs}) {
+            segment->selector = 0;
+        }
+    }
+}
+
 // An emulated AMD processor (QEMU without KVM) grants ports by a task segment only where that is not marked busy, as it
 // is behind LTR. KVM shows every one as busy. Processors do not look.
 void KvmEngine::mend_task_segment(kvm_sregs& sregs) const {
@@ -424,6 +437,7 @@ std::vector<std::byte> KvmEngine::save() {
     SavedState state;
     call("to read registers", vcpu_.get(), KVM_GET_REGS, &state.regs);
     state.sregs = special_registers();
+    forget_data_selectors(state.sregs);
     call("to read the FPU", vcpu_.get(), kGetXsave, &state.xsave);
     state.syscall_registers = syscall_registers_;
     const auto bytes = std::as_bytes(std::span(&state, 1));

@@ -79,6 +79,19 @@ TEST_F(Laboratory, ReplaysWhatThisHostRecorded) {
     EXPECT_THAT(replayed.output, HasSubstr("all equal"));
 }
 
+// Of a program that counts nothing: what it did is taken over, and the guest goes on from there.
+TEST_F(Laboratory, ReplaysIntervalsThatAreCopies) {
+    const Finished recorded =
+        shell(fmt::format("$U run --image root.img --memory 96M --record log {} -- "
+                          "sh -c 'i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; exit 3'",
+                          digested_every(20)));
+    ASSERT_EQ(recorded.exit_status, 3) << recorded.errors;
+    ASSERT_THAT(shell("$U log --summary log").output, HasSubstr("interrupt"));
+    const Finished replayed = in_laboratory("--add log -- understudy replay log");
+    EXPECT_EQ(replayed.exit_status, 0) << replayed.output << replayed.errors;
+    EXPECT_THAT(replayed.output, HasSubstr("all equal"));
+}
+
 TEST_F(Laboratory, BootsWithTheSameMemoryAtEveryStop) {
     if (kSanitized) {
         GTEST_SKIP() << "digests at every stop take too long in a build for a sanitizer";
