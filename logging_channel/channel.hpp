@@ -55,6 +55,16 @@ struct Report {
     StopNumber released;
 };
 
+// The guest has ended, and how.
+struct Goodbye {
+    std::string reason;             // one line
+    std::uint64_t exit_status = 0;  // as Stop::argument
+    std::string fault_report;       // of a guest that broke; its beginning
+};
+
+// Whether who was refused may ask again in a while.
+enum class Refusal { for_now, for_good };
+
 struct ReceivedRecord {
     Record record;
     Bytes size;  // encoded
@@ -79,7 +89,7 @@ class Connection {
         std::function<void()> on_ready;
         // At both.
         std::function<void(const Report&)> on_report;
-        std::function<void(const std::string& reason)> on_goodbye;
+        std::function<void(const Goodbye&)> on_goodbye;
         // At the backup. on_state: the memory given to receive_state() is filled.
         std::function<void(const StateProgress&)> on_progress;
         std::function<void(LogBase base, std::vector<std::byte> vcpu_state)> on_state;
@@ -108,7 +118,7 @@ class Connection {
     // --- At the primary ---------------------------------------------------------------------------------------------
     // Exactly one of these answers a candidate.
     void welcome(const Welcome& welcome);
-    void refuse(std::string_view reason);
+    void refuse(std::string_view reason, Refusal refusal);
 
     // Sends the state of the stop `base`. `memory` is read piece by piece while the connection drains, and destroyed on
     // this thread when it was read whole or the connection closes. Records sent meanwhile follow the state.
@@ -135,7 +145,8 @@ class Connection {
     void stop_acknowledging();
 
     // --- At both ----------------------------------------------------------------------------------------------------
-    void send_goodbye(std::string_view reason);
+    // Of a state that is on its way the rest is left out: nobody wants it any more.
+    void send_goodbye(const Goodbye& goodbye);
     // Sends what is queued: with one write, when the socket takes it.
     void flush();
     // Saves the connection a timer of its own, for owners that are awake every few milliseconds anyway: sends a
@@ -193,7 +204,7 @@ struct Joined {
     Welcome welcome;
 };
 struct JoinFailure {
-    bool refused = false;  // for good, or no primary of this version is there; otherwise it could not be reached
+    bool refused = false;  // for good, or no primary of this version is there; otherwise it is worth another try
     std::string reason;    // one line
 };
 using JoinResult = std::variant<Joined, JoinFailure>;

@@ -231,9 +231,10 @@ void Connection::welcome(const Welcome& welcome) {
     impl_->flush();
 }
 
-void Connection::refuse(std::string_view reason) {
+void Connection::refuse(std::string_view reason, Refusal refusal) {
     wire::Message message;
     message.mutable_refuse()->set_reason(bounded_reason(reason));
+    message.mutable_refuse()->set_for_now(refusal == Refusal::for_now);
     impl_->send(message);
     impl_->finish();
 }
@@ -275,11 +276,8 @@ void Connection::stop_acknowledging() {
     impl_->stop_acknowledging();
 }
 
-void Connection::send_goodbye(std::string_view reason) {
-    wire::Message message;
-    message.mutable_goodbye()->set_reason(bounded_reason(reason));
-    impl_->send(message);
-    impl_->flush();
+void Connection::send_goodbye(const Goodbye& goodbye) {
+    impl_->send_goodbye(goodbye);
 }
 
 void Connection::flush() {

@@ -58,6 +58,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     void send_pages(const EncodedPages& pages);
     Bytes send_record(const Record& record);
     void set_released(StopNumber stop);
+    void send_goodbye(const Goodbye& goodbye);
     void receive_state(std::span<std::byte> memory) { state_in_.emplace(memory); }
     void send_ready();
     void set_progress(StopNumber received, StopNumber replayed);
@@ -140,5 +141,6 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
 
 // As much of a peer's reason, or of one for a peer, as is sent and shown.
 [[nodiscard]] std::string bounded_reason(std::string_view reason);
+constexpr std::size_t kMaxFaultReportBytes = 16U << 10;
 
 }  // namespace understudy::channel

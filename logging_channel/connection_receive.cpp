@@ -108,7 +108,12 @@ void Connection::Impl::take(const wire::Message& message) {
             }
             return;
         case wire::Message::kGoodbye:
-            return handlers_.on_goodbye ? handlers_.on_goodbye(bounded_reason(message.goodbye().reason())) : void();
+            if (handlers_.on_goodbye) {
+                const auto& goodbye = message.goodbye();
+                handlers_.on_goodbye({bounded_reason(goodbye.reason()), goodbye.exit_status(),
+                                      goodbye.fault_report().substr(0, kMaxFaultReportBytes)});
+            }
+            return;
         case wire::Message::kHello:
         case wire::Message::kWelcome:
         case wire::Message::kRefuse:

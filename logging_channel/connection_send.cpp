@@ -135,6 +135,19 @@ void Connection::Impl::set_released(StopNumber stop) {
     report_.released = stop;
 }
 
+void Connection::Impl::send_goodbye(const Goodbye& goodbye) {
+    if (std::exchange(state_out_, nullptr)) {
+        behind_state_ = {};
+        batch_.clear();
+    }
+    wire::Message message;
+    message.mutable_goodbye()->set_reason(bounded_reason(goodbye.reason));
+    message.mutable_goodbye()->set_exit_status(goodbye.exit_status);
+    message.mutable_goodbye()->set_fault_report(goodbye.fault_report.substr(0, kMaxFaultReportBytes));
+    send(message);
+    flush();
+}
+
 // With the state the backup has every record up to its stop; said even if no record ever follows.
 void Connection::Impl::send_ready() {
     wire::Message message;

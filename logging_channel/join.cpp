@@ -111,8 +111,9 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
             return finish(JoinFailure{true, fmt::format("cannot join the primary at {}: {}", where_, problem)});
         }
         if (message.has_refuse()) {
-            return finish(JoinFailure{true, fmt::format("the primary at {} refused this backup: {}", where_,
-                                                        bounded_reason(message.refuse().reason()))});
+            return finish(JoinFailure{!message.refuse().for_now(),
+                                      fmt::format("the primary at {} refused this backup: {}", where_,
+                                                  bounded_reason(message.refuse().reason()))});
         }
         if (!message.has_welcome()) {
             return fail("it answered something else than a welcome");

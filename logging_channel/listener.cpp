@@ -186,7 +186,7 @@ class Listener::Impl : public std::enable_shared_from_this<Listener::Impl> {
         const std::string problem = stranger.empty() ? objection(hello) : stranger;
         if (!problem.empty()) {
             warn(endpoint, "refused: " + problem);
-            return candidate->refuse(problem);
+            return candidate->refuse(problem, Refusal::for_good);
         }
         if (handlers_.on_candidate) {
             handlers_.on_candidate(std::move(candidate), std::move(hello));

@@ -187,6 +187,11 @@ class RoleMachine {
         return role_ == Role::leading || (role_ == Role::following && context_.formed);
     }
 
+    // Whether this replica is about to become another role, one that may take a backup.
+    [[nodiscard]] bool is_settling() const {
+        return role_ == Role::claiming || role_ == Role::deciding || role_ == Role::going_live;
+    }
+
     // What the transitions know and change; public for the table in roles.cpp alone.
     struct Context {
         RoleConfig config;

@@ -36,8 +36,9 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-// Asks the primary until it answers or the time is up: it may still be claiming its VM, or deciding about a backup that
-// it has lost.
+// Asks the primary until it answers or the time is up: it may not listen yet, or still be claiming its VM, or deciding
+// about a backup that it has lost. Who joins again asks even where it is refused: its primary may not know yet that it
+// has lost the backup which this one was before.
 channel::Joined join_primary(boost::asio::io_context& io, const BackupConfig& config, const channel::Hello& hello,
                              bool joins_again) {
     const auto deadline = Clock::now() + config.join_timeout;

@@ -61,7 +61,8 @@ void ReplicaDriver::begin_transfer(const ReplicaId& candidate, Generation genera
 
 void ReplicaDriver::refuse(const ReplicaId& candidate, const std::string& why) {
     if (const auto found = candidates_.find(candidate); found != candidates_.end()) {
-        found->second->refuse(why);
+        found->second->refuse(why,
+                              core_.roles().is_settling() ? channel::Refusal::for_now : channel::Refusal::for_good);
         candidates_.erase(found);
     }
 }
@@ -89,16 +90,18 @@ void ReplicaDriver::show_role(Role role, Generation generation, const std::strin
 }
 
 void ReplicaDriver::terminate(const action::Terminate& end) {
-    result_ = ReplicaResult{end.reason, end.explanation, false, 0, {}};
+    const bool guest_ended = end.reason == action::Terminate::Reason::guest_ended;
+    const GuestEnd how = guest_ended ? guest_end_ : GuestEnd{};
+    result_ = ReplicaResult{end.reason, end.explanation, false, how.exit_status, how.fault_report};
     brake_.set(false);
-    if (peer_ && end.reason == action::Terminate::Reason::guest_ended) {
-        peer_->send_goodbye(end.explanation);  // a backup takes it for the guest's end, and nothing else
+    if (peer_ && guest_ended) {
+        // A backup takes it for the guest's end, and nothing else.
+        peer_->send_goodbye({end.explanation, how.exit_status, how.fault_report});
         peer_->finish();
     } else if (peer_) {
         peer_->close();
     }
-    if (end.reason == action::Terminate::Reason::guest_ended && !core_.follows() &&
-        core_.roles().generation().value > 0) {
+    if (guest_ended && !core_.follows() && core_.roles().generation().value > 0) {
         tell_end();
     }
     stop_after(kLastWords);

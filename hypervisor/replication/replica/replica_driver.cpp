@@ -83,9 +83,13 @@ void ReplicaDriver::vcpu_ended() {
             io_.stop();
             return;
         }
-        if (const Ending ending = vcpu_.result().ending; ending == Ending::exit || ending == Ending::fault) {
-            core_.guest_over();
+        const LoopResult& loop = vcpu_.result();
+        if (loop.ending != Ending::exit && loop.ending != Ending::fault) {
+            return;
         }
+        guest_end_.exit_status = loop.ending == Ending::exit ? loop.last.stop.argument : 0;
+        guest_end_.fault_report = loop.ending == Ending::fault ? vcpu_.machine().fault_report().text() : "";
+        core_.guest_over();
     });
 }
 
@@ -288,13 +292,7 @@ ReplicaResult ReplicaDriver::run() {
     if (why) {
         throw Error(*why);
     }
-    ReplicaResult result = result_.value_or(ReplicaResult{});
-    if (const LoopResult& loop = vcpu_.result(); loop.ending == Ending::exit) {
-        result.exit_status = loop.last.stop.argument;
-    } else if (loop.ending == Ending::fault) {
-        result.fault_report = vcpu_.machine().fault_report().text();
-    }
-    return result;
+    return result_.value_or(ReplicaResult{});
 }
 
 }  // namespace understudy::replication

@@ -132,6 +132,12 @@ class ReplicaDriver final : private ReplicaWorld {
     Periodic ticks_;
     boost::asio::signal_set signals_;
     std::optional<ReplicaResult> result_;
+    // How the guest ended; known before that has consequences: from this one's end, or from the primary's farewell.
+    struct GuestEnd {
+        std::uint64_t exit_status = 0;
+        std::string fault_report;
+    };
+    GuestEnd guest_end_;
     struct Transfer {
         Clock::time_point begun;
         TransferFigures figures;

@@ -107,7 +107,7 @@ void ReplicaDriver::attend_backup() {
     handlers.on_report = [this](const channel::Report& report) {
         core_.peer_reported(report.received, report.replayed);
     };
-    handlers.on_goodbye = [this](const std::string& why) { core_.goodbye(why); };
+    handlers.on_goodbye = [this](const channel::Goodbye& goodbye) { core_.goodbye(goodbye.reason); };
     handlers.on_closed = [this](const std::string& why) { core_.peer_lost(why); };
     peer_->start(std::move(handlers));
 }
@@ -126,7 +126,10 @@ void ReplicaDriver::attend_primary() {
     channel::Connection::Handlers handlers;
     handlers.on_heard = [this] { core_.heard(); };
     handlers.on_report = [this](const channel::Report& report) { core_.peer_released(report.released); };
-    handlers.on_goodbye = [this](const std::string& why) { core_.goodbye(why); };
+    handlers.on_goodbye = [this](const channel::Goodbye& goodbye) {
+        guest_end_ = {goodbye.exit_status, goodbye.fault_report};
+        core_.goodbye(goodbye.reason);
+    };
     handlers.on_progress = [this](const channel::StateProgress& progress) {
         if (config_.observer.on_transfer) {
             config_.observer.on_transfer(progress.done, progress.total);

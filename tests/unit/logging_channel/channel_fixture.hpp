@@ -114,7 +114,7 @@ class Channel : public ::testing::Test {
         };
         at_backup.on_report = [this](const Report& report) { released_ = report.released; };
         at_backup.on_formed = [this] { formed_ = true; };
-        at_backup.on_goodbye = [this](const std::string& why) { goodbye_ = why; };
+        at_backup.on_goodbye = [this](const Goodbye& goodbye) { goodbye_ = goodbye; };
         at_backup.on_closed = [this](const std::string& why) { backup_closed_ = why; };
         backup_->start(std::move(at_backup));
     }
@@ -188,7 +188,7 @@ class Channel : public ::testing::Test {
     StopNumber released_;
     bool ready_ = false;
     bool formed_ = false;
-    std::string goodbye_;
+    std::optional<Goodbye> goodbye_;
     std::string backup_closed_;
     std::string primary_closed_;
     int heard_by_backup_ = 0;

@@ -16,6 +16,18 @@ namespace {
 using boost::asio::ip::tcp;
 using ::testing::HasSubstr;
 
+class Watched final : public StateSource {
+  public:
+    Watched(std::span<const std::byte> memory, bool& destroyed) : memory_(memory), destroyed_(destroyed) {}
+    ~Watched() override { destroyed_ = true; }
+    [[nodiscard]] Bytes size() const override { return memory_.size(); }
+    void read(std::size_t offset, std::span<std::byte> into) override { memory_.read(offset, into); }
+
+  private:
+    QuietMemory memory_;
+    bool& destroyed_;
+};
+
 TEST_F(Channel, StateRecordsAcknowledgementsAndReports) {
     pair();
     EXPECT_EQ(said_->replica, "B");
@@ -44,9 +56,11 @@ TEST_F(Channel, StateRecordsAcknowledgementsAndReports) {
     EXPECT_EQ(received_, sent);
     primary_->set_released(acknowledged_);
     ASSERT_TRUE(run_until([&] { return released_ == acknowledged_; }));
-    primary_->send_goodbye("the guest ended");
-    ASSERT_TRUE(run_until([&] { return !goodbye_.empty(); }));
-    EXPECT_EQ(goodbye_, "the guest ended");
+    primary_->send_goodbye({"the guest ended", 7, "broke"});
+    ASSERT_TRUE(run_until([&] { return goodbye_.has_value(); }));
+    EXPECT_EQ(goodbye_->reason, "the guest ended");
+    EXPECT_EQ(goodbye_->exit_status, 7U);
+    EXPECT_EQ(goodbye_->fault_report, "broke");
     EXPECT_EQ(backup_closed_ + primary_closed_, "");
 }
 
@@ -83,6 +97,27 @@ TEST_F(Channel, RecordsSentDuringTheTransferFollowTheState) {
     EXPECT_TRUE(state_.has_value());
     EXPECT_EQ(backup_memory_, memory_);
     EXPECT_EQ(received_, sent);
+}
+
+TEST_F(Channel, AGoodbyeDoesNotWaitForTheStateBeforeIt) {
+    listen();
+    ASSERT_FALSE(try_to_join(hello(), listener_->port()));
+    start_both();
+    memory_ = testing::Sampler(7).noise(kMemory);
+    bool destroyed = false;
+    primary_->send_state(base_, std::make_unique<Watched>(memory_, destroyed), {}, nullptr);
+    testing::Sampler sampler(8, 100);
+    for (int i = 0; i < 500; ++i) {
+        primary_->send_record(sampler.record());
+    }
+    primary_->send_goodbye({"the guest ended", 3, ""});
+    EXPECT_TRUE(destroyed);
+    std::exchange(primary_, nullptr)->finish();
+    ASSERT_TRUE(run_until([&] { return !backup_closed_.empty(); }));
+    ASSERT_TRUE(goodbye_) << backup_closed_;
+    EXPECT_EQ(goodbye_->exit_status, 3U);
+    EXPECT_FALSE(state_);
+    EXPECT_TRUE(received_.empty());
 }
 
 TEST_F(Channel, HeartbeatsGoBothWaysWithoutAnyNews) {
@@ -143,18 +178,6 @@ TEST_F(Channel, AfterSuspicionNothingIsAcknowledged) {
     ASSERT_TRUE(run_until([&] { return heard_by_primary_ >= 3; }));  // heartbeats, which say nothing new
     EXPECT_EQ(acknowledged_, StopNumber{0});
 }
-
-class Watched final : public StateSource {
-  public:
-    Watched(std::span<const std::byte> memory, bool& destroyed) : memory_(memory), destroyed_(destroyed) {}
-    ~Watched() override { destroyed_ = true; }
-    [[nodiscard]] Bytes size() const override { return memory_.size(); }
-    void read(std::size_t offset, std::span<std::byte> into) override { memory_.read(offset, into); }
-
-  private:
-    QuietMemory memory_;
-    bool& destroyed_;
-};
 
 TEST_F(Channel, ACutWithinTheStateIsNoState) {
     listen();

@@ -63,12 +63,26 @@ TEST_F(ChannelGreeting, APrimaryThatCannotTakeABackupSaysWhy) {
     std::optional<JoinResult> result;
     join(io_, "127.0.0.1", listener_->port(), hello(), 5s, {}, [&](JoinResult r) { result = std::move(r); });
     ASSERT_TRUE(run_until([&] { return primary_ != nullptr; }));
-    primary_->refuse("another backup has joined");
+    primary_->refuse("another backup has joined", Refusal::for_good);
     primary_.reset();
     ASSERT_TRUE(run_until([&] { return result.has_value(); }));
     ASSERT_TRUE(std::holds_alternative<JoinFailure>(*result));
     EXPECT_TRUE(std::get<JoinFailure>(*result).refused);
     EXPECT_THAT(std::get<JoinFailure>(*result).reason, HasSubstr("another backup has joined"));
+}
+
+TEST_F(ChannelGreeting, APrimaryThatCannotTakeABackupYetMayBeAskedAgain) {
+    welcoming_ = false;
+    listen();
+    std::optional<JoinResult> result;
+    join(io_, "127.0.0.1", listener_->port(), hello(), 5s, {}, [&](JoinResult r) { result = std::move(r); });
+    ASSERT_TRUE(run_until([&] { return primary_ != nullptr; }));
+    primary_->refuse("this replica is claiming", Refusal::for_now);
+    primary_.reset();
+    ASSERT_TRUE(run_until([&] { return result.has_value(); }));
+    ASSERT_TRUE(std::holds_alternative<JoinFailure>(*result));
+    EXPECT_FALSE(std::get<JoinFailure>(*result).refused);
+    EXPECT_THAT(std::get<JoinFailure>(*result).reason, HasSubstr("this replica is claiming"));
 }
 
 TEST_F(ChannelGreeting, AnotherProtocolVersionIsNamedOnBothSides) {

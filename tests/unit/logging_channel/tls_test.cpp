@@ -54,10 +54,10 @@ TEST_F(EncryptedChannel, CarriesStateAndRecordsBothWays) {
     ASSERT_TRUE(run_until([&] { return received_.size() == sent.size(); }));
     EXPECT_EQ(received_, sent);
     EXPECT_TRUE(run_until([&] { return acknowledged_ == sent.back().stop.number; }));
-    primary_->send_goodbye("done");
+    primary_->send_goodbye({"done", 0, ""});
     std::exchange(primary_, nullptr)->finish();
     EXPECT_TRUE(run_until([&] { return !backup_closed_.empty(); }));
-    EXPECT_EQ(goodbye_, "done");
+    EXPECT_EQ(goodbye_.value_or(Goodbye{}).reason, "done");
     EXPECT_EQ(backup_closed_, "the peer closed the connection");
 }
 

@@ -2,13 +2,17 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <memory>
+#include <stop_token>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/integration/tools/linux_root.hpp"
@@ -165,6 +169,46 @@ TEST_F(LinuxPair, ANameIsFreeAgainWhenItsGuestHasEnded) {
     EXPECT_THAT(forget({"--generation", "2", "--no-replica-runs"}).errors, HasSubstr("VM guest is at generation 3"));
     EXPECT_EQ(forget({"--generation", "3", "--no-replica-runs"}).exit_status, 0);
     EXPECT_EQ(start_primary().generation(), 4U);
+}
+
+// Processes of this one's group that use all processors.
+class Crowd {
+  public:
+    Crowd() {
+        for (unsigned i = 0; i < 2 * std::thread::hardware_concurrency(); ++i) {
+            spinners_.emplace_back([](const std::stop_token& stop) {
+                while (!stop.stop_requested()) {
+                }
+            });
+        }
+    }
+
+  private:
+    std::vector<std::jthread> spinners_;
+};
+
+// All of it but the thread that listens to its primary.
+void slow_down(pid_t process) {
+    constexpr int kLow = 10;
+    for (const auto& task : fs::directory_iterator(fmt::format("/proc/{}/task", process))) {
+        const pid_t thread = std::stoi(task.path().filename());
+        if (thread != process) {
+            ASSERT_EQ(::setpriority(PRIO_PROCESS, static_cast<id_t>(thread), kLow), 0);
+        }
+    }
+}
+
+TEST_F(LinuxPair, ABackupThatIsBehindEndsAsItsGuestDoes) {
+    Replica& primary = start_primary(
+        {"primary", "--", "sh", "-c", "echo begins; sleep 4; for i in $(seq 25); do ls > /tmp/x; done; exit 7"},
+        "begins");
+    const Replica& backup = start("host-2", {"backup", "--primary", primary.address()}, root_->image());
+    stage_.until([&] { return primary.role() == Role::leading && primary.serves(); }, kPatience, "a protected guest");
+    slow_down(backup.pid());
+    const Crowd crowd;
+    stage_.until([&] { return !primary.running() && !backup.running(); }, kPatience, "the guest's end");
+    EXPECT_THAT(primary.end(), HasSubstr("status 7"));
+    EXPECT_THAT(backup.end(), HasSubstr("status 7"));
 }
 
 TEST_F(LinuxPair, MemoryThatTheGuestHasFreedIsNotSent) {

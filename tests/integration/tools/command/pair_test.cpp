@@ -8,6 +8,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/write.hpp>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -131,6 +132,25 @@ TEST_F(Pair, ABackupOfAnotherVmIsRefused) {
     EXPECT_THAT(second.end(), HasSubstr("ended with status 1: understudy: "));
     EXPECT_THAT(second.end(), HasSubstr("other"));
     EXPECT_TRUE(first.running());
+}
+
+// Started at the same time as its primary, whose arbiters have no leader yet.
+TEST_F(Pair, ABackupWaitsForAPrimaryThatIsStillClaiming) {
+    for (const auto& server : arbiters_.servers) {
+        server->signal(SIGSTOP);
+    }
+    const Replica& first = start("host 1", primary());
+    stage_.until([&] { return !first.address().empty(); }, kPatience, "a primary");
+    const Replica& second = start("host 2", backup(first.address()));
+    const auto a_while = std::chrono::steady_clock::now() + 1s;
+    stage_.until([&] { return std::chrono::steady_clock::now() > a_while; }, kPatience, "a while");
+    EXPECT_TRUE(second.running()) << second.end();
+    for (const auto& server : arbiters_.servers) {
+        server->signal(SIGCONT);
+    }
+    stage_.until([&] { return first.role() == Role::leading || !first.running() || !second.running(); }, kPatience,
+                 "a protected guest");
+    EXPECT_EQ(first.role(), Role::leading) << first.end() << second.end();
 }
 
 TEST_F(Pair, ABackupWithoutAPrimarySaysSo) {
