@@ -65,9 +65,9 @@ void LinuxMachine::copy_written(const Budget& budget) {
     pages_tracked_ = tracked.size();
 }
 
-// All that can have been written. What nobody has touched by now was zero at the last stop, in every replica, and is.
+// All that can have been written. What nobody has written by now was zero at the last stop, in every replica, and is.
 void LinuxMachine::copy_all(WrittenPages& written) {
-    copy(memory_.touched_pages(), written);
+    copy(memory_.ever_written_pages(), written);
     pages_tracked_.reset();
 }
 
@@ -102,7 +102,7 @@ void LinuxMachine::take_written(WrittenPages& written) {
     }
     notes_all_writes_ = true;
     memory_.note_writes();
-    copy(memory_.touched_pages(), written);
+    copy(memory_.ever_written_pages(), written);
 }
 
 bool LinuxMachine::overwrite(std::span<const std::uint64_t> pages, std::span<const std::byte> content) {

@@ -83,9 +83,9 @@ class GuestMemory {
     // The numbers of the pages that were noted since the last call, in increasing order.
     [[nodiscard]] std::vector<std::uint64_t> take_noted();
 
-    // The numbers of the pages that somebody has ever touched, in increasing order, and maybe of others; the rest is
+    // The numbers of the pages that somebody has ever written, in increasing order, and maybe of others; the rest is
     // zero. All of them, where the host does not tell.
-    [[nodiscard]] std::vector<std::uint64_t> touched_pages() const;
+    [[nodiscard]] std::vector<std::uint64_t> ever_written_pages() const;
 
     // Those of the pages that there are; a count of 0 means all.
     [[nodiscard]] std::span<const std::byte> pages(PageRange range) const;

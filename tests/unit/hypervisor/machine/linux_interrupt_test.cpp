@@ -157,7 +157,7 @@ TEST_F(LateInterrupt, LetsAProgramGoOnForAWhileAndCopiesAllMemoryThen) {
     pass(6);
     script_.emplace_back([this] { return out(UNDERSTUDY_PORT_INTERRUPT); });
     EXPECT_EQ(run()->kind, StopKind::interrupt);
-    EXPECT_EQ(pages_.taken, machine_.memory().touched_pages());
+    EXPECT_EQ(pages_.taken, machine_.memory().ever_written_pages());
     EXPECT_EQ(machine_.pages_tracked(), std::nullopt);
     expect_tracked();
 }

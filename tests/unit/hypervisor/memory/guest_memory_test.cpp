@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <string>
@@ -78,23 +79,39 @@ TEST(GuestMemory, WhatIsDiscardedIsZero) {
     EXPECT_EQ(memory.at<std::uint8_t>({kPageBytes}), 2) << "it can be used again";
 }
 
-TEST(GuestMemory, KnowsWhatNobodyHasTouched) {
+TEST(GuestMemory, KnowsWhatNobodyHasWritten) {
     GuestMemory memory(64_MiB, GuestMemory::Population::later);
-    const auto touched = [&](std::uint64_t page) {
-        const auto pages = memory.touched_pages();
+    const auto written = [&](std::uint64_t page) {
+        const auto pages = memory.ever_written_pages();
         return std::ranges::find(pages, page) != pages.end();
     };
     constexpr std::uint64_t kLarge = 512;  // the host may give so many at once
-    EXPECT_FALSE(touched(5));
+    EXPECT_FALSE(written(5));
     memory.at<int>({5 * kPageBytes}) = 1;
     memory.at<int>({(64_MiB).value - 4}) = 1;
-    EXPECT_TRUE(touched(5));
-    EXPECT_TRUE(touched(memory.size().value / kPageBytes - 1));
-    EXPECT_FALSE(touched(2 * kLarge));
+    EXPECT_TRUE(written(5));
+    EXPECT_TRUE(written(memory.size().value / kPageBytes - 1));
+    EXPECT_FALSE(written(2 * kLarge));
     memory.discard({5 * kPageBytes}, kPageBytes);
-    EXPECT_LE(memory.touched_pages().size(), 2 * kLarge);
+    EXPECT_LE(memory.ever_written_pages().size(), 2 * kLarge);
     memory.clear();
-    EXPECT_TRUE(memory.touched_pages().empty());
+    EXPECT_TRUE(memory.ever_written_pages().empty());
+}
+
+// A transfer of the guest's state reads all of it.
+TEST(GuestMemory, AndWhatWasOnlyRead) {
+    for (const bool small : {false, true}) {
+        GuestMemory memory(64_MiB, GuestMemory::Population::later);
+        ASSERT_EQ(::madvise(memory.all().data(), memory.size().value, small ? MADV_NOHUGEPAGE : MADV_HUGEPAGE), 0);
+        memory.at<int>({5 * kPageBytes}) = 1;
+        memory.at<int>({6 * kPageBytes}) = 1;
+        memory.at<int>({6 * kPageBytes}) = 0;
+        ASSERT_EQ(std::ranges::count(memory.all(), std::byte{1}), 1) << "reads it all";
+        const auto pages = memory.ever_written_pages();
+        EXPECT_TRUE(std::ranges::binary_search(pages, 5U));
+        EXPECT_TRUE(std::ranges::binary_search(pages, 6U)) << "somebody may have what was there";
+        EXPECT_LE(pages.size(), small ? 2U : 512U);
+    }
 }
 
 TEST(GuestMemory, NotesWhatTheMonitorWrites) {
