@@ -25,6 +25,7 @@ constexpr std::size_t kChunkHeaderBytes = 2 * sizeof(std::uint32_t);
 constexpr std::size_t kEndMarkBytes = 1 + sizeof(std::uint32_t);
 constexpr std::size_t kBufferBytes = 256U << 10;
 constexpr std::size_t kMaxHeaderBytes = 64U << 10;
+constexpr int kCompression = 1;  // zstd level of the state
 
 int open_or_throw(const std::string& path, int flags) {
     const int fd = ::open(path.c_str(), flags | O_CLOEXEC, 0600);
@@ -73,11 +74,15 @@ std::optional<LogHeader> from_message(const wire::LogFileHeader& message) {
 }  // namespace
 
 LogWriter::LogWriter(const std::filesystem::path& path, const LogHeader& header, std::span<const std::byte> memory,
-                     std::vector<std::byte> vcpu_state, int compression)
+                     std::vector<std::byte> vcpu_state)
+    : LogWriter(path, header, std::make_unique<QuietMemory>(memory), std::move(vcpu_state)) {}
+
+LogWriter::LogWriter(const std::filesystem::path& path, const LogHeader& header, std::unique_ptr<StateSource> memory,
+                     std::vector<std::byte> vcpu_state)
     : path_(path.string()), fd_(open_or_throw(path_, O_WRONLY | O_CREAT | O_TRUNC)), encoder_(header.base) {
     try {
         write_header(header);
-        StateEncoder state(std::make_unique<QuietMemory>(memory), std::move(vcpu_state), compression);
+        StateEncoder state(std::move(memory), std::move(vcpu_state), kCompression);
         std::vector<std::byte> chunk;
         while (state.next(chunk)) {
             if (chunk.empty()) {

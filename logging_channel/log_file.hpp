@@ -61,9 +61,11 @@ struct LogHeader {
 // fsync'ed: the file is for replay, not for takeover; a crash of the host may cut it, and the reader says where.
 class LogWriter {
   public:
-    // Creates or truncates `path` and writes header and state, `compression` as in StateEncoder.
+    // Creates or truncates `path` and writes header and state.
+    LogWriter(const std::filesystem::path& path, const LogHeader& header, std::unique_ptr<StateSource> memory,
+              std::vector<std::byte> vcpu_state);
     LogWriter(const std::filesystem::path& path, const LogHeader& header, std::span<const std::byte> memory,
-              std::vector<std::byte> vcpu_state, int compression = 1);
+              std::vector<std::byte> vcpu_state);
     // Flushes what it can; without finish() the file has no end mark, like that of a recorder that died.
     ~LogWriter();
     LogWriter(const LogWriter&) = delete;

@@ -55,11 +55,7 @@ ReplicaDriver::ReplicaDriver(const ReplicaConfig& config, VmId vm, std::unique_p
         io_, listener,
         channel::Listener::Handlers{[this](std::unique_ptr<channel::Connection> connection,
                                            const channel::Hello& hello) { candidate(std::move(connection), hello); },
-                                    [this](const std::string& line) {
-                                        if (config_.observer.on_warning) {
-                                            config_.observer.on_warning(line);
-                                        }
-                                    }});
+                                    [this](const std::string& line) { warn(line); }});
     if (config_.observer.on_listening) {
         config_.observer.on_listening(fmt::format("{}:{}", config_.listen_address, listener_->port()));
     }
@@ -127,11 +123,14 @@ void ReplicaDriver::notice_standstill() {
     }
 }
 
-// The guest as it is now, in a log without records.
-void ReplicaDriver::keep_state(const std::string& whose, StopNumber stop, std::span<const std::byte> vcpu_state) {
+std::filesystem::path ReplicaDriver::file_for_state(const std::string& whose, StopNumber stop) const {
     std::string name = fmt::format("{}-stop-{}-{}.log", vm_, stop.value, whose);
     std::ranges::replace(name, '/', '_');
-    machine::Machine& machine = vcpu_.machine();
+    return std::filesystem::path(config_.keep_diverged) / name;
+}
+
+channel::LogHeader ReplicaDriver::header_for_state(const std::string& whose, StopNumber stop) {
+    const machine::Machine& machine = vcpu_.machine();
     channel::LogHeader header;
     header.vm = vm_;
     header.engine = machine.engine_name();
@@ -139,13 +138,44 @@ void ReplicaDriver::keep_state(const std::string& whose, StopNumber stop, std::s
     header.guest = machine.shape();
     header.base = {stop, machine.count(), machine.clock()};
     header.recorder = fmt::format("understudy {}, {} of a pair that differed", UNDERSTUDY_VERSION, whose);
+    return header;
+}
+
+// What this replica has come to, differing; nobody waits for it.
+void ReplicaDriver::keep_own_state() {
+    const std::string whose = "backup";
+    const StopNumber stop = core_.replayed_up_to().next();
     try {
-        const auto path = std::filesystem::path(config_.keep_diverged) / name;
-        channel::LogWriter(path, header, machine.memory().all(), {vcpu_state.begin(), vcpu_state.end()}).finish();
+        keep_state(file_for_state(whose, stop), header_for_state(whose, stop),
+                   std::make_unique<channel::QuietMemory>(vcpu_.machine().memory().all()), vcpu_.machine().save_vcpu());
     } catch (const Error& error) {
-        if (config_.observer.on_warning) {
-            config_.observer.on_warning(error.what());
-        }
+        warn(error.what());
+    }
+}
+
+// What it begins anew with. The guest, and with it the primary, is waited for as short as can be.
+void ReplicaDriver::prepare_to_keep_state_of_primary(StopNumber stop, const std::vector<std::byte>& vcpu_state) {
+    const std::string whose = "primary";
+    try {
+        keeper_.emplace(file_for_state(whose, stop), header_for_state(whose, stop),
+                        memory::prepare_snapshot(vcpu_.machine().memory(), config_.snapshot), vcpu_state);
+    } catch (const Error& error) {
+        warn(error.what());
+    }
+}
+
+void ReplicaDriver::finish_keeping() {
+    try {
+        keeper_->finish();
+    } catch (const Error& error) {
+        warn(error.what());
+    }
+    keeper_.reset();
+}
+
+void ReplicaDriver::warn(const std::string& line) {
+    if (config_.observer.on_warning) {
+        config_.observer.on_warning(line);
     }
 }
 
@@ -161,6 +191,11 @@ void ReplicaDriver::tick() {
     }
     if (peer_) {
         peer_->tick();
+    }
+    if (may_follow_) {
+        begin_to_follow();
+    } else if (keeper_ && keeper_->over()) {
+        finish_keeping();
     }
     core_.tick();
     if (const auto due = core_.suspicion_due()) {
@@ -237,13 +272,9 @@ void ReplicaDriver::make_live_io(network::LinkConfig link) {
             config_.observer.on_console(text);
         }
     };
-    const auto warn = [this](const std::string& line) {
-        if (config_.observer.on_warning) {
-            config_.observer.on_warning(line);
-        }
-    };
-    live_ = std::make_unique<LiveIo>(io_, vcpu_.input(), link, config_.console,
-                                     LiveIo::Handlers{kick, print, [this] { interrupt(); }, warn});
+    live_ = std::make_unique<LiveIo>(
+        io_, vcpu_.input(), link, config_.console,
+        LiveIo::Handlers{kick, print, [this] { interrupt(); }, [this](const std::string& line) { warn(line); }});
 }
 
 void ReplicaDriver::lead() {
@@ -284,7 +315,13 @@ ReplicaResult ReplicaDriver::run() {
         config_.observer.on_compared(core_.compared() + divergences, divergences);
     }
     if (differs && !config_.keep_diverged.empty()) {
-        keep_state("backup", core_.replayed_up_to().next(), vcpu_.machine().save_vcpu());
+        keep_own_state();
+    }
+    if (keeper_ && !may_follow_) {
+        if (result_ && result_->interrupted) {
+            keeper_->give_up();
+        }
+        finish_keeping();
     }
     if (why && core_.roles().role() == Role::following) {
         throw CannotFollow(*why);

@@ -4,12 +4,14 @@
 //   replica_driver.cpp   construction, the vCPU's thread, time, the end
 //   replica_actions.cpp  what the core wants done
 //   replica_peer.cpp     the logging channel's events, and what the vCPU's thread hands over
+//   state_keeper.hpp     states of replicas that differed, in files
 #pragma once
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -25,6 +27,7 @@
 #include "hypervisor/replication/replica/handover.hpp"
 #include "hypervisor/replication/replica/replica.hpp"
 #include "hypervisor/replication/replica/replica_sinks.hpp"
+#include "hypervisor/replication/replica/state_keeper.hpp"
 #include "logging_channel/channel.hpp"
 #include "logging_channel/page_codec.hpp"
 
@@ -89,7 +92,13 @@ class ReplicaDriver final : private ReplicaWorld {
     [[nodiscard]] std::optional<std::string> failure() const;
     void notice_standstill();
     void bring_guest_to_stop();
-    void keep_state(const std::string& whose, StopNumber stop, std::span<const std::byte> vcpu_state);
+
+    // The states of replicas that differed, for study.
+    [[nodiscard]] std::filesystem::path file_for_state(const std::string& whose, StopNumber stop) const;
+    [[nodiscard]] channel::LogHeader header_for_state(const std::string& whose, StopNumber stop);
+    void keep_own_state();
+    void prepare_to_keep_state_of_primary(StopNumber stop, const std::vector<std::byte>& vcpu_state);
+    void finish_keeping();
 
     // What the vCPU's thread hands over.
     enum class Patience { as_convenient, none };
@@ -108,8 +117,10 @@ class ReplicaDriver final : private ReplicaWorld {
     void backup_ready();
     void records_from_primary(std::vector<channel::ReceivedRecord> records);
     void state_from_primary(channel::LogBase base, const std::vector<std::byte>& vcpu_state);
+    void begin_to_follow();
 
     void interrupt();
+    void warn(const std::string& line);
 
     // Time.
     void tick();
@@ -161,6 +172,8 @@ class ReplicaDriver final : private ReplicaWorld {
     std::chrono::nanoseconds replayed_at_{
         0};  // of the vCPU's processor time: when there was progress, or nothing to do
     bool stands_still_ = false;
+    bool may_follow_ = false;            // the state is there, and the vCPU's thread does not run yet
+    std::optional<StateKeeper> keeper_;  // of that state, if it is to be kept
 
     // The peer, and those who want to be.
     std::map<ReplicaId, std::unique_ptr<channel::Connection>> candidates_;

@@ -149,9 +149,6 @@ void ReplicaDriver::attend_primary() {
 
 void ReplicaDriver::state_from_primary(channel::LogBase base, const std::vector<std::byte>& vcpu_state) {
     vcpu_.machine().restore_vcpu(vcpu_state);
-    if (joined_again_ && !config_.keep_diverged.empty()) {
-        keep_state("primary", base.stop, vcpu_state);
-    }
     const machine::NicAddresses nic = vcpu_.machine().nic_addresses();
     network::LinkConfig link = config_.link;
     link.mac = nic.mac;
@@ -159,8 +156,31 @@ void ReplicaDriver::state_from_primary(channel::LogBase base, const std::vector<
     make_live_io(std::move(link));
     live_->stand_by();
     core_.state_received(base.stop, base.clock);
+    may_follow_ = true;
+    if (joined_again_ && !config_.keep_diverged.empty()) {
+        prepare_to_keep_state_of_primary(base.stop, vcpu_state);
+    }
+    begin_to_follow();
+}
+
+// Once the state that it begins with can be kept at no cost of time; tick() comes back to it.
+void ReplicaDriver::begin_to_follow() {
+    if (keeper_ && !keeper_->ready()) {
+        return;
+    }
+    may_follow_ = false;
+    if (keeper_) {
+        try {
+            keeper_->begin();
+        } catch (const Error& error) {
+            keeper_.reset();
+            warn(error.what());
+        }
+    }
     vcpu_.follow(feed_, following_sink_);
-    peer_->send_ready();
+    if (peer_) {
+        peer_->send_ready();
+    }
 }
 
 void ReplicaDriver::records_from_primary(std::vector<channel::ReceivedRecord> records) {
