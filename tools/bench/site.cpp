@@ -19,7 +19,7 @@ using namespace std::chrono_literals;
 using replication::Role;
 
 constexpr auto kStartTime = 60s;
-constexpr auto kServiceTime = 5min;  // what a guest does first may be part of what is measured
+constexpr auto kServiceTime = 5min;           // what a guest does first may be part of what is measured
 constexpr std::uint16_t kServicePort = 6379;  // of the guest
 
 }  // namespace
@@ -209,7 +209,7 @@ std::unique_ptr<Site::Guest> Site::start_protected(std::unique_ptr<Guest> guest,
                  "the primary to start");
     std::string primary = guest->address_;
     if (words.channel_delay.count() > 0) {
-        primary = guest->far_.emplace(primary, words.channel_delay).address();
+        primary = guest->far_.emplace(primary, Relay::Line{.delay = words.channel_delay, .per_second = {}}).address();
     }
     std::vector<std::string> backup = {executable_.string(), "backup", "--name", guest->vm_, "--primary", primary};
     if (!words.networks[1].empty()) {

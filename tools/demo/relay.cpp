@@ -38,7 +38,7 @@ enum class Mode { forwarding, stalled, cut };
 
 // What the sessions see of their relay, which they may outlive by one handler.
 struct Shared {
-    std::chrono::milliseconds delay{0};
+    Relay::Line line;
     Mode mode = Mode::forwarding;
     std::uint64_t bytes_forwarded = 0;
 };
@@ -91,7 +91,7 @@ class Way {
             }
             shared_->bytes_forwarded += size;
             held_ += size;
-            chunks_.push_back({std::chrono::steady_clock::now() + shared_->delay,
+            chunks_.push_back({pass(size) + shared_->line.delay,
                                {buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(size)}});
             if (!writing_) {
                 write(session);
@@ -100,8 +100,16 @@ class Way {
         });
     }
 
+    // When so many bytes more are through the line's narrowest place.
+    std::chrono::steady_clock::time_point pass(std::size_t size) {
+        const std::uint64_t per_second = shared_->line.per_second.value;
+        const std::chrono::nanoseconds takes(per_second == 0 ? 0 : size * std::nano::den / per_second);
+        passed_ = std::max(passed_, std::chrono::steady_clock::now()) + takes;
+        return passed_;
+    }
+
     void read_on(const std::shared_ptr<void>& session) {
-        const std::size_t most = shared_->delay.count() > 0 ? kMostDelayed : kRead;
+        const std::size_t most = shared_->line.delay.count() > 0 ? kMostDelayed : kRead;
         if (!reading_ && !ended_ && held_ < most) {
             read(session);
         }
@@ -150,6 +158,7 @@ class Way {
     std::vector<char> buffer_;
     std::deque<Chunk> chunks_;
     std::size_t held_ = 0;
+    std::chrono::steady_clock::time_point passed_;  // all that was read
     bool reading_ = false;
     bool ended_ = false;
     bool writing_ = false;
@@ -206,9 +215,9 @@ class Session : public std::enable_shared_from_this<Session> {
 }  // namespace
 
 struct Relay::State {
-    State(const std::string& the_target, std::chrono::milliseconds delay)
+    State(const std::string& the_target, Line line)
         : target(parse_endpoint(the_target)), acceptor(io, tcp::endpoint(asio::ip::address_v4::loopback(), 0)) {
-        shared->delay = delay;
+        shared->line = line;
         port = acceptor.local_endpoint().port();
         accept();
         thread = std::thread([this] { io.run(); });
@@ -267,8 +276,7 @@ struct Relay::State {
     std::thread thread;
 };
 
-Relay::Relay(const std::string& target, std::chrono::milliseconds delay)
-    : state_(std::make_unique<State>(target, delay)) {}
+Relay::Relay(const std::string& target, Line line) : state_(std::make_unique<State>(target, line)) {}
 
 Relay::~Relay() = default;
 

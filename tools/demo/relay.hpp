@@ -6,15 +6,22 @@
 #include <memory>
 #include <string>
 
+#include "common/units.hpp"
+
 namespace understudy::tools {
 
 // Accepts connections on a port of its own and forwards each to the target, both ways, on a thread of its own: what the
 // rest of the program does never delays what passes. The members may be called from any thread, one at a time.
 class Relay {
   public:
-    // `target` is "127.0.0.1:PORT". What passes takes `delay` each way, as over a distance, however much it is. Throws
-    // understudy::Error.
-    explicit Relay(const std::string& target, std::chrono::milliseconds delay = {});
+    struct Line {
+        std::chrono::milliseconds delay{0};  // each way, as over a distance, however much it is
+        Bytes per_second{0};                 // each way; 0: as fast as it goes
+    };
+
+    // `target` is "127.0.0.1:PORT". Throws understudy::Error.
+    explicit Relay(const std::string& target, Line line);
+    explicit Relay(const std::string& target) : Relay(target, Line{}) {}
     ~Relay();
     Relay(const Relay&) = delete;
     Relay& operator=(const Relay&) = delete;

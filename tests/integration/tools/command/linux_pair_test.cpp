@@ -17,6 +17,7 @@
 
 #include "tests/integration/tools/linux_root.hpp"
 #include "tests/integration/tools/on_kvm.hpp"
+#include "tools/demo/relay.hpp"
 #include "tools/demo/replica.hpp"
 #include "tools/demo/services.hpp"
 #include "tools/demo/stage.hpp"
@@ -237,6 +238,22 @@ TEST_F(LinuxPair, ABackupIsDroppedBeforeItsStateTakesTooMuchMemoryOfThePrimarysH
     EXPECT_TRUE(primary.running());
     EXPECT_EQ(primary.role(), Role::solo);
     EXPECT_FALSE(primary.transfer());
+}
+
+// What it writes meanwhile waits behind the state, and then it waits too.
+TEST_F(LinuxPair, ABackupIsDroppedBeforeAGuestThatComputesStandsStillForItForLong) {
+    Replica& primary = start_primary({"primary", "--memory", "512M", "--", "sh", "-c",
+                                      "dd if=/dev/urandom of=/tmp/x bs=1M count=100; echo filled; busybox awk 'BEGIN { "
+                                      "while (1) a[int(rand() * 1000000)] = rand() }'"},
+                                     "filled");
+    stage_.until([&] { return primary.serves(); }, kPatience, "a busy guest");
+    const Relay network(primary.address(), {.delay = {}, .per_second = 2_MiB});
+    const Replica& backup = start("host-2", {"backup", "--primary", network.address()}, root_->image());
+    stage_.until([&] { return !backup.running(); }, 2 * kPatience, "the backup to be dropped");
+    EXPECT_THAT(backup.end(), HasSubstr("status 4"));
+    EXPECT_TRUE(primary.running());
+    EXPECT_EQ(primary.role(), Role::solo);
+    EXPECT_THAT(testing::contents(stage_.directory().path() / "host-1.out"), HasSubstr("has stood still for 10 s"));
 }
 
 TEST_F(LinuxPair, ARestartedGuestIsStillProtectedAndRestartsWhereItLives) {

@@ -39,9 +39,9 @@ TEST(Stage, NoticesAProcessThatShouldRunAndDoesNot) {
 // A server that sends back what it gets, for one connection.
 class Relayed : public ::testing::Test {
   protected:
-    explicit Relayed(std::chrono::milliseconds delay = {})
+    explicit Relayed(Relay::Line line = {})
         : acceptor_(io_, tcp::endpoint(boost::asio::ip::address_v4::loopback(), 0)) {
-        relay_.emplace("127.0.0.1:" + std::to_string(acceptor_.local_endpoint().port()), delay);
+        relay_.emplace("127.0.0.1:" + std::to_string(acceptor_.local_endpoint().port()), line);
         acceptor_.async_accept(server_, [this](boost::system::error_code error) {
             ASSERT_FALSE(error);
             echo();
@@ -118,7 +118,7 @@ constexpr auto kDelay = 30ms;
 
 class FarAway : public Relayed {
   protected:
-    FarAway() : Relayed(kDelay) {}
+    FarAway() : Relayed({.delay = kDelay, .per_second = {}}) {}
 };
 
 // However much is under way: what is sent later does not wait for what was sent before to arrive.
@@ -134,6 +134,20 @@ TEST_F(FarAway, BytesTakeTheDelayEachWayAndKeepTheirOrder) {
     EXPECT_GE(std::chrono::steady_clock::now() - start, 2 * kDelay);
 }
 
+class OnANarrowLine : public Relayed {
+  protected:
+    static constexpr Bytes kPerSecond{10'000};
+    OnANarrowLine() : Relayed({.delay = {}, .per_second = kPerSecond}) {}
+};
+
+TEST_F(OnANarrowLine, BytesTakeTheirTime) {
+    const std::string sent(kPerSecond.value / 10, 'x');
+    const auto start = std::chrono::steady_clock::now();
+    boost::asio::write(client_, boost::asio::buffer(sent));
+    EXPECT_EQ(receive(10s, sent.size()), std::pair(sent, true));
+    EXPECT_GE(std::chrono::steady_clock::now() - start, 100ms);
+}
+
 // A peer that says goodbye and hangs up is heard, however far away it is.
 TEST_F(FarAway, WhatWasSentBeforeTheEndArrives) {
     boost::asio::write(client_, boost::asio::buffer("goodbye", 7));
@@ -143,7 +157,7 @@ TEST_F(FarAway, WhatWasSentBeforeTheEndArrives) {
 
 class OutOfReach : public Relayed {
   protected:
-    OutOfReach() : Relayed(1h) {}
+    OutOfReach() : Relayed({.delay = 1h, .per_second = {}}) {}
 };
 
 TEST_F(OutOfReach, WhatIsUnderWayKeepsNothingElseFromBeingSent) {
