@@ -20,9 +20,15 @@ constexpr auto kStopPatience = 10s;
 constexpr auto kCopyPatience = 10s;
 constexpr auto kStandstill = 2s;  // less than the primary waits
 
-ReplicaLimits limits_of(const ReplicaConfig& config) {
+// One copy may be all of the guest's memory, which the backup compares with its own and takes over.
+std::chrono::nanoseconds time_to_take_over(Bytes memory) {
+    return memory.value * 1000ms / (1024_MiB).value;
+}
+
+ReplicaLimits limits_of(const ReplicaConfig& config, Bytes memory) {
     ReplicaLimits limits;
     limits.suspicion = config.suspicion;
+    limits.stall += time_to_take_over(memory);
     return limits;
 }
 
@@ -39,7 +45,7 @@ ReplicaDriver::ReplicaDriver(const ReplicaConfig& config, VmId vm, std::unique_p
       last_words_(io),
       ticks_(io, Recorder::kOverdueInterval, [this] { tick(); }),
       signals_(io, SIGINT, SIGTERM),
-      core_(*this, std::move(roles), limits_of(config)),
+      core_(*this, std::move(roles), limits_of(config, vcpu_.machine().memory().size())),
       outbox_([this] { boost::asio::post(io_, [this] { drain(); }); }),
       intake_(outbox_),
       following_sink_(outbox_),
@@ -118,7 +124,8 @@ void ReplicaDriver::notice_standstill() {
     const bool progress = core_.compared() != std::exchange(compared_before_, core_.compared());
     if (core_.roles().role() != Role::following || progress || core_.lag().records == 0) {
         replayed_at_ = vcpu_.processor_time();
-    } else if (vcpu_.processor_time() - replayed_at_ > kStandstill) {
+    } else if (vcpu_.processor_time() - replayed_at_ >
+               kStandstill + time_to_take_over(vcpu_.machine().memory().size())) {
         stands_still_ = true;
         io_.stop();
     }
