@@ -41,7 +41,7 @@ std::variant<Reply, std::string> ask_server(const ParsedUrl& url, const Address&
         trouble = why;
         io.stop();
     };
-    const Hello hello{kProtocolVersion, Hello::Kind::client, 0, url.parameter("cluster", "understudy"), 0};
+    const Hello hello{kProtocolVersion, Hello::Kind::client, 0, url.parameter("cluster", "understudy"), 0, 0};
     link.emplace(io, url.tls, server, ServerLink::Options{hello, 0, timeout, kBuffer}, std::move(handlers));
     io.run_for(timeout);
     link.reset();

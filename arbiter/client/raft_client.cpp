@@ -132,7 +132,7 @@ class RaftClient : public std::enable_shared_from_this<RaftClient> {
             return self && self->take(message);
         };
         handlers.on_closed = [this](const std::string& why) { elsewhere(why); };
-        const Hello hello{kProtocolVersion, Hello::Kind::client, 0, cluster_, 0};
+        const Hello hello{kProtocolVersion, Hello::Kind::client, 0, cluster_, 0, 0};
         link_.emplace(io_, tls_, target, ServerLink::Options{hello, 0, kGiveUp, kBuffer}, std::move(handlers));
     }
 

@@ -39,14 +39,8 @@ struct PeerLinks::Link {
     std::string last_complaint;
 };
 
-PeerLinks::PeerLinks(asio::io_context& io, std::shared_ptr<tls::Context> tls, raft::NodeId self, std::string cluster,
-                     std::uint64_t incarnation, Handlers handlers)
-    : io_(io),
-      tls_(std::move(tls)),
-      self_(self),
-      cluster_(std::move(cluster)),
-      incarnation_(incarnation),
-      handlers_(std::move(handlers)) {}
+PeerLinks::PeerLinks(asio::io_context& io, std::shared_ptr<tls::Context> tls, Hello hello, Handlers handlers)
+    : io_(io), tls_(std::move(tls)), hello_(std::move(hello)), handlers_(std::move(handlers)) {}
 
 // A link that waits for its timer is kept by what waits.
 PeerLinks::~PeerLinks() {
@@ -68,8 +62,8 @@ void PeerLinks::follow(const raft::Configuration& configuration) {
         }
     }
     for (const auto& [id, member] : members) {
-        if (id != self_ && !links_.contains(id)) {
-            auto link = std::make_shared<Link>(io_, incarnation_ + id);
+        if (id != hello_.id && !links_.contains(id)) {
+            auto link = std::make_shared<Link>(io_, hello_.incarnation + id);
             link->address = member.address;
             links_.emplace(id, link);
             dial(id, link);
@@ -124,8 +118,7 @@ void PeerLinks::dial(raft::NodeId id, const LinkPointer& link) {
         return true;
     };
     handlers.on_closed = [this, id](const std::string& why) { closed(id, links_.at(id), why); };
-    const Hello hello{kProtocolVersion, Hello::Kind::peer, self_, cluster_, incarnation_};
-    link->server.emplace(io_, tls_, address, ServerLink::Options{hello, id, kPeerGiveUp, kPeerBuffer},
+    link->server.emplace(io_, tls_, address, ServerLink::Options{hello_, id, kPeerGiveUp, kPeerBuffer},
                          std::move(handlers));
 }
 

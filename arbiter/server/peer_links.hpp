@@ -13,6 +13,7 @@
 
 #include "arbiter/raft/message.hpp"
 #include "arbiter/raft/types.hpp"
+#include "arbiter/wire/protocol.hpp"
 #include "common/tls/context.hpp"
 
 namespace boost::asio {
@@ -23,7 +24,7 @@ namespace understudy::arbiter {
 
 class PeerLinks {
   public:
-    // Server `self` of `cluster` is who dials. `tls` is null for plain text; under TLS a peer must have the certificate
+    // Who dials says `hello`. `tls` is null for plain text; under TLS a peer must have the certificate
     // of the server that the configuration says it is. `on_message` takes what a peer sends back. `io` outlives
     // the links, and does not run any more once they are gone.
     struct Handlers {
@@ -31,8 +32,7 @@ class PeerLinks {
         std::function<bool(raft::NodeId peer, std::uint64_t incarnation)> admit;
         std::function<void(raft::Message)> on_message;
     };
-    PeerLinks(boost::asio::io_context& io, std::shared_ptr<tls::Context> tls, raft::NodeId self, std::string cluster,
-              std::uint64_t incarnation, Handlers handlers);
+    PeerLinks(boost::asio::io_context& io, std::shared_ptr<tls::Context> tls, Hello hello, Handlers handlers);
     ~PeerLinks();
     PeerLinks(const PeerLinks&) = delete;
     PeerLinks& operator=(const PeerLinks&) = delete;
@@ -62,9 +62,7 @@ class PeerLinks {
 
     boost::asio::io_context& io_;
     std::shared_ptr<tls::Context> tls_;
-    raft::NodeId self_;
-    std::string cluster_;
-    std::uint64_t incarnation_;
+    const Hello hello_;
     Handlers handlers_;
     std::map<raft::NodeId, LinkPointer> links_;
     std::size_t established_ = 0;

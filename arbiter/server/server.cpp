@@ -69,7 +69,12 @@ class Server::Impl {
           core_(options_.core, *directory_, raft::Time{0}),
           tick_timer_(io_),
           resign_timer_(io_),
-          peers_(io_, options_.tls, core_.node().id(), options_.cluster, core_.incarnation(),
+          peers_(io_, options_.tls,
+                 {.kind = Hello::Kind::peer,
+                  .id = core_.node().id(),
+                  .cluster = options_.cluster,
+                  .incarnation = core_.incarnation(),
+                  .founders = core_.founders()},
                  {.admit = [this](raft::NodeId peer, std::uint64_t incarnation) { return met(peer, incarnation); },
                   .on_message =
                       [this](raft::Message message) {
@@ -328,6 +333,12 @@ class Server::Impl {
             if (std::string objection = objection_to(connection.peer(), hello); !objection.empty()) {
                 return objection;
             }
+        }
+        if (hello.kind == Hello::Kind::peer && !core_.has_founders(hello.founders)) {
+            return fmt::format(
+                "server {} began with a list of servers other than this one's: start every server of a new cluster "
+                "with the same --peer, those that were not in an empty directory",
+                hello.id);
         }
         if (hello.kind == Hello::Kind::peer && !core_.admits(hello.id, hello.incarnation)) {
             return fmt::format("server {} was here before: {}", hello.id, kOtherIncarnation);

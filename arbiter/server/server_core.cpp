@@ -5,12 +5,27 @@
 #include <utility>
 
 #include "arbiter/mutation.hpp"
+#include "common/codec.hpp"
+#include "common/digest.hpp"
 #include "common/error.hpp"
 
 namespace understudy::arbiter {
 namespace {
 
 constexpr std::size_t kListBytes = kMaxMessageBytes / 2;
+
+// By their numbers: each may know the others by other addresses.
+std::uint64_t founders_of(const std::optional<raft::Configuration>& bootstrap) {
+    if (!bootstrap || bootstrap->members.empty()) {
+        return 0;
+    }
+    std::string numbers;
+    Encoder encoder(numbers);
+    for (const auto& [id, member] : bootstrap->members) {
+        encoder.u64(id);
+    }
+    return digest(as_bytes(numbers));
+}
 
 }  // namespace
 
@@ -19,7 +34,8 @@ ServerCore::ServerCore(const ServerCoreOptions& options, Directory& directory, r
       storage_(directory, options.bootstrap, options.segment_bytes),
       node_(options.raft, storage_.take_restored(), now),
       identity_(directory, options.raft.id, options.cluster,
-                {options.incarnation, !storage_.was_empty() || node_.configuration().members.size() <= 1}),
+                {options.incarnation, !storage_.was_empty() || node_.configuration().members.size() <= 1,
+                 founders_of(options.bootstrap)}),
       now_(now) {
     restore(*node_.snapshot());
 }

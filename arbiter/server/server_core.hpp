@@ -87,6 +87,11 @@ class ServerCore {
 
     // What this server says of itself to the others.
     [[nodiscard]] std::uint64_t incarnation() const { return identity_.incarnation(); }
+    [[nodiscard]] std::uint64_t founders() const { return identity_.founders(); }
+    // Whether this is a server of the same cluster: 0, of one that was not told, says nothing.
+    [[nodiscard]] bool has_founders(std::uint64_t founders) const {
+        return founders == 0 || identity_.founders() == 0 || founders == identity_.founders();
+    }
     // Whether a server that says it is this one may be spoken with: not when it was another before. Durable at once.
     [[nodiscard]] bool admits(raft::NodeId peer, std::uint64_t incarnation);
     // This peer has admitted this server.

@@ -11,7 +11,8 @@
 namespace understudy::arbiter {
 namespace {
 
-constexpr std::string_view kMagic = "USTIDEN1";
+constexpr std::string_view kMagic = "USTIDEN2";
+constexpr std::string_view kMagicWithoutFounders = "USTIDEN1";
 constexpr const char* kName = "identity";
 constexpr const char* kPartial = "identity.partial";
 constexpr std::size_t kMaxCluster = 64;
@@ -24,7 +25,8 @@ Identity::Identity(Directory& directory, raft::NodeId server, std::string cluste
       server_(server),
       cluster_(std::move(cluster)),
       incarnation_(fresh.incarnation),
-      introduced_(fresh.introduced) {
+      introduced_(fresh.introduced),
+      founders_(fresh.founders) {
     const auto names = directory_.list();
     if (std::ranges::find(names, kName) == names.end()) {
         write();
@@ -62,7 +64,7 @@ bool Identity::knows(raft::NodeId server, std::uint64_t incarnation) {
 void Identity::write() {
     std::string out(kMagic);
     Encoder encoder(out);
-    encoder.u64(server_).u64(incarnation_).flag(introduced_).bytes(cluster_);
+    encoder.u64(server_).u64(incarnation_).flag(introduced_).u64(founders_).bytes(cluster_);
     encoder.u32(static_cast<std::uint32_t>(others_.size()));
     for (const auto& [server, incarnation] : others_) {
         encoder.u64(server).u64(incarnation);
@@ -77,7 +79,8 @@ void Identity::write() {
 }
 
 bool Identity::read(std::string_view bytes, raft::NodeId& server, std::string& cluster) {
-    if (bytes.size() < kMagic.size() + 8 || !bytes.starts_with(kMagic)) {
+    const bool without_founders = bytes.starts_with(kMagicWithoutFounders);
+    if (bytes.size() < kMagic.size() + 8 || !(bytes.starts_with(kMagic) || without_founders)) {
         return false;
     }
     const auto checked = bytes.substr(0, bytes.size() - 8);
@@ -88,6 +91,7 @@ bool Identity::read(std::string_view bytes, raft::NodeId& server, std::string& c
     server = decoder.u64();
     incarnation_ = decoder.u64();
     introduced_ = decoder.flag();
+    founders_ = without_founders ? 0 : decoder.u64();
     cluster = decoder.string(kMaxCluster);
     const auto count = decoder.count(kMaxOthers);
     for (std::size_t i = 0; i < count && decoder.ok(); ++i) {

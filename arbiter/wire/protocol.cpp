@@ -7,6 +7,7 @@ constexpr std::uint32_t kMagic = 0x42524155;  // "UARB"
 constexpr std::size_t kMaxCluster = 64;
 constexpr std::size_t kMaxEntries = 65536;
 constexpr std::uint16_t kFirstWithIncarnation = 4;
+constexpr std::uint16_t kFirstWithFounders = 5;
 
 // Encoder and decoder of each type stand side by side. Type numbers on the wire are the alternatives' places in their
 // variants, from 1: they never change meaning, new ones are added behind.
@@ -15,7 +16,7 @@ constexpr std::uint16_t kFirstWithIncarnation = 4;
 
 void put(Encoder& e, const Hello& hello) {
     e.u32(kMagic).u16(hello.version).u8(static_cast<std::uint8_t>(hello.kind)).u64(hello.id).bytes(hello.cluster);
-    e.u64(hello.incarnation);
+    e.u64(hello.incarnation).u64(hello.founders);
 }
 void get(Decoder& d, Hello& hello) {
     if (d.u32() != kMagic) {
@@ -31,6 +32,9 @@ void get(Decoder& d, Hello& hello) {
     hello.cluster = d.string(kMaxCluster);
     if (hello.version >= kFirstWithIncarnation) {  // an older one is understood, to be refused by name
         hello.incarnation = d.u64();
+    }
+    if (hello.version >= kFirstWithFounders) {
+        hello.founders = d.u64();
     }
 }
 

@@ -26,7 +26,7 @@
 
 namespace understudy::arbiter {
 
-constexpr std::uint16_t kProtocolVersion = 4;
+constexpr std::uint16_t kProtocolVersion = 5;
 constexpr std::size_t kMaxMessageBytes = std::size_t{1} << 20U;
 constexpr std::size_t kMaxFirstMessageBytes = 512;  // from somebody of whom nothing is known yet
 constexpr std::size_t kMaxText = 1024;              // bytes of an explanation
@@ -43,6 +43,7 @@ struct Hello {
     raft::NodeId id = 0;            // of a peer
     std::string cluster;            // must be the server's
     std::uint64_t incarnation = 0;  // of a peer (storage/identity.hpp)
+    std::uint64_t founders = 0;     // of its cluster, as it was told them (storage/identity.hpp)
 
     bool operator==(const Hello&) const = default;
 };

@@ -330,7 +330,8 @@ TEST_F(Servers, StrangersCannotTakeTheDescriptorsThatConsensusNeeds) {
     ASSERT_TRUE(contests.advance(3));
 
     std::vector<std::byte> hello;
-    append_message(hello, as_bytes(encode_message(Hello{kProtocolVersion, Hello::Kind::client, 0, "understudy", 0})));
+    append_message(hello,
+                   as_bytes(encode_message(Hello{kProtocolVersion, Hello::Kind::client, 0, "understudy", 0, 0})));
     boost::asio::io_context io;
     std::vector<std::vector<boost::asio::ip::tcp::socket>> strangers;
     for (const auto& [id, place] : places) {

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "arbiter/storage/identity.hpp"
+#include "common/codec.hpp"
+#include "common/digest.hpp"
 #include "common/error.hpp"
 #include "common/temporary_directory.hpp"
 
@@ -63,6 +65,25 @@ TEST_F(IdentityTest, AServerIsTheOneThatWasMetFirst) {
     EXPECT_FALSE(again.knows(2, 21));
     EXPECT_TRUE(again.knows(3, 21));
     EXPECT_FALSE(identity(8).knows(3, 22));
+}
+
+TEST_F(IdentityTest, KnowsWhoBeganTheCluster) {
+    EXPECT_EQ(Identity(*directory_, 1, "c", {7, false, 99}).founders(), 99U);
+    EXPECT_EQ(identity(8).founders(), 99U);
+}
+
+// As servers wrote it that were not told.
+TEST_F(IdentityTest, AnOlderFileIsRead) {
+    std::string out("USTIDEN1");
+    Encoder encoder(out);
+    encoder.u64(1).u64(7).flag(true).bytes("c").u32(1).u64(2).u64(20);
+    encoder.u64(digest(as_bytes(out)));
+    directory_->open("identity")->write(0, out);
+    auto read = identity(8);
+    EXPECT_EQ(read.incarnation(), 7U);
+    EXPECT_EQ(read.founders(), 0U);
+    EXPECT_FALSE(read.knows(2, 21));
+    EXPECT_FALSE(identity(8).knows(2, 21)) << "written anew";
 }
 
 TEST_F(IdentityTest, ADirectoryOfAnotherIsRefused) {

@@ -23,7 +23,7 @@ namespace {
 
 using boost::asio::ip::tcp;
 
-const Hello kHello{kProtocolVersion, Hello::Kind::client, 0, "abc", 0};
+const Hello kHello{kProtocolVersion, Hello::Kind::client, 0, "abc", 0, 0};
 
 std::vector<std::byte> on_the_wire(std::string_view message) {
     std::vector<std::byte> bytes;

@@ -24,7 +24,7 @@ std::vector<WireMessage> examples() {
     StatusReply status;
     status.raft.members.push_back({1, {"h1:7001", true}, 17, true});
     return {
-        Hello{kProtocolVersion, Hello::Kind::peer, 3, "understudy", 77},
+        Hello{kProtocolVersion, Hello::Kind::peer, 3, "understudy", 77, 78},
         Welcome{1, "no", 0},
         from_peer(raft::VoteRequest{4, 7, 3, true, false}),
         from_peer(raft::VoteReply{4, false, true}),
@@ -86,14 +86,15 @@ TEST(Protocol, GoldenBytesOfTheHandshake) {
     const std::string expected(
         "\x01"
         "UARB"
-        "\x04\x00"
+        "\x05\x00"
         "\x02"
         "\x00\x00\x00\x00\x00\x00\x00\x00"
         "\x03\x00\x00\x00"
         "abc"
-        "\x00\x00\x00\x00\x00\x00\x00\x00",
-        31);
-    EXPECT_EQ(encode_message(Hello{kProtocolVersion, Hello::Kind::client, 0, "abc", 0}), expected);
+        "\x00\x00\x00\x00\x00\x00\x00\x00"
+        "\x02\x00\x00\x00\x00\x00\x00\x00",
+        39);
+    EXPECT_EQ(encode_message(Hello{kProtocolVersion, Hello::Kind::client, 0, "abc", 0, 2}), expected);
 }
 
 TEST(Protocol, EntriesThatDoNotFollowOneAnotherAreRefused) {

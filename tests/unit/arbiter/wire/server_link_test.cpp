@@ -22,7 +22,7 @@ using boost::asio::ip::tcp;
 using std::chrono::milliseconds;
 
 constexpr std::size_t kBuffer = 1U << 20;
-const Hello kHello{kProtocolVersion, Hello::Kind::client, 0, "abc", 0};
+const Hello kHello{kProtocolVersion, Hello::Kind::client, 0, "abc", 0, 0};
 
 class Dialling : public ::testing::Test {
   public:
