@@ -31,7 +31,7 @@ class Links : public ::testing::Test {
                 welcome(std::move(socket));
             }
         });
-        links_.emplace(io_, nullptr, 1, "cluster", 1,
+        links_.emplace(io_, nullptr, Hello{kProtocolVersion, Hello::Kind::peer, 1, "cluster", 1, 0},
                        PeerLinks::Handlers{.admit = [](raft::NodeId, std::uint64_t) { return true; },
                                            .on_message = [](const raft::Message&) {}});
         const Address address{"127.0.0.1", acceptor_.local_endpoint().port()};
