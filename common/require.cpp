@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#include "common/tell.hpp"
+
 namespace understudy {
 
 void require(bool holds, std::string_view rule, const char* file, int line) {
@@ -16,7 +18,7 @@ void require(bool holds, std::string_view rule, const char* file, int line) {
 #ifdef UNDERSTUDY_MUTATIONS
     throw std::logic_error(message);
 #else
-    fmt::print(stderr, "understudy: {}\n", message);
+    tell("understudy: {}\n", message);
     std::abort();
 #endif
 }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "common/tell.hpp"
 #include "tools/bench/against.hpp"
 #include "tools/bench/arbiter.hpp"
 #include "tools/bench/channel.hpp"
@@ -28,11 +29,11 @@ namespace {
 using Measure = std::function<report::Section()>;
 
 report::Section attempt(const std::string& name, const Measure& measure) {
-    fmt::print(stderr, "== {}\n", name);
+    tell("== {}\n", name);
     try {
         return measure();
     } catch (const Error& error) {
-        fmt::print(stderr, "{}: {}\n", name, error.what());
+        tell("{}: {}\n", name, error.what());
         return {.name = name, .title = name, .rows = {report::missing_row(name, error.what())}, .plots = {}};
     }
 }

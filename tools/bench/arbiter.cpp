@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/tell.hpp"
 #include "tools/bench/arbiter_clusters.hpp"
 #include "tools/bench/arbiter_load.hpp"
 #include "tools/bench/rows.hpp"
@@ -46,7 +47,7 @@ struct Figures {
 
 // Progress; standard output has the result.
 void say(std::string_view text) {
-    fmt::print(stderr, "{}\n", text);
+    tell("{}\n", text);
 }
 
 void measure_both(const ArbiterBenchOptions& options, const fs::path& directory, Figures& figures) {

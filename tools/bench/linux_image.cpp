@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "common/error.hpp"
+#include "common/tell.hpp"
 #include "tools/demo/lan.hpp"
 #include "tools/process/run.hpp"
 
@@ -51,7 +52,7 @@ BenchImage::BenchImage(std::filesystem::path named, const std::vector<std::strin
     for (const std::string& package : packages) {
         words.insert(words.end(), {"--package", package});
     }
-    fmt::print(stderr, "an image of {}: minutes the first time, then it is kept\n", fmt::join(packages, ", "));
+    tell("an image of {}: minutes the first time, then it is kept\n", fmt::join(packages, ", "));
     const auto built = run_to_end(ProcessConfig{.command = words}, kImageTime);
     if (built.exit_status != 0) {
         throw Error("no image: " + built.errors);

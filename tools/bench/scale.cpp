@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "common/tell.hpp"
 #include "common/temporary_directory.hpp"
 #include "tools/bench/arbiter_clusters.hpp"
 #include "tools/bench/arbiter_load.hpp"
@@ -167,8 +168,7 @@ void add_arbiter_rows(std::vector<report::Row>& rows, const ScaleBenchOptions& o
     wait_until_serving(servers.url());
     ScaleFigures figures;
     for (unsigned i = 0; i < options.repeats; ++i) {
-        fmt::print(stderr, "repetition {} of {}: {} pairs on {} hosts\n", i + 1, options.repeats, options.pairs,
-                   options.hosts);
+        tell("repetition {} of {}: {} pairs on {} hosts\n", i + 1, options.repeats, options.pairs, options.hosts);
         static_cast<void>(servers.settled_leader());
         figures.add(Hosts(servers.url(), options, i).run(), options.pairs);
     }

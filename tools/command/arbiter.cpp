@@ -17,6 +17,7 @@
 #include "arbiter/client/operate.hpp"
 #include "common/address.hpp"
 #include "common/error.hpp"
+#include "common/tell.hpp"
 #include "tools/command/arbiter_serve.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/output/event_writer.hpp"
@@ -217,8 +218,8 @@ int add(const Options& options) {
                     return 0;
                 }
                 if (member.id == options.target && !options.json && ::isatty(STDERR_FILENO) == 1) {
-                    fmt::print(stderr, "\rserver {} catches up: {} of {} entries ", member.id, member.match_index,
-                               found->raft.last_index);
+                    tell("\rserver {} catches up: {} of {} entries ", member.id, member.match_index,
+                         found->raft.last_index);
                 }
             }
         }

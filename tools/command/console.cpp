@@ -22,6 +22,7 @@
 
 #include "common/error.hpp"
 #include "common/file_descriptor.hpp"
+#include "common/tell.hpp"
 #include "hypervisor/gateway/endpoint.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/command/stop_signals.hpp"
@@ -152,7 +153,7 @@ class Session {
 
     void lose() {
         guest_.reset();
-        fmt::print(stderr, "\nunderstudy: the guest does not live there any more; looking where it does\n");
+        tell("\nunderstudy: the guest does not live there any more; looking where it does\n");
     }
 
     const Options& options_;
@@ -168,7 +169,7 @@ class Session {
 
 int run(const Options& options) {
     const FileDescriptor stop = stop_signals();
-    fmt::print(stderr, "understudy: Ctrl-] leaves the guest's console\n");
+    tell("understudy: Ctrl-] leaves the guest's console\n");
     const RawTerminal raw;
     return Session(options, stop.get()).run();
 }

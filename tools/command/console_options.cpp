@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "common/error.hpp"
+#include "common/tell.hpp"
 
 namespace understudy::tools {
 
@@ -34,7 +35,7 @@ replication::ConsoleConfig ConsoleOptions::config(bool offered, bool quiet) {
     config.escape = config.standard_input && ::isatty(STDIN_FILENO) == 1;
     config.socket = socket_;
     if (config.escape) {
-        fmt::print(stderr, "understudy: this terminal is the guest's console; Ctrl-] ends\n");
+        tell("understudy: this terminal is the guest's console; Ctrl-] ends\n");
         terminal_.emplace();
     }
     return config;

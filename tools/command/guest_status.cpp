@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "common/execution.hpp"
+#include "common/tell.hpp"
 #include "tools/process/exit_status.hpp"
 
 namespace understudy::tools {
@@ -14,7 +15,7 @@ int status_of_guest(std::uint64_t argument) {
         return static_cast<int>(argument);
     }
     std::fflush(stdout);
-    fmt::print(stderr, "understudy: the guest asked for a reboot\n");
+    tell("understudy: the guest asked for a reboot\n");
     return kRebootWanted;
 }
 

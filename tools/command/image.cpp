@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "common/error.hpp"
+#include "common/tell.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/command/stop_signals.hpp"
 #include "tools/image/build_image.hpp"
@@ -37,9 +38,9 @@ struct Options {
 void print_line(std::string_view line, bool verbose) {
     constexpr std::string_view kProgress = "I: ";
     if (verbose) {
-        fmt::print(stderr, "{}\n", line);
+        tell("{}\n", line);
     } else if (line.starts_with(kProgress) && ::isatty(STDERR_FILENO) == 1) {
-        fmt::print(stderr, "image: {}\n", line.substr(kProgress.size()));
+        tell("image: {}\n", line.substr(kProgress.size()));
     }
 }
 
@@ -68,7 +69,7 @@ int build(const Options& options) {
         fmt::print("{}\n", options.json ? to_json(options, image, seconds) : to_text(options, image, seconds));
         return kSuccess;
     } catch (const Interrupted&) {
-        fmt::print(stderr, "understudy: interrupted, nothing is left of the build\n");
+        tell("understudy: interrupted, nothing is left of the build\n");
         return kInterrupted;
     }
 }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "common/error.hpp"
+#include "common/tell.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/process/exit_status.hpp"
 #include "tools/vm/vm_description.hpp"
@@ -43,7 +44,7 @@ void print_error(std::string message) {
     }
     std::ranges::replace(message, '\n', ' ');
     std::fflush(stdout);
-    fmt::print(stderr, "understudy: {}\n", message);
+    understudy::tell("understudy: {}\n", message);
 }
 
 // The option parser knows the command's usage; the reader of a failed line wants to know where it stands.

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 
+#include "common/tell.hpp"
 #include "hypervisor/replication/loop/lone_guest.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/command/sandbox_options.hpp"
@@ -49,7 +50,7 @@ int report(const replication::ReplayResult& result, const Options& options) {
         fmt::print("{}", result.console);
     }
     if (!result.fault_report.empty()) {
-        fmt::print(stderr, "{}", result.fault_report);
+        tell("{}", result.fault_report);
     }
     if (!equal) {
         throw Error::format("{}: {}", options.log, result.divergence);
@@ -58,8 +59,8 @@ int report(const replication::ReplayResult& result, const Options& options) {
         throw Error::format("{}: {}; the {} records before are equal", options.log, result.log_end, result.records);
     }
     if (!options.json) {
-        fmt::print(stderr, "{}: {} records, all equal; final memory digest {:016x}\n", options.log, result.records,
-                   result.memory_digest);
+        tell("{}: {} records, all equal; final memory digest {:016x}\n", options.log, result.records,
+             result.memory_digest);
     }
     return 0;
 }

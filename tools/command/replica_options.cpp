@@ -9,6 +9,7 @@
 #include "common/address.hpp"
 #include "common/error.hpp"
 #include "common/memory_keeper.hpp"
+#include "common/tell.hpp"
 #include "tools/command/guest_status.hpp"
 #include "tools/output/event_writer.hpp"
 #include "tools/output/milliseconds.hpp"
@@ -131,18 +132,18 @@ int exit_status_of(const replication::ReplicaResult& result) {
         return kInterrupted;
     }
     if (!result.fault_report.empty()) {
-        fmt::print(stderr, "{}", result.fault_report);
+        tell("{}", result.fault_report);
         throw Error("the guest broke");
     }
     switch (result.reason) {
         case Reason::guest_ended:
             return status_of_guest(result.exit_status);
         case Reason::deposed:
-            fmt::print(stderr, "understudy: {}\n", result.explanation);
+            tell("understudy: {}\n", result.explanation);
             return kDeposed;
         case Reason::transfer_incomplete:
         case Reason::never_formed:
-            fmt::print(stderr, "understudy: {}\n", result.explanation);
+            tell("understudy: {}\n", result.explanation);
             return kNotJoined;
         default:
             throw Error(result.explanation);

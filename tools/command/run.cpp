@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 
+#include "common/tell.hpp"
 #include "hypervisor/replication/loop/lone_guest.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/command/console_options.hpp"
@@ -81,11 +82,11 @@ int report(const replication::LoneGuestResult& result, const Options& options) {
             exits_json(result.exits), checkpoints_json(result.checkpoints));
     }
     if (result.loop.ending == Ending::fault) {
-        fmt::print(stderr, "{}", result.fault_report);
+        tell("{}", result.fault_report);
         return kFailure;
     }
     if (!options.record.empty() && !options.json) {
-        fmt::print(stderr, "recorded {} stops in {} KiB: {}\n", result.stops, result.log_bytes >> 10, options.record);
+        tell("recorded {} stops in {} KiB: {}\n", result.stops, result.log_bytes >> 10, options.record);
     }
     if (result.loop.ending != Ending::exit) {
         return kInterrupted;

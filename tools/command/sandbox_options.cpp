@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <utility>
 
+#include "common/tell.hpp"
+
 namespace understudy::tools {
 namespace {
 
@@ -44,7 +46,7 @@ std::string SandboxOptions::enter(sandbox::Walls walls) const {
 
 void SandboxOptions::enter_and_tell(sandbox::Walls walls) const {
     if (const std::string lacking = enter(std::move(walls)); !lacking.empty()) {
-        fmt::print(stderr, "understudy: {}\n", lacking);
+        tell("understudy: {}\n", lacking);
     }
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "common/error.hpp"
+#include "common/tell.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/vm/vm_description.hpp"
 
@@ -36,7 +37,7 @@ void report(const TortureRound& round, bool json) {
     }
     std::fflush(stdout);
     if (!round.failure.empty()) {
-        fmt::print(stderr, "seed {}: {}\n", round.seed, round.failure);
+        tell("seed {}: {}\n", round.seed, round.failure);
     }
 }
 

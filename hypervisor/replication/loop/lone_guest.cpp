@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "common/digest.hpp"
+#include "common/tell.hpp"
 #include "hypervisor/engine/kvm/kvm_engine.hpp"
 #include "hypervisor/machine/cpuid_table.hpp"
 #include "hypervisor/machine/guest.hpp"
@@ -169,7 +170,7 @@ class LoneGuest {
           overdue_(io_, Recorder::kOverdueInterval, [this] { vcpu_.kick_if_overdue(); }),
           live_(io_, vcpu_.input(), link_of(config, machine()), config.console,
                 {[this] { vcpu_.kick_if_running(); }, print, [this] { io_.stop(); },
-                 [](const std::string& line) { fmt::print(stderr, "understudy: {}\n", line); }}) {
+                 [](const std::string& line) { tell("understudy: {}\n", line); }}) {
         const auto release = [this](std::vector<Output> outputs) { release_soon(std::move(outputs)); };
         if (!config.checkpoint_keeper.empty()) {
             checkpointed_.emplace(connect_to_keeper(config.checkpoint_keeper), machine().memory_size(), release);

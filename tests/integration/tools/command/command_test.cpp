@@ -73,6 +73,13 @@ TEST_F(Command, OutputThatCannotBeWrittenIsNoSuccess) {
     EXPECT_EQ(full.errors, "understudy: cannot write to standard output\n");
 }
 
+// A log's disk, or whoever read a pipe: a supervisor still learns how it ended.
+TEST_F(Command, ErrorsThatNobodyReadsDoNotChangeTheExitStatus) {
+    EXPECT_EQ(run("--nosuch 2>/dev/full").exit_status, 2);
+    EXPECT_EQ(run("log /nonexistent 2>/dev/full").exit_status, 1);
+    EXPECT_EQ(run("log /nonexistent 2>&-").exit_status, 1);
+}
+
 struct Mistake {
     std::string arguments;
     int status;
