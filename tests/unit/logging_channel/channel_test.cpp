@@ -56,11 +56,11 @@ TEST_F(Channel, StateRecordsAcknowledgementsAndReports) {
     EXPECT_EQ(received_, sent);
     primary_->set_released(acknowledged_);
     ASSERT_TRUE(run_until([&] { return released_ == acknowledged_; }));
-    primary_->send_goodbye({"the guest ended", 7, "broke"});
+    primary_->send_goodbye({"the guest ended", 7, "broke \xff"});
     ASSERT_TRUE(run_until([&] { return goodbye_.has_value(); }));
     EXPECT_EQ(goodbye_->reason, "the guest ended");
     EXPECT_EQ(goodbye_->exit_status, 7U);
-    EXPECT_EQ(goodbye_->fault_report, "broke");
+    EXPECT_EQ(goodbye_->fault_report, "broke \xff") << "whatever its console said last";
     EXPECT_EQ(backup_closed_ + primary_closed_, "");
 }
 

@@ -19,10 +19,10 @@ LogHeader sample_header() {
     header.engine = "kvm";
     header.cpu_table_digest = 0x1234;
     header.guest = {GuestKind::linux_guest, {16 * kPageBytes}, "0123456789abcdef0123456789abcdef"};
-    header.image = "/srv/redis.img";
+    header.image = "/srv/latin\xe9/redis.img";
     header.quantum = 1000;
     header.start_time = std::chrono::nanoseconds(5);
-    header.command_line = "kv --port 6379";
+    header.command_line = "kv --port 6379 caf\xe9";  // in whatever its user writes
     header.recorder = "0.1.0";
     return header;
 }
