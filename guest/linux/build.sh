@@ -12,6 +12,7 @@
 #   build.sh --kernel VMLINUX --out FOLDER
 #        puts that kernel into FOLDER and builds nothing
 set -euo pipefail
+export LC_ALL=C  # what apt says is read here, and the order of files is part of a key
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 package=linux-source-6.1
