@@ -124,6 +124,7 @@ int dump(const Options& options) {
     int result = 1;
     std::string trouble;
     client->list(kPatience, [&](arbiter::Verdict verdict, const auto& vms, const std::string& explanation) {
+        io.stop();
         if (verdict != arbiter::Verdict::yes) {
             trouble = explanation;
             return;
