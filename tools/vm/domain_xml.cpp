@@ -94,7 +94,7 @@ class DomainReader {
     };
 
     // Looked at for what is inside.
-    void descend(const xmlNode* /*element*/) {}
+    void descend(const xmlNode* element) { allow_attributes(element, {}); }
     // Says nothing that would change what the guest sees or what the user gets.
     void harmless(const xmlNode* /*element*/) {}
 
@@ -427,6 +427,11 @@ void validate_with_libvirt(const std::string& xml, const std::string& file) {
     const std::unique_ptr<virConnect, ConnectionDeleter> connection(virConnectOpen("test:///default"));
     if (!connection) {
         throw complain("libvirt's test driver is not available to validate it");
+    }
+    // That driver has a domain to begin with, whose name this one may have.
+    if (const std::unique_ptr<virDomain, DomainDeleter> first(virDomainLookupByName(connection.get(), "test")); first) {
+        virDomainDestroy(first.get());
+        virDomainUndefine(first.get());
     }
     const std::unique_ptr<virDomain, DomainDeleter> domain(
         virDomainDefineXMLFlags(connection.get(), xml.c_str(), VIR_DOMAIN_DEFINE_VALIDATE));
