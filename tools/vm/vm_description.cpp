@@ -42,11 +42,15 @@ void check_environment(const std::vector<std::string>& environment) {
     }
 }
 
-// The addresses that `understudy gateway` serves when nothing else is said.
+// What `understudy gateway` serves, where nothing else is said.
 void assume_gateway_addresses(NetworkDescription& network) {
-    network.ipv4_address = parse_ipv4("10.0.2.15");
-    network.ipv4_netmask = netmask_of(24);
-    network.ipv4_gateway = parse_ipv4("10.0.2.2");
+    if (network.ipv4_address == 0) {
+        network.ipv4_address = parse_ipv4("10.0.2.15");
+        network.ipv4_netmask = netmask_of(24);
+        if (network.ipv4_gateway == 0) {
+            network.ipv4_gateway = parse_ipv4("10.0.2.2");
+        }
+    }
     if (network.nameservers.empty()) {
         network.nameservers = {"10.0.2.3"};
     }
@@ -59,16 +63,14 @@ void complete_network(const VmId& vm, NetworkDescription& network) {
     if (network.mac == MacAddress{}) {
         network.mac = mac_of(vm);
     }
-    if (network.ipv4_address == 0) {
-        if (!network.endpoint.starts_with("gateway:") && !network.endpoint.starts_with("tap:")) {
-            throw Error::format(
-                "'{}' is no network: write gateway:unix:PATH, gateway:HOST:PORT, tap:NAME[,bridge=BRIDGE] or none",
-                network.endpoint);
-        }
-        if (!network.endpoint.starts_with("gateway:")) {
-            throw Error::format("VM {} needs an address on {}: add --address ADDRESS/PREFIX", vm, network.endpoint);
-        }
+    if (network.endpoint.starts_with("gateway:")) {
         assume_gateway_addresses(network);
+    } else if (!network.endpoint.starts_with("tap:")) {
+        throw Error::format(
+            "'{}' is no network: write gateway:unix:PATH, gateway:HOST:PORT, tap:NAME[,bridge=BRIDGE] or none",
+            network.endpoint);
+    } else if (network.ipv4_address == 0) {
+        throw Error::format("VM {} needs an address on {}: add --address ADDRESS/PREFIX", vm, network.endpoint);
     }
     const bool reachable =
         ((network.ipv4_gateway ^ network.ipv4_address) & network.ipv4_netmask) == 0;  // byte order does not matter

@@ -56,6 +56,20 @@ TEST(VmOptions, DescribeTheVmWithAndWithoutDefaults) {
     EXPECT_EQ(full.kernel, "/k");
 }
 
+TEST(VmOptions, LeaveToTheGatewaysDefaultsWhatTheyDoNotSay) {
+    const auto network = [](std::vector<std::string> words) {
+        words.insert(words.begin(), {"--image", "i", "--network", "gateway:unix:/g"});
+        return from_options(words).network;
+    };
+    EXPECT_EQ(network({}).ipv4_address, inet_addr("10.0.2.15"));
+    EXPECT_EQ(network({}).ipv4_gateway, inet_addr("10.0.2.2"));
+    EXPECT_EQ(network({"--gateway", "10.0.2.99"}).ipv4_gateway, inet_addr("10.0.2.99"));
+    EXPECT_EQ(network({"--gateway", "10.0.2.99"}).ipv4_address, inet_addr("10.0.2.15"));
+    const auto given = network({"--address", "10.0.2.16/24", "--gateway", "10.0.2.2"});
+    EXPECT_EQ(given.ipv4_address, inet_addr("10.0.2.16"));
+    EXPECT_THAT(given.nameservers, ElementsAre("10.0.2.3"));
+}
+
 TEST(VmOptions, SayWhereALinuxGuestAsksForNames) {
     const std::vector<std::string> gateway = {"--image", "i", "--network", "gateway:unix:/g"};
     const std::vector<std::string> tap = {"--image", "i", "--network", "tap:t", "--address", "192.168.7.9/24"};
