@@ -3,11 +3,13 @@
 #include <fcntl.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
 
 #include "common/error.hpp"
 #include "common/file_descriptor.hpp"
@@ -25,14 +27,29 @@ void check(bool ok, std::string_view what) {
     }
 }
 
+// Whole, or not at all.
 void write_file(const fs::path& path, const std::string& text, mode_t mode) {
-    const FileDescriptor fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
+    const std::string partial = path.string() + ".partial";
+    ::unlink(partial.c_str());
+    const FileDescriptor fd(::open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
     if (!fd) {
         throw Error::from_errno("cannot create " + path.string(), errno);
     }
-    if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || ::fsync(fd.get()) != 0) {
-        throw Error::from_errno("cannot write " + path.string(), errno);
+    if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || ::fsync(fd.get()) != 0 ||
+        ::rename(partial.c_str(), path.c_str()) != 0) {
+        const int error = errno;
+        ::unlink(partial.c_str());
+        throw Error::from_errno("cannot write " + path.string(), error);
     }
+}
+
+// So that two calls at once do not make a certificate each, of which one fits the key.
+FileDescriptor locked(const fs::path& directory) {
+    FileDescriptor fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!fd || ::flock(fd.get(), LOCK_EX) != 0) {
+        throw Error::from_errno("cannot open " + directory.string(), errno);
+    }
+    return fd;
 }
 
 std::string contents(BIO* bio) {
@@ -41,6 +58,7 @@ std::string contents(BIO* bio) {
     return {data, static_cast<std::size_t>(size)};
 }
 
+// The certificate last: a key without one is of a call that was killed or found a full disk, and is replaced.
 void save(const fs::path& stem, EVP_PKEY* key, X509* certificate) {
     const Memory key_text(BIO_new(BIO_s_mem()));
     check(PEM_write_bio_PrivateKey(key_text.get(), key, nullptr, nullptr, 0, nullptr, nullptr) == 1, "write a key");
@@ -169,6 +187,7 @@ std::vector<std::string> make_certificates(const fs::path& directory, const std:
     if (error) {
         throw Error::format("cannot create {}: {}", directory.string(), error.message());
     }
+    const FileDescriptor lock = locked(directory);
     std::vector<std::string> written;
     if (!fs::exists(directory / "ca.pem")) {
         make_authority(directory / "ca", validity);

@@ -51,6 +51,19 @@ TEST(Authority, AddsWhatIsMissingAndKeepsTheRest) {
                 HasSubstr("host-alpha.pem is there and says something else"));
 }
 
+// Killed between two files, or on a full disk.
+TEST(Authority, GoesOnWhereACallEndedTooEarly) {
+    const TemporaryDirectory directory;
+    const Identity alpha = testing::host("alpha", {"shop"});
+    for (const char* const left : {"ca.key", "ca.key.partial", "host-alpha.key", "host-alpha.pem.partial"}) {
+        std::ofstream(directory.path() / left) << "half";
+    }
+    make_certificates(directory.path(), {alpha});
+    EXPECT_EQ(Context(directory.path() / "host-alpha").self(), alpha);
+    EXPECT_FALSE(fs::exists(directory.path() / "ca.key.partial"));
+    EXPECT_FALSE(fs::exists(directory.path() / "host-alpha.pem.partial"));
+}
+
 TEST(Credentials, ThatCannotBeUsedAreNamedWithWhatToDo) {
     testing::Site site;
     testing::Site other;
