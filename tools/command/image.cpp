@@ -1,5 +1,6 @@
 // `understudy image`: a guest's root as one file, from Debian packages or a tar.
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -57,6 +58,16 @@ std::string to_text(const Options& options, const BuiltImage& image, double seco
                        image.from_cache ? "from the cache" : "built", seconds);
 }
 
+int say_interrupted() {
+    tell("understudy: interrupted, nothing is left of the build\n");
+    return kInterrupted;
+}
+
+bool is_readable(const FileDescriptor& descriptor) {
+    pollfd waits{descriptor.get(), POLLIN, 0};
+    return ::poll(&waits, 1, 0) == 1;
+}
+
 int build(const Options& options) {
     const FileDescriptor stop = stop_signals();
     const auto begin = std::chrono::steady_clock::now();
@@ -69,8 +80,12 @@ int build(const Options& options) {
         fmt::print("{}\n", options.json ? to_json(options, image, seconds) : to_text(options, image, seconds));
         return kSuccess;
     } catch (const Interrupted&) {
-        tell("understudy: interrupted, nothing is left of the build\n");
-        return kInterrupted;
+        return say_interrupted();
+    } catch (const Error&) {
+        if (is_readable(stop)) {  // what was waited for was interrupted, too, and takes that for a failure
+            return say_interrupted();
+        }
+        throw;
     }
 }
 

@@ -18,6 +18,7 @@
 #include "common/tell.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/process/exit_status.hpp"
+#include "tools/process/interrupted.hpp"
 #include "tools/vm/vm_description.hpp"
 
 namespace {
@@ -140,6 +141,9 @@ int main(int argc, char** argv) {
     try {
         spdlog::set_default_logger(spdlog::stderr_color_mt("understudy"));  // standard output is for results
         return close_output(parse_and_run(argc, argv));
+    } catch (const understudy::tools::Interrupted&) {
+        print_error("interrupted");
+        return understudy::tools::kInterrupted;
     } catch (const std::bad_alloc&) {
         print_error("out of memory");
     } catch (const std::exception& error) {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "tools/process/interrupted.hpp"
 
 namespace understudy::tools {
 
@@ -99,7 +100,7 @@ void Stage::dismiss(const std::shared_ptr<Child>& child) {
 
 void Stage::check() const {
     if (loop_->interrupted) {
-        throw Error("interrupted");
+        throw Interrupted();
     }
     for (const Entry& entry : watched_) {
         if (!entry.child->running()) {

@@ -77,7 +77,7 @@ class Stage {
     void dismiss(const std::shared_ptr<Child>& child);
 
     // Runs the event loop until `condition` holds. Throws understudy::Error: `timeout` has passed ("waited 5 s for
-    // <what>"), a process ended that is expected to run, or the user interrupted (SIGINT, SIGTERM).
+    // <what>"), or a process ended that is expected to run. Throws Interrupted.
     void until(const std::function<bool()>& condition, std::chrono::milliseconds timeout, std::string_view what);
 
     // Runs the event loop for that long, with the same watchfulness.
@@ -89,7 +89,7 @@ class Stage {
         std::shared_ptr<Child> child;
     };
 
-    // Throws when the user interrupted or a process has ended that is expected to run.
+    // Throws when a process has ended that is expected to run, and Interrupted.
     void check() const;
 
     struct Loop;

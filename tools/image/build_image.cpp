@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -138,6 +139,7 @@ std::vector<std::string> unpack_command(const fs::path& tar, const fs::path& roo
             tar,
             "--directory",
             root,
+            "--force-local",  // a name with a colon is no host
             "--numeric-owner",
             "--same-owner",
             "--same-permissions",
@@ -232,6 +234,18 @@ std::vector<std::string> plan_once(const ImageRequest& request, const ImageCache
     return plan;
 }
 
+// Folders that nothing else decides about are the same, whoever builds.
+class CommonUmask {
+  public:
+    CommonUmask() : before_(::umask(022)) {}
+    ~CommonUmask() { ::umask(before_); }
+    CommonUmask(const CommonUmask&) = delete;
+    CommonUmask& operator=(const CommonUmask&) = delete;
+
+  private:
+    mode_t before_;
+};
+
 }  // namespace
 
 fs::path image_in(const fs::path& directory) {
@@ -279,6 +293,7 @@ std::vector<std::string> arguments_for(const ImageRequest& request) {
 void build_image_in(const fs::path& directory, const ImageRequest& request, const BuildOptions& options) {
     const Build build{.directory = directory, .options = options};
     const fs::path root = directory / "root";
+    const CommonUmask umask;
     fs::create_directory(root);
     fs::path tar = request.tar;
     if (tar.empty()) {

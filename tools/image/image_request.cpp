@@ -54,8 +54,8 @@ void check_source(const ImageRequest& request) {
 }  // namespace
 
 Addition parse_addition(std::string_view text) {
-    const auto colon = text.rfind(':');
-    if (colon == std::string_view::npos || colon == 0 || text.substr(colon + 1, 1) != "/") {
+    const auto colon = text.rfind(":/");
+    if (colon == std::string_view::npos || colon == 0) {
         throw Error::format("'{}' is not HOST:GUEST with an absolute GUEST (./program:/usr/local/bin/program)", text);
     }
     Addition addition{.host = fs::path(text.substr(0, colon)), .guest = std::string(text.substr(colon + 1))};

@@ -25,12 +25,27 @@ fs::path folder_of(const fs::path& file) {
     return file.has_parent_path() ? file.parent_path() : fs::path(".");
 }
 
+// Where a write to the path would go, though nothing may be there yet.
+fs::path behind_links(fs::path path) {
+    constexpr int kMostLinks = 40;  // as Linux follows
+    std::error_code ignored;
+    for (int i = 0; i < kMostLinks && fs::is_symlink(path, ignored); ++i) {
+        path = folder_of(path) / fs::read_symlink(path, ignored);
+    }
+    return path;
+}
+
 }  // namespace
 
 PendingFile::PendingFile(fs::path target) : target_(std::move(target)) {
     if (std::error_code ignored; fs::is_directory(target_, ignored) || !target_.has_filename()) {
         throw Error(target_.string() + " is a directory: name the file");
     }
+    // A rename would take the place of the device or the link itself.
+    if (std::error_code ignored; fs::exists(target_, ignored) && !fs::is_regular_file(target_, ignored)) {
+        throw Error(target_.string() + " is there and no regular file");
+    }
+    target_ = behind_links(target_);
     const fs::path folder = folder_of(target_);
     file_.reset(::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
     if (!file_ && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {

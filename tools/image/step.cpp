@@ -1,6 +1,7 @@
 #include "tools/image/step.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include <sstream>
 #include <utility>
 
+#include "common/error.hpp"
 #include "tools/process/lines.hpp"
 
 namespace understudy::tools {

@@ -6,16 +6,10 @@
 #include <string_view>
 #include <vector>
 
-#include "common/error.hpp"
+#include "tools/process/interrupted.hpp"
 #include "tools/process/process.hpp"
 
 namespace understudy::tools {
-
-// The user wanted an end (SIGINT, SIGTERM).
-class Interrupted : public Error {
-  public:
-    Interrupted() : Error("interrupted") {}
-};
 
 // What is done with a line that a command wrote, to either output.
 using LineHandler = std::function<void(std::string_view)>;

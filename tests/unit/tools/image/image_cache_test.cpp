@@ -156,10 +156,24 @@ TEST_F(APendingFile, LeavesNothingWithoutItsEnd) {
     EXPECT_EQ(count_in(directory_.path()), 0);
 }
 
+TEST_F(APendingFile, GoesWhereALinkLeads) {
+    const auto link = directory_.path() / "link";
+    fs::create_symlink(target_, link);
+    for (const std::string text : {"new", "old"}) {
+        PendingFile pending(link);
+        pending.write(text);
+        pending.commit();
+        EXPECT_EQ(content(target_), text);
+        EXPECT_TRUE(fs::is_symlink(link));
+    }
+}
+
 TEST_F(APendingFile, IsRefusedBeforeTheWork) {
     EXPECT_THAT(error_of([&] { PendingFile(directory_.path()); }), HasSubstr("directory"));
     EXPECT_THAT(error_of([&] { PendingFile(directory_.path() / "nowhere/image"); }), HasSubstr("nowhere"));
     EXPECT_NE(error_of([&] { PendingFile(directory_.path() / "image/"); }), "");
+    EXPECT_THAT(error_of([] { PendingFile("/dev/null"); }), HasSubstr("no regular file"));
+    EXPECT_THAT(error_of([] { PendingFile("/dev/stdout"); }), HasSubstr("no regular file"));
 }
 
 }  // namespace

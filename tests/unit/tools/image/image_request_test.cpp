@@ -21,6 +21,8 @@ TEST(Addition, NamesAFileHereAndAPathThere) {
               (Addition{.host = "./program", .guest = "/usr/local/bin/program"}));
     EXPECT_EQ(parse_addition("a:b:/etc//c").guest, "/etc/c");
     EXPECT_EQ(parse_addition("a:b:/etc//c").host, "a:b");
+    EXPECT_EQ(parse_addition("a:b:/etc/").guest, "/etc/a:b");
+    EXPECT_EQ(parse_addition("a:b:/etc/a:b"), (Addition{.host = "a:b", .guest = "/etc/a:b"}));
 }
 
 TEST(Addition, TakesTheNameWhereThePathIsADirectory) {
