@@ -106,6 +106,7 @@ void try_what_nobody_may(Attempts& attempts) {
     attempts.fails("fork", child(::syscall(SYS_fork)), EPERM);
     attempts.fails("clone", child(::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)), EPERM);
     attempts.fails("clone3", ::syscall(SYS_clone3, nullptr, 0), ENOSYS);
+    attempts.fails("openat2", ::syscall(SYS_openat2, AT_FDCWD, "/nonexistent", nullptr, 0), ENOSYS);
     attempts.fails("ptrace", ::ptrace(PTRACE_ATTACH, -1, 0, 0), EPERM);
     attempts.fails("process_vm_readv", ::syscall(SYS_process_vm_readv, ::getppid(), nullptr, 0, nullptr, 0, 0), EPERM);
     attempts.fails("kill", ::kill(1, 0), EPERM);
@@ -123,6 +124,16 @@ void try_what_nobody_may(Attempts& attempts) {
     attempts.fails("vsock", ::socket(AF_VSOCK, SOCK_STREAM, 0), EPERM);
     attempts.fails("new code", map_with(PROT_READ | PROT_EXEC), EPERM);
     attempts.fails("typing into a terminal", ::ioctl(0, TIOCSTI, "x"), EPERM);
+    constexpr long kFchmodat2 = 452;
+    attempts.fails("chmod", ::chmod("/nonexistent", 0600), EPERM);
+    attempts.fails("fchmodat", ::fchmodat(AT_FDCWD, "/nonexistent", 0600, 0), EPERM);
+    attempts.fails("fchmodat2", ::syscall(kFchmodat2, AT_FDCWD, "/nonexistent", 0600, 0), EPERM);
+    for (const mode_t set_id : {mode_t{S_ISUID}, mode_t{S_ISGID}}) {
+        attempts.fails("fchmod to a set-id program", ::fchmod(-1, 0700 | set_id), EPERM);
+        attempts.fails("making a set-id program", ::open("/nonexistent/x", O_CREAT | O_WRONLY, 0700 | set_id), EPERM);
+        attempts.fails("making one by open(2)",
+                       ::syscall(SYS_open, "/nonexistent/x", O_CREAT | O_WRONLY, 0700 | set_id), EPERM);
+    }
 }
 
 class Sandbox : public ::testing::Test {
