@@ -14,16 +14,27 @@
 namespace understudy::sandbox {
 namespace {
 
-// Of Landlock's first version, which every later one has.
-constexpr std::uint64_t kAllRights = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1U) - 1;
+// Of Landlock's first version, which every later one has, and of the third.
+constexpr std::uint64_t kFirstRights = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1U) - 1;
+constexpr std::uint64_t kTruncate = std::uint64_t{1} << 14U;  // a name that headers of an age do not have
 constexpr std::uint64_t kReading = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
 constexpr std::uint64_t kSockets = LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_REMOVE_FILE;
-constexpr std::uint64_t kKeeping = kReading | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG |
-                                   LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
-                                   LANDLOCK_ACCESS_FS_REMOVE_DIR;
+constexpr std::uint64_t kWriting = kReading | LANDLOCK_ACCESS_FS_WRITE_FILE | kTruncate;
+constexpr std::uint64_t kKeeping = kWriting | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_DIR |
+                                   LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR;
 // Those that a rule about a file may name.
 constexpr std::uint64_t kOfFiles =
-    LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE;
+    LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE | kTruncate;
+
+long version() {
+    return ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
+}
+
+// Those that this kernel knows: it refuses rules about others.
+std::uint64_t all_rights() {
+    constexpr long kFirstThatTruncates = 3;
+    return version() < kFirstThatTruncates ? kFirstRights : kFirstRights | kTruncate;
+}
 
 std::uint64_t rights_of(Use use) {
     switch (use) {
@@ -31,7 +42,7 @@ std::uint64_t rights_of(Use use) {
             return kReading;
         case Use::write:
         case Use::record:
-            return kReading | LANDLOCK_ACCESS_FS_WRITE_FILE;
+            return kWriting;
         case Use::sockets:
             return kSockets;
         case Use::keep:
@@ -40,7 +51,7 @@ std::uint64_t rights_of(Use use) {
     return kKeeping;
 }
 
-void allow(int ruleset, const Path& path) {
+void allow(int ruleset, std::uint64_t handled, const Path& path) {
     if (path.use == Use::record) {
         const FileDescriptor made(::open(path.path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
         if (!made) {
@@ -54,7 +65,7 @@ void allow(int ruleset, const Path& path) {
     }
     landlock_path_beneath_attr rule{};
     rule.parent_fd = beneath.get();
-    rule.allowed_access = rights_of(path.use) & (S_ISDIR(status.st_mode) ? kAllRights : kOfFiles);
+    rule.allowed_access = rights_of(path.use) & handled & (S_ISDIR(status.st_mode) ? ~std::uint64_t{0} : kOfFiles);
     if (rule.allowed_access != 0 &&
         ::syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0) {
         throw Error::from_errno("cannot let the sandbox have " + path.path.string(), errno);
@@ -64,7 +75,7 @@ void allow(int ruleset, const Path& path) {
 }  // namespace
 
 bool confines_files() {
-    return ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION) > 0;
+    return version() > 0;
 }
 
 bool confine_files(const std::vector<Path>& paths) {
@@ -72,14 +83,14 @@ bool confine_files(const std::vector<Path>& paths) {
         return false;
     }
     landlock_ruleset_attr attributes{};
-    attributes.handled_access_fs = kAllRights;
+    attributes.handled_access_fs = all_rights();
     const FileDescriptor ruleset(
         static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attributes, sizeof attributes, 0)));
     if (!ruleset) {
         throw Error::from_errno("cannot make rules for files", errno);
     }
     for (const Path& path : paths) {
-        allow(ruleset.get(), path);
+        allow(ruleset.get(), attributes.handled_access_fs, path);
     }
     if (::syscall(SYS_landlock_restrict_self, ruleset.get(), 0) != 0) {
         throw Error::from_errno("cannot confine files", errno);

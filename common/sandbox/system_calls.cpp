@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <linux/sched.h>
 #include <linux/userfaultfd.h>
 #include <sched.h>
@@ -41,8 +42,11 @@ class Filter {
             rule(SCMP_ACT_ALLOW, name, {});
         }
     }
-    // Where the comparison holds. Of several for one call, any.
-    void allow_if(const char* name, Comparison comparison) { rule(SCMP_ACT_ALLOW, name, {comparison}); }
+    // Where the comparison holds, or all of them. Of several rules for one call, any.
+    void allow_if(const char* name, Comparison comparison) { allow_if_all(name, {comparison}); }
+    void allow_if_all(const char* name, std::initializer_list<Comparison> comparisons) {
+        rule(SCMP_ACT_ALLOW, name, comparisons);
+    }
     // The caller is told that there is no such call, and does without.
     void deny_as_absent(const char* name) { rule(SCMP_ACT_ERRNO(ENOSYS), name, {}); }
 
@@ -104,6 +108,16 @@ void allow_living(Filter& filter) {
     filter.allow_if("prctl", equals(0, PR_SET_NAME));
 }
 
+// `flags`: which argument they are. Landlock asks for the right to write where a file is opened for writing, before its
+// third version not where it is emptied by who opens it to read.
+void allow_open(Filter& filter, const char* name, unsigned flags) {
+    constexpr std::uint64_t kWriting = O_ACCMODE | O_TRUNC;
+    const Comparison no_set_id = masked(flags + 1, kSetId, 0);
+    filter.allow_if_all(name, {masked(flags, O_TRUNC, 0), no_set_id});
+    filter.allow_if_all(name, {masked(flags, kWriting, O_WRONLY | O_TRUNC), no_set_id});
+    filter.allow_if_all(name, {masked(flags, kWriting, O_RDWR | O_TRUNC), no_set_id});
+}
+
 void allow_files(Filter& filter) {
     filter.allow({"stat", "lstat", "statx", "access", "faccessat", "faccessat2", "readlink", "readlinkat", "getdents64",
                   "getcwd", "statfs", "fstatfs"});
@@ -112,8 +126,8 @@ void allow_files(Filter& filter) {
                   "sync_file_range", "fadvise64"});
     // No program that runs with its owner's rights. And chmod(2) is not among these: Landlock lets it change what it
     // keeps from being opened.
-    filter.allow_if("open", masked(2, kSetId, 0));
-    filter.allow_if("openat", masked(3, kSetId, 0));
+    allow_open(filter, "open", 1);
+    allow_open(filter, "openat", 2);
     filter.allow_if("fchmod", masked(1, kSetId, 0));
 }
 

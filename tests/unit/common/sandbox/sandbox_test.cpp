@@ -290,6 +290,29 @@ TEST_F(SandboxedFiles, ThatAreNamedAreThereForTheirUseAndNoOther) {
               "");
 }
 
+// Emptying is writing, and the kernel does it for who opens a file to read it.
+TEST_F(SandboxedFiles, ThatAreReadAreNotEmptied) {
+    const Walls walls{Profile::replica, {{path("read"), Use::read}, {path("write"), Use::write}}, false};
+    EXPECT_EQ(inside(walls,
+                     [&] {
+                         Attempts attempts;
+                         attempts.fails("opening", open("read", O_RDONLY | O_TRUNC), EPERM);
+                         attempts.fails("opening by open(2)",
+                                        ::syscall(SYS_open, path("read").c_str(), O_RDONLY | O_TRUNC), EPERM);
+                         attempts.fails("opening without an access mode", open("read", O_ACCMODE | O_TRUNC), EPERM);
+                         attempts.fails("opening to write", open("read", O_WRONLY | O_TRUNC), EACCES);
+                         attempts.fails("truncate", ::truncate(path("read").c_str(), 0), EPERM);
+                         attempts.works("emptying what is written", open("write", O_WRONLY | O_TRUNC));
+                         const FileDescriptor written(::open(path("write").c_str(), O_RDWR | O_TRUNC | O_CLOEXEC));
+                         attempts.works("and opening it", written.get());
+                         attempts.works("and lengthening it", ::ftruncate(written.get(), 1));
+                         return attempts.said();
+                     }),
+              "");
+    EXPECT_EQ(std::filesystem::file_size(path("read")), 4U);
+    EXPECT_EQ(std::filesystem::file_size(path("write")), 1U);
+}
+
 TEST_F(SandboxedFiles, ARecordThatCannotBeMadeIsNamed) {
     EXPECT_THAT(inside({Profile::replica, {{path("nowhere/log"), Use::record}}, false}, [] { return ""; }),
                 HasSubstr("nowhere/log: No such file"));
