@@ -1,5 +1,7 @@
 #include <fcntl.h>
+#include <linux/if_tun.h>
 #include <linux/sched.h>
+#include <linux/sockios.h>
 #include <linux/userfaultfd.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -78,9 +80,6 @@ class Filter {
 Comparison equals(unsigned argument, std::uint64_t value) {
     return {.arg = argument, .op = SCMP_CMP_EQ, .datum_a = value, .datum_b = 0};
 }
-Comparison differs(unsigned argument, std::uint64_t value) {
-    return {.arg = argument, .op = SCMP_CMP_NE, .datum_a = value, .datum_b = 0};
-}
 Comparison masked(unsigned argument, std::uint64_t mask, std::uint64_t value) {
     return {.arg = argument, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask, .datum_b = value};
 }
@@ -151,8 +150,25 @@ void allow_threads(Filter& filter) {
     filter.allow_if("prctl", equals(0, PR_SET_NO_NEW_PRIVS));
 }
 
+// The kernel looks at 32 bits of a request, whatever is above.
+constexpr std::uint64_t kIoctlRequest = 0xFFFFFFFF;
 constexpr std::uint64_t kIoctlType = 0xFF00;
 constexpr std::uint64_t kKvmType = 0xAE00;
+
+// Of C libraries of late, in place of TCGETS and TCSETS; their names come with a second `struct termios`.
+constexpr std::uint64_t kGetTerminal2 = 0x802C542A;
+constexpr std::uint64_t kSetTerminal2 = 0x402C542B;
+
+void allow_requests(Filter& filter, std::initializer_list<std::uint64_t> requests) {
+    for (const std::uint64_t request : requests) {
+        filter.allow_if("ioctl", masked(1, kIoctlRequest, request));
+    }
+}
+
+void allow_devices(Filter& filter) {
+    filter.allow_if("ioctl", masked(1, kIoctlType, kKvmType));
+    filter.allow_if("ioctl", masked(1, kIoctlType, UFFDIO << 8U));
+}
 
 }  // namespace
 
@@ -162,16 +178,16 @@ void filter_system_calls(Profile profile) {
     allow_files(filter);
     allow_sockets(filter);
     allow_threads(filter);
+    // Is it a terminal, does a connection wait, which network device is it. One by one, for a terminal takes others
+    // that type and paste in its user's name.
+    allow_requests(filter, {FIONBIO, FIONREAD, TCGETS, kGetTerminal2, TIOCGWINSZ, SIOCGIFINDEX, SIOCGIFNAME});
     if (profile == Profile::replica) {
-        // KVM, taps, userfaultfd, the terminal; but nobody types into a terminal in another's name.
-        filter.allow_if("ioctl", differs(1, TIOCSTI));
+        allow_devices(filter);
+        allow_requests(filter, {TCSETS, kSetTerminal2, TIOCGPGRP});
+        allow_requests(filter, {TUNSETIFF, TUNSETVNETHDRSZ, TUNSETOFFLOAD, SIOCGIFHWADDR, SIOCSIFHWADDR, SIOCSIFTXQLEN,
+                                SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCBRADDIF, SIOCDEVPRIVATE});
         filter.allow({"userfaultfd", "memfd_create", "mincore"});
         filter.allow_if("prctl", equals(0, PR_SET_TSC));
-    } else {
-        for (const std::uint64_t request :
-             {std::uint64_t{FIONBIO}, std::uint64_t{FIONREAD}, std::uint64_t{TCGETS}, std::uint64_t{TIOCGWINSZ}}) {
-            filter.allow_if("ioctl", equals(1, request));
-        }
     }
     filter.load();
 }
@@ -182,8 +198,7 @@ void enter_guest_thread() {
     }
     Filter filter;
     allow_living(filter);
-    filter.allow_if("ioctl", masked(1, kIoctlType, kKvmType));
-    filter.allow_if("ioctl", masked(1, kIoctlType, UFFDIO << 8U));
+    allow_devices(filter);
     filter.allow({"eventfd2", "userfaultfd", "setpriority"});
     filter.allow_if("prctl", equals(0, PR_SET_TSC));
     filter.load();

@@ -5,6 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/bpf.h>
+#include <linux/if_tun.h>
+#include <linux/sockios.h>
+#include <linux/userfaultfd.h>
 #include <netdb.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -123,7 +126,13 @@ void try_what_nobody_may(Attempts& attempts) {
     attempts.fails("packet socket", ::socket(AF_PACKET, SOCK_RAW, 0), EPERM);
     attempts.fails("vsock", ::socket(AF_VSOCK, SOCK_STREAM, 0), EPERM);
     attempts.fails("new code", map_with(PROT_READ | PROT_EXEC), EPERM);
-    attempts.fails("typing into a terminal", ::ioctl(0, TIOCSTI, "x"), EPERM);
+    // The kernel looks at 32 bits of a request.
+    for (const unsigned long above : {0UL, 1UL << 32U, 1UL << 63U}) {
+        attempts.fails("typing into a terminal", ::ioctl(0, above | TIOCSTI, "x"), EPERM);
+        attempts.fails("pasting into one", ::ioctl(0, above | TIOCLINUX, "\3"), EPERM);
+        attempts.fails("taking a terminal", ::ioctl(-1, above | TIOCSCTTY, 0), EPERM);
+        attempts.fails("signals for others", ::ioctl(-1, above | FIOSETOWN, nullptr), EPERM);
+    }
     constexpr long kFchmodat2 = 452;
     attempts.fails("chmod", ::chmod("/nonexistent", 0600), EPERM);
     attempts.fails("fchmodat", ::fchmodat(AT_FDCWD, "/nonexistent", 0600, 0), EPERM);
@@ -189,6 +198,31 @@ TEST_F(Sandbox, DevicesAreForReplicasAlone) {
     EXPECT_EQ(inside({Profile::gateway, {}, false}, ask), "");
     EXPECT_EQ(inside({Profile::arbiter, {}, false}, ask), "");
     EXPECT_THAT(inside({Profile::replica, {}, false}, ask), HasSubstr("Bad file descriptor"));
+}
+
+// What is let through fails for want of a file.
+void ask(Attempts& attempts, std::initializer_list<unsigned long> requests, int error) {
+    for (const unsigned long request : requests) {
+        attempts.fails(std::to_string(request).c_str(), ::ioctl(-1, request, nullptr), error);
+    }
+}
+
+TEST_F(Sandbox, RequestsOfTerminalsTapsAndSocketsAreThoseThatAreNeeded) {
+    for (const Profile profile : {Profile::replica, Profile::gateway, Profile::arbiter}) {
+        EXPECT_EQ(inside({profile, {}, false},
+                         [&] {
+                             Attempts attempts;
+                             ask(attempts, {FIONBIO, FIONREAD, TCGETS, TIOCGWINSZ, SIOCGIFINDEX, SIOCGIFNAME}, EBADF);
+                             ask(attempts,
+                                 {TCSETS, TIOCGPGRP, TUNSETIFF, TUNSETOFFLOAD, TUNSETVNETHDRSZ, SIOCGIFHWADDR,
+                                  SIOCSIFHWADDR, SIOCSIFTXQLEN, SIOCDEVPRIVATE, SIOCBRADDIF, SIOCGIFFLAGS, SIOCSIFFLAGS,
+                                  UFFDIO_API, UFFDIO_WRITEPROTECT},
+                                 profile == Profile::replica ? EBADF : EPERM);
+                             ask(attempts, {TUNSETOWNER, TUNSETPERSIST, SIOCSIFADDR, SIOCBRADDBR, TIOCSETD}, EPERM);
+                             return attempts.said();
+                         }),
+                  "");
+    }
 }
 
 TEST_F(Sandbox, AGuestsThreadHasNoFilesAndNoSockets) {
