@@ -52,12 +52,6 @@ std::uint64_t rights_of(Use use) {
 }
 
 void allow(int ruleset, std::uint64_t handled, const Path& path) {
-    if (path.use == Use::record) {
-        const FileDescriptor made(::open(path.path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
-        if (!made) {
-            throw Error::from_errno("cannot write " + path.path.string(), errno);
-        }
-    }
     const FileDescriptor beneath(::open(path.path.c_str(), O_PATH | O_CLOEXEC));
     struct stat status {};
     if (!beneath || ::fstat(beneath.get(), &status) != 0) {
@@ -73,6 +67,15 @@ void allow(int ruleset, std::uint64_t handled, const Path& path) {
 }
 
 }  // namespace
+
+void make_records(const std::vector<Path>& paths) {
+    for (const Path& path : paths) {
+        if (path.use == Use::record &&
+            !FileDescriptor(::open(path.path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600))) {
+            throw Error::from_errno("cannot write " + path.path.string(), errno);
+        }
+    }
+}
 
 bool confines_files() {
     return version() > 0;

@@ -43,6 +43,7 @@ std::string enter(const Walls& walls) {
     if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
         throw Error::from_errno("cannot give up new privileges", errno);
     }
+    make_records(walls.paths);
     drop_privileges(walls);
     const bool confined = confine_files(walls.paths);
     limit_resources();

@@ -5,6 +5,9 @@
 
 namespace understudy::sandbox {
 
+// With the privileges that there are at first: root writes what it has made without any.
+void make_records(const std::vector<Path>& paths);
+
 // False: this kernel has no Landlock.
 [[nodiscard]] bool confine_files(const std::vector<Path>& paths);
 

@@ -90,6 +90,16 @@ class Attempts {
     std::string said_;
 };
 
+std::string status_line(const std::string& name) {
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);) {
+        if (line.starts_with(name + ":")) {
+            return line.substr(line.find_last_of(" \t") + 1);
+        }
+    }
+    return "?";
+}
+
 long map_with(int protection) {
     void* const mapped = ::mmap(nullptr, 4096, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return mapped == MAP_FAILED ? -1 : 0;
@@ -352,14 +362,26 @@ TEST_F(SandboxedFiles, ARecordThatCannotBeMadeIsNamed) {
                 HasSubstr("nowhere/log: No such file"));
 }
 
-std::string status_line(const std::string& name) {
-    std::ifstream status("/proc/self/status");
-    for (std::string line; std::getline(status, line);) {
-        if (line.starts_with(name + ":")) {
-            return line.substr(line.find_last_of(" \t") + 1);
-        }
+// In a folder of another user's, which only root's capability opens to root; whose file it is then is root's.
+TEST_F(SandboxedFiles, RootRecordsInAnothersFolder) {
+    if (::geteuid() != 0) {
+        GTEST_SKIP() << "needs root";
     }
-    return "?";
+    constexpr uid_t kAnother = 1000;
+    for (const auto& [mode, kept] : {std::pair{0755, "0000000000000000"}, std::pair{0700, "0000000000000002"}}) {
+        const std::string folder = "of-another-" + std::to_string(mode);
+        std::filesystem::create_directory(path(folder));
+        ASSERT_EQ(::chmod(path(folder).c_str(), static_cast<mode_t>(mode)), 0);
+        ASSERT_EQ(::chown(path(folder).c_str(), kAnother, kAnother), 0);
+        const std::vector<Path> paths = {{path(folder + "/log"), Use::record}, {"/proc/self", Use::read}};
+        EXPECT_EQ(inside({Profile::gateway, paths, false},
+                         [&] {
+                             Attempts attempts;
+                             attempts.works("recording", open(folder + "/log", O_CREAT | O_TRUNC | O_WRONLY));
+                             return attempts.said() + status_line("CapEff");
+                         }),
+                  kept);
+    }
 }
 
 TEST_F(Sandbox, TakesPrivilegesAway) {
