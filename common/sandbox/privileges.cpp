@@ -1,13 +1,16 @@
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <netinet/in.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <fstream>
 
 #include "common/error.hpp"
 #include "common/sandbox/walls.hpp"
@@ -81,6 +84,18 @@ bool needs_override(const std::vector<Path>& paths) {
     return false;
 }
 
+// Below which of its ports the host asks for a privilege.
+int unprivileged_ports() {
+    int first = IPPORT_RESERVED;
+    std::ifstream("/proc/sys/net/ipv4/ip_unprivileged_port_start") >> first;
+    return first;
+}
+
+bool listens_privileged(const std::vector<std::uint16_t>& ports) {
+    const int unprivileged = unprivileged_ports();
+    return std::ranges::any_of(ports, [&](std::uint16_t port) { return port != 0 && port < unprivileged; });
+}
+
 }  // namespace
 
 void drop_privileges(const Walls& walls) {
@@ -93,6 +108,9 @@ void drop_privileges(const Walls& walls) {
     }
     if (walls.makes_taps) {
         kept |= bit(CAP_NET_ADMIN);
+    }
+    if (listens_privileged(walls.ports)) {
+        kept |= bit(CAP_NET_BIND_SERVICE);
     }
     if (walls.profile == Profile::replica) {
         kept |= bit(CAP_SYS_NICE);  // who serves a guest's page faults goes first

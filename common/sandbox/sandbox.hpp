@@ -38,6 +38,9 @@ struct Walls {
     // What is not there is left out: it will not be there later, either.
     std::vector<Path> paths;
     bool makes_taps = false;  // keeps CAP_NET_ADMIN
+    // Of the host, that it will listen on: keeps CAP_NET_BIND_SERVICE for as long as the process lives where one of
+    // them is a privileged one.
+    std::vector<std::uint16_t> ports = {};
 };
 
 // From now on the process stays inside, with all threads it will make; there is no way back. Must be called while it

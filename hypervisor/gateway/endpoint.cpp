@@ -113,6 +113,17 @@ std::string Endpoint::unix_path() const {
     return text.substr(kUnixPrefix.size());
 }
 
+std::uint16_t Endpoint::port() const {
+    switch (address.ss_family) {
+        case AF_INET:
+            return ntohs(std::bit_cast<const sockaddr_in*>(&address)->sin_port);
+        case AF_INET6:
+            return ntohs(std::bit_cast<const sockaddr_in6*>(&address)->sin6_port);
+        default:
+            return 0;
+    }
+}
+
 Endpoint parse_endpoint(std::string_view text) {
     return text.starts_with(kUnixPrefix) ? unix_endpoint(text) : internet_endpoint(text);
 }
@@ -150,12 +161,9 @@ std::string ListeningSocket::text() const {
     if (endpoint_.is_unix()) {
         return endpoint_.text;
     }
-    sockaddr_storage bound{};
-    socklen_t length = sizeof bound;
-    ::getsockname(fd_.get(), generic(bound), &length);
-    const in_port_t port = bound.ss_family == AF_INET6 ? std::bit_cast<const sockaddr_in6*>(&bound)->sin6_port
-                                                       : std::bit_cast<const sockaddr_in*>(&bound)->sin_port;
-    return endpoint_.text.substr(0, endpoint_.text.rfind(':') + 1) + std::to_string(ntohs(port));
+    Endpoint bound{.text = {}, .length = sizeof bound.address};
+    ::getsockname(fd_.get(), generic(bound.address), &bound.length);
+    return endpoint_.text.substr(0, endpoint_.text.rfind(':') + 1) + std::to_string(bound.port());
 }
 
 FileDescriptor ListeningSocket::accept() const {

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -20,6 +21,7 @@ struct Endpoint {
     // What goes there does not leave this machine: a Unix socket, or an address of the loopback network.
     [[nodiscard]] bool is_local() const;
     [[nodiscard]] std::string unix_path() const;  // empty when it is none
+    [[nodiscard]] std::uint16_t port() const;     // 0 of a Unix socket
 };
 
 // Throws understudy::Error when the text is malformed or the host name does not resolve.

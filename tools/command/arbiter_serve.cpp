@@ -18,6 +18,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "arbiter/server/server.hpp"
@@ -183,8 +184,14 @@ int serve(const Options& options) {
     raise_descriptor_limit(settings.max_connections + arbiter::kReservedDescriptors);
     StopOnSignal signals;
     std::filesystem::create_directories(settings.data);
-    options.sandbox->enter_and_tell(
-        {.profile = sandbox::Profile::arbiter, .paths = {{settings.data, sandbox::Use::keep}}, .makes_taps = false});
+    sandbox::Walls walls{.profile = sandbox::Profile::arbiter,
+                         .paths = {{settings.data, sandbox::Use::keep}},
+                         .makes_taps = false,
+                         .ports = {settings.listen.port}};
+    if (settings.metrics) {
+        walls.ports.push_back(settings.metrics->port);
+    }
+    options.sandbox->enter_and_tell(std::move(walls));
     log_patiently("arbiter", STDERR_FILENO);  // standard output is for events
     PatientOutput output(STDOUT_FILENO);
     arbiter::Server server(settings);

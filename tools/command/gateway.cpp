@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "common/descriptor_limit.hpp"
+#include "hypervisor/gateway/endpoint.hpp"
 #include "tools/command/commands.hpp"
 #include "tools/command/sandbox_options.hpp"
 #include "tools/command/stop_signals.hpp"
@@ -63,14 +64,18 @@ Event as_event(const GatewayEvent& event) {
     return {event.kind == Kind::attached ? "attached" : "detached", std::move(fields)};
 }
 
-// Its sockets, whose files it removes in the end, and the capture, whose files take turns.
-sandbox::Walls walls_of(const Options& options) {
-    constexpr std::string_view kUnix = "unix:";
-    sandbox::Walls walls{.profile = sandbox::Profile::gateway, .paths = {}, .makes_taps = false};
-    for (const std::string& endpoint : options.listen) {
-        if (endpoint.starts_with(kUnix)) {
-            walls.paths.push_back({folder_of(endpoint.substr(kUnix.size())), sandbox::Use::sockets});
+// Its sockets, whose files it removes in the end, its ports, and the capture, whose files take turns.
+sandbox::Walls walls_of(const Options& options, const std::vector<network::Forward>& forwards) {
+    sandbox::Walls walls{.profile = sandbox::Profile::gateway, .paths = {}, .makes_taps = false, .ports = {}};
+    for (const std::string& text : options.listen) {
+        const network::Endpoint endpoint = network::parse_endpoint(text);
+        walls.ports.push_back(endpoint.port());
+        if (endpoint.is_unix()) {
+            walls.paths.push_back({folder_of(endpoint.unix_path()), sandbox::Use::sockets});
         }
+    }
+    for (const network::Forward& forward : forwards) {
+        walls.ports.push_back(forward.host_port);
     }
     if (!options.capture.empty()) {
         walls.paths.push_back({folder_of(options.capture), sandbox::Use::keep});
@@ -94,7 +99,7 @@ int run(const Options& options) {
     for (const std::string& forward : options.forwards) {
         config.network.forwards.push_back(network::parse_forward(forward));
     }
-    options.sandbox.enter_and_tell(walls_of(options));
+    options.sandbox.enter_and_tell(walls_of(options, config.network.forwards));
     log_patiently("gateway", STDERR_FILENO);
     PatientOutput output(STDOUT_FILENO);
     EventWriter writer(stdout, options.json ? EventWriter::Form::json : EventWriter::Form::text,

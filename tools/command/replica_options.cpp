@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <csignal>
+#include <utility>
 
 #include "common/address.hpp"
 #include "common/error.hpp"
@@ -119,7 +120,9 @@ replication::ReplicaConfig ReplicaOptions::config(const VmId& vm, const GuestFil
     set_digest_interval(config.recorder, digest_interval_ms_);
     std::signal(SIGPIPE, SIG_IGN);  // who reads the output may go; this replica stays
     keep_memory_past_end();         // so that the peer hears at once when this replica is killed
-    sandbox_.enter_and_tell(walls_for(files));
+    sandbox::Walls walls = walls_for(files);
+    walls.ports = {listen.port};
+    sandbox_.enter_and_tell(std::move(walls));
     config.on_guest_thread = sandbox_.for_guest_thread();
     log_patiently("replica", STDERR_FILENO);
     config.observer = make_observer(std::make_shared<PatientOutput>(STDOUT_FILENO), json_);

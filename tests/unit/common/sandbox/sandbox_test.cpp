@@ -9,6 +9,7 @@
 #include <linux/sockios.h>
 #include <linux/userfaultfd.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -398,6 +399,42 @@ TEST_F(Sandbox, TakesPrivilegesAway) {
     const bool root = ::geteuid() == 0;
     EXPECT_EQ(inside({Profile::gateway, proc, true}, tell),
               root ? "0000000000001000 0000000000001000 1 0" : "0000000000000000 0000000000000000 1 0");
+}
+
+TEST_F(Sandbox, PortsOfTheHostsAreForWhoNamesThem) {
+    if (::geteuid() != 0) {
+        GTEST_SKIP() << "needs root";
+    }
+    constexpr int kPort = 81;
+    int unprivileged = 0;
+    if (std::ifstream("/proc/sys/net/ipv4/ip_unprivileged_port_start") >> unprivileged && unprivileged <= kPort) {
+        GTEST_SKIP() << "this host has no privileged ports";
+    }
+    // At an address where nobody else listens.
+    const auto bind = []() -> long {
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_port = htons(kPort);
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 40);
+        const FileDescriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        return ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    };
+    for (const Profile profile : {Profile::replica, Profile::gateway, Profile::arbiter}) {
+        EXPECT_EQ(inside({.profile = profile, .paths = {}, .makes_taps = false, .ports = {7000, kPort}},
+                         [&] {
+                             Attempts attempts;
+                             attempts.works("a port of the host's", bind());
+                             return attempts.said();
+                         }),
+                  "");
+        EXPECT_EQ(inside({.profile = profile, .paths = {}, .makes_taps = false, .ports = {7000, 0}},
+                         [&] {
+                             Attempts attempts;
+                             attempts.fails("a port of the host's", bind(), EACCES);
+                             return attempts.said();
+                         }),
+                  "");
+    }
 }
 
 }  // namespace

@@ -17,6 +17,9 @@ TEST(Endpoint, BothFormsAreRead) {
     EXPECT_EQ(parse_endpoint("unix:/run/x.sock").unix_path(), "/run/x.sock");
     EXPECT_EQ(parse_endpoint("127.0.0.1:80").address.ss_family, AF_INET);
     EXPECT_EQ(parse_endpoint("[::1]:80").address.ss_family, AF_INET6);
+    EXPECT_EQ(parse_endpoint("unix:/run/x.sock").port(), 0);
+    EXPECT_EQ(parse_endpoint("127.0.0.1:80").port(), 80);
+    EXPECT_EQ(parse_endpoint("[::1]:81").port(), 81);
 }
 
 TEST(Endpoint, WhatIsNoneIsRefused) {
