@@ -26,14 +26,26 @@ constexpr std::uint64_t kKeeping = kWriting | LANDLOCK_ACCESS_FS_MAKE_REG | LAND
 constexpr std::uint64_t kOfFiles =
     LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE | kTruncate;
 
+// The kernel's, which headers of an age do not have whole; an older kernel takes it where what it does not know is 0.
+struct Ruleset {
+    std::uint64_t files = 0;
+    std::uint64_t ports = 0;
+    std::uint64_t scopes = 0;
+};
+
 long version() {
     return ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
 }
 
-// Those that this kernel knows: it refuses rules about others.
-std::uint64_t all_rights() {
+// What this kernel knows: it refuses rules about more.
+Ruleset all_rights() {
     constexpr long kFirstThatTruncates = 3;
-    return version() < kFirstThatTruncates ? kFirstRights : kFirstRights | kTruncate;
+    constexpr long kFirstWithScopes = 6;
+    constexpr std::uint64_t kAbstractSockets = 1;
+    const long known = version();
+    return {.files = known < kFirstThatTruncates ? kFirstRights : kFirstRights | kTruncate,
+            .ports = 0,
+            .scopes = known < kFirstWithScopes ? 0 : kAbstractSockets};
 }
 
 std::uint64_t rights_of(Use use) {
@@ -85,15 +97,14 @@ bool confine_files(const std::vector<Path>& paths) {
     if (!confines_files()) {
         return false;
     }
-    landlock_ruleset_attr attributes{};
-    attributes.handled_access_fs = all_rights();
+    const Ruleset attributes = all_rights();
     const FileDescriptor ruleset(
         static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attributes, sizeof attributes, 0)));
     if (!ruleset) {
         throw Error::from_errno("cannot make rules for files", errno);
     }
     for (const Path& path : paths) {
-        allow(ruleset.get(), attributes.handled_access_fs, path);
+        allow(ruleset.get(), attributes.files, path);
     }
     if (::syscall(SYS_landlock_restrict_self, ruleset.get(), 0) != 0) {
         throw Error::from_errno("cannot confine files", errno);

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <linux/bpf.h>
 #include <linux/if_tun.h>
+#include <linux/landlock.h>
 #include <linux/sockios.h>
 #include <linux/userfaultfd.h>
 #include <netdb.h>
@@ -356,6 +357,30 @@ TEST_F(SandboxedFiles, ThatAreReadAreNotEmptied) {
               "");
     EXPECT_EQ(std::filesystem::file_size(path("read")), 4U);
     EXPECT_EQ(std::filesystem::file_size(path("write")), 1U);
+}
+
+// Another process's. By its path one is connected to: no right of Landlock's is about that.
+TEST_F(SandboxedFiles, AbstractSocketsAreOutOfReach) {
+    constexpr long kFirstWithScopes = 6;
+    if (::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION) < kFirstWithScopes) {
+        GTEST_SKIP() << "this kernel's Landlock knows no scopes";
+    }
+    const FileDescriptor listening(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    socklen_t length = sizeof address;
+    auto* const generic = reinterpret_cast<sockaddr*>(&address);
+    ASSERT_EQ(::bind(listening.get(), generic, sizeof address.sun_family), 0);  // at a name of the kernel's choice
+    ASSERT_EQ(::listen(listening.get(), 1), 0);
+    ASSERT_EQ(::getsockname(listening.get(), generic, &length), 0);
+    EXPECT_EQ(inside({Profile::arbiter, {}, false},
+                     [&] {
+                         Attempts attempts;
+                         const FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+                         attempts.fails("connecting", ::connect(socket.get(), generic, length), EPERM);
+                         return attempts.said();
+                     }),
+              "");
 }
 
 TEST_F(SandboxedFiles, ARecordThatCannotBeMadeIsNamed) {
