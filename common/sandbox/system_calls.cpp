@@ -87,7 +87,13 @@ Comparison masked(unsigned argument, std::uint64_t mask, std::uint64_t value) {
 // What every thread does: memory, locks, time, what is open already, its end.
 void allow_living(Filter& filter) {
     filter.allow({"read", "write", "readv", "writev", "pread64", "pwrite64", "lseek", "close", "fstat", "newfstatat",
-                  "fsync", "fdatasync", "fcntl"});
+                  "fsync", "fdatasync"});
+    // But for those that have signals sent, to anybody.
+    for (const int command :
+         {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW, F_OFD_GETLK,
+          F_OFD_SETLK, F_OFD_SETLKW, F_GETPIPE_SZ, F_SETPIPE_SZ, F_ADD_SEALS, F_GET_SEALS}) {
+        filter.allow_if("fcntl", equals(1, static_cast<std::uint64_t>(command)));
+    }
     filter.allow({"munmap", "mremap", "madvise", "brk", "membarrier"});
     // No new code.
     filter.allow_if("mmap", masked(2, PROT_EXEC, 0));

@@ -126,6 +126,10 @@ void try_what_nobody_may(Attempts& attempts) {
     attempts.fails("process_vm_readv", ::syscall(SYS_process_vm_readv, ::getppid(), nullptr, 0, nullptr, 0, 0), EPERM);
     attempts.fails("kill", ::kill(1, 0), EPERM);
     attempts.fails("tgkill", ::syscall(SYS_tgkill, 1, 1, 0), EPERM);
+    const f_owner_ex other{F_OWNER_PID, ::getppid()};
+    attempts.fails("signals by a file", ::fcntl(0, F_SETOWN, ::getppid()), EPERM);
+    attempts.fails("the same", ::fcntl(0, F_SETOWN_EX, &other), EPERM);
+    attempts.fails("of another kind", ::fcntl(0, F_SETSIG, SIGKILL), EPERM);
     attempts.fails("mount", ::mount("none", "/nonexistent", "tmpfs", 0, nullptr), EPERM);
     attempts.fails("unshare", ::unshare(CLONE_NEWUSER), EPERM);
     attempts.fails("setns", ::syscall(SYS_setns, -1, 0), EPERM);
