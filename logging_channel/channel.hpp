@@ -145,14 +145,14 @@ class Connection {
     void stop_acknowledging();
 
     // --- At both ----------------------------------------------------------------------------------------------------
-    // Of a state that is on its way the rest is left out: nobody wants it any more.
+    // Of a state that is on its way, and what waits behind it, the rest is left out: nobody wants it any more.
     void send_goodbye(const Goodbye& goodbye);
     // Sends what is queued: with one write, when the socket takes it.
     void flush();
     // Saves the connection a timer of its own, for owners that are awake every few milliseconds anyway: sends a
     // heartbeat if nothing was sent for half its interval, and puts off the next.
     void tick();
-    // Queued and not yet taken by the kernel.
+    // Queued and not yet taken by the kernel, without what waits behind a state, which its sender bounds.
     [[nodiscard]] Bytes backlog() const;
     // Taken by the kernel since the connection began.
     [[nodiscard]] Bytes written() const;

@@ -7,6 +7,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -92,7 +93,9 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     void write();
     void batched();
     void send_batch();
+    void queue(const wire::Message& message);
     void pump_state();
+    void pump_behind_state();
     void beat();
 
     Side side_;
@@ -124,7 +127,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
     std::vector<std::byte> pending_;
     std::vector<std::byte> in_flight_;
     std::vector<std::byte> batch_;
-    std::vector<std::byte> behind_state_;
+    std::deque<std::vector<std::byte>> behind_state_;  // messages
     bool writing_ = false;
     Bytes written_;
     std::chrono::steady_clock::time_point last_write_;

@@ -35,8 +35,17 @@ void Connection::Impl::send(const wire::Message& message) {
         return;
     }
     send_batch();
+    if (message.has_state_chunk()) {
+        append_message(pending_, as_bytes(message.SerializeAsString()));
+    } else {
+        queue(message);
+    }
+}
+
+void Connection::Impl::queue(const wire::Message& message) {
     const std::string bytes = message.SerializeAsString();
-    append_message(state_out_ && !message.has_state_chunk() ? behind_state_ : pending_, as_bytes(bytes));
+    const bool waits = state_out_ || !behind_state_.empty();
+    append_message(waits ? behind_state_.emplace_back() : pending_, as_bytes(bytes));
 }
 
 void Connection::Impl::send_state(LogBase base, std::unique_ptr<StateSource> memory, std::vector<std::byte> vcpu_state,
@@ -55,7 +64,16 @@ void Connection::Impl::send_state(LogBase base, std::unique_ptr<StateSource> mem
     flush();
 }
 
-// Queues the next pieces of the state; behind the last one, what was said meanwhile.
+// What was said while the state was under way, as far as the socket takes it.
+void Connection::Impl::pump_behind_state() {
+    while (!state_out_ && !behind_state_.empty() && pending_.size() < kStateAheadBytes) {
+        const auto& message = behind_state_.front();
+        pending_.insert(pending_.end(), message.begin(), message.end());
+        behind_state_.pop_front();
+    }
+}
+
+// Queues the next pieces of the state.
 void Connection::Impl::pump_state() {
     if (!state_out_ || pumping_) {
         return;
@@ -82,8 +100,6 @@ void Connection::Impl::pump_state() {
     if (!more) {
         send_batch();
         state_out_.reset();
-        pending_.insert(pending_.end(), behind_state_.begin(), behind_state_.end());
-        behind_state_ = {};
     }
     if (more && pending_.empty()) {  // no write will end and bring this back
         asio::post(stream_.get_executor(), [self = shared_from_this()] { self->flush(); });
@@ -126,8 +142,7 @@ void Connection::Impl::send_batch() {
     wire::Message message;
     message.set_records(batch_.data(), batch_.size());
     batch_.clear();
-    const std::string bytes = message.SerializeAsString();
-    append_message(state_out_ ? behind_state_ : pending_, as_bytes(bytes));
+    queue(message);
 }
 
 void Connection::Impl::set_released(StopNumber stop) {
@@ -136,7 +151,7 @@ void Connection::Impl::set_released(StopNumber stop) {
 }
 
 void Connection::Impl::send_goodbye(const Goodbye& goodbye) {
-    if (std::exchange(state_out_, nullptr)) {
+    if (std::exchange(state_out_, nullptr) || !behind_state_.empty()) {
         behind_state_ = {};
         batch_.clear();
     }
@@ -178,6 +193,7 @@ void Connection::Impl::flush() {
         return;  // what has gathered goes with the next write
     }
     pump_state();
+    pump_behind_state();
     if (reports() && report_due_) {
         report_due_ = false;
         wire::Message message;
@@ -257,7 +273,7 @@ void Connection::Impl::beat() {
 }
 
 Bytes Connection::Impl::backlog() const {
-    return {pending_.size() + (writing_ ? in_flight_.size() : 0) + batch_.size() + behind_state_.size()};
+    return {pending_.size() + (writing_ ? in_flight_.size() : 0) + batch_.size()};
 }
 
 }  // namespace understudy::channel

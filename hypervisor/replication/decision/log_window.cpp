@@ -7,6 +7,17 @@
 
 namespace understudy::replication {
 
+namespace {
+
+// A limit that shrinks to `least`. For two that the backup took the guest may add one.
+template <typename T>
+T shrunk(T allowed, T before, T now, T least) {
+    const T taken = before > now ? before - now : T{};
+    return now < least ? least : std::max(least, allowed - std::min(allowed, taken / 2));
+}
+
+}  // namespace
+
 LogWindow::LogWindow(StopNumber base, WindowLimits limits)
     : limits_(limits), base_(base), last_sent_(base), received_(base), replayed_(base) {}
 
@@ -43,12 +54,13 @@ bool LogWindow::report(StopNumber received, StopNumber replayed) {
     if (received > last_sent_ || replayed > received || before_its_record) {
         return false;
     }
+    const Lag unreplayed_before = unreplayed();
+    const Bytes unacknowledged_before = unacknowledged().bytes;
     while (received_entries_ < entries_.size() && entries_[received_entries_].stop <= received) {
         const Entry& entry = entries_[received_entries_++];
         received_bytes_ += entry.bytes;
         received_ = entry.stop;
     }
-    const GuestTime lag_before = unreplayed().time;
     while (received_entries_ > 0 && entries_.front().stop <= replayed) {
         const Entry& entry = entries_.front();
         bytes_ -= entry.bytes;
@@ -58,22 +70,32 @@ bool LogWindow::report(StopNumber received, StopNumber replayed) {
         --received_entries_;
     }
     if (replayed_ > base_) {
-        const GuestTime lag = unreplayed().time;
-        const GuestTime before = allowed_time_.value_or(lag_before);
-        // For two milliseconds that the backup replays the guest may go on by one.
-        const GuestTime replayed_time = std::max(lag_before - lag, GuestTime{0});
-        const bool close = lag < limits_.unreplayed_time;
-        allowed_time_ = close ? limits_.unreplayed_time : std::max(limits_.unreplayed_time, before - replayed_time / 2);
+        give_way(unreplayed_before, unacknowledged_before);
     }
     return true;
 }
 
+void LogWindow::give_way(const Lag& unreplayed_before, Bytes unacknowledged_before) {
+    const Lag lag = unreplayed();
+    Allowed& allowed = allowed_ ? *allowed_ : allowed_.emplace(Allowed{unreplayed_before, unacknowledged_before});
+    const Lag before = std::exchange(allowed.unreplayed, {});
+    allowed.unreplayed.time = shrunk(before.time, unreplayed_before.time, lag.time, limits_.unreplayed_time);
+    allowed.unreplayed.bytes.value =
+        shrunk(before.bytes.value, unreplayed_before.bytes.value, lag.bytes.value, limits_.unreplayed.value);
+    allowed.unreplayed.records =
+        shrunk(before.records, unreplayed_before.records, lag.records, limits_.unreplayed_records);
+    allowed.unacknowledged.value = shrunk(allowed.unacknowledged.value, unacknowledged_before.value,
+                                          unacknowledged().bytes.value, limits_.unacknowledged.value);
+}
+
 bool LogWindow::may_proceed() const {
     const Lag lag = unreplayed();
-    if (lag.bytes >= limits_.unreplayed || lag.records >= limits_.unreplayed_records) {
-        return false;
+    if (!allowed_) {
+        return lag.bytes.value < limits_.in_transfer * limits_.unreplayed.value &&
+               lag.records < limits_.in_transfer * limits_.unreplayed_records;
     }
-    return !allowed_time_ || (unacknowledged().bytes < limits_.unacknowledged && lag.time < *allowed_time_);
+    return lag.bytes < allowed_->unreplayed.bytes && lag.records < allowed_->unreplayed.records &&
+           lag.time < allowed_->unreplayed.time && unacknowledged().bytes < allowed_->unacknowledged;
 }
 
 LogWindow::Lag LogWindow::lag_from(std::size_t first, std::uint64_t bytes) const {
@@ -103,8 +125,9 @@ ReplayBacklog::Verdict ReplayBacklog::receive(StopNumber stop, Bytes size, bool 
     if (stop <= received_) {
         return Verdict::out_of_order;
     }
-    const std::uint64_t most_bytes = 2 * limits_.unreplayed.value;
-    if (entries_.size() >= 2 * limits_.unreplayed_records || bytes_ - large_bytes_ >= most_bytes ||
+    const std::uint64_t share = 2 * std::uint64_t{limits_.in_transfer};
+    const std::uint64_t most_bytes = share * limits_.unreplayed.value;
+    if (entries_.size() >= share * limits_.unreplayed_records || bytes_ - large_bytes_ >= most_bytes ||
         (is_large(size.value) && large_ >= kLargeAtOnce && large_bytes_ >= most_bytes)) {
         return Verdict::overrun;
     }

@@ -23,6 +23,9 @@ struct WindowLimits {
     // Of guest time between the oldest and the newest. It bounds how long a takeover takes: the backup replays all of
     // it before it speaks.
     GuestTime unreplayed_time = std::chrono::milliseconds(40);
+    // While a state is transferred so many times as much may gather, of bytes and records: that takes minutes where
+    // memory is large or the network slow, and the guest goes on.
+    unsigned in_transfer = 8;
 };
 
 // What goes to the backup.
@@ -42,10 +45,11 @@ class LogWindow {
     };
 
     // Begins behind the stop that the state was taken at. While a state is transferred the backup neither receives nor
-    // replays anything, and the limits on time and on what is not acknowledged do not count. From its first replayed
-    // stop on it is behind by what the transfer took, and if the guest computes it stays so; that lag is the limit on
-    // time at first, and shrinks by half of what each report says was replayed until it is the configured one. So the
-    // guest runs at half the backup's speed for a while instead of standing still.
+    // replays anything, the limits on time and on what is not acknowledged do not count, and the others are wider. From
+    // its first replayed stop on it is behind by what the transfer took, and if the guest computes it stays so; that
+    // lag is the limit at first, in time, bytes and records, and shrinks by half of what each report says was taken
+    // until it is the configured one. So the guest runs at half the backup's speed for a while instead of standing
+    // still.
     explicit LogWindow(StopNumber base, WindowLimits limits = {});
 
     // A record, encoded in `size` bytes, went to the backup. Stops grow; a mark and the record that completes it have
@@ -66,7 +70,7 @@ class LogWindow {
     [[nodiscard]] StopNumber replayed_up_to() const { return replayed_; }
     [[nodiscard]] Lag unacknowledged() const;
     [[nodiscard]] Lag unreplayed() const;
-    [[nodiscard]] bool caught_up() const { return allowed_time_ == limits_.unreplayed_time; }
+    [[nodiscard]] bool caught_up() const { return allowed_ && allowed_->unreplayed.time == limits_.unreplayed_time; }
 
   private:
     struct Entry {
@@ -75,8 +79,15 @@ class LogWindow {
         std::uint64_t bytes;
     };
 
+    // Until the backup has caught up.
+    struct Allowed {
+        Lag unreplayed;
+        Bytes unacknowledged;
+    };
+
     [[nodiscard]] Lag lag_from(std::size_t first, std::uint64_t bytes) const;
     GuestTime advance(GuestTime clock, Sent what);
+    void give_way(const Lag& unreplayed_before, Bytes unacknowledged_before);
 
     WindowLimits limits_;
     StopNumber base_;
@@ -88,10 +99,10 @@ class LogWindow {
     StopNumber received_;
     StopNumber replayed_;
     GuestTime last_clock_{0};
-    GuestTime last_time_{0};                 // the same without what the guest had to wait
-    bool waits_ = false;                     // the next record comes after a wait
-    std::optional<GuestTime> allowed_time_;  // the present limit on time; nothing: none yet
-    bool open_mark_ = false;                 // the last entry is a mark
+    GuestTime last_time_{0};          // the same without what the guest had to wait
+    bool waits_ = false;              // the next record comes after a wait
+    std::optional<Allowed> allowed_;  // nothing: the state is under way
+    bool open_mark_ = false;          // the last entry is a mark
 };
 
 // At the backup: records received, not yet replayed. The queue itself is the caller's; this is its account, which

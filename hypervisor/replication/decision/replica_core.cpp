@@ -71,7 +71,13 @@ void ReplicaCore::notice_absence() {
 void ReplicaCore::notice_stall() {
     const auto now = world_.now();
     if (!held_ || !window_) {
-        progress_at_ = now;
+        progress_at_ = free_at_ = now;
+        return;
+    }
+    if (!roles_.is_protected() && now - free_at_ > limits_.freeze) {
+        peer_lost(
+            "the guest has stood still for too long, for it writes more than the backup takes; it can have one over a "
+            "faster network, or when the guest has less to do");
         return;
     }
     // Of a pair's channel there is always something that leaves: that the peer lives.

@@ -83,6 +83,8 @@ struct ReplicaLimits {
     WindowLimits window;
     // How long a guest is held for a backup that makes no progress at all, alive as it may be. Then it goes on without.
     std::chrono::nanoseconds stall = std::chrono::seconds(3);
+    // How long a guest is held for a backup that is not in place yet, whatever progress that makes.
+    std::chrono::nanoseconds freeze = std::chrono::seconds(10);
     // Outputs that wait for acknowledgements; beyond it the guest waits too.
     Bytes held_outputs = 32_MiB;
     // The gate closes when the backup, its state in place, lacks no more of the log than one of these; or after
@@ -203,6 +205,7 @@ class ReplicaCore {
     bool wants_snapshot_ = false;
     bool held_ = false;
     std::chrono::nanoseconds progress_at_{0};  // of the backup; counts while the guest is held
+    std::chrono::nanoseconds free_at_{0};      // the guest was not held
     Bytes bytes_sent_;
     std::optional<std::chrono::nanoseconds> ready_until_;  // the backup has the state, and is catching up
     std::chrono::nanoseconds awake_at_{0};

@@ -12,9 +12,9 @@ void Outbox::put(Handover item, Urgency urgency) {
         std::unique_lock lock(mutex_);
         const auto has_room = [&] { return released_ || (items_.size() < kCapacity && copied_bytes_ < kCopiedBytes); };
         if (!has_room()) {
-            waits_since_ = std::chrono::steady_clock::now();
+            const auto begin = std::chrono::steady_clock::now();
             room_.wait(lock, has_room);
-            waited_ = waited_.load() + (std::chrono::steady_clock::now() - *std::exchange(waits_since_, std::nullopt));
+            waited_ = waited_.load() + (std::chrono::steady_clock::now() - begin);
         }
         if (const auto* copied = std::get_if<Copied>(&item)) {
             copied_bytes_ += copied->content.size();
@@ -39,11 +39,6 @@ std::vector<Handover> Outbox::take() {
     }
     room_.notify_one();
     return taken;
-}
-
-std::optional<std::chrono::steady_clock::time_point> Outbox::waits_since() const {
-    const std::lock_guard lock(mutex_);
-    return waits_since_;
 }
 
 void Outbox::release() {

@@ -9,7 +9,6 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <variant>
 #include <vector>
 
@@ -72,18 +71,15 @@ class Outbox {
     void release();
     // How long put() has waited, all in all. From any thread.
     [[nodiscard]] std::chrono::nanoseconds waited() const { return waited_.load(); }
-    // Since when it waits now, if it does. From any thread.
-    [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> waits_since() const;
 
   private:
     static constexpr std::size_t kCapacity = 4096;
     static constexpr std::size_t kCopiedBytes = std::size_t{32} << 20U;
 
     std::function<void()> wake_;
-    mutable std::mutex mutex_;
+    std::mutex mutex_;
     std::condition_variable room_;
     std::vector<Handover> items_;
-    std::optional<std::chrono::steady_clock::time_point> waits_since_;
     std::size_t copied_bytes_ = 0;  // in items_
     bool woken_ = false;            // since the last take()
     bool released_ = false;

@@ -17,7 +17,6 @@ constexpr auto kLagInterval = 200ms;
 constexpr auto kComparedInterval = 1s;
 constexpr auto kLogInterval = 1s;
 constexpr auto kStopPatience = 10s;
-constexpr auto kCopyPatience = 10s;
 constexpr auto kStandstill = 2s;  // less than the primary waits
 
 // One copy may be all of the guest's memory, which the backup compares with its own and takes over.
@@ -211,19 +210,7 @@ void ReplicaDriver::tick() {
     }
     notice_standstill();
     bring_guest_to_stop();
-    notice_freeze();
     report_progress_to_user();
-}
-
-// What an uncounted guest writes waits until the state before it has gone; and the guest with it, when that is much.
-void ReplicaDriver::notice_freeze() {
-    const auto since = outbox_.waits_since();
-    if (since && Clock::now() - *since > kCopyPatience) {
-        core_.peer_lost(
-            fmt::format("the guest has stood still for {} s, for it writes more memory than the backup takes; it can "
-                        "have one over a faster network, or when the guest has less to do",
-                        kCopyPatience.count()));
-    }
 }
 
 // For the state that a backup waits for. Not every guest can be interrupted anywhere.

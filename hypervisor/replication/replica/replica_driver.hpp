@@ -92,7 +92,6 @@ class ReplicaDriver final : private ReplicaWorld {
     [[nodiscard]] std::optional<std::string> failure() const;
     void notice_standstill();
     void bring_guest_to_stop();
-    void notice_freeze();
 
     // The states of replicas that differed, for study.
     [[nodiscard]] std::filesystem::path file_for_state(const std::string& whose, StopNumber stop) const;

@@ -27,10 +27,12 @@ Setting Schedule::setting_by(Chance& chance) {
     }
     ReplicaLimits& limits = setting.limits;
     limits.stall = chance.one_in(2) ? milliseconds(200) : milliseconds(500);
+    limits.freeze = chance.one_in(2) ? milliseconds(300) : milliseconds(1000);
     if (chance.one_in(3)) {  // so narrow that everything runs into them
         limits.window.unacknowledged.value = kRecordSize.value * (5 + chance.below(40));
         limits.window.unreplayed.value = kRecordSize.value * (20 + chance.below(200));
         limits.window.unreplayed_records = 20 + chance.below(200);
+        limits.window.in_transfer = 1 + static_cast<unsigned>(chance.below(8));
         limits.held_outputs.value = 8 * chance.below(chance.one_in(2) ? 3 : 40);
         limits.close_behind.value = kRecordSize.value * chance.below(4);
         limits.close_behind_time = chance.between(Time(0), milliseconds(10));
@@ -100,6 +102,14 @@ bool Schedule::somebody_is(Role role) const {
     return std::ranges::any_of(world_.replicas(), [&](const auto& r) { return r->acts() && r->role() == role; });
 }
 
+// Whose guest hangs for good, which may have begun before it went live, does not.
+bool Schedule::somebody_speaks() const {
+    return std::ranges::any_of(world_.replicas(), [](const auto& r) {
+        const Role role = r->role();
+        return r->acts() && !r->hangs() && (role == Role::solo || role == Role::forming || role == Role::leading);
+    });
+}
+
 // At those who speak.
 std::optional<Time> Schedule::held_since() const {
     std::optional<Time> oldest;
@@ -119,7 +129,7 @@ void Schedule::check_end() {
         world_.tally().unclaimed = 1;
         return;
     }
-    const bool speaks = somebody_is(Role::solo) || somebody_is(Role::forming) || somebody_is(Role::leading);
+    const bool speaks = somebody_speaks();
     if (!speaks && !careful_) {
         world_.tally().lost = 1;
     } else if (!speaks) {

@@ -43,6 +43,7 @@ class Schedule {
 
     // What must hold at the end.
     [[nodiscard]] bool somebody_is(Role role) const;
+    [[nodiscard]] bool somebody_speaks() const;
     [[nodiscard]] std::optional<Time> held_since() const;
     void check_end();
     void check_over();

@@ -13,17 +13,18 @@ WindowLimits small_limits() {
     limits.unreplayed = {200};
     limits.unreplayed_records = 5;
     limits.unreplayed_time = milliseconds(10);
+    limits.in_transfer = 1;
     return limits;
 }
 
 TEST(LogWindow, UnacknowledgedBytesStopTheGuest) {
     LogWindow window({7}, small_limits());
     EXPECT_TRUE(window.may_proceed());
-    window.sent({8}, milliseconds(1), {10});
-    window.sent({9}, milliseconds(1), {110});
+    window.sent({8}, milliseconds(1), {110});
     EXPECT_TRUE(window.may_proceed());  // the state is still under way
     EXPECT_TRUE(window.report({8}, {8}));
     EXPECT_TRUE(window.caught_up());
+    window.sent({9}, milliseconds(1), {110});
     EXPECT_FALSE(window.may_proceed());
     EXPECT_EQ(window.unacknowledged().bytes, Bytes{110});
     EXPECT_TRUE(window.report({9}, {8}));
@@ -50,6 +51,48 @@ TEST(LogWindow, UnreplayedBytesAndRecordsStopTheGuest) {
         EXPECT_TRUE(records.report({stop}, {0}));
     }
     EXPECT_FALSE(records.may_proceed());
+}
+
+TEST(LogWindow, MoreMayGatherWhileAStateIsTransferred) {
+    WindowLimits limits = small_limits();
+    limits.in_transfer = 3;
+    LogWindow bytes({0}, limits);
+    bytes.sent({1}, milliseconds(0), {599});
+    EXPECT_TRUE(bytes.may_proceed());
+    bytes.sent({2}, milliseconds(0), {1});
+    EXPECT_FALSE(bytes.may_proceed());
+    LogWindow records({0}, limits);
+    for (std::uint64_t stop = 1; stop <= 15; ++stop) {
+        EXPECT_TRUE(records.may_proceed());
+        records.sent({stop}, milliseconds(0), {1});
+    }
+    EXPECT_FALSE(records.may_proceed());
+}
+
+// Else the guest would stand still until the network has brought all of it.
+TEST(LogWindow, WhatGatheredInATransferIsWorkedOffWhileTheGuestGoesOn) {
+    WindowLimits limits = small_limits();
+    limits.unreplayed_records = 20;
+    limits.in_transfer = 20;
+    LogWindow window({0}, limits);
+    std::uint64_t stop = 0;
+    while (window.may_proceed()) {
+        window.sent({++stop}, milliseconds(0), {10});
+    }
+    ASSERT_EQ(stop, 400U);
+    int waits = 0;
+    int longest_wait = 0;
+    std::uint64_t taken = 0;
+    for (; window.unreplayed().records >= limits.unreplayed_records && taken < 10'000; ++taken) {
+        EXPECT_TRUE(window.report({taken + 1}, {taken + 1}));
+        waits = window.may_proceed() ? 0 : waits + 1;
+        longest_wait = std::max(longest_wait, waits);
+        if (waits == 0) {
+            window.sent({++stop}, milliseconds(0), {10});
+        }
+    }
+    EXPECT_LT(taken, 1000U);
+    EXPECT_LE(longest_wait, 4);
 }
 
 TEST(LogWindow, LagInTimeCountsOnceTheBackupHasCaughtUp) {

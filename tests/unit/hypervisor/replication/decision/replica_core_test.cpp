@@ -275,6 +275,16 @@ class StallTest : public CoreTest {
             core_->tick();
         }
     }
+    // A primary whose backup gets its state.
+    void transfer(ReplicaLimits limits) {
+        limits.window.unreplayed_records = 50;
+        core_.emplace(world_, RoleMachine::claim({"vm", "P"}), limits);
+        core_->start();
+        core_->arbiter_answered(world_.last_ticket, answer(arbiter::Verdict::yes));
+        core_->candidate_connected("B");
+        ASSERT_TRUE(core_->snapshot_taken({0}));
+        world_.take();
+    }
     // From `stop` on, until the guest is held; the last stop.
     std::uint64_t run_ahead(std::uint64_t stop) {
         while (world_.notes.empty() || world_.notes.back() != "hold true") {
@@ -328,13 +338,8 @@ TEST_F(StallTest, AGuestThatIsNotHeldWaitsForNobody) {
 // Its connection takes bytes now and then, then none.
 TEST_F(StallTest, ABackupThatDoesNotTakeItsStateIsGivenUp) {
     ReplicaLimits limits;
-    limits.window.unreplayed_records = 50;
-    core_.emplace(world_, RoleMachine::claim({"vm", "P"}), limits);
-    core_->start();
-    core_->arbiter_answered(world_.last_ticket, answer(arbiter::Verdict::yes));
-    core_->candidate_connected("B");
-    ASSERT_TRUE(core_->snapshot_taken({0}));
-    world_.take();
+    limits.freeze = std::chrono::seconds(15);
+    transfer(limits);
     run_ahead(0);
     for (int i = 0; i < 5; ++i) {
         world_.sent.value += 1000;
@@ -342,6 +347,23 @@ TEST_F(StallTest, ABackupThatDoesNotTakeItsStateIsGivenUp) {
         ASSERT_EQ(core_->roles().role(), Role::forming);
     }
     pass(milliseconds(300));
+    EXPECT_EQ(core_->roles().role(), Role::solo);
+    EXPECT_THAT(world_.take(), Contains("hold false"));
+}
+
+// Its connection takes what it can, which is too little.
+TEST_F(StallTest, AGuestDoesNotStandStillForATransferForLong) {
+    transfer({});
+    pass(std::chrono::seconds(20));
+    EXPECT_EQ(core_->roles().role(), Role::forming) << "the guest runs";
+    run_ahead(0);
+    for (int i = 0; i < 9; ++i) {
+        world_.sent.value += 1'000'000;
+        pass(milliseconds(1000));
+        ASSERT_EQ(core_->roles().role(), Role::forming);
+    }
+    world_.sent.value += 1'000'000;
+    pass(milliseconds(1100));
     EXPECT_EQ(core_->roles().role(), Role::solo);
     EXPECT_THAT(world_.take(), Contains("hold false"));
 }

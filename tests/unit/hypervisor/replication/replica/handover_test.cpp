@@ -53,23 +53,6 @@ TEST_F(OutboxTest, AnUrgentItemBehindOthersWakesAndKeepsItsPlace) {
     EXPECT_EQ(take(), (std::vector<std::uint64_t>{1, 2, 3}));
 }
 
-TEST_F(OutboxTest, TellsSinceWhenTheGuestWaits) {
-    const auto copied = [] { return Copied{{}, std::vector<std::byte>(std::size_t{64} << 20U)}; };
-    const auto begin = std::chrono::steady_clock::now();
-    EXPECT_FALSE(box_.waits_since());
-    box_.put(copied());
-    std::thread vcpu([&] { box_.put(copied()); });
-    std::optional<std::chrono::steady_clock::time_point> since;
-    while (!(since = box_.waits_since())) {
-        std::this_thread::yield();
-    }
-    EXPECT_GE(*since, begin);
-    box_.release();
-    vcpu.join();
-    EXPECT_FALSE(box_.waits_since());
-    EXPECT_GT(box_.waited().count(), 0);
-}
-
 // Else what was put while something was left would wait until somebody else wakes the thread: for ever.
 TEST_F(OutboxTest, WhoLeavesSomethingForLaterComesBackForWhatWasPutMeanwhile) {
     Intake intake(box_);
