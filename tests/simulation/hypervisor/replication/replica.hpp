@@ -197,6 +197,7 @@ class Replica final : public ReplicaWorld {
     bool replaying_ = false;
     std::vector<Output> said_at_mark_;              // replayed up to a mark
     std::deque<std::pair<StopNumber, Time>> said_;  // by the living guest, not released
+    StopNumber released_by_primary_;                // as this one knows
     bool own_mark_ = false;                         // the guest is at a mark that this replica recorded
     std::vector<Handover> outbox_;
     bool woken_ = false;

@@ -1,4 +1,5 @@
 // A replica's end of the logging channel.
+#include <algorithm>
 #include <utility>
 
 #include "tests/simulation/hypervisor/replication/world.hpp"
@@ -187,6 +188,7 @@ void Replica::arrived(RecordsMessage& message) {
 
 void Replica::arrived(const ReportMessage& message) {
     if (link_->end_of(*this) == 1) {
+        released_by_primary_ = std::max(released_by_primary_, message.released);
         core_->peer_released(message.released);
     } else if (message.received.value > 0) {
         core_->peer_reported(message.received, message.replayed);

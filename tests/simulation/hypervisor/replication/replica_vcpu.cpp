@@ -40,7 +40,7 @@ void Replica::go_live() {
     lives_ = true;
     Record record;
     record.stop.number = guest_.stop();
-    if (!said_at_mark_.empty()) {
+    if (!said_at_mark_.empty() && record.stop.number > released_by_primary_) {
         said_.emplace_back(record.stop.number, world_.now());
     }
     idle(std::move(record), std::exchange(said_at_mark_, {}));
