@@ -15,16 +15,24 @@ namespace {
 constexpr std::size_t kListBytes = kMaxMessageBytes / 2;
 
 // By their numbers: each may know the others by other addresses.
-std::uint64_t founders_of(const std::optional<raft::Configuration>& bootstrap) {
-    if (!bootstrap || bootstrap->members.empty()) {
+std::uint64_t digest_of(const std::map<raft::NodeId, raft::Member>& servers) {
+    if (servers.empty()) {
         return 0;
     }
     std::string numbers;
     Encoder encoder(numbers);
-    for (const auto& [id, member] : bootstrap->members) {
+    for (const auto& [id, member] : servers) {
         encoder.u64(id);
     }
     return digest(as_bytes(numbers));
+}
+
+// Of a server that has no identity yet: this is its first start, or the second where it died within the first. In a
+// term it has taken part already, as servers did that had none.
+Identity::Fresh fresh_identity(const raft::Node& node, std::uint64_t incarnation) {
+    const auto& members = node.configuration().members;
+    const bool took_part = node.term() > 0;
+    return {incarnation, took_part || members.size() <= 1, took_part ? 0 : digest_of(members)};
 }
 
 }  // namespace
@@ -33,9 +41,7 @@ ServerCore::ServerCore(const ServerCoreOptions& options, Directory& directory, r
     : options_(options),
       storage_(directory, options.bootstrap, options.segment_bytes),
       node_(options.raft, storage_.take_restored(), now),
-      identity_(directory, options.raft.id, options.cluster,
-                {options.incarnation, !storage_.was_empty() || node_.configuration().members.size() <= 1,
-                 founders_of(options.bootstrap)}),
+      identity_(directory, options.raft.id, options.cluster, fresh_identity(node_, options.incarnation)),
       now_(now) {
     restore(*node_.snapshot());
 }

@@ -50,5 +50,25 @@ TEST_F(ServerStart, IsNoneWhereAPortIsTaken) {
     EXPECT_FALSE(Server(later).was_empty());
 }
 
+// Killed between two files.
+TEST_F(ServerStart, AFirstStartThatWasCutShortIsAFirstStart) {
+    ServerCoreOptions options = first_start().core;
+    options.bootstrap = raft::Configuration{{{1, {"h:1", true}}, {2, {"h:2", true}}, {3, {"h:3", true}}}};
+    std::uint64_t founders = 0;
+    {
+        const auto directory = open_directory(temporary_.path().string());
+        const ServerCore begun(options, *directory, raft::Time{0});
+        EXPECT_FALSE(begun.takes_part());
+        founders = begun.founders();
+        EXPECT_NE(founders, 0U);
+    }
+    std::filesystem::remove(temporary_.path() / "identity");
+    options.bootstrap.reset();
+    const auto directory = open_directory(temporary_.path().string());
+    const ServerCore again(options, *directory, raft::Time{0});
+    EXPECT_FALSE(again.takes_part()) << "the others know nothing of it";
+    EXPECT_EQ(again.founders(), founders);
+}
+
 }  // namespace
 }  // namespace understudy::arbiter
