@@ -65,11 +65,12 @@ void complete_network(const VmId& vm, NetworkDescription& network) {
     }
     if (network.endpoint.starts_with("gateway:")) {
         assume_gateway_addresses(network);
-    } else if (!network.endpoint.starts_with("tap:")) {
-        throw Error::format(
-            "'{}' is no network: write gateway:unix:PATH, gateway:HOST:PORT, tap:NAME[,bridge=BRIDGE] or none",
-            network.endpoint);
     } else if (network.ipv4_address == 0) {
+        if (!network.endpoint.starts_with("tap:")) {
+            throw Error::format(
+                "'{}' is no network: write gateway:unix:PATH, gateway:HOST:PORT, tap:NAME[,bridge=BRIDGE] or none",
+                network.endpoint);
+        }
         throw Error::format("VM {} needs an address on {}: add --address ADDRESS/PREFIX", vm, network.endpoint);
     }
     const bool reachable =
