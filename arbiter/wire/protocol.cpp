@@ -16,7 +16,12 @@ constexpr std::uint16_t kFirstWithFounders = 5;
 
 void put(Encoder& e, const Hello& hello) {
     e.u32(kMagic).u16(hello.version).u8(static_cast<std::uint8_t>(hello.kind)).u64(hello.id).bytes(hello.cluster);
-    e.u64(hello.incarnation).u64(hello.founders);
+    if (hello.version >= kFirstWithIncarnation) {
+        e.u64(hello.incarnation);
+    }
+    if (hello.version >= kFirstWithFounders) {
+        e.u64(hello.founders);
+    }
 }
 void get(Decoder& d, Hello& hello) {
     if (d.u32() != kMagic) {
