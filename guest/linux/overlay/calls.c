@@ -17,6 +17,7 @@
  * as it is, and is slower.
  */
 #include <linux/mm.h>
+#include <linux/slab.h>
 #include "calls.h"
 #include "functions.h"
 #include "paravirtual.h"
@@ -477,30 +478,39 @@ static bool has_syscall(const u8 *page)
 	return false;
 }
 
-unsigned int understudy_rewrite_calls(struct vm_area_struct *vma, unsigned long address, u8 *page)
+static int rewrite(struct plan *plan, struct text *text)
 {
-	static struct text text; /* the caller's lock guards both */
-	static struct plan plan;
 	struct functions functions = {};
-	unsigned int i, rewritten = 0;
+	int i, rewritten = 0;
 
-	if (!vma->vm_file || !has_syscall(page))
+	if (!understudy_open_functions(&functions, text))
 		return 0;
-	memset(&plan, 0, sizeof(plan));
-	plan.page = page;
-	understudy_read_text(vma, address, page, &text);
-	if (!understudy_open_functions(&functions, &text))
-		return 0;
-	plan_functions(&plan, &functions, &text);
-	forget_targets(&plan);
-	if (!plan.call_count || !write_way_out(&plan))
+	plan_functions(plan, &functions, text);
+	forget_targets(plan);
+	if (!plan->call_count || !write_way_out(plan))
 		return 0;
 	/* Those first that have the smaller choice. */
-	for (i = 0; i < plan.call_count; i++)
-		if (plan.calls[i].number < 0)
-			rewritten += rewrite_call(&plan, &plan.calls[i]);
-	for (i = 0; i < plan.call_count; i++)
-		if (plan.calls[i].number >= 0)
-			rewritten += rewrite_load(&plan, &plan.calls[i]);
+	for (i = 0; i < plan->call_count; i++)
+		if (plan->calls[i].number < 0)
+			rewritten += rewrite_call(plan, &plan->calls[i]);
+	for (i = 0; i < plan->call_count; i++)
+		if (plan->calls[i].number >= 0)
+			rewritten += rewrite_load(plan, &plan->calls[i]);
+	return rewritten;
+}
+
+int understudy_rewrite_calls(struct text *text, u8 *page)
+{
+	struct plan *plan;
+	int rewritten;
+
+	if (!text->file || !has_syscall(page))
+		return 0;
+	plan = kzalloc(sizeof(*plan), GFP_KERNEL);
+	if (!plan)
+		return -ENOMEM;
+	plan->page = page;
+	rewritten = rewrite(plan, text);
+	kfree(plan);
 	return rewritten;
 }

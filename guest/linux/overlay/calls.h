@@ -2,12 +2,14 @@
 #ifndef UNDERSTUDY_CALLS_H
 #define UNDERSTUDY_CALLS_H
 
-#include <linux/mm_types.h>
+#include <linux/types.h>
+
+struct text;
 
 /*
- * Rewrites the system calls of a page of `vma`'s file, of which `page` is a copy, so that they reach the layer by jumps.
- * Returns how many. What is not rewritten stays as it is. May sleep; the caller's lock guards it.
+ * Rewrites the system calls of a page of a file so that they reach the layer by jumps, in `page`, which has its bytes.
+ * Returns how many, or -ENOMEM. What is not rewritten stays as it is. May sleep.
  */
-unsigned int understudy_rewrite_calls(struct vm_area_struct *vma, unsigned long address, u8 *page);
+int understudy_rewrite_calls(struct text *text, u8 *page);
 
 #endif

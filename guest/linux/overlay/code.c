@@ -20,6 +20,7 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
+#include <linux/sched/signal.h>
 #include <linux/task_work.h>
 #include <linux/uio.h>
 #include <linux/workqueue.h>
@@ -29,6 +30,7 @@
 #include "calls.h"
 #include "code.h"
 #include "copies.h"
+#include "functions.h"
 #include "understudy.h"
 
 static DEFINE_MUTEX(judging);
@@ -132,36 +134,59 @@ static void forbid_writing(struct vm_area_struct *vma, unsigned long address, st
 	}
 }
 
-static int judge(struct vm_area_struct *vma, unsigned long address, struct page *page)
-{
-	static struct understudy_sites sites; /* under `judging`, both */
-	static u8 executed[PAGE_SIZE];
-	unsigned long frame = page_to_pfn(page);
-	struct understudy_copy *copy = understudy_copy_of(frame);
-	unsigned int at, calls = 0;
+struct judgement {
+	struct text text; /* the page as it was when it was looked at */
+	struct understudy_sites sites;
+	int calls;
+	u8 executed[PAGE_SIZE];
+};
 
-	if (understudy_is_judged(frame) && !(copy && copy->stale))
-		return 0;
-	if (!never_written(vma, page))
-		forbid_writing(vma, address, page);
-	memcpy(executed, page_address(page), PAGE_SIZE);
-	understudy_find_sites(vma, address, executed, &sites);
+static bool is_fresh(struct page *page)
+{
+	const struct understudy_copy *copy = understudy_copy_of(page_to_pfn(page));
+
+	return understudy_is_judged(page_to_pfn(page)) && !(copy && copy->stale);
+}
+
+/* What is to be executed for the page. Files are read for it, whose servers may take long: nobody else waits meanwhile. */
+static int judge(struct vm_area_struct *vma, unsigned long address, struct page *page, struct judgement *judgement)
+{
+	unsigned int at;
+
+	understudy_read_text(vma, address, page_address(page), &judgement->text);
+	memcpy(judgement->executed, byte_at(&judgement->text, 0), PAGE_SIZE);
+	understudy_find_sites(&judgement->text, &judgement->sites);
+	judgement->calls = 0;
 	if (!PageAnon(page)) /* where it is, all of it is what the file says of it */
-		calls = understudy_rewrite_calls(vma, address, executed);
-	if (!sites.count && !calls && !copy && never_written(vma, page)) {
-		understudy_set_judged(frame);
-		return 0;
-	}
-	if (!copy)
+		judgement->calls = understudy_rewrite_calls(&judgement->text, judgement->executed);
+	for_each_set_bit(at, judgement->sites.at, PAGE_SIZE)
+		understudy_replace_site(judgement->executed + at);
+	if (fatal_signal_pending(current))
+		return -EINTR; /* files may not have been read to their ends */
+	return min(judgement->calls, 0);
+}
+
+/* Makes it what is executed, unless the page was written meanwhile: -EAGAIN. Nothing sleeps once writing is forbidden. */
+static int apply(struct vm_area_struct *vma, unsigned long address, struct page *page, struct judgement *judgement)
+{
+	struct understudy_copy *copy = understudy_copy_of(page_to_pfn(page));
+	const bool constant = never_written(vma, page);
+
+	if (!copy && (judgement->sites.count || judgement->calls || !constant)) {
 		copy = understudy_new_copy(page);
-	if (!copy)
-		return -ENOMEM;
-	for_each_set_bit(at, sites.at, PAGE_SIZE)
-		understudy_replace_site(executed + at);
-	/* At once: others may execute the old copy to this moment. */
-	memcpy(page_address(copy->page), executed, PAGE_SIZE);
-	copy->stale = false;
-	understudy_set_judged(frame);
+		if (!copy)
+			return -ENOMEM;
+	}
+	if (!constant)
+		forbid_writing(vma, address, page);
+	if (memcmp(page_address(page), byte_at(&judgement->text, 0), PAGE_SIZE) != 0)
+		return -EAGAIN;
+	if (copy) {
+		/* At once: others may execute the old copy to this moment. */
+		memcpy(page_address(copy->page), judgement->executed, PAGE_SIZE);
+		copy->stale = false;
+	}
+	understudy_set_judged(page_to_pfn(page));
 	return 0;
 }
 
@@ -187,22 +212,32 @@ static void execute_around(struct vm_area_struct *vma, unsigned long address)
 	pte_unmap_unlock(entries, lock);
 }
 
+/* A program that ran into a page where nothing is changed comes here again, or to its end. */
 static vm_fault_t make_executable(struct vm_area_struct *vma, unsigned long address)
 {
 	struct page *page = page_at(vma, address, unjudged);
-	int error;
+	struct judgement *judgement = NULL;
+	int error = 0;
 
 	if (!page)
 		return 0;
-	mutex_lock(&judging);
-	error = judge(vma, address, page);
-	if (!error) {
-		set_rights(vma, address, page, true);
-		execute_around(vma, address);
+	if (!is_fresh(page)) {
+		judgement = kvmalloc(sizeof(*judgement), GFP_KERNEL);
+		error = judgement ? judge(vma, address, page, judgement) : -ENOMEM;
 	}
-	mutex_unlock(&judging);
+	if (!error) {
+		mutex_lock(&judging);
+		if (!is_fresh(page))
+			error = judgement ? apply(vma, address, page, judgement) : -EAGAIN;
+		if (!error) {
+			set_rights(vma, address, page, true);
+			execute_around(vma, address);
+		}
+		mutex_unlock(&judging);
+	}
+	kvfree(judgement);
 	put_page(page);
-	return error ? VM_FAULT_OOM : 0;
+	return error == -ENOMEM ? VM_FAULT_OOM : 0;
 }
 
 /* --- Being written ----------------------------------------------------------------------------------------------------- */

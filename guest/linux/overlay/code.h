@@ -9,15 +9,16 @@
 #include <linux/bitops.h>
 #include <linux/mm_types.h>
 
+struct text;
+
 /* The bytes of a page at which sites begin. */
 struct understudy_sites {
 	DECLARE_BITMAP(at, PAGE_SIZE);
 	unsigned int count;
 };
 
-/* Finds the sites of a page of `vma`, whose bytes are `text`. May sleep. */
-void understudy_find_sites(struct vm_area_struct *vma, unsigned long address, const u8 *text,
-			   struct understudy_sites *sites);
+/* Finds the sites of a page. May sleep. */
+void understudy_find_sites(struct text *text, struct understudy_sites *sites);
 
 /* Replaces what stands at a site by an instruction that traps. */
 void understudy_replace_site(u8 *site);

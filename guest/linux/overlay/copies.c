@@ -42,6 +42,7 @@ struct understudy_copy *understudy_new_copy(struct page *page)
 	copy->to_forget = false;
 	if (copy->page && !xa_err(xa_store_irq(&copies, page_to_pfn(page), copy, GFP_KERNEL))) {
 		set_page_private(copy->page, page_to_pfn(page));
+		understudy_set_judged(page_to_pfn(page));
 		return copy;
 	}
 	if (copy->page)

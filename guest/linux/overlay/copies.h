@@ -29,6 +29,7 @@ struct understudy_copy {
 	};
 };
 
+/* A page with a stale copy has to be judged again. */
 bool understudy_is_judged(unsigned long frame);
 void understudy_set_judged(unsigned long frame);
 

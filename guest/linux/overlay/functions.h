@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A page of a program and the functions in it that its file describes. For whoever judges pages: all of this is called
- * under its lock, and may sleep.
+ * A page of a program and the functions in it that its file describes. For whoever judges pages: all of this reads files,
+ * and may sleep for as long as those who serve them like.
  */
 #ifndef UNDERSTUDY_FUNCTIONS_H
 #define UNDERSTUDY_FUNCTIONS_H
@@ -31,7 +31,7 @@ static inline u8 *byte_at(struct text *text, int offset)
 	return text->bytes + BEFORE + offset;
 }
 
-/* The page at `address`, whose bytes are `page`. */
+/* The page at `address`, whose bytes are `page` and may be written meanwhile: `text` has them as they were at once. */
 void understudy_read_text(struct vm_area_struct *vma, unsigned long address, const u8 *page, struct text *text);
 
 /* The opcode's place in an instruction that was decoded. */

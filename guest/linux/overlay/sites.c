@@ -294,11 +294,11 @@ static bool decoded_site(const u8 *code, const struct insn *insn)
 
 /*
  * Does decoding from most places come to an instruction whose opcode is at `offset`? Two ways to read the same bytes can
- * go on side by side for some dozen instructions, so that the places nearby say nothing. The caller's lock guards `leads`.
+ * go on side by side for some dozen instructions, so that the places nearby say nothing.
  */
 static bool probably_begins(struct text *text, int offset)
 {
-	static bool leads[BEFORE + 1]; /* does decoding from so many bytes before? */
+	bool leads[BEFORE + 1]; /* does decoding from so many bytes before? */
 	int farthest = min(offset - text->from, BEFORE), nearest = farthest / 2;
 	int back, agree = 0;
 	struct insn insn;
@@ -348,27 +348,24 @@ static bool search_described(struct functions *f, struct text *text, int offset,
 	return is_code;
 }
 
-void understudy_find_sites(struct vm_area_struct *vma, unsigned long address, const u8 *page,
-			   struct understudy_sites *sites)
+void understudy_find_sites(struct text *text, struct understudy_sites *sites)
 {
-	static struct text text; /* the caller's lock guards it */
 	struct functions functions = {};
 	bool opened = false;
 	int offset, searched = 0, in_vain = 0;
 
 	bitmap_zero(sites->at, PAGE_SIZE);
-	understudy_read_text(vma, address, page, &text);
 	for (offset = 0; offset < PAGE_END; offset++) {
-		if (!is_site(byte_at(&text, offset)) || offset < searched)
+		if (!is_site(byte_at(text, offset)) || offset < searched)
 			continue;
 		if (!opened) {
 			opened = true;
-			if (!understudy_open_functions(&functions, &text))
+			if (!understudy_open_functions(&functions, text))
 				functions.file = NULL;
 		}
-		if (search_described(&functions, &text, offset, sites, &searched, &in_vain))
+		if (search_described(&functions, text, offset, sites, &searched, &in_vain))
 			continue;
-		if (is_asked_for(&text, offset) && probably_begins(&text, offset))
+		if (is_asked_for(text, offset) && probably_begins(text, offset))
 			__set_bit(offset, sites->at);
 	}
 	sites->count = bitmap_weight(sites->at, PAGE_SIZE);

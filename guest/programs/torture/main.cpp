@@ -63,8 +63,9 @@ Options parse(int count, char** words) {
 
 std::vector<Operation> chosen(const Options& options) {
     std::vector<std::span<const Operation>> groups = {
-        call_operations(),    code_operations(),   compute_operations(), file_operations(), memory_operations(),
-        process_operations(), signal_operations(), socket_operations(),  spin_operations(), thread_operations()};
+        call_operations(),   code_operations(),    compute_operations(),     file_operations(),
+        memory_operations(), process_operations(), served_file_operations(), signal_operations(),
+        socket_operations(), spin_operations(),    thread_operations()};
     if (options.hostile) {
         groups.push_back(hostile_operations());
     }

@@ -68,6 +68,7 @@ std::span<const Operation> file_operations();
 std::span<const Operation> hostile_operations();
 std::span<const Operation> memory_operations();
 std::span<const Operation> process_operations();
+std::span<const Operation> served_file_operations();
 std::span<const Operation> signal_operations();
 std::span<const Operation> socket_operations();
 std::span<const Operation> spin_operations();

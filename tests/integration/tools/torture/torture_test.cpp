@@ -51,6 +51,11 @@ TEST_F(Torture, PagesThatTheKernelMovesKeepWhatIsWritten) {
     expect_equal({"--seed", "1", "--rounds", "1", "--operations", "12", "--only", "moved-pages"});
 }
 
+// What lies around code may come from a program that does not answer, which holds up nobody else.
+TEST_F(Torture, ProgramsStartWhileAFileSystemDoesNotAnswer) {
+    expect_equal({"--seed", "1", "--rounds", "1", "--operations", "6", "--only", "late-answer"});
+}
+
 // Flags behind a counted branch, in the frames of exceptions that the kernel boots through; x87's last instruction.
 TEST_F(Torture, ABootLeavesNoFlagsBehind) {
     expect_equal({"--seed", "513", "--rounds", "3", "--operations", "2", "--only", "environment"});
@@ -59,6 +64,10 @@ TEST_F(Torture, ABootLeavesNoFlagsBehind) {
 // Raw values of the counter, while a debugger steps through the vDSO.
 TEST_F(Torture, AStepThroughTheClockShowsNoCounter) {
     expect_equal({"--seed", "2", "--rounds", "1", "--operations", "8", "--only", "stepped"});
+}
+
+TEST_F(Torture, AStepIsOneInstructionAlsoOfThoseExecutedInAProgramsStead) {
+    expect_equal({"--seed", "5", "--rounds", "1", "--operations", "6", "--only", "stepped-where-asking"});
 }
 
 // System calls that are no SYSCALL, to whoever looks closely.

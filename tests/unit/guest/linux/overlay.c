@@ -21,8 +21,10 @@ void find_sites_of_page(const uint8_t *bytes, size_t file_size, const uint8_t *p
 	struct file file = { bytes, file_size };
 	struct vm_area_struct vma = mapping_of(&file);
 	struct understudy_sites sites;
+	struct text text;
 
-	understudy_find_sites(&vma, start + offset, page, &sites);
+	understudy_read_text(&vma, start + offset, page, &text);
+	understudy_find_sites(&text, &sites);
 	memcpy(bits, sites.at, sizeof(sites.at));
 }
 
@@ -31,10 +33,12 @@ void replace_site_byte(uint8_t *site)
 	understudy_replace_site(site);
 }
 
-unsigned int rewrite_calls_of_page(const uint8_t *bytes, size_t file_size, size_t offset, uint8_t *page)
+int rewrite_calls_of_page(const uint8_t *bytes, size_t file_size, size_t offset, uint8_t *page)
 {
 	struct file file = { bytes, file_size };
 	struct vm_area_struct vma = mapping_of(&file);
+	struct text text;
 
-	return understudy_rewrite_calls(&vma, start + offset, page);
+	understudy_read_text(&vma, start + offset, page, &text);
+	return understudy_rewrite_calls(&text, page);
 }

@@ -12,7 +12,7 @@ extern "C" {
 void find_sites_of_page(const uint8_t *file, size_t file_size, const uint8_t *page, size_t offset, uint64_t *bits);
 void replace_site_byte(uint8_t *site);
 /* Rewrites the system calls in `page`, a copy of that at `offset` of the file. Returns how many. */
-unsigned int rewrite_calls_of_page(const uint8_t *bytes, size_t file_size, size_t offset, uint8_t *page);
+int rewrite_calls_of_page(const uint8_t *bytes, size_t file_size, size_t offset, uint8_t *page);
 
 #ifdef __cplusplus
 }

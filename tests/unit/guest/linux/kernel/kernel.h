@@ -2,10 +2,12 @@
 #ifndef UNDERSTUDY_TEST_KERNEL_H
 #define UNDERSTUDY_TEST_KERNEL_H
 
+#include <errno.h>
 #include <linux/elf.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
 
@@ -93,6 +95,17 @@ static inline void *page_address(struct page *page)
 static inline void put_page(struct page *page)
 {
 	(void)page;
+}
+
+#define GFP_KERNEL 0
+static inline void *kzalloc(size_t size, int flags)
+{
+	(void)flags;
+	return calloc(1, size);
+}
+static inline void kfree(void *memory)
+{
+	free(memory);
 }
 
 /* The kernel's instruction decoder: here by Zydis (decoder.c). */
