@@ -140,6 +140,28 @@ long physdev_op(u64 command) {
     return command == PHYSDEVOP_set_iopl || command == PHYSDEVOP_set_iobitmap ? 0 : -XEN_ENOSYS;
 }
 
+enum DebugRegister : u64 { kDebugStatus = 6, kDebugControl = 7 };
+
+// There are no breakpoints: what is asked for is not kept.
+long set_debug_register(u64 number) {
+    if (number == kDebugStatus) {
+        clear_debug_status();
+    }
+    return 0;
+}
+
+long debug_register(u64 number) {
+    constexpr long kNoBreakpoints = 0x400;
+    switch (number) {
+        case kDebugStatus:
+            return static_cast<long>(debug_status());
+        case kDebugControl:
+            return kNoBreakpoints;
+        default:
+            return 0;
+    }
+}
+
 // A guest may stop so often by these that no other stop comes: its timer and what arrived are looked for here, too.
 long stop_request(u64 port, u64 argument) {
     switch (port) {
@@ -203,9 +225,12 @@ long dispatch(u64 number, const Arguments& a) {
             return physdev_op(a.first);
         case __HYPERVISOR_arch_0:
             return stop_request(a.first, a.second);
+        case __HYPERVISOR_set_debugreg:
+            return set_debug_register(a.first);
+        case __HYPERVISOR_get_debugreg:
+            return debug_register(a.first);
         case __HYPERVISOR_set_gdt:  // segments are the layer's
         case __HYPERVISOR_fpu_taskswitch:
-        case __HYPERVISOR_set_debugreg:
         case __HYPERVISOR_update_descriptor:
         case __HYPERVISOR_vm_assist:
             return 0;

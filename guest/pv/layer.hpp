@@ -84,6 +84,9 @@ struct Handler {
 };
 void set_handler(u8 vector, Handler handler);
 void set_event_callback(u64 address);
+// DR6: why the last debug exception came.
+u64 debug_status();
+void clear_debug_status();
 // Makes `frame` enter the kernel at `address`, as Xen does it: RCX and R11 on the stack too.
 void enter_kernel(understudy_frame& frame, u64 address, bool with_error_code, bool mask_events);
 

@@ -16,6 +16,10 @@ constexpr u64 kArithmeticFlags = 0x8d5;
 constexpr u64 kFlagAuxiliaryCarry = 0x10;
 constexpr u64 kRunningFlags = 0x202;
 
+// DR6, with nothing to tell; behind a step.
+constexpr u64 kNoDebugStatus = 0xffff0ff0;
+constexpr u64 kStepped = 0x4000;
+
 constexpr u64 kCode = 0x33;
 constexpr u64 kData = 0x2b;
 // What Xen shows a kernel of its own segments.
@@ -29,6 +33,7 @@ constexpr u64 kEmulationCharge = 400;
 
 Handler handlers[kVectors] = {};
 u64 event_callback = 0;
+u64 last_debug_status = kNoDebugStatus;
 
 constexpr bool has_error_code(u64 vector) {
     return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
@@ -103,16 +108,35 @@ bool stop_before_return(understudy_frame& frame) {
     return true;
 }
 
-// A program that does nothing else comes to a stop all the same. True: the counter wants one.
-bool count_emulation(understudy_frame& frame) {
+bool is_stepped(const understudy_frame& frame) {
+    return is_of_program(frame) && (frame.rflags & kFlagTrap) != 0;
+}
+
+// Behind an instruction that was executed in the guest's stead. A program that does nothing else comes to a stop all the
+// same; one that is stepped has made a step, and its kernel comes to the stop. True: the counter wants one.
+bool finish_emulation(understudy_frame& frame) {
     ++layer.emulated;
-    return is_of_program(frame) && charge(kEmulationCharge) && stop_before_return(frame);
+    const bool stop_due = is_of_program(frame) && charge(kEmulationCharge);
+    if (is_stepped(frame)) {
+        last_debug_status = kNoDebugStatus | kStepped;
+        enter_handler(frame, kDebugVector);
+        return false;
+    }
+    return stop_due && stop_before_return(frame);
 }
 
 }  // namespace
 
 void set_handler(u8 vector, Handler handler) {
     handlers[vector] = handler;
+}
+
+u64 debug_status() {
+    return last_debug_status;
+}
+
+void clear_debug_status() {
+    last_debug_status = kNoDebugStatus;
 }
 
 void set_event_callback(u64 address) {
@@ -206,25 +230,25 @@ extern "C" bool handle_exception(understudy_frame* frame) {
         }
         die(UNDERSTUDY_FAULT_IN_LAYER, frame);
     }
-    if (vector == kDebugVector && (frame->rflags & kFlagTrap) != 0 && is_of_program(*frame)) {
-        if (finish_clock_read(*frame)) {
+    if (vector == kDebugVector) {
+        if (is_stepped(*frame) && finish_clock_read(*frame)) {
             return stop_before_return(*frame);
         }
-        if (finish_stepped_call(*frame)) {
+        if (is_stepped(*frame) && finish_stepped_call(*frame)) {
             return false;
         }
-    }
-    if (vector == kPageFaultVector) {
+        last_debug_status = kNoDebugStatus | (is_stepped(*frame) ? kStepped : 0);
+    } else if (vector == kPageFaultVector) {
         if (!find_fault_address(*frame) || finish_call_without_control_page(*frame, vcpu_info->arch.cr2)) {
             return false;
         }
     } else if (vector == kInvalidOpcodeVector) {
         if (is_of_program(*frame) ? emulate_program(*frame) == Emulated::done : emulate_xen_cpuid(*frame)) {
-            return count_emulation(*frame);
+            return finish_emulation(*frame);
         }
         vector = frame->vector & (kVectors - 1);  // the emulated instruction may have raised another
     } else if (vector == kGeneralProtectionVector && emulate_privileged(*frame)) {
-        return count_emulation(*frame);
+        return finish_emulation(*frame);
     }
     enter_handler(*frame, vector);
     return false;

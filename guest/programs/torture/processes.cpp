@@ -121,11 +121,56 @@ void stepped(Context& context) {
     context.seen.add(status);
 }
 
+// Instructions that are executed in a program's stead, between others.
+asm(R"(
+        .pushsection .text
+        .globl asking_code
+asking_code:
+        .cfi_startproc
+        int3
+        pushq %rbx
+        xorl %eax, %eax
+        cpuid
+        cpuid
+        rdtsc
+        sldt %eax
+        popq %rbx
+        ret
+        .cfi_endproc
+        .popsection
+)");
+extern "C" void asking_code();
+
+// A debugger sees each of them.
+void stepped_where_asking(Context& context) {
+    static constexpr std::array<std::uint64_t, 8> kPlaces = {1, 2, 4, 6, 8, 10, 13, 14};
+    const pid_t child = fork();
+    expect(child >= 0, "fork");
+    if (child == 0) {
+        ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+        asking_code();
+        _exit(42);
+    }
+    int status = wait_for(child);
+    for (const std::uint64_t place : kPlaces) {
+        expect(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP, "a step ends with SIGTRAP");
+        user_regs_struct registers{};
+        ptrace(PTRACE_GETREGS, child, nullptr, &registers);
+        context.seen.add_bytes(&registers, sizeof registers);
+        expect(registers.rip - reinterpret_cast<std::uint64_t>(&asking_code) == place, "a step is one instruction");
+        ptrace(PTRACE_SINGLESTEP, child, nullptr, nullptr);
+        status = wait_for(child);
+    }
+    ptrace(PTRACE_CONT, child, nullptr, nullptr);
+    expect(wait_for(child) == 42 << 8, "a program that was stepped ends as ever");
+}
+
 constexpr std::array kOperations = {
     Operation{"many-children", many_children},
     Operation{"execute-self", execute_self},
     Operation{"killed", killed},
     Operation{"stepped", stepped},
+    Operation{"stepped-where-asking", stepped_where_asking},
 };
 
 }  // namespace
