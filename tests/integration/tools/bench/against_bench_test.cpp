@@ -75,7 +75,7 @@ TEST_F(AgainstBench, MeasuresRecordAndReplayBesideCheckpoints) {
         "--json > report.json");
     ASSERT_EQ(done.exit_status, 0) << done.errors;
     for (const std::string other : {"unprotected", "checkpoints every 200 ms"}) {
-        for (const char* row : {"a loop of the shell", "hashes of 50,000 entries in Perl", "redis, 20 clients",
+        for (const char* row : {"a loop of the shell", "a hash of 50,000 entries in Perl", "redis, 20 clients",
                                 "redis, 50 clients, 80 requests/s offered, p50"}) {
             EXPECT_EQ(ask(fmt::format("{}, beside {}", row, other), ".value > 0 and .ratio > 0"), "true\n")
                 << row << done.errors;
