@@ -69,8 +69,8 @@ std::vector<std::pair<std::string, Measure>> benchmarks(const AllBenchOptions& o
         overhead.repeats = 1;
         overhead.rates = {10'000};
         overhead.seconds = 2;
-        failover.rounds = 3;
-        network.repeats = 2;
+        failover.rounds = 2;
+        network.repeats = 1;
         network.clients = {1, 50, 2000};
         network.mbits = {1000};
         network.packets = {10'000};
