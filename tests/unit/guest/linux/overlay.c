@@ -1,4 +1,5 @@
 /* The overlay's files, and their functions as the tests want them. */
+#include "guest/linux/overlay/call_plan.c"
 #include "guest/linux/overlay/calls.c"
 #include "guest/linux/overlay/functions.c"
 #include "guest/linux/overlay/sites.c"
