@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "common/internet_checksum.hpp"
+
 namespace understudy::network {
 namespace {
 
@@ -12,7 +14,8 @@ constexpr std::size_t kMinTcpHeader = 20;
 constexpr std::uint16_t kEtherTypeIpv4 = 0x0800;
 constexpr std::uint16_t kEtherTypeArp = 0x0806;
 constexpr std::uint8_t kProtocolTcp = 6;
-constexpr std::uint16_t kMoreFragmentsOrOffset = 0x3fff;
+constexpr std::uint16_t kMoreFragments = 0x2000;
+constexpr std::uint16_t kFragmentOffset = 0x1fff;
 
 std::uint8_t byte_at(std::span<const std::byte> bytes, std::size_t offset) {
     return static_cast<std::uint8_t>(bytes[offset]);
@@ -47,7 +50,7 @@ std::optional<TcpSegment> parse_tcp(std::span<const std::byte> frame) {
     const std::size_t ip_header = (std::size_t{byte_at(ip, 0)} & 0x0fU) * 4;
     const std::size_t ip_size = big_endian16(ip, 2);  // the frame may be padded behind it
     if ((byte_at(ip, 0) >> 4) != 4 || byte_at(ip, 9) != kProtocolTcp || ip_header < kMinIpHeader ||
-        (big_endian16(ip, 6) & kMoreFragmentsOrOffset) != 0 || ip_size > ip.size() ||
+        (big_endian16(ip, 6) & (kMoreFragments | kFragmentOffset)) != 0 || ip_size > ip.size() ||
         ip_size < ip_header + kMinTcpHeader) {
         return std::nullopt;
     }
@@ -67,13 +70,71 @@ std::optional<TcpSegment> parse_tcp(std::span<const std::byte> frame) {
     segment.destination_address = as_stored<std::uint32_t>(ip, 16);
     segment.source_port = as_stored<std::uint16_t>(tcp, 0);
     segment.destination_port = as_stored<std::uint16_t>(tcp, 2);
-    segment.end = {big_endian32(tcp, 4) + occupied};
+    segment.begin = {big_endian32(tcp, 4)};
+    segment.end = {segment.begin.value + occupied};
     segment.occupies_sequence_space = occupied > 0;
     segment.opens_connection = syn;
+    segment.closes_direction = fin;
     if (ack) {
         segment.acknowledged = Sequence{big_endian32(tcp, 8)};
     }
     return segment;
+}
+
+Frame reset_answering(std::span<const std::byte> frame) {
+    constexpr std::size_t kIp = kEthernetHeader;
+    constexpr std::size_t kTcp = kIp + kMinIpHeader;
+    const std::size_t its_tcp = kIp + (std::size_t{byte_at(frame, kIp)} & 0x0fU) * 4;
+    Frame reset(kTcp + kMinTcpHeader, std::byte{0});
+    const auto take = [&](std::size_t to, std::size_t from, std::size_t size) {
+        std::copy_n(frame.begin() + static_cast<std::ptrdiff_t>(from), size,
+                    reset.begin() + static_cast<std::ptrdiff_t>(to));
+    };
+    take(0, 6, 6);
+    take(6, 0, 6);
+    take(12, 12, 2);
+    reset[kIp] = std::byte{0x45};
+    reset[kIp + 3] = std::byte{kMinIpHeader + kMinTcpHeader};
+    reset[kIp + 8] = std::byte{64};  // hops
+    reset[kIp + 9] = std::byte{kProtocolTcp};
+    take(kIp + 12, kIp + 16, 4);
+    take(kIp + 16, kIp + 12, 4);
+    take(kTcp, its_tcp + 2, 2);
+    take(kTcp + 2, its_tcp, 2);
+    take(kTcp + 4, its_tcp + 8, 4);  // from where the sender expects the next byte
+    reset[kTcp + 12] = std::byte{0x50};
+    reset[kTcp + 13] = std::byte{0x04};
+    const std::span<const std::byte> bytes = reset;
+    InternetChecksum().add(bytes.subspan(kIp, kMinIpHeader)).store(reset.data() + kIp + 10, false);
+    InternetChecksum()
+        .add(bytes.subspan(kIp + 12, 8))
+        .add16(kProtocolTcp)
+        .add16(kMinTcpHeader)
+        .add(bytes.subspan(kTcp))
+        .store(reset.data() + kTcp + 16, true);
+    return reset;
+}
+
+std::optional<Ipv4Packet> parse_ipv4(std::span<const std::byte> frame) {
+    if (ether_type(frame) != kEtherTypeIpv4 || frame.size() < kEthernetHeader + kMinIpHeader) {
+        return std::nullopt;
+    }
+    const auto ip = frame.subspan(kEthernetHeader);
+    const std::size_t header = (std::size_t{byte_at(ip, 0)} & 0x0fU) * 4;
+    const std::size_t size = big_endian16(ip, 2);
+    if ((byte_at(ip, 0) >> 4) != 4 || header < kMinIpHeader || size < header || size > ip.size()) {
+        return std::nullopt;
+    }
+    const std::uint16_t fragment = big_endian16(ip, 6);
+    Ipv4Packet packet;
+    packet.source = as_stored<std::uint32_t>(ip, 12);
+    packet.destination = as_stored<std::uint32_t>(ip, 16);
+    packet.id = as_stored<std::uint16_t>(ip, 4);
+    packet.protocol = byte_at(ip, 9);
+    packet.payload_size = size - header;
+    packet.fragment_offset = std::size_t{8} * (fragment & kFragmentOffset);
+    packet.more_fragments = (fragment & kMoreFragments) != 0;
+    return packet;
 }
 
 bool is_arp(std::span<const std::byte> frame) {

@@ -23,14 +23,33 @@ struct TcpSegment {
     std::uint32_t destination_address = 0;
     std::uint16_t source_port = 0;
     std::uint16_t destination_port = 0;
-    Sequence end;  // behind the last byte; SYN and FIN count as one each
+    Sequence begin;  // of the first byte
+    Sequence end;    // behind the last; SYN and FIN count as one each
     bool occupies_sequence_space = false;
     bool opens_connection = false;         // SYN
+    bool closes_direction = false;         // FIN
     std::optional<Sequence> acknowledged;  // present when the segment bears an ACK
 };
 
 // The TCP segment of an Ethernet frame; nothing when it holds none (or a fragment, or something malformed).
 [[nodiscard]] std::optional<TcpSegment> parse_tcp(std::span<const std::byte> frame);
+
+// What whoever gets `frame`, a TCP segment that bears an ACK, sends to have its sender forget the connection: a RST.
+[[nodiscard]] Frame reset_answering(std::span<const std::byte> frame);
+
+// An IPv4 packet, or a fragment of one. Addresses and id in network byte order.
+struct Ipv4Packet {
+    std::uint32_t source = 0;
+    std::uint32_t destination = 0;
+    std::uint16_t id = 0;
+    std::uint8_t protocol = 0;
+    std::size_t payload_size = 0;
+    std::size_t fragment_offset = 0;  // in bytes
+    bool more_fragments = false;
+};
+
+// Nothing when the frame holds none, or something malformed.
+[[nodiscard]] std::optional<Ipv4Packet> parse_ipv4(std::span<const std::byte> frame);
 
 [[nodiscard]] bool is_arp(std::span<const std::byte> frame);
 

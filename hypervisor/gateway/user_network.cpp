@@ -18,6 +18,8 @@
 #include "common/descriptor_limit.hpp"
 #include "common/error.hpp"
 #include "common/file_descriptor.hpp"
+#include "hypervisor/gateway/connections.hpp"
+#include "hypervisor/gateway/fragments.hpp"
 #include "hypervisor/gateway/packet.hpp"
 
 namespace understudy::network {
@@ -65,20 +67,18 @@ int from_poll(int poll_events) {
     return events;
 }
 
-constexpr std::size_t kIpProtocolOffset = 14 + 9;
-constexpr std::uint8_t kProtocolIcmp = 1;
-constexpr std::uint8_t kProtocolUdp = 17;
+constexpr std::uint8_t kProtocolTcp = 6;
 
-// Whether a frame from the guest may make libslirp open a socket.
-bool may_open_socket(std::span<const std::byte> frame) {
-    if (const auto tcp = parse_tcp(frame)) {
-        return tcp->opens_connection;
-    }
-    if (frame.size() <= kIpProtocolOffset) {
-        return false;
-    }
-    const auto protocol = static_cast<std::uint8_t>(frame[kIpProtocolOffset]);
-    return !is_arp(frame) && (protocol == kProtocolUdp || protocol == kProtocolIcmp);
+// Whether a frame from the guest may make libslirp open a socket: of TCP a SYN, of all else anything.
+bool may_open_socket(std::span<const std::byte> frame, const Ipv4Packet& packet) {
+    const auto tcp = parse_tcp(frame);
+    return tcp ? tcp->opens_connection : packet.protocol != kProtocolTcp;
+}
+
+// What the host's connect() takes for itself. The host's loopback has a name in the network, if the guest may use it;
+// libslirp knows of no other, and would connect to these as they stand.
+bool is_host_itself(std::uint32_t address) {
+    return is_loopback(address) || address >> 24 == 0;
 }
 
 // How many of the process's descriptors may be in use before nobody gets any more.
@@ -146,6 +146,9 @@ struct UserNetwork::Stack {
     std::unordered_map<int, std::uint16_t> listening;  // the host's sockets, and the guest's port of each
     FileDescriptor probe;
     DescriptorBudget budget = budget_of(descriptor_limit());
+    Connections connections;
+    Fragments fragments;
+    std::vector<int> busy;  // within fill(): sockets of connections that are over, with something to take
     std::unique_ptr<Slirp, decltype(&slirp_cleanup)> slirp{nullptr, &slirp_cleanup};
 
     // Near enough: the kernel gives the lowest number that is free.
@@ -157,7 +160,9 @@ struct UserNetwork::Stack {
     static Stack& of(void* opaque) { return *static_cast<Stack*>(opaque); }
 
     static ssize_t send_packet(const void* bytes, std::size_t size, void* opaque) {
-        of(opaque).to_guest({static_cast<const std::byte*>(bytes), size});
+        const std::span frame(static_cast<const std::byte*>(bytes), size);
+        of(opaque).connections.to_guest(frame);
+        of(opaque).to_guest(frame);
         return static_cast<ssize_t>(size);
     }
     static std::int64_t clock_ns(void* /*opaque*/) {
@@ -169,6 +174,9 @@ struct UserNetwork::Stack {
         const auto door = self.listening.find(fd);
         if (door != self.listening.end() && (self.clients_wait || !(*self.may_open)(door->second))) {
             events = 0;
+        }
+        if (self.connections.is_over(fd)) {
+            self.busy.push_back(fd);
         }
         self.filling->push_back({.fd = fd, .events = static_cast<short>(to_poll(events)), .revents = 0});
         return static_cast<int>(self.filling->size() - 1 - self.first);
@@ -239,7 +247,29 @@ struct UserNetwork::Stack {
     static void free_timer(void* /*timer*/, void* /*opaque*/) {}
     static void set_timer(void* /*timer*/, std::int64_t /*expire_ms*/, void* /*opaque*/) {}
     static void note_error(const char* /*message*/, void* /*opaque*/) {}
-    static void note_fd(int /*fd*/, void* /*opaque*/) {}
+    // One that has a peer is a client's of the host; others are about to connect, or for datagrams.
+    static void note_opened(int fd, void* opaque) {
+        sockaddr_in peer{};
+        socklen_t size = sizeof peer;
+        if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0) {
+            of(opaque).connections.accepted(fd, peer.sin_port);
+        } else {
+            of(opaque).connections.connecting(fd);
+        }
+    }
+    static void note_closed(int fd, void* opaque) { of(opaque).connections.closed(fd); }
+    // libslirp asks to poll no socket that has nothing to take.
+    void end_what_is_over() {
+        if (connections.any_over()) {
+            for (const Frame& ending : connections.take_endings(busy)) {
+                put_in(ending);
+            }
+        }
+        busy.clear();
+    }
+    void put_in(std::span<const std::byte> frame) {
+        slirp_input(slirp.get(), reinterpret_cast<const std::uint8_t*>(frame.data()), static_cast<int>(frame.size()));
+    }
     static void note(void* /*opaque*/) {}
 };
 
@@ -250,8 +280,8 @@ UserNetwork::UserNetwork(const UserNetworkConfig& config, FrameSink to_guest) : 
                                            .timer_new = &Stack::new_timer,
                                            .timer_free = &Stack::free_timer,
                                            .timer_mod = &Stack::set_timer,
-                                           .register_poll_fd = &Stack::note_fd,
-                                           .unregister_poll_fd = &Stack::note_fd,
+                                           .register_poll_fd = &Stack::note_opened,
+                                           .unregister_poll_fd = &Stack::note_closed,
                                            .notify = &Stack::note,
                                            .init_completed = nullptr,
                                            .timer_new_opaque = nullptr};
@@ -296,6 +326,7 @@ std::chrono::milliseconds UserNetwork::fill(std::vector<pollfd>& fds, const MayO
     slirp_pollfds_fill(stack_->slirp.get(), &timeout, &Stack::add_poll, stack_.get());
     stack_->filling = nullptr;
     stack_->may_open = nullptr;
+    stack_->end_what_is_over();
     return std::chrono::milliseconds(timeout);
 }
 
@@ -310,11 +341,18 @@ void UserNetwork::dispatch(std::span<const pollfd> fds, const MayOpen& may_open)
 }
 
 void UserNetwork::input(std::span<const std::byte> frame) {
-    if (may_open_socket(frame) && stack_->descriptors_in_use() >= stack_->budget.guest) {
+    if (const auto packet = parse_ipv4(frame)) {
+        if (is_host_itself(ntohl(packet->destination)) || !stack_->fragments.admits(*packet, Fragments::Clock::now()) ||
+            (packet->protocol == kProtocolTcp && !parse_tcp(frame)) ||
+            (may_open_socket(frame, *packet) && stack_->descriptors_in_use() >= stack_->budget.guest) ||
+            !stack_->connections.from_guest(frame)) {
+            return;
+        }
+    } else if (!is_arp(frame)) {
         return;
     }
-    slirp_input(stack_->slirp.get(), reinterpret_cast<const std::uint8_t*>(frame.data()),
-                static_cast<int>(frame.size()));
+    stack_->put_in(frame);
+    stack_->connections.put_in();
 }
 
 }  // namespace understudy::network

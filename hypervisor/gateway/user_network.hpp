@@ -69,8 +69,8 @@ class UserNetwork {
     [[nodiscard]] std::chrono::milliseconds fill(std::vector<pollfd>& fds, const MayOpen& may_open);
     // Handles what poll() found in the entries that fill() appended; runs TCP's timers.
     void dispatch(std::span<const pollfd> fds, const MayOpen& may_open);
-    // A frame from the guest; anything at all may be in it. When descriptors run out, what would take another is
-    // dropped, as by a network that is congested.
+    // A frame from the guest; anything at all may be in it. What no network would carry is dropped (to the host's own
+    // loopback; fragments.hpp; connections.hpp), and when descriptors run out, what would take another.
     void input(std::span<const std::byte> frame);
 
   private:

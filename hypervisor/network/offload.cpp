@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "common/bytes.hpp"
-#include "hypervisor/network/internet_checksum.hpp"
+#include "common/internet_checksum.hpp"
 
 namespace understudy::network {
 namespace {

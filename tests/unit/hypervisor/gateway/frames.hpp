@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "common/execution.hpp"
-#include "hypervisor/network/internet_checksum.hpp"
+#include "common/internet_checksum.hpp"
 
 namespace understudy::network::testing {
 
@@ -55,14 +55,14 @@ inline Frame make_frame(const Segment& segment) {
     return frame;
 }
 
-// Checksums as libslirp looks at them, of a frame without data.
+// Checksums as libslirp looks at them.
 inline Frame finished(Frame frame) {
     frame[22] = std::byte{64};
     put_big_endian(frame, 48, 8192, 2);  // window
     const std::span<const std::byte> bytes = frame;
     InternetChecksum().add(bytes.subspan(14, 20)).store(frame.data() + 24, false);
     InternetChecksum tcp;
-    tcp.add(bytes.subspan(26, 8)).add16(6).add16(20).add(bytes.subspan(34));
+    tcp.add(bytes.subspan(26, 8)).add16(6).add16(static_cast<std::uint16_t>(frame.size() - 34)).add(bytes.subspan(34));
     tcp.store(frame.data() + 50, true);
     return frame;
 }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <array>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -11,6 +12,7 @@
 #include <set>
 
 #include "common/error.hpp"
+#include "common/internet_checksum.hpp"
 #include "hypervisor/gateway/openings.hpp"
 #include "hypervisor/gateway/packet.hpp"
 #include "tests/unit/hypervisor/gateway/fake_replica.hpp"
@@ -399,6 +401,10 @@ TEST_F(GatewayTest, AnyFrameAtAllMayComeFromTheGuest) {
             frame[13] = i % 4 == 1 ? std::byte{0x06} : std::byte{0x00};
             if (frame.size() > 40) {
                 frame[14] = std::byte{0x45};
+                testing::put_big_endian(frame, 16, static_cast<std::uint32_t>(frame.size() - 14), 2);
+                frame[23] = std::array{std::byte{1}, std::byte{6}, std::byte{17}, frame[23]}.at(random() % 4);
+                testing::put_big_endian(frame, 24, 0, 2);
+                InternetChecksum().add(std::span<const std::byte>(frame).subspan(14, 20)).store(&frame[24], false);
             }
         }
         replica.send_frame(frame);
