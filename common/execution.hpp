@@ -115,7 +115,7 @@ struct Digests {
 // Pages of guest memory, in increasing order, as bytes in some encoding (logging_channel/page_codec.hpp).
 struct EncodedPages {
     std::vector<std::uint64_t> numbers;
-    std::vector<std::byte> content;
+    std::vector<std::byte> content;  // none: the pages are zero
     bool compressed = false;
     std::vector<bool> differences;  // for each page: its content is what it differs in from when it went last
 

@@ -37,7 +37,7 @@
 
 namespace understudy::channel {
 
-constexpr std::uint32_t kLogFormatVersion = 5;
+constexpr std::uint32_t kLogFormatVersion = 6;
 
 // Which guest, on what, from where on.
 struct LogHeader {

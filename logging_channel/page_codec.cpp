@@ -75,6 +75,10 @@ void KnownPages::keep(std::uint64_t number, std::span<const std::byte> content) 
 }
 
 EncodedPages PageEncoder::encode(std::vector<std::uint64_t> numbers, std::vector<std::byte> content) {
+    if (content.empty()) {
+        require(numbers.size() <= kMaxEncodedPages, "too many pages");
+        return {std::move(numbers), {}, false, {}};
+    }
     require(numbers.size() <= kMaxEncodedPages && content.size() == numbers.size() * kPageBytes, "no whole pages");
     EncodedPages pages{std::move(numbers), {}, false, std::vector<bool>(content.size() / kPageBytes)};
     for (std::size_t i = 0; i < pages.numbers.size(); ++i) {
@@ -101,6 +105,9 @@ EncodedPages PageEncoder::encode(std::vector<std::uint64_t> numbers, std::vector
 }
 
 std::optional<std::vector<std::byte>> PageDecoder::decode(const EncodedPages& pages) {
+    if (pages.content.empty() && !pages.compressed && pages.differences.empty()) {
+        return std::vector<std::byte>();
+    }
     if (pages.numbers.size() > kMaxEncodedPages || pages.differences.size() != pages.numbers.size()) {
         return std::nullopt;
     }

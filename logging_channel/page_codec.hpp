@@ -39,7 +39,7 @@ class KnownPages {
 // Encodes the pages of one log, in their order.
 class PageEncoder {
   public:
-    // `content` is one page for each number. One zstd frame over all of them at a fast level, where that makes them
+    // `content` is one page for each number, or none: they are zero. One zstd frame over all of them at a fast level, where that makes them
     // smaller. Aborts on more pages than kMaxEncodedPages.
     [[nodiscard]] EncodedPages encode(std::vector<std::uint64_t> numbers, std::vector<std::byte> content);
 
@@ -50,7 +50,7 @@ class PageEncoder {
 // Decodes all pages of one log, in their order.
 class PageDecoder {
   public:
-    // The pages' content, a page for each number; nothing where the bytes are no such pages: whatever comes behind them
+    // The pages' content, a page for each number, or none; nothing where the bytes are no such pages: whatever comes behind them
     // is worth nothing then.
     [[nodiscard]] std::optional<std::vector<std::byte>> decode(const EncodedPages& pages);
 

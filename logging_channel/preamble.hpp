@@ -18,7 +18,7 @@
 
 namespace understudy::channel {
 
-constexpr std::uint32_t kProtocolVersion = 4;
+constexpr std::uint32_t kProtocolVersion = 5;
 constexpr std::size_t kPreambleBytes = 12;
 // Records are gathered into one message up to this size; one more may follow before it is sent.
 constexpr std::size_t kRecordBatchBytes = 256U << 10;

@@ -250,7 +250,9 @@ bool RecordDecoder::keep_pages() {
     }
     pages.content = to_bytes(copied.data());
     pages.compressed = copied.zstd();
-    pages.differences.resize(pages.numbers.size());
+    if (!pages.content.empty() || pages.compressed) {
+        pages.differences.resize(pages.numbers.size());
+    }
     if (!copied.differences().empty() && !take_bits(copied.differences(), pages.differences)) {
         return false;
     }

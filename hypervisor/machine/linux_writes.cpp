@@ -1,6 +1,8 @@
 // What a Linux guest writes, page by page: for a delta, whose interval nobody can run again, and for a checkpoint.
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <functional>
 #include <utility>
 
 #include "common/digest.hpp"
@@ -18,6 +20,13 @@ constexpr unsigned kKicksUntilAll = 6;
 void in_order(std::vector<std::uint64_t>& pages) {
     std::ranges::sort(pages);
     pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
+}
+
+void for_each_part(std::span<const std::uint64_t> pages,
+                   const std::function<void(std::span<const std::uint64_t>)>& take) {
+    for (std::size_t done = 0; done < pages.size(); done += kWrittenPagesAtOnce) {
+        take(pages.subspan(done, std::min(kWrittenPagesAtOnce, pages.size() - done)));
+    }
 }
 
 }  // namespace
@@ -67,13 +76,16 @@ void LinuxMachine::copy_written(const Budget& budget) {
 
 // All that can have been written. What nobody has written by now was zero at the last stop, in every replica, and is.
 void LinuxMachine::copy_all(WrittenPages& written) {
-    copy(memory_.ever_written_pages(), written);
+    const auto [pages, zeros] = memory_.ever_written();
+    copy(pages, written);
+    for_each_part(zeros, [&written](std::span<const std::uint64_t> part) {
+        written.take({part.begin(), part.end()}, {});
+    });
     pages_tracked_.reset();
 }
 
 void LinuxMachine::copy(std::span<const std::uint64_t> pages, WrittenPages& written) {
-    for (std::size_t done = 0; done < pages.size(); done += kWrittenPagesAtOnce) {
-        const auto part = pages.subspan(done, std::min(kWrittenPagesAtOnce, pages.size() - done));
+    for_each_part(pages, [&](std::span<const std::uint64_t> part) {
         std::vector<std::byte> content;
         content.reserve(part.size() * kPageBytes);
         for (const std::uint64_t page : part) {
@@ -81,7 +93,7 @@ void LinuxMachine::copy(std::span<const std::uint64_t> pages, WrittenPages& writ
             content.insert(content.end(), bytes.begin(), bytes.end());
         }
         written.take({part.begin(), part.end()}, std::move(content));
-    }
+    });
 }
 
 void LinuxMachine::take_written(WrittenPages& written) {
@@ -102,11 +114,12 @@ void LinuxMachine::take_written(WrittenPages& written) {
     }
     notes_all_writes_ = true;
     memory_.note_writes();
-    copy(memory_.ever_written_pages(), written);
+    copy(memory_.ever_written().pages, written);
 }
 
 bool LinuxMachine::overwrite(std::span<const std::uint64_t> pages, std::span<const std::byte> content) {
-    if (content.size() / kPageBytes != pages.size() || content.size() % kPageBytes != 0) {
+    static constexpr std::array<std::byte, kPageBytes> kZeros{};
+    if (!content.empty() && (content.size() / kPageBytes != pages.size() || content.size() % kPageBytes != 0)) {
         return false;
     }
     for (std::size_t i = 0; i < pages.size(); ++i) {
@@ -115,7 +128,7 @@ bool LinuxMachine::overwrite(std::span<const std::uint64_t> pages, std::span<con
         }
         // Most pages of a copy of all memory are the same, and not to be touched.
         const auto page = *memory_.range({pages[i] * kPageBytes}, kPageBytes);
-        const auto there = content.subspan(i * kPageBytes, kPageBytes);
+        const auto there = content.empty() ? std::span(kZeros) : content.subspan(i * kPageBytes, kPageBytes);
         if (std::memcmp(page.data(), there.data(), kPageBytes) != 0) {
             std::ranges::copy(there, page.begin());
         }

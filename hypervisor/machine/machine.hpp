@@ -26,7 +26,7 @@ class WrittenPages {
   public:
     virtual ~WrittenPages() = default;
     // Whole pages, `numbers` of them in increasing order; each page of a delta once, in several calls if there are
-    // many.
+    // many. No content: they are zero.
     virtual void take(std::vector<std::uint64_t> numbers, std::vector<std::byte> content) = 0;
 };
 // In one call at the most: 1 MiB.
@@ -104,7 +104,7 @@ class Machine {
     // Instead of run(), where the interval ended with an interrupt stop elsewhere: the guest is at that stop, once
     // overwrite() was called for all that it wrote. Throws understudy::Error when this is no state of this machine.
     virtual std::optional<Stop> take_over(std::span<const std::byte> processor) = 0;
-    // False: a page lies outside memory, or `content` are not so many pages.
+    // As WrittenPages took it. False: a page lies outside memory, or `content` are not so many pages.
     [[nodiscard]] virtual bool overwrite(std::span<const std::uint64_t> pages, std::span<const std::byte> content) = 0;
     // At a stop whose interval was copied: to how many of its pages the next write costs a fault; nothing where all
     // were copied that may hold something, because nobody knew what was written.

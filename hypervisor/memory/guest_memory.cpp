@@ -130,20 +130,17 @@ void GuestMemory::discard(GuestAddress at, std::uint64_t size) {
 }
 
 // Linux, admin-guide/mm/pagemap.rst. A page that is neither in memory nor swapped out is one that nobody has touched
-// since it was mapped, or discarded; in whose place there is one that this process does not have for itself, one that
-// was only read: the kernel has a single page of zeros for all of these.
-std::vector<std::uint64_t> GuestMemory::ever_written_pages() const {
+// since it was mapped, or discarded. One that is there, but that this process does not have for itself, is the kernel's
+// single page of zeros: for a page that was only read, and, where a huge page is split (from Linux 6.12 on), for what
+// had become zero in it.
+GuestMemory::EverWritten GuestMemory::ever_written() const {
     constexpr std::uint64_t kPresent = std::uint64_t{1} << 63U;
     constexpr std::uint64_t kSwapped = std::uint64_t{1} << 62U;
     constexpr std::uint64_t kExclusive = std::uint64_t{1} << 56U;
-    const auto written = [this](std::uint64_t entry, std::uint64_t page) {
-        return (entry & kSwapped) != 0 ||
-               ((entry & kPresent) != 0 && ((entry & kExclusive) != 0 || !is_zero(pages({page, 1}))));
-    };
     constexpr std::size_t kAtOnce = 4096;
     const std::uint64_t all = bytes_.size() / kPageBytes;
     const std::uint64_t first = reinterpret_cast<std::uintptr_t>(bytes_.data()) / kPageBytes;
-    std::vector<std::uint64_t> numbers;
+    EverWritten found;
     std::vector<std::uint64_t> entries(kAtOnce);
     for (std::uint64_t page = 0; page < all; page += kAtOnce) {
         const std::uint64_t count = std::min<std::uint64_t>(kAtOnce, all - page);
@@ -152,12 +149,14 @@ std::vector<std::uint64_t> GuestMemory::ever_written_pages() const {
             ::pread(page_map_.get(), entries.data(), bytes,
                     static_cast<off_t>((first + page) * sizeof(std::uint64_t))) == static_cast<ssize_t>(bytes);
         for (std::uint64_t i = 0; i < count; ++i) {
-            if (!told || written(entries[i], page + i)) {
-                numbers.push_back(page + i);
+            if (told && (entries[i] & (kPresent | kSwapped)) == 0) {
+                continue;
             }
+            const bool shared = told && (entries[i] & (kSwapped | kExclusive)) == 0;
+            (shared && is_zero(pages({page + i, 1})) ? found.zeros : found.pages).push_back(page + i);
         }
     }
-    return numbers;
+    return found;
 }
 
 void GuestMemory::note_writes() {

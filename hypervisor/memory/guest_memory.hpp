@@ -83,9 +83,13 @@ class GuestMemory {
     // The numbers of the pages that were noted since the last call, in increasing order.
     [[nodiscard]] std::vector<std::uint64_t> take_noted();
 
-    // The numbers of the pages that somebody has ever written, in increasing order, and maybe of others; the rest is
-    // zero. All of them, where the host does not tell.
-    [[nodiscard]] std::vector<std::uint64_t> ever_written_pages() const;
+    // By number, in increasing order. Pages that are in neither list have never been written, and are zero.
+    struct EverWritten {
+        std::vector<std::uint64_t> pages;  // all of them, where the host does not tell
+        // Zero, and written long ago or only read: the host has its one page of zeros in their place.
+        std::vector<std::uint64_t> zeros;
+    };
+    [[nodiscard]] EverWritten ever_written() const;
 
     // Those of the pages that there are; a count of 0 means all.
     [[nodiscard]] std::span<const std::byte> pages(PageRange range) const;

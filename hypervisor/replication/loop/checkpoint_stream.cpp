@@ -191,8 +191,12 @@ void CheckpointKeeper::take(const Record& checkpoint) {
             throw Error("what arrives is no checkpoint: its pages do not decode");
         }
         for (std::size_t i = 0; i < pages.numbers.size(); ++i) {
-            std::memcpy(memory_->all().data() + pages.numbers[i] * kPageBytes, content->data() + i * kPageBytes,
-                        kPageBytes);
+            const auto page = memory_->all().subspan(pages.numbers[i] * kPageBytes, kPageBytes);
+            if (content->empty()) {
+                std::ranges::fill(page, std::byte{0});
+            } else {
+                std::memcpy(page.data(), content->data() + i * kPageBytes, kPageBytes);
+            }
         }
         figures_.pages += pages.numbers.size();
     }

@@ -63,6 +63,17 @@ TEST(PageCodec, PagesComeBack) {
     }
 }
 
+TEST(PageCodec, ZerosAreNumbersAlone) {
+    PageEncoder encoder;
+    PageDecoder decoder;
+    const std::vector<std::byte> content(kPageBytes, std::byte{7});
+    EXPECT_EQ(decoder.decode(encoder.encode({1}, content)), content);
+    const EncodedPages zeros = encoder.encode({1, 2, 900}, {});
+    EXPECT_TRUE(zeros.content.empty());
+    EXPECT_EQ(decoder.decode(zeros), std::vector<std::byte>());
+    EXPECT_EQ(decoder.decode(encoder.encode({1}, content)), content) << "as it went last, with something in it";
+}
+
 // What is written again with nearly the same costs next to nothing; what was written anew goes as it is.
 TEST(PageCodec, WhatWentBeforeGoesAsADifference) {
     Sampler sampler(1);
@@ -123,6 +134,13 @@ TEST(Delta, PagesGoBeforeTheirRecordAndComeBackWithIt) {
     }
     encoder.encode(interrupted(1, {}), piecemeal);
     EXPECT_EQ(piecemeal, at_once);
+}
+
+TEST(Delta, ZerosComeBack) {
+    const Record whole = interrupted(1, {pages_of({1}), PageEncoder().encode({2, 3, 7}, {})});
+    std::vector<std::byte> bytes;
+    RecordEncoder().encode(whole, bytes);
+    EXPECT_EQ(std::get<Record>(last_of(bytes)), whole);
 }
 
 TEST(Delta, DifferencesComeBack) {

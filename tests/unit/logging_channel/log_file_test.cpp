@@ -104,11 +104,11 @@ TEST(LogFile, GoldenBytes) {
     }
     EXPECT_EQ(testing::hex(file.contents()),
               "55535444594c4f47"
-              "05000000"
+              "06000000"
               "08000000"  // magic, version, length of the header
               "0a0176"
               "7203108020"
-              "2b886341"  // vm, the guest's shape: memory size; checksum
+              "2f90858a"  // vm, the guest's shape: memory size; checksum
               "03000000"
               "62cf3cd9"
               "120152"  // chunk: vCPU

@@ -1,6 +1,7 @@
 // The monitor interrupts a program by a frame on the layer's exception stack and by one of its vectors. Both are in the
 // guest's memory, and it may have made anything of them.
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <optional>
@@ -25,10 +26,12 @@ class TrackingEngine final : public ScriptedEngine {
 
 class Pages final : public WrittenPages {
   public:
-    void take(std::vector<std::uint64_t> numbers, std::vector<std::byte> /*content*/) override {
-        taken.insert(taken.end(), numbers.begin(), numbers.end());
+    void take(std::vector<std::uint64_t> numbers, std::vector<std::byte> content) override {
+        auto& pages = content.empty() ? zeros : taken;
+        pages.insert(pages.end(), numbers.begin(), numbers.end());
     }
     std::vector<std::uint64_t> taken;
+    std::vector<std::uint64_t> zeros;
 };
 
 class LinuxInterrupt : public LinuxImageFiles {
@@ -157,9 +160,28 @@ TEST_F(LateInterrupt, LetsAProgramGoOnForAWhileAndCopiesAllMemoryThen) {
     pass(6);
     script_.emplace_back([this] { return out(UNDERSTUDY_PORT_INTERRUPT); });
     EXPECT_EQ(run()->kind, StopKind::interrupt);
-    EXPECT_EQ(pages_.taken, machine_.memory().ever_written_pages());
+    EXPECT_EQ(pages_.taken, machine_.memory().ever_written().pages);
     EXPECT_EQ(machine_.pages_tracked(), std::nullopt);
     expect_tracked();
+}
+
+// A page that a program has made zero may be the host's page of zeros by now, and hold something elsewhere.
+TEST_F(LateInterrupt, CopiesZerosToo) {
+    constexpr std::uint64_t kPage = 700;
+    const auto page = *machine_.memory().range({kPage * kPageBytes}, kPageBytes);
+    std::ranges::fill(page, std::byte{1});
+    pass(6);
+    script_.emplace_back([&] {
+        ::madvise(page.data(), page.size(), MADV_DONTNEED);
+        EXPECT_EQ(page[0], std::byte{0});
+        return out(UNDERSTUDY_PORT_INTERRUPT);
+    });
+    EXPECT_EQ(run()->kind, StopKind::interrupt);
+    EXPECT_EQ(std::ranges::count(pages_.zeros, kPage), 1);
+
+    std::ranges::fill(page, std::byte{1});
+    EXPECT_TRUE(machine_.overwrite(pages_.zeros, {}));
+    EXPECT_EQ(page[0], std::byte{0});
 }
 
 TEST_F(LateInterrupt, IsReadyForAProgramThatStopsByItselfButSeldom) {

@@ -82,7 +82,7 @@ TEST(GuestMemory, WhatIsDiscardedIsZero) {
 TEST(GuestMemory, KnowsWhatNobodyHasWritten) {
     GuestMemory memory(64_MiB, GuestMemory::Population::later);
     const auto written = [&](std::uint64_t page) {
-        const auto pages = memory.ever_written_pages();
+        const auto pages = memory.ever_written().pages;
         return std::ranges::find(pages, page) != pages.end();
     };
     constexpr std::uint64_t kLarge = 512;  // the host may give so many at once
@@ -93,9 +93,10 @@ TEST(GuestMemory, KnowsWhatNobodyHasWritten) {
     EXPECT_TRUE(written(memory.size().value / kPageBytes - 1));
     EXPECT_FALSE(written(2 * kLarge));
     memory.discard({5 * kPageBytes}, kPageBytes);
-    EXPECT_LE(memory.ever_written_pages().size(), 2 * kLarge);
+    EXPECT_LE(memory.ever_written().pages.size(), 2 * kLarge);
     memory.clear();
-    EXPECT_TRUE(memory.ever_written_pages().empty());
+    EXPECT_TRUE(memory.ever_written().pages.empty());
+    EXPECT_TRUE(memory.ever_written().zeros.empty());
 }
 
 // A transfer of the guest's state reads all of it.
@@ -107,11 +108,24 @@ TEST(GuestMemory, AndWhatWasOnlyRead) {
         memory.at<int>({6 * kPageBytes}) = 1;
         memory.at<int>({6 * kPageBytes}) = 0;
         ASSERT_EQ(std::ranges::count(memory.all(), std::byte{1}), 1) << "reads it all";
-        const auto pages = memory.ever_written_pages();
+        const auto [pages, zeros] = memory.ever_written();
         EXPECT_TRUE(std::ranges::binary_search(pages, 5U));
         EXPECT_TRUE(std::ranges::binary_search(pages, 6U)) << "somebody may have what was there";
         EXPECT_LE(pages.size(), small ? 2U : 512U);
+        EXPECT_EQ(pages.size() + zeros.size(), memory.size().value / kPageBytes);
     }
+}
+
+// A huge page that is split may leave the host's page of zeros where there was nothing but zeros.
+TEST(GuestMemory, AndWhatTheHostTookBackBecauseItWasZero) {
+    GuestMemory memory(4_MiB, GuestMemory::Population::later);
+    std::ranges::fill(memory.all(), std::byte{1});
+    std::ranges::fill(memory.all().subspan(100 * kPageBytes, kPageBytes), std::byte{0});
+    ASSERT_EQ(::madvise(memory.all().data() + kPageBytes, kPageBytes, MADV_COLD), 0);  // splits
+    const auto [pages, zeros] = memory.ever_written();
+    EXPECT_TRUE(std::ranges::binary_search(pages, 100U) || std::ranges::binary_search(zeros, 100U))
+        << "somebody may have what was there";
+    EXPECT_EQ(pages.size() + zeros.size(), memory.size().value / kPageBytes);
 }
 
 TEST(GuestMemory, NotesWhatTheMonitorWrites) {
