@@ -64,10 +64,10 @@ class SendQueue {
     // The connection is gone: a frame half written starts from its beginning, hellos are the next connection's to say.
     void disconnected() {
         partial_ = 0;
-        while (!messages_.empty() && messages_.front().is_hello) {
-            bytes_ -= messages_.front().bytes.size();
-            messages_.pop_front();
-        }
+        std::erase_if(messages_, [this](const Message& message) {
+            bytes_ -= message.is_hello ? message.bytes.size() : 0;
+            return message.is_hello;
+        });
     }
 
     void clear() { *this = SendQueue(); }
