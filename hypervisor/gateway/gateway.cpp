@@ -37,7 +37,7 @@ constexpr std::size_t kCandidateBuffer = 2048;
 constexpr std::size_t kVoiceBuffer = std::size_t{256} << 10;
 constexpr std::size_t kPartsPerWrite = 256;
 // What a dead voice can have left in its socket's buffer is bounded by the kernel; this bounds a living one.
-constexpr std::size_t kMaxDrainedReads = 64;
+constexpr std::size_t kMaxDrainedBytes = std::size_t{16} << 20;
 
 // A connection that has not said hello yet.
 struct Candidate {
@@ -58,15 +58,14 @@ struct Voice {
     bool was_heard = false;  // a frame of the guest came from it
 };
 
-enum class ReadOutcome { some, nothing, closed };
-
-ReadOutcome read_into(MessageDecoder& decoder, tls::PolledSocket& socket) {
+// How many bytes were there, as far as one read of the socket takes them. Nothing: the connection has ended.
+std::optional<std::size_t> read_into(MessageDecoder& decoder, tls::PolledSocket& socket) {
     const ssize_t got = socket.receive(decoder.space());
-    if (got > 0) {
-        decoder.committed(static_cast<std::size_t>(got));
-        return ReadOutcome::some;
+    if (got <= 0) {
+        return got < 0 && (errno == EAGAIN || errno == EINTR) ? std::optional<std::size_t>(0) : std::nullopt;
     }
-    return got < 0 && (errno == EAGAIN || errno == EINTR) ? ReadOutcome::nothing : ReadOutcome::closed;
+    decoder.committed(static_cast<std::size_t>(got));
+    return static_cast<std::size_t>(got);
 }
 
 // A notice is small and the last or first thing on a connection: if the socket does not take it, the peer does without.
@@ -210,9 +209,9 @@ class Gateway::Server {
             return;
         }
         do {
-            if (const auto outcome = read_into(voice_->decoder, voice_->socket); outcome == ReadOutcome::closed) {
+            if (const auto got = read_into(voice_->decoder, voice_->socket); !got) {
                 detach("the connection ended");
-            } else if (outcome == ReadOutcome::some) {
+            } else if (*got > 0) {
                 take_messages();
             }
         } while (voice_ && voice_->socket.has_more());
@@ -250,10 +249,8 @@ class Gateway::Server {
 
     // What the voice said while it had the right to is the guest's word, also when it is dead by now.
     void drain_voice() {
-        for (std::size_t i = 0; voice_ && i < kMaxDrainedReads; ++i) {
-            if (read_into(voice_->decoder, voice_->socket) != ReadOutcome::some) {
-                return;
-            }
+        for (std::size_t got = 1, drained = 0; voice_ && got > 0 && drained < kMaxDrainedBytes; drained += got) {
+            got = read_into(voice_->decoder, voice_->socket).value_or(0);
             take_messages();
         }
     }
@@ -388,8 +385,8 @@ class Gateway::Server {
             return false;
         }
         do {
-            if (const auto outcome = read_into(candidate.decoder, candidate.socket); outcome != ReadOutcome::some) {
-                return outcome == ReadOutcome::closed;
+            if (const auto got = read_into(candidate.decoder, candidate.socket); !got || *got == 0) {
+                return !got;
             }
             for (auto next = candidate.decoder.next(); next.status != MessageDecoder::Status::need_more;
                  next = candidate.decoder.next()) {

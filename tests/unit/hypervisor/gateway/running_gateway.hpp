@@ -50,7 +50,7 @@ class RunningGateway {
         config.capture = capture_.string();
         config.tls = std::move(tls);
         gateway_.emplace(std::move(config), [this](const GatewayEvent& event) {
-            const std::scoped_lock lock(mutex_);
+            const std::scoped_lock lock(going_on_, mutex_);
             events_.push_back(event);
             changed_.notify_all();
         });
@@ -78,6 +78,9 @@ class RunningGateway {
                })
             .detail;
     }
+
+    // While the test has it the gateway stands still at its next event.
+    [[nodiscard]] std::unique_lock<std::mutex> hold() { return std::unique_lock(going_on_); }
 
     // The first event, past or future, that `wanted` accepts.
     GatewayEvent wait_for(const std::function<bool(const GatewayEvent&)>& wanted) {
@@ -113,6 +116,7 @@ class RunningGateway {
     std::filesystem::path path_;
     std::filesystem::path capture_ = path_.string() + ".pcap";
     FileDescriptor stop_;
+    std::mutex going_on_;
     std::mutex mutex_;
     std::condition_variable changed_;
     std::vector<GatewayEvent> events_;

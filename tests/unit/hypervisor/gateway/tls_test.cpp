@@ -27,6 +27,23 @@ using ::testing::HasSubstr;
 using testing::kGuestMac;
 using testing::RunningGateway;
 
+// The guest asks who has this address.
+Frame question_about(std::uint32_t address) {
+    auto question = gratuitous_arp(ArpForm::request, kGuestMac, htonl(kGuestAddress));
+    const std::uint32_t target = htonl(address);
+    std::memcpy(question.data() + 38, &target, sizeof target);
+    return question;
+}
+
+bool is_answer(std::span<const std::byte> frame) {
+    return is_arp(frame) && frame[21] == std::byte{2};
+}
+
+bool is_answer_about(std::uint32_t address, std::span<const std::byte> frame) {
+    const std::uint32_t source = htonl(address);
+    return is_answer(frame) && std::memcmp(frame.data() + 28, &source, sizeof source) == 0;
+}
+
 class EncryptedGateway : public ::testing::Test {
   protected:
     EncryptedGateway() { std::signal(SIGPIPE, SIG_IGN); }
@@ -67,9 +84,7 @@ class EncryptedGateway : public ::testing::Test {
 
 TEST_F(EncryptedGateway, CarriesFramesBothWays) {
     const auto voice = link(site_.of(tls::testing::host("a", {"kv"})), 1);
-    auto question = gratuitous_arp(ArpForm::request, kGuestMac, htonl(kGuestAddress));
-    const std::uint32_t target = htonl(kGatewayAddress);
-    std::memcpy(question.data() + 38, &target, sizeof target);
+    const auto question = question_about(kGatewayAddress);
     const std::size_t many = 2000;  // more than one record holds, and than is read at once
     voice->send(std::vector<Frame>(many, question));
     run_until([&] { return received_.size() >= many; });
@@ -112,6 +127,40 @@ TEST_F(EncryptedGateway, AUnixSocketGoesWithout) {
     FakeReplica replica(gateway_.endpoint(0), {.generation = {1}, .won = false});
     EXPECT_EQ(replica.next()->kind, MessageKind::welcome);
 }
+
+// What the primary wrote before its successor's hello waits unread, as much as the kernel keeps: the gateway stood
+// still. The answers to it are the successor's.
+class EncryptedVoice : public EncryptedGateway, public ::testing::WithParamInterface<bool> {};
+
+TEST_P(EncryptedVoice, HasSaidAllThatItWroteBeforeItsSuccessorCame) {
+    const bool dies = GetParam();
+    FakeReplica backup(gateway_.endpoint(1), site_.of(tls::testing::host("b", {"kv"})));
+    backup.say(MessageKind::standby);
+    gateway_.wait_for([](const GatewayEvent& event) { return event.kind == GatewayEvent::Kind::standing_by; });
+    std::optional<FakeReplica> primary(std::in_place, gateway_.endpoint(1), site_.of(tls::testing::host("a", {"kv"})));
+    auto held = gateway_.hold();
+    primary->say(MessageKind::hello, {.generation = {1}});
+    ASSERT_EQ(primary->next()->kind, MessageKind::welcome);
+    Frame question = question_about(kGatewayAddress);
+    question.resize(kMaxWireFrameBytes);
+    const std::size_t questions = primary->fill_with(question);
+    if (dies) {
+        primary.reset();
+    }
+    backup.say(MessageKind::hello, {.generation = {2}});
+    constexpr std::uint32_t kNameServer = 0x0a000203;
+    backup.send_frame(question_about(kNameServer));
+    held.unlock();
+    std::size_t answers = 0;
+    EXPECT_TRUE(backup.next_frame([&](std::span<const std::byte> frame) {
+        answers += is_answer_about(kGatewayAddress, frame) ? 1 : 0;
+        return is_answer_about(kNameServer, frame);
+    }));
+    EXPECT_EQ(answers, questions) << "of " << kMaxWireFrameBytes << " bytes each";
+}
+
+INSTANTIATE_TEST_SUITE_P(EndOfAVoice, EncryptedVoice, ::testing::Bool(),
+                         [](const auto& end) { return end.param ? "dies" : "is_deposed"; });
 
 TEST_F(EncryptedGateway, PlainTextStaysOnThisMachine) {
     const auto failure = [](const auto& what) -> std::string {
