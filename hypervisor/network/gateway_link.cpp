@@ -100,6 +100,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
         flush();
     }
 
+    [[nodiscard]] Passage passage() const {
+        const Passage frames = queue_.frames();
+        return {.given = frames.given, .gone = frames.gone - encrypted_};
+    }
+
     void pause(bool paused) {
         if (std::exchange(paused_, paused) && !paused) {
             // Not from here: the caller may be inside on_frame.
@@ -225,6 +230,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
         awaits_welcome_ = false;
         waiting_readable_ = false;
         waiting_writable_ = false;
+        encrypted_ = 0;
         queue_.disconnected();
         if (ready_) {
             ready_->release();  // the socket is its owner's to close
@@ -362,8 +368,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
             if (sent < 0) {
                 return;  // the read side reports the loss, after what the gateway said last
             }
+            const std::uint64_t gone_before = queue_.frames().gone;
             queue_.sent(static_cast<std::size_t>(sent));
+            encrypted_ = 0;
             if (socket_->has_unsent()) {
+                encrypted_ = queue_.frames().gone - gone_before;
                 wait_writable();
                 return;
             }
@@ -389,8 +398,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
     std::optional<Readiness> ready_;  // of the socket, which it does not own
     std::optional<MessageDecoder> decoder_;
     SendQueue queue_;
-    std::uint64_t attempt_ = 0;  // tells handlers of an earlier socket that they are late
-    bool standing_by_ = false;   // and not speaking
+    std::uint64_t encrypted_ = 0;  // frames that TLS took out of the queue, and has not written yet
+    std::uint64_t attempt_ = 0;    // tells handlers of an earlier socket that they are late
+    bool standing_by_ = false;     // and not speaking
     bool speaking_ = false;
     // After a hello where it stood by. Frames wait: a connection that was forgotten on its way must not have them.
     bool awaits_welcome_ = false;
@@ -413,6 +423,7 @@ class GatewayLink final : public Link {
     void stand_by() override { connection_->stand_by(); }
     void speak(SpeakerRank rank) override { connection_->speak(rank); }
     void send(std::span<const Frame> frames) override { connection_->send(frames); }
+    [[nodiscard]] Passage passage() const override { return connection_->passage(); }
     void pause_receive(bool paused) override { connection_->pause(paused); }
 
   private:

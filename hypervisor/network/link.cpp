@@ -14,6 +14,7 @@ class NoLink final : public Link {
     void stand_by() override {}
     void speak(SpeakerRank /*rank*/) override {}
     void send(std::span<const Frame> /*frames*/) override {}
+    [[nodiscard]] Passage passage() const override { return {}; }
     void pause_receive(bool /*paused*/) override {}
 };
 
@@ -31,6 +32,7 @@ class CompletingLink final : public Link {
             plain_->send(completed_);
         }
     }
+    [[nodiscard]] Passage passage() const override { return plain_->passage(); }
     void pause_receive(bool paused) override { plain_->pause_receive(paused); }
 
     static FrameHandler wrap(FrameHandler on_frame) {

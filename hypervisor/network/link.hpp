@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "common/ethernet.hpp"
+#include "common/passage.hpp"
 #include "common/tls/context.hpp"
 #include "common/units.hpp"
 
@@ -52,6 +53,10 @@ class Link {
     // Queues the frames of one release, written by the guest and checked here; bounded, the oldest are dropped when the
     // peer does not drain (as a NIC would).
     virtual void send(std::span<const Frame> frames) = 0;
+
+    // What send() took, and what of it the kernel has by now, or was dropped. What is in between dies with this
+    // process.
+    [[nodiscard]] virtual Passage passage() const = 0;
 
     // While true, no frame is read from the device: the guest's receive queue is full.
     virtual void pause_receive(bool paused) = 0;

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/passage.hpp"
 #include "hypervisor/gateway/protocol.hpp"
 
 namespace understudy::network {
@@ -20,13 +21,14 @@ class SendQueue {
     static constexpr std::size_t kMaxQueuedBytes = std::size_t{4} << 20;
 
     void push_frame(std::span<const std::byte> frame) {
+        ++frames_.given;
         Message& message = messages_.emplace_back();
         message.bytes.reserve(kMessageHeaderSize + frame.size());
         append_frame(message.bytes, frame);
         bytes_ += message.bytes.size();
         while (bytes_ > kMaxQueuedBytes) {
             const auto oldest = first_untouched();
-            bytes_ -= oldest->bytes.size();
+            forget(*oldest);
             messages_.erase(oldest);
         }
     }
@@ -56,7 +58,7 @@ class SendQueue {
         partial_ += bytes;
         while (!messages_.empty() && partial_ >= messages_.front().bytes.size()) {
             partial_ -= messages_.front().bytes.size();
-            bytes_ -= messages_.front().bytes.size();
+            forget(messages_.front());
             messages_.pop_front();
         }
     }
@@ -70,13 +72,27 @@ class SendQueue {
         });
     }
 
-    void clear() { *this = SendQueue(); }
+    void clear() {
+        messages_.clear();
+        bytes_ = 0;
+        partial_ = 0;
+        frames_.gone = frames_.given;
+    }
+
+    // In frames. One that is half written is here still.
+    [[nodiscard]] Passage frames() const { return frames_; }
 
   private:
     struct Message {
         std::vector<std::byte> bytes;
         bool is_hello = false;
     };
+
+    // It is written, or dropped.
+    void forget(const Message& message) {
+        bytes_ -= message.bytes.size();
+        frames_.gone += message.is_hello ? 0 : 1;
+    }
 
     [[nodiscard]] std::deque<Message>::iterator first_untouched() {
         auto position = messages_.begin() + (partial_ > 0 ? 1 : 0);
@@ -89,6 +105,7 @@ class SendQueue {
     std::deque<Message> messages_;  // at most one begun frame, then hellos, then frames
     std::size_t bytes_ = 0;
     std::size_t partial_ = 0;  // of the first
+    Passage frames_;
 };
 
 }  // namespace understudy::network

@@ -316,6 +316,7 @@ class TapLink final : public Link {
     void stand_by() override {}
     void speak(SpeakerRank /*rank*/) override { device_->speak(); }
     void send(std::span<const Frame> frames) override { device_->send(frames); }
+    [[nodiscard]] Passage passage() const override { return {}; }  // send() keeps nothing
     void pause_receive(bool paused) override { device_->pause(paused); }
 
   private:

@@ -20,6 +20,7 @@ enum class Mutation : std::uint8_t {
     go_live_undrained,               // what was received and not replayed is forgotten
     no_resend,                       // outputs that may not have left are not said again
     report_before_release,           // outputs are reported as released when they are taken
+    report_while_queued,             // and when they wait in this process for the network
 };
 
 }  // namespace understudy::replication

@@ -3,7 +3,8 @@
 // System for Fault-Tolerant Virtual Machines", 2010, section 2.2.)
 //
 // Pure: no sockets, threads or clocks. Each call returns what may leave now, in order; the caller sends it before it
-// makes the next call, and may then report released_up_to() to the backup. Not thread-safe.
+// makes the next call, and may report released_up_to() to the backup as far as that has left (departures.hpp). Not
+// thread-safe.
 #pragma once
 
 #include <cstdint>

@@ -18,7 +18,8 @@ ReplicaCore::ReplicaCore(ReplicaWorld& world, RoleMachine roles, const ReplicaLi
       roles_(std::move(roles)),
       limits_(limits),
       follows_(roles_.role() == Role::joining),
-      connected_(follows_) {}
+      connected_(follows_),
+      departures_(limits.departures) {}
 
 // --- Roles ----------------------------------------------------------------------------------------------------------
 
@@ -43,6 +44,7 @@ void ReplicaCore::tick() {
     }
     notice_stall();
     feed(event::Tick{world_.now()});
+    report_released();
     announce_ready();
     end_guest_if_over();
 }
@@ -230,12 +232,13 @@ bool ReplicaCore::snapshot_taken(StopNumber base) {
         return false;
     }
     window_.emplace(base, limits_.window);
+    base_ = base;
     return true;
 }
 
 void ReplicaCore::handed_over() {
     if (window_) {
-        world_.report_released(mutated(Mutation::report_before_release) ? recorded_ : gate_.released_up_to());
+        report_released();
         world_.flush();
     }
     if (follows_ && connected_ && backlog_) {
@@ -260,14 +263,29 @@ void ReplicaCore::guest_over() {
 
 // A backup waits for its primary to say so: as long as that one may die, this one may have to say the last words.
 void ReplicaCore::end_guest_if_over() {
-    if (guest_over_ && !follows_ && gate_.held().value == 0) {
+    if (guest_over_ && !follows_ && gate_.held().value == 0 && left_up_to() >= gate_.released_up_to()) {
         feed(event::GuestEnded{});
     }
 }
 
 void ReplicaCore::release(const std::vector<Output>& outputs) {
     if (!outputs.empty()) {
+        for (const Output& output : outputs) {
+            said_.value += output.bytes.size();
+        }
         world_.release(outputs);
+    }
+}
+
+StopNumber ReplicaCore::left_up_to() {
+    const StopNumber released = gate_.released_up_to();
+    const StopNumber left = departures_.left(released, said_, world_.passage(), world_.now());
+    return mutated(Mutation::report_while_queued) ? released : left;
+}
+
+void ReplicaCore::report_released() {
+    if (window_) {
+        world_.report_released(mutated(Mutation::report_before_release) ? recorded_ : left_up_to());
     }
 }
 
@@ -315,8 +333,9 @@ void ReplicaCore::peer_ready() {
     }
 }
 
+// What was said up to the stop of its state, the backup cannot say again.
 void ReplicaCore::announce_ready() {
-    if (!ready_until_ || !window_) {
+    if (!ready_until_ || !window_ || left_up_to() < base_) {
         return;
     }
     const LogWindow::Lag lag = window_->unacknowledged();
@@ -345,9 +364,7 @@ void ReplicaCore::peer_reported(StopNumber received, StopNumber replayed) {
         release(gate_.acknowledge(received));
     }
     feed(event::Acknowledged{*peer, received});
-    if (window_) {
-        world_.report_released(gate_.released_up_to());
-    }
+    report_released();
     update_brake();
     end_guest_if_over();
 }

@@ -13,7 +13,9 @@
 #include <vector>
 
 #include "common/execution.hpp"
+#include "common/passage.hpp"
 #include "common/units.hpp"
+#include "hypervisor/replication/decision/departures.hpp"
 #include "hypervisor/replication/decision/log_window.hpp"
 #include "hypervisor/replication/decision/output_gate.hpp"
 #include "hypervisor/replication/decision/roles.hpp"
@@ -45,6 +47,8 @@ class ReplicaWorld {
     // --- The network.
     virtual void speak(SpeakerRank rank) = 0;
     virtual void release(const std::vector<Output>& outputs) = 0;
+    // How far what was released is on its way out of this process.
+    [[nodiscard]] virtual Passage passage() const = 0;
 
     // --- The peer. Whatever is sent to it may wait until flush().
     // At the primary: welcome the candidate into `generation`, take the guest's state at a stop, and send it if
@@ -87,6 +91,8 @@ struct ReplicaLimits {
     std::chrono::nanoseconds freeze = std::chrono::seconds(10);
     // Outputs that wait for acknowledgements; beyond it the guest waits too.
     Bytes held_outputs = 32_MiB;
+    // How long what was released may wait in this process before the backup hears all the same that it left.
+    DepartureLimits departures;
     // The gate closes when the backup, its state in place, lacks no more of the log than one of these; or after
     // `catch_up`, whatever it lacks. What the guest says meanwhile leaves, and what it says then waits for no more than
     // that to be sent.
@@ -178,6 +184,8 @@ class ReplicaCore {
     void perform(const action::Speak& a);
     void perform(const action::Terminate& a);
     void release(const std::vector<Output>& outputs);
+    [[nodiscard]] StopNumber left_up_to();
+    void report_released();
     void update_brake();
     void end_guest_if_over();
     void notice_absence();
@@ -201,7 +209,10 @@ class ReplicaCore {
 
     // As the one who speaks.
     OutputGate gate_;
+    Departures departures_;
+    Bytes said_;                       // released, in all
     std::optional<LogWindow> window_;  // a backup's log is under way
+    StopNumber base_;                  // of that log: the stop of the state
     bool wants_snapshot_ = false;
     bool held_ = false;
     std::chrono::nanoseconds progress_at_{0};  // of the backup; counts while the guest is held

@@ -57,6 +57,8 @@ class LiveIo::Impl {
         }
     }
 
+    [[nodiscard]] Passage passage() const { return link_->passage(); }
+
   private:
     void receive(Frame frame) {
         queue_.push(std::move(frame));
@@ -126,6 +128,9 @@ void LiveIo::speak(SpeakerRank rank) {
 }
 void LiveIo::release(const std::vector<Output>& outputs) {
     impl_->release(outputs);
+}
+Passage LiveIo::passage() const {
+    return impl_->passage();
 }
 
 }  // namespace understudy::replication

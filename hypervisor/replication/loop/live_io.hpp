@@ -39,6 +39,8 @@ class LiveIo {
     void speak(SpeakerRank rank);
     // Sends the frames among the outputs and prints the console text.
     void release(const std::vector<Output>& outputs);
+    // See network::Link::passage.
+    [[nodiscard]] Passage passage() const;
 
   private:
     class Impl;

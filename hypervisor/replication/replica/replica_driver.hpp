@@ -68,6 +68,7 @@ class ReplicaDriver final : private ReplicaWorld {
     void hold_guest(bool held) override;
     void speak(SpeakerRank rank) override { live_->speak(rank); }
     void release(const std::vector<Output>& outputs) override;
+    [[nodiscard]] Passage passage() const override { return live_->passage(); }
     void begin_transfer(const ReplicaId& candidate, Generation generation) override;
     void refuse(const ReplicaId& candidate, const std::string& why) override;
     Bytes send_record(const Record& record) override { return peer_->send_record(record); }

@@ -33,6 +33,10 @@ Time Chance::handover() {
     return between(microseconds(2), one_in(30) ? Time(milliseconds(8)) : Time(microseconds(60)));
 }
 
+Time Chance::leaving() {
+    return one_in(20) ? between(microseconds(50), milliseconds(one_in(4) ? 200 : 20)) : Time(0);
+}
+
 Time Chance::connecting() {
     return between(microseconds(50), milliseconds(2));
 }

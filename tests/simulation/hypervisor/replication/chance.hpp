@@ -29,6 +29,7 @@ class Chance final : public Pace {
     [[nodiscard]] Time running() override;
     [[nodiscard]] Time replaying_a_record() override;
     [[nodiscard]] Time handover() override;
+    [[nodiscard]] Time leaving() override;
     [[nodiscard]] Time connecting() override;
     [[nodiscard]] Time sending_a_message() override;
     [[nodiscard]] std::uint64_t parts_of_the_state() override;

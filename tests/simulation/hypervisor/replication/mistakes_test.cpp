@@ -65,7 +65,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Mistake{"acknowledge_after_suspicion", Mutation::acknowledge_after_suspicion},
                       Mistake{"go_live_undrained", Mutation::go_live_undrained},
                       Mistake{"no_resend", Mutation::no_resend},
-                      Mistake{"report_before_release", Mutation::report_before_release}),
+                      Mistake{"report_before_release", Mutation::report_before_release},
+                      Mistake{"report_while_queued", Mutation::report_while_queued}),
     [](const auto& mistake) { return std::string(mistake.param.name); });
 
 }  // namespace

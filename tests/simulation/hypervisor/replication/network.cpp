@@ -14,6 +14,11 @@ void Network::announced(const Replica& replica, SpeakerRank rank) {
     }
 }
 
+bool Network::hangs_up_on(const Replica& replica) const {
+    const auto voice = voices_.find(replica.id());
+    return world_.setting().drops_old_voices && voice != voices_.end() && voice->second < highest_;
+}
+
 void Network::hear(const Replica& replica, StopNumber stop) {
     const SpeakerRank rank = voices_[replica.id()];
     // (The last words of a guest that has ended are said on the strength of whatever news there is.)

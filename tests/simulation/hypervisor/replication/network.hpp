@@ -23,6 +23,8 @@ class Network {
     void announced(const Replica& replica, SpeakerRank rank);
     // What a voice says after a higher one has spoken may be dropped here.
     void hear(const Replica& replica, StopNumber stop);
+    // And whoever waited with something to say before that has not said it.
+    [[nodiscard]] bool hangs_up_on(const Replica& replica) const;
     // Says one who has lived it to the end.
     void guest_ended(const Replica& replica);
 

@@ -36,6 +36,10 @@ class Pace {
     // Until the I/O thread sees what the vCPU's thread hands over.
     [[nodiscard]] virtual Time handover() = 0;
 
+    // --- The network
+    // Until it takes what is released, where a link keeps that for it. Zero: at once.
+    [[nodiscard]] virtual Time leaving() = 0;
+
     // --- The logging channel
     [[nodiscard]] virtual Time connecting() = 0;
     [[nodiscard]] virtual Time sending_a_message() = 0;

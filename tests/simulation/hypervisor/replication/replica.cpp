@@ -120,7 +120,29 @@ void Replica::release(const std::vector<Output>& outputs) {
         while (!said_.empty() && said_.front().first <= stop) {
             said_.pop_front();
         }
-        world_.network().hear(*this, stop);
+        ++passage_.given;
+        leaving_.push_back(stop);
+    }
+    // A tap takes everything at once.
+    const Time delay = world_.setting().drops_old_voices ? world_.pace().leaving() : Time(0);
+    if (passage_.given - passage_.gone > outputs.size()) {
+        return;  // behind what waits already
+    }
+    if (delay == Time(0)) {
+        leave();
+    } else {
+        world_.after(delay, *this, [this] { leave(); });
+    }
+}
+
+// A gateway has hung up on who was deposed.
+void Replica::leave() {
+    const bool heard = !world_.network().hangs_up_on(*this);
+    for (const StopNumber stop : std::exchange(leaving_, {})) {
+        ++passage_.gone;
+        if (heard) {
+            world_.network().hear(*this, stop);
+        }
     }
 }
 

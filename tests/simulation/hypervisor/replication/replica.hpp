@@ -112,6 +112,7 @@ class Replica final : public ReplicaWorld {
     void stop_guest_soon() override { wake_guest(); }
     void speak(SpeakerRank rank) override;
     void release(const std::vector<Output>& outputs) override;
+    [[nodiscard]] Passage passage() const override { return passage_; }
     void begin_transfer(const ReplicaId& candidate, Generation generation) override;
     void refuse(const ReplicaId& candidate, const std::string& why) override;
     Bytes send_record(const Record& record) override;
@@ -129,6 +130,7 @@ class Replica final : public ReplicaWorld {
     void begin(RoleMachine roles);
     void tick();
     void tell_gate();
+    void leave();
     [[nodiscard]] std::function<void(const arbiter::Outcome&)> answer_for(std::uint64_t ticket);
 
     // The vCPU.
@@ -201,6 +203,10 @@ class Replica final : public ReplicaWorld {
     bool own_mark_ = false;                         // the guest is at a mark that this replica recorded
     std::vector<Handover> outbox_;
     bool woken_ = false;
+
+    // The link to the network.
+    std::deque<StopNumber> leaving_;  // released, not taken by the network yet
+    Passage passage_;                 // in outputs
 
     // The channel.
     std::shared_ptr<Link> link_;

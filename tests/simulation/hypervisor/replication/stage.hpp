@@ -23,6 +23,7 @@ class SteadyPace final : public Pace {
     [[nodiscard]] std::optional<std::uint64_t> copied_parts() override { return std::nullopt; }
     [[nodiscard]] Time replaying_a_record() override { return microseconds(500); }
     [[nodiscard]] Time handover() override { return microseconds(200); }
+    [[nodiscard]] Time leaving() override { return Time(0); }
     [[nodiscard]] Time connecting() override { return milliseconds(1); }
     [[nodiscard]] Time sending_a_message() override { return milliseconds(1); }
     [[nodiscard]] std::uint64_t parts_of_the_state() override { return 2; }

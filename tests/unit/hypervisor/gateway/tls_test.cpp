@@ -87,7 +87,9 @@ TEST_F(EncryptedGateway, CarriesFramesBothWays) {
     const auto question = question_about(kGatewayAddress);
     const std::size_t many = 2000;  // more than one record holds, and than is read at once
     voice->send(std::vector<Frame>(many, question));
+    EXPECT_EQ(voice->passage(), (Passage{.given = many, .gone = 0}));
     run_until([&] { return received_.size() >= many; });
+    EXPECT_EQ(voice->passage(), (Passage{.given = many, .gone = many}));
     EXPECT_EQ(received_.front()[21], std::byte{2}) << "an answer";
 }
 

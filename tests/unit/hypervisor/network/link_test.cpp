@@ -304,6 +304,35 @@ TEST_F(GatewayLinkTest, FramesSurviveAPeerThatDrainsSlowly) {
     }
 }
 
+// Nothing of it is safe from this process's death.
+TEST_F(GatewayLinkTest, TellsWhatItHoldsForAGatewayThatDoesNotRead) {
+    listener_.reset();
+    link_->speak({.generation = {1}});
+    const std::size_t many = 1500;
+    link_->send(std::vector<Frame>(many, Frame(1000)));
+    EXPECT_EQ(link_->passage(), (Passage{.given = many, .gone = 0})) << "nobody is there";
+    listen();
+    auto peer = accept();
+    run_until([&] { return link_->passage().gone > 0; });
+    EXPECT_LT(link_->passage().gone, many) << "more than the kernel has room for";
+    hello_in(peer.next(io_));
+    for (std::size_t i = 0; i < many; ++i) {
+        ASSERT_TRUE(peer.next(io_));
+    }
+    EXPECT_EQ(link_->passage(), (Passage{.given = many, .gone = many}));
+}
+
+TEST_F(GatewayLinkTest, WhatItDropsItDoesNotHold) {
+    link_->speak({.generation = {1}});
+    link_->send(std::vector<Frame>(10'000, Frame(1000)));
+    EXPECT_EQ(link_->passage().given, 10'000U);
+    EXPECT_GT(link_->passage().gone, 5'000U);
+    auto peer = accept();
+    hello_in(peer.next(io_));
+    peer.say(MessageKind::deposed, "generation 2 speaks");
+    run_until([&] { return link_->passage().gone == 10'000; });
+}
+
 TEST_F(GatewayLinkTest, WhatNobodyDrainsIsBoundedAndLosesItsOldest) {
     link_->speak({.generation = {1}});
     for (std::size_t i = 0; i < 10'000; ++i) {

@@ -88,6 +88,33 @@ TEST(SendQueue, OfAConnectionThatBrokeAmidAHelloNothingIsLeftOfIt) {
     EXPECT_EQ(said(queue), (std::vector<std::uint64_t>{60}));
 }
 
+TEST(SendQueue, TellsWhichFramesItHasNoMore) {
+    SendQueue queue;
+    queue.push_frame(Frame(60));
+    queue.push_frame(Frame(61));
+    queue.push_hello(hello(5), MessageKind::hello);
+    EXPECT_EQ(queue.frames(), (Passage{.given = 2, .gone = 0}));
+    write(queue, kMessageHeaderSize + 28 + kMessageHeaderSize + 59);
+    EXPECT_EQ(queue.frames(), (Passage{.given = 2, .gone = 0})) << "half of one";
+    write(queue, 1);
+    EXPECT_EQ(queue.frames(), (Passage{.given = 2, .gone = 1}));
+    queue.clear();
+    EXPECT_EQ(queue.frames(), (Passage{.given = 2, .gone = 2}));
+}
+
+TEST(SendQueue, WhatFindsNoRoomIsGone) {
+    SendQueue queue;
+    queue.push_frame(Frame(1000));
+    write(queue, 10);
+    for (int i = 0; i < 10'000; ++i) {
+        queue.push_frame(Frame(1000));
+    }
+    const std::uint64_t held = queue.frames().given - queue.frames().gone;
+    EXPECT_EQ(queue.frames().given, 10'001U);
+    EXPECT_GT(held, 4'000U);
+    EXPECT_LE(held * (1000 + kMessageHeaderSize), SendQueue::kMaxQueuedBytes);
+}
+
 // What went with a connection takes no room.
 TEST(SendQueue, HoldsAsMuchAfterManyConnectionsAsAtFirst) {
     SendQueue queue;
