@@ -84,7 +84,8 @@ int execute(const std::vector<std::string>& arguments, const std::vector<std::st
     return error == ENOENT ? kNotFound : kNotExecutable;
 }
 
-// The command has a session and the console as its terminal, as if somebody had logged in there.
+// The first process leads the session whose terminal the console is, and whatever it starts inherits that: the kernel
+// takes the terminal away from all when a session's leader ends, and this one outlives what the command left behind.
 void take_console() {
     setsid();
     const int console = open("/dev/hvc0", O_RDWR);
@@ -98,6 +99,18 @@ void take_console() {
     if (console > STDERR_FILENO) {
         close(console);
     }
+}
+
+// A group of its own, to which what is typed and Ctrl-C go, as a shell gives a job.
+void come_to_the_foreground() {
+    setpgid(0, 0);
+    sigset_t stop;
+    sigset_t before;
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTTOU);  // for who takes the terminal from the background
+    sigprocmask(SIG_BLOCK, &stop, &before);
+    tcsetpgrp(STDIN_FILENO, getpid());
+    sigprocmask(SIG_SETMASK, &before, nullptr);
 }
 
 int status_of(int wait_status) {
@@ -135,14 +148,14 @@ void end_the_rest() {
 }
 
 int run(const Settings& settings) {
-    setsid();  // the first process leads a session and a group, as everywhere
+    take_console();
     const pid_t command = fork();
     if (command < 0) {
         complain("cannot fork");
         return kCannotStart;
     }
     if (command == 0) {
-        take_console();
+        come_to_the_foreground();
         _exit(execute(settings.arguments, settings.environment));
     }
     const int status = reap_until(command);

@@ -22,6 +22,7 @@ using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using testing::kExecutable;
 using testing::LinuxRoot;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 class LinuxGuest : public testing::OnKvm {
@@ -57,6 +58,15 @@ TEST_F(LinuxGuest, EndsWithTheStatusOfItsCommand) {
     EXPECT_EQ(done.exit_status, 7) << done.errors;
     EXPECT_EQ(done.output, "says b\r\n");
     EXPECT_EQ(shell("$U run --image root.img -- sh -c 'kill -9 $$'").exit_status, 128 + 9);
+}
+
+// The terminal outlives the command: nobody is hung up on.
+TEST_F(LinuxGuest, WhatItsCommandLeftBehindEndsInOrder) {
+    const Finished done = shell(
+        "$U run --image root.img -- sh -c '(trap \"sleep 0.3; echo saved; exit\" TERM; echo ready > ready; while :; do "
+        "sleep 0.05; done) & until [ -e ready ]; do sleep 0.05; done; exit 7'");
+    EXPECT_THAT(done.output, EndsWith("saved\r\n"));
+    EXPECT_EQ(done.exit_status, 7) << done.errors;
 }
 
 TEST_F(LinuxGuest, TakesItsCommandFromTheKernelsCommandLine) {
@@ -131,7 +141,7 @@ TEST_F(LinuxGuest, IsTypedIntoAndReplaysWhatWasTyped) {
         "--digest-interval 20 "
         "-- sh");
     EXPECT_EQ(typed.exit_status, 3) << typed.errors;
-    EXPECT_THAT(typed.output, HasSubstr("\r\n42\r\n"));
+    EXPECT_THAT(typed.output, AllOf(HasSubstr("\r\n42\r\n"), Not(HasSubstr("job control turned off"))));
     const Finished replayed = shell("$U replay log");
     EXPECT_EQ(replayed.exit_status, 0) << replayed.errors;
     EXPECT_EQ(replayed.output, typed.output);
