@@ -1,5 +1,5 @@
 // What the kernel's command line has for init: Linux hands its first program the words that it does not know itself,
-// and then those behind "--".
+// and then those behind "--", but none from a second "--" on. A command has all of them.
 #pragma once
 
 #include <string>
