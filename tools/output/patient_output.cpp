@@ -13,9 +13,12 @@
 namespace understudy::tools {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kLastWords(1);
 constexpr int kLookInterval = 50;  // milliseconds between two looks at whether the end has come
+
+std::string tell_of(std::size_t dropped) {
+    return fmt::format("understudy: {} bytes of output were dropped, as nobody read them\n", dropped);
+}
 
 }  // namespace
 
@@ -24,7 +27,7 @@ PatientOutput::PatientOutput(int fd, std::size_t limit) : fd_(fd), limit_(limit)
 PatientOutput::~PatientOutput() {
     {
         const std::lock_guard lock(mutex_);
-        ending_ = true;
+        deadline_ = Clock::now() + kLastWords;
     }
     more_.notify_one();
     thread_.join();
@@ -67,23 +70,25 @@ void PatientOutput::write(std::string_view bytes) {
 void PatientOutput::pump() {
     std::unique_lock lock(mutex_);
     for (;;) {
-        more_.wait(lock, [this] { return ending_ || !waiting_.empty(); });
+        more_.wait(lock, [this] { return deadline_ || !waiting_.empty(); });
         if (waiting_.empty()) {
             return;
         }
-        const auto deadline = Clock::now() + kLastWords;
-        std::string taken = std::exchange(waiting_, {});
+        const std::string taken = std::exchange(waiting_, {});
         writing_ = true;
         for (std::string_view left = taken; !left.empty();) {
-            const bool late = ending_ && Clock::now() > deadline;
+            if (deadline_ && Clock::now() > *deadline_) {
+                dropped_ += left.size() + waiting_.size();
+                static_cast<void>(write_some("\n" + tell_of(dropped_), kLookInterval));
+                return;
+            }
             lock.unlock();
-            left = late ? std::string_view() : write_some(left, kLookInterval);
+            left = write_some(left, kLookInterval);
             lock.lock();
         }
         writing_ = false;
         if (dropped_ > 0 && waiting_.empty()) {
-            waiting_ = fmt::format("understudy: {} bytes of output were dropped, as nobody read them\n",
-                                   std::exchange(dropped_, 0));
+            waiting_ = tell_of(std::exchange(dropped_, 0));
         }
     }
 }

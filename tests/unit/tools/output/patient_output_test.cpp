@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <csignal>
 #include <optional>
 #include <string>
@@ -18,6 +19,7 @@
 namespace understudy::tools {
 namespace {
 
+using namespace std::chrono_literals;
 using testing::EndsWith;
 using testing::HasSubstr;
 using testing::StartsWith;
@@ -93,6 +95,21 @@ TEST_F(PatientOutputTest, WhatWaitsIsWrittenBeforeTheEnd) {
     output_->write(text);
     std::thread reader([&] { EXPECT_EQ(read_until("\n"), text); });
     output_.reset();
+    reader.join();
+}
+
+// A second from the end on, however long nobody had read before.
+TEST_F(PatientOutputTest, AReaderThatPausedHasASecondAtTheEnd) {
+    output_.emplace(pipe_[1]);
+    const std::string text = std::string(200'000, 'x') + "\n";
+    output_->write(text);
+    std::this_thread::sleep_for(1200ms);
+    std::thread reader([&] {
+        std::this_thread::sleep_for(100ms);
+        EXPECT_EQ(read_until("\n"), text);
+    });
+    output_.reset();
+    close(1);  // whoever waits for what was dropped reads the end
     reader.join();
 }
 
