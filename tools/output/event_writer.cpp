@@ -25,8 +25,9 @@ EventWriter::EventWriter(std::FILE* stream, Form form)
           std::fflush(stream);
       }) {}
 
-EventWriter::EventWriter(std::FILE* stream, Form form, std::function<void(std::string_view)> put)
-    : put_(std::move(put)), form_(form == Form::text && ::isatty(::fileno(stream)) == 1 ? Form::terminal : form) {}
+EventWriter::EventWriter(std::FILE* stream, Form form, std::function<void(std::string_view)> put,
+                         std::function<Clock::time_point()> now)
+    : put_(std::move(put)), now_(std::move(now)), form_(form == Form::text && ::isatty(::fileno(stream)) == 1 ? Form::terminal : form) {}
 
 EventWriter::~EventWriter() {
     clear_progress();
@@ -50,11 +51,12 @@ bool EventWriter::is_due(const Event& event) {
     if (event.kind() == "transfer") {
         return event.number("bytes_done") == event.number("bytes_total");
     }
+    const auto now = now_();  // an event's own time is the wall clock's, which somebody may set
     const auto found = last_written_.find(event.kind());
-    if (found != last_written_.end() && event.time() - found->second < kProgressInterval) {
+    if (found != last_written_.end() && now - found->second < kProgressInterval) {
         return false;
     }
-    last_written_.insert_or_assign(event.kind(), event.time());
+    last_written_.insert_or_assign(event.kind(), now);
     return true;
 }
 

@@ -1,6 +1,7 @@
 // Writes events where people or machines read them.
 #pragma once
 
+#include <chrono>
 #include <cstdio>
 #include <functional>
 #include <map>
@@ -17,11 +18,13 @@ namespace understudy::tools {
 // other. For people they are one line that is written over on a terminal, and elsewhere a line each now and then.
 class EventWriter {
   public:
+    using Clock = std::chrono::steady_clock;
     enum class Form { text, terminal, json };
     // Form::text becomes Form::terminal where the stream is one.
     EventWriter(std::FILE* stream, Form form);
-    // The same, for a stream that something else writes to: `put` gets the bytes.
-    EventWriter(std::FILE* stream, Form form, std::function<void(std::string_view)> put);
+    // The same, for a stream that something else writes to: `put` gets the bytes. `now` says how much time has passed.
+    EventWriter(std::FILE* stream, Form form, std::function<void(std::string_view)> put,
+                std::function<Clock::time_point()> now = Clock::now);
     ~EventWriter();
     EventWriter(const EventWriter&) = delete;
     EventWriter& operator=(const EventWriter&) = delete;
@@ -36,11 +39,12 @@ class EventWriter {
     void put(const std::string& bytes) { put_(bytes); }
 
     std::function<void(std::string_view)> put_;
+    std::function<Clock::time_point()> now_;
     Form form_;
     bool progress_shown_ = false;
     std::string lag_;
     std::string compared_;
-    std::map<std::string, Event::Time> last_written_;  // by kind
+    std::map<std::string, Clock::time_point> last_written_;  // by kind
 };
 
 }  // namespace understudy::tools

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdio>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace understudy::tools {
@@ -16,11 +17,14 @@ namespace {
 std::string written(EventWriter::Form form, const std::vector<Event>& events) {
     std::FILE* const file = std::tmpfile();
     {
-        EventWriter writer(file, form);
+        std::chrono::steady_clock::time_point now;
+        const auto put = [file](std::string_view bytes) { std::fwrite(bytes.data(), 1, bytes.size(), file); };
+        EventWriter writer(file, form, put, [&] { return now; });
         auto time = Event::Time{std::chrono::microseconds(1700000000000123)};
         for (const Event& event : events) {
             writer.write(Event(event.kind(), event.fields(), time));
             time += std::chrono::seconds(1);
+            now += std::chrono::seconds(1);
         }
     }
     std::string text(static_cast<std::size_t>(std::ftell(file)), '\0');
@@ -49,6 +53,24 @@ TEST(EventWriter, TellsEveryProgressToMachinesAndLittleOfItToFiles) {
     EXPECT_THAT(text, testing::HasSubstr("transfer bytes_done 1000000, bytes_total 1000000\n"));
     EXPECT_THAT(text, testing::HasSubstr("lag records 0,"));
     EXPECT_THAT(text, testing::HasSubstr("lag records 10,"));
+    EXPECT_THAT(text, testing::HasSubstr("lag records 20,"));
+}
+
+// Whoever sets the wall clock back does not silence what tells of progress.
+TEST(EventWriter, TellsProgressAsOftenWhateverTheWallClockSays) {
+    std::string text;
+    std::chrono::steady_clock::time_point now;
+    std::FILE* const file = std::tmpfile();
+    EventWriter writer(
+        file, EventWriter::Form::text, [&](std::string_view bytes) { text += bytes; }, [&] { return now; });
+    auto wall = Event::Time{std::chrono::hours(24 * 365)};
+    for (std::uint64_t i = 0; i < 21; ++i) {
+        writer.write(Event("lag", lag(i).fields(), wall));
+        now += std::chrono::seconds(1);
+        wall -= std::chrono::hours(1);
+    }
+    std::fclose(file);
+    EXPECT_EQ(std::ranges::count(text, '\n'), 3) << text;
     EXPECT_THAT(text, testing::HasSubstr("lag records 20,"));
 }
 
