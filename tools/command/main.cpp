@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <iostream>
@@ -138,6 +139,7 @@ int close_output(int status) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    std::signal(SIGCHLD, SIG_DFL);  // ignored by whoever started us, the ends of our processes would be hidden from us
     try {
         spdlog::set_default_logger(spdlog::stderr_color_mt("understudy"));  // standard output is for results
         return close_output(parse_and_run(argc, argv));

@@ -83,6 +83,7 @@ struct Child::State : std::enable_shared_from_this<Child::State> {
                        [self = shared_from_this()](const boost::system::error_code& error) {
                            if (!error && !self->abandoned) {
                                self->status = self->process->exit_status().value_or(-1);
+                               self->ended = true;
                            }
                        });
     }
@@ -105,6 +106,7 @@ struct Child::State : std::enable_shared_from_this<Child::State> {
     std::optional<Process> process;
     pid_t pid = -1;
     int status = -1;
+    bool ended = false;  // also where nobody knows how
     bool output_ended = false;
     bool abandoned = false;
     std::array<char, std::size_t{16} << 10U> buffer{};
@@ -127,7 +129,7 @@ Child::~Child() {
 }
 
 bool Child::running() const {
-    return state_->status < 0 || !state_->output_ended;
+    return !state_->ended || !state_->output_ended;
 }
 
 int Child::exit_status() const {

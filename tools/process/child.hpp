@@ -36,7 +36,8 @@ class Child {
 
     // False once the process has ended and all of its output was handled.
     [[nodiscard]] bool running() const;
-    // The exit status of an ended process, 128 + signal if a signal ended it; -1 while it runs.
+    // The exit status of an ended process, 128 + signal if a signal ended it; -1 while it runs, or where the kernel
+    // did not say (SIGCHLD is ignored).
     [[nodiscard]] int exit_status() const;
     [[nodiscard]] pid_t pid() const;
 

@@ -47,6 +47,15 @@ std::vector<std::string> subcommands(const std::string& help) {
     return names;
 }
 
+// Whoever starts the command may have SIGCHLD ignored: nobody would know how the processes ended that it waits for.
+TEST_F(Command, KnowsHowItsProcessesEnded) {
+    const Finished ignored = shell("env --ignore-signal=CHLD " + kUnderstudy +
+                                   " gateway --listen unix:gw.sock > /dev/null & trap \"kill $!\" EXIT; until [ -S "
+                                   "gw.sock ]; do sleep 0.05; done; "
+                                   "echo $((0x$(sed -n 's/^SigIgn:\t//p' /proc/$!/status) & 0x10000))");
+    EXPECT_EQ(ignored.output, "0\n") << ignored.errors;
+}
+
 TEST_F(Command, HelpNamesEverySubcommandAndEachHasAnExample) {
     const Finished help = run("--help");
     ASSERT_EQ(help.exit_status, 0);

@@ -85,6 +85,16 @@ TEST_F(ChildTest, IsSignalledAndDiesWithItsObject) {
     io_.run();  // its handlers are still called, and do nothing
 }
 
+// The kernel reaps at once where SIGCHLD is ignored, and says to nobody how it ended.
+TEST_F(ChildTest, EndsAlsoWhereNobodyKnowsHow) {
+    const auto before = std::signal(SIGCHLD, SIG_IGN);
+    const auto child = start("echo one; sleep 0.2; exit 3");
+    await_end(*child);
+    std::signal(SIGCHLD, before);
+    EXPECT_THAT(lines_, ElementsAre("one"));
+    EXPECT_EQ(child->exit_status(), -1);
+}
+
 TEST_F(ChildTest, ThatCannotBeExecutedIsAnError) {
     EXPECT_THAT(testing::error_of([&] {
                     const Child child(io_, {{"/no/such/program"}, directory_.path() / "out", directory_.path() / "err"},
