@@ -69,14 +69,19 @@ Command add_torture(CLI::App& root) {
     auto options = std::make_shared<Options>();
     TortureOptions& torture = options->torture;
     app->add_option("--seed", torture.seed, "Of the first round; each has the next")->capture_default_str();
-    CLI::Option* rounds = app->add_option("--rounds", torture.rounds, "How many")->capture_default_str();
+    CLI::Option* rounds = app->add_option("--rounds", torture.rounds, "How many")
+                              ->check(CLI::Range(1, 1'000'000'000))
+                              ->capture_default_str();
     app->add_option("--duration", options->duration_s, "Seconds for which rounds begin, instead of a number of them")
+        ->check(CLI::Range(1, 1'000'000'000))
         ->excludes(rounds);
     app->add_option("--operations", torture.operations, "Of the guest's program, in a round")->capture_default_str();
     app->add_option("--only", torture.only, "Only these operations, as NAME,NAME");
     app->add_flag("--hostile", torture.hostile,
                   "With what no program should do: privileged and undefined instructions");
-    app->add_option("--replays", torture.replays, "Of each round")->capture_default_str();
+    app->add_option("--replays", torture.replays, "Of each round")
+        ->check(CLI::Range(1, 1'000'000))
+        ->capture_default_str();
     app->add_option("--memory", options->memory, "Of the guest")->capture_default_str();
     app->add_option("--keep", torture.keep, "A folder for the logs of rounds that failed");
     app->add_option("--image", torture.image,

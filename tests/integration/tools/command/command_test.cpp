@@ -56,6 +56,15 @@ TEST_F(Command, KnowsHowItsProcessesEnded) {
     EXPECT_EQ(ignored.output, "0\n") << ignored.errors;
 }
 
+// No round, or no replay of one, and every replay would be equal.
+TEST_F(Command, TorturesAtLeastOnce) {
+    for (const char* option : {"--rounds", "--replays", "--duration"}) {
+        const Finished none = run(std::string("torture ") + option + " 0");
+        EXPECT_EQ(none.exit_status, 2) << option << none.output;
+        EXPECT_THAT(none.errors, HasSubstr(option + std::string(": Value 0 not in range"))) << option;
+    }
+}
+
 TEST_F(Command, HelpNamesEverySubcommandAndEachHasAnExample) {
     const Finished help = run("--help");
     ASSERT_EQ(help.exit_status, 0);
