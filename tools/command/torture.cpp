@@ -11,6 +11,8 @@
 #include "common/error.hpp"
 #include "common/tell.hpp"
 #include "tools/command/commands.hpp"
+#include "tools/command/stop_signals.hpp"
+#include "tools/process/interrupted.hpp"
 #include "tools/vm/vm_description.hpp"
 
 namespace understudy::tools {
@@ -49,8 +51,12 @@ int run(Options options) {
     if (options.torture.image.empty() != options.torture.command.empty()) {
         throw Error("--image and a command behind '--' go together: without both the torture's own program runs");
     }
+    const StopOnSignals signals;
     const TortureResult result =
-        torture(options.torture, [&](const TortureRound& round) { report(round, options.json); });
+        torture(options.torture, signals.token(), [&](const TortureRound& round) { report(round, options.json); });
+    if (signals.token().stop_requested()) {
+        throw Interrupted();
+    }
     if (result.failed != 0) {
         throw Error::format("{} of {} rounds failed; --seed N --rounds 1 repeats one", result.failed, result.rounds);
     }

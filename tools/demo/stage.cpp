@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
-#include <csignal>
 #include <cstdio>
 #include <utility>
 
+#include "common/ending_signals.hpp"
 #include "common/error.hpp"
 #include "tools/process/interrupted.hpp"
 
@@ -64,12 +64,15 @@ void Timeline::finish() {
 
 // The event loop, and whether the user has interrupted.
 struct Stage::Loop {
-    Loop() : signals(io, SIGINT, SIGTERM) {
+    Loop() {
+        for (const int signal : ending_signals()) {
+            signals.add(signal);
+        }
         signals.async_wait([this](const boost::system::error_code& error, int) { interrupted = !error; });
     }
 
     boost::asio::io_context io;
-    boost::asio::signal_set signals;
+    boost::asio::signal_set signals{io};
     bool interrupted = false;
 };
 

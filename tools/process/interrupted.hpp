@@ -5,7 +5,7 @@
 
 namespace understudy::tools {
 
-// The user has interrupted the command (SIGINT, SIGTERM), which ends with kInterrupted: no error, so that nobody who
+// The user has interrupted the command (by one of the ending_signals()), which ends with kInterrupted: no error, so that nobody who
 // makes do without what failed takes it for one.
 class Interrupted : public std::exception {
   public:

@@ -122,7 +122,7 @@ void disturb(replication::VcpuThread& vcpu, RandomEngine& random, const machine:
     }
 }
 
-// False: patience came to its end before the guest did.
+// False: patience came to its end before the guest did, or the user wants one.
 bool let_it_run(replication::VcpuThread& vcpu, const RecordingSink& sink, Ended& ended, const RoundConfig& config) {
     RandomEngine random(config.seed);
     const machine::NicAddresses guest{config.guest.network.mac, config.guest.network.address};
@@ -133,7 +133,7 @@ bool let_it_run(replication::VcpuThread& vcpu, const RecordingSink& sink, Ended&
     const auto most = static_cast<std::uint64_t>(config.quiet.count()) + 1;
     while (!ended.wait(std::chrono::microseconds(below(random, most)))) {
         const auto now = Clock::now();
-        if (now > deadline) {
+        if (now > deadline || config.stop.stop_requested()) {
             return false;
         }
         // A look at memory may take longer than the guest runs: every other stop is the guest's own, so that it comes

@@ -93,12 +93,17 @@ void stay_on(unsigned cpu) {
     (void)pthread_setaffinity_np(pthread_self(), sizeof set, &set);
 }
 
-// Kicks the guest at arbitrary instructions, which a replay must not notice.
-void keep_kicking(machine::Machine& machine, const std::atomic<bool>& done, std::uint64_t seed) {
+// Kicks the guest at arbitrary instructions, which a replay must not notice; ends it where the user wants an end.
+void keep_kicking(machine::Machine& machine, const std::atomic<bool>& done, const RoundConfig& config,
+                  std::uint64_t seed) {
     RandomEngine random(seed);
     constexpr std::uint64_t kMost = 3000;
     while (!done) {
         std::this_thread::sleep_for(std::chrono::microseconds(below(random, kMost)));
+        if (config.stop.stop_requested()) {
+            machine.abandon();
+            return;
+        }
         machine.kick(machine::Kick::anywhere);
     }
 }
@@ -132,7 +137,7 @@ Divergence replay_round(const RoundConfig& config, const std::filesystem::path& 
         }
         done = true;
     });
-    keep_kicking(*machine, done, seed);
+    keep_kicking(*machine, done, config, seed);
     vcpu.join();
     if (failure) {
         std::rethrow_exception(failure);

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@ struct RoundConfig {
     std::chrono::microseconds quiet{1000};  // between two disturbances, at most
     bool noise = true;
     std::chrono::seconds patience{120};  // of the recording
+    std::stop_token stop;                // what it asks to end has no result that counts
 };
 
 struct Recorded {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <optional>
 #include <thread>
 
 #include "common/error.hpp"
@@ -69,9 +70,11 @@ machine::LinuxConfig guest_of(const TortureOptions& options, std::uint64_t seed,
     return config;
 }
 
-RoundConfig round_of(const TortureOptions& options, std::uint64_t seed, const fs::path& folder) {
+RoundConfig round_of(const TortureOptions& options, std::uint64_t seed, const fs::path& folder,
+                     const std::stop_token& stop) {
     RandomEngine random(seed);
     RoundConfig config;
+    config.stop = stop;
     config.seed = seed;
     config.guest = guest_of(options, seed, folder);
     // From a stop each 100,000 counts or so to as many as a host does by default; odd.
@@ -121,12 +124,16 @@ std::string keep_log(const TortureOptions& options, std::uint64_t seed, const fs
     return fmt::format("  kept: {}\n", kept.string());
 }
 
-TortureRound run_round(const TortureOptions& options, std::uint64_t seed) {
+// Nothing where the user wants an end.
+std::optional<TortureRound> run_round(const TortureOptions& options, std::uint64_t seed, const std::stop_token& stop) {
     const auto begin = Clock::now();
     const TemporaryDirectory folder;
-    const RoundConfig config = round_of(options, seed, folder.path());
+    const RoundConfig config = round_of(options, seed, folder.path(), stop);
     const fs::path log = folder.path() / "log";
     const Recorded recorded = record_round(config, log);
+    if (stop.stop_requested()) {
+        return std::nullopt;
+    }
     TortureRound round{seed, recorded.stops, recorded.interrupts, recorded.counts, recorded.log_bytes, {}, {}};
     const Places places(machine::load_linux(config.guest));
     if (!recorded.failure.empty()) {
@@ -138,6 +145,9 @@ TortureRound run_round(const TortureOptions& options, std::uint64_t seed) {
     for (unsigned replay = 0; replay < options.replays; ++replay) {
         const unsigned cpu = replay % std::max(1U, std::thread::hardware_concurrency());
         const Divergence divergence = replay_round(config, log, recorded, cpu, seed + replay);
+        if (stop.stop_requested()) {
+            return std::nullopt;
+        }
         if (divergence.any()) {
             round.failure +=
                 fmt::format("replay {}, stop {}: {}", replay + 1, divergence.stop.value, text_of(divergence, places));
@@ -152,19 +162,23 @@ TortureRound run_round(const TortureOptions& options, std::uint64_t seed) {
 
 }  // namespace
 
-TortureResult torture(const TortureOptions& options, const std::function<void(const TortureRound&)>& report) {
+TortureResult torture(const TortureOptions& options, const std::stop_token& stop,
+                      const std::function<void(const TortureRound&)>& report) {
     TortureResult result;
     const auto begin = Clock::now();
     for (std::uint64_t seed = options.seed;; ++seed) {
         if (options.duration ? Clock::now() - begin >= *options.duration : result.rounds >= options.rounds) {
             return result;
         }
-        const TortureRound round = run_round(options, seed);
+        const std::optional<TortureRound> round = run_round(options, seed, stop);
+        if (!round) {
+            return result;
+        }
         ++result.rounds;
-        result.stops += round.stops;
-        result.interrupts += round.interrupts;
-        result.failed += round.failure.empty() ? 0 : 1;
-        report(round);
+        result.stops += round->stops;
+        result.interrupts += round->interrupts;
+        result.failed += round->failure.empty() ? 0 : 1;
+        report(*round);
     }
 }
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -45,8 +46,9 @@ struct TortureResult {
     std::uint64_t interrupts = 0;
 };
 
-// Calls `report` after each round. Throws understudy::Error for what prevents a round from starting.
-[[nodiscard]] TortureResult torture(const TortureOptions& options,
+// Calls `report` after each round. Where `stop` is asked for, ends soon, within a round and without its report. Throws
+// understudy::Error for what prevents a round from starting.
+[[nodiscard]] TortureResult torture(const TortureOptions& options, const std::stop_token& stop,
                                     const std::function<void(const TortureRound&)>& report);
 
 }  // namespace understudy::tools

@@ -104,6 +104,22 @@ TEST_F(Torture, WhatCannotBeRunAgainIsCopied) {
     EXPECT_THAT(done.output, Not(HasSubstr(" 0 interrupts, every replay equal")));
 }
 
+// In a recording, and maybe in a replay: whenever the signal comes, nothing is left.
+TEST_F(Torture, EndsWhenItsUserWantsAnEndAndLeavesNothing) {
+    const TemporaryDirectory folder;
+    for (const std::string signal : {"INT", "TERM", "HUP"}) {
+        const Finished done = run_to_end({.command = {"sh", "-c",
+                                                      kExecutable.string() +
+                                                          " torture --duration 1000 & until [ -s understudy*/log ]; do "
+                                                          "kill -0 $! || exit; sleep 0.05; done; kill -" +
+                                                          signal + " $!; wait $!; echo status $?; ls"},
+                                          .directory = folder.path(),
+                                          .environment = {"TMPDIR=" + folder.path().string()}});
+        EXPECT_EQ(done.output, "status 130\n") << signal << done.errors;
+        EXPECT_EQ(done.errors, "understudy: interrupted\n");
+    }
+}
+
 TEST_F(Torture, AGuestThatFailsIsReportedAndItsLogKept) {
     const TemporaryDirectory folder;
     const Finished done =
