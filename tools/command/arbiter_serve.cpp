@@ -24,6 +24,7 @@
 #include "arbiter/server/server.hpp"
 #include "common/address.hpp"
 #include "common/descriptor_limit.hpp"
+#include "common/ending_signals.hpp"
 #include "common/error.hpp"
 #include "tools/command/sandbox_options.hpp"
 #include "tools/command/transport_options.hpp"
@@ -152,13 +153,14 @@ void tell_of_other_addresses(const Options& options, const raft::Configuration& 
     }
 }
 
-// Ends the server on SIGTERM and SIGINT, from a thread that waits for them.
+// Ends the server on one of the ending_signals(), from a thread that waits for them.
 class StopOnSignal {
   public:
     StopOnSignal() {
         sigemptyset(&signals_);
-        sigaddset(&signals_, SIGTERM);
-        sigaddset(&signals_, SIGINT);
+        for (const int signal : ending_signals()) {
+            sigaddset(&signals_, signal);
+        }
         pthread_sigmask(SIG_BLOCK, &signals_, nullptr);  // inherited by every thread made from here on
         std::signal(SIGPIPE, SIG_IGN);
     }

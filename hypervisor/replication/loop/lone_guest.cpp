@@ -5,13 +5,13 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <fstream>
 #include <memory>
 
 #include "common/digest.hpp"
+#include "common/ending_signals.hpp"
 #include "common/tell.hpp"
 #include "hypervisor/engine/kvm/kvm_engine.hpp"
 #include "hypervisor/machine/cpuid_table.hpp"
@@ -190,7 +190,10 @@ class LoneGuest {
     LoneGuest& operator=(const LoneGuest&) = delete;
 
     LoneGuestResult run() {
-        boost::asio::signal_set signals(io_, SIGINT, SIGTERM);
+        boost::asio::signal_set signals(io_);
+        for (const int signal : ending_signals()) {
+            signals.add(signal);
+        }
         signals.async_wait([this](const boost::system::error_code& error, int /*signal*/) {
             if (!error) {
                 io_.stop();

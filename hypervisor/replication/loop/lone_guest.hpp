@@ -42,8 +42,8 @@ struct LoneGuestResult {
     std::optional<CheckpointSink::Figures> checkpoints;
 };
 
-// Runs until the program ends, the guest breaks, or SIGINT, SIGTERM or the console's escape arrives (then the log is
-// finished, and the ending is `abandoned`). Throws understudy::Error for what prevents it from starting.
+// Runs until the program ends, the guest breaks, or one of the ending_signals() or the console's escape arrives (then
+// the log is finished, and the ending is `abandoned`). Throws understudy::Error for what prevents it from starting.
 [[nodiscard]] LoneGuestResult run_lone_guest(const LoneGuestConfig& config);
 
 // Replays a recorded log from its first record to its end, comparing all of it.

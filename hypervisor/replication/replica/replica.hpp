@@ -95,7 +95,8 @@ struct BackupConfig {
 struct ReplicaResult {
     action::Terminate::Reason reason = action::Terminate::Reason::deposed;
     std::string explanation;
-    bool interrupted = false;       // by SIGINT, SIGTERM or the console's escape: the other replica, if any, goes on
+    bool interrupted =
+        false;  // by one of the ending_signals() or the console's escape: the other replica, if any, goes on
     std::uint64_t exit_status = 0;  // of Reason::guest_ended: as Stop::argument, kExitReboot included
     std::string fault_report;       // of a guest that broke
 };

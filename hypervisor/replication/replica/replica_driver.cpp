@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
-#include <csignal>
 #include <filesystem>
 
+#include "common/ending_signals.hpp"
 #include "hypervisor/machine/cpuid_table.hpp"
 #include "logging_channel/log_file.hpp"
 
@@ -43,12 +43,15 @@ ReplicaDriver::ReplicaDriver(const ReplicaConfig& config, VmId vm, std::unique_p
       arbiter_(arbiter::connect(io, config.arbiter)),
       last_words_(io),
       ticks_(io, Recorder::kOverdueInterval, [this] { tick(); }),
-      signals_(io, SIGINT, SIGTERM),
+      signals_(io),
       core_(*this, std::move(roles), limits_of(config, vcpu_.machine().memory().size())),
       outbox_([this] { boost::asio::post(io_, [this] { drain(); }); }),
       intake_(outbox_),
       following_sink_(outbox_),
       live_sink_(outbox_, brake_) {
+    for (const int signal : ending_signals()) {
+        signals_.add(signal);
+    }
     channel::ListenerConfig listener;
     listener.address = config_.listen_address;
     listener.port = config_.listen_port;

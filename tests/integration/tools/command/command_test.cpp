@@ -56,6 +56,14 @@ TEST_F(Command, KnowsHowItsProcessesEnded) {
     EXPECT_EQ(ignored.output, "0\n") << ignored.errors;
 }
 
+// A terminal or an ssh session that ends takes along what it started, unless that was not to be (nohup).
+TEST_F(Command, EndsWithItsTerminal) {
+    const std::string start =
+        kUnderstudy + " gateway --listen unix:gw.sock > /dev/null 2>&1 & until [ -S gw.sock ]; do sleep 0.05; done; ";
+    EXPECT_EQ(shell(start + "kill -HUP $!; wait $!").exit_status, 0);
+    EXPECT_EQ(shell("nohup " + start + "kill -HUP $!; sleep 0.2; kill -KILL $!; wait $!").exit_status, 128 + 9);
+}
+
 // No round, or no replay of one, and every replay would be equal.
 TEST_F(Command, TorturesAtLeastOnce) {
     for (const char* option : {"--rounds", "--replays", "--duration"}) {
