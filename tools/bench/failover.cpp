@@ -99,8 +99,12 @@ std::vector<double> values_of(const Report& found, Pick pick) {
     return values;
 }
 
+std::string title_of(const Report& found) {
+    return found.rounds.empty() ? "a fault" : title_of(found.rounds.front().fault);
+}
+
 std::optional<double> gap_of(const Round& round) {
-    return round.acked_writes > 0 ? std::optional(round.gap_ms) : std::nullopt;  // 0: the round was broken off
+    return round.gap_ms;
 }
 
 std::optional<double> difference(const std::optional<double>& later, const std::optional<double>& earlier) {
@@ -169,6 +173,16 @@ void add_promises(report::Section& section, const std::vector<Report>& found) {
         "replayed stops that differed", [](const Report& one) { return one.divergences; }, true);
     add(
         "failovers without a fault", [](const Report& one) { return one.unplanned_failovers; }, false);
+    // Also what no round has counted.
+    add(
+        "kinds of death at which a client found something wrong",
+        [](const Report& one) { return one.finding.empty() ? 0 : 1; }, true);
+    for (const Report& one : found) {
+        if (!one.finding.empty()) {
+            std::string& detail = section.rows.back().detail;
+            detail += fmt::format("{}{}: {}", detail.empty() ? "" : "; ", title_of(one), one.finding);
+        }
+    }
 }
 
 report::StackPlot medians_plot(const std::vector<Report>& found) {
@@ -274,8 +288,7 @@ report::Section failover_section(const std::vector<Report>& found, unsigned susp
         }
         if (!one.failure.empty()) {
             section.rows.push_back(report::missing_row(
-                one.rounds.empty() ? "a fault" : title_of(one.rounds.front().fault) + ": the rounds from here on",
-                one.failure));
+                one.rounds.empty() ? title_of(one) : title_of(one) + ": the rounds from here on", one.failure));
         }
     }
     add_promises(section, found);

@@ -55,9 +55,10 @@ class Load {
     // check().
     [[nodiscard]] Findings finish(std::chrono::milliseconds timeout);
 
-  private:
+    // What was found since check(), finish() or this function last returned: also what they found that threw.
     [[nodiscard]] Findings since_last();
 
+  private:
     Stage& stage_;
     std::uint16_t port_;
     Protocol protocol_;

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "tools/output/json.hpp"
+#include "tools/output/milliseconds.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -21,13 +22,14 @@ std::string number(const std::optional<double>& value, int digits) {
 
 std::string json_of(const Round& round) {
     return fmt::format(
-        R"({{"fault":"{}","gap_ms":{:.1f},"takeover_ms":{},"acked_writes":{},"lost_acked_writes":{},)"
+        R"({{"fault":"{}","gap_ms":{},"takeover_ms":{},"acked_writes":{},"lost_acked_writes":{},)"
         R"("contradictions":{},"dropped_connections":{},"generation":{},"went_on":{},"lag_records":{},"noticed":{},)"
         R"("phases":{{"detected_ms":{},"decided_ms":{},"live_ms":{},"spoke_ms":{},"answered_ms":{}}}}})",
-        name_of(round.fault), round.gap_ms, number(round.takeover_ms, 1), round.acked_writes, round.lost_acked_writes,
-        round.contradictions, round.dropped_connections, round.generation, json_string(round.went_on),
-        round.lag_records, round.noticed, number(round.phases.detected, 3), number(round.phases.decided, 3),
-        number(round.phases.live, 3), number(round.phases.spoke, 3), number(round.phases.answered, 3));
+        name_of(round.fault), number(round.gap_ms, 1), number(round.takeover_ms, 1), round.acked_writes,
+        round.lost_acked_writes, round.contradictions, round.dropped_connections, round.generation,
+        json_string(round.went_on), round.lag_records, round.noticed, number(round.phases.detected, 3),
+        number(round.phases.decided, 3), number(round.phases.live, 3), number(round.phases.spoke, 3),
+        number(round.phases.answered, 3));
 }
 
 }  // namespace
@@ -59,6 +61,14 @@ void Round::add(const Findings& findings) {
     lost_acked_writes += findings.lost_acked_writes;
     contradictions += findings.contradictions;
     dropped_connections += findings.dropped_connections;
+}
+
+void Report::conclude(Load& clients) {
+    longest_gap_ms = in_milliseconds(clients.longest_gap());
+    finding = clients.first_finding();
+    if (!rounds.empty()) {
+        rounds.back().add(clients.since_last());
+    }
 }
 
 std::vector<std::string> Report::broken_promises() const {
@@ -97,8 +107,9 @@ std::string Report::to_json() const {
         list += (list.empty() ? "" : ",") + json_of(round);
     }
     return fmt::format(
-        R"({{"rounds":[{}],"seed":{},"longest_gap_ms":{:.1f},"unplanned_failovers":{},"compared_stops":{},"divergences":{},"failure":{},"ok":{}}})",
-        list, seed, longest_gap_ms, unplanned_failovers, compared_stops, divergences, json_string(failure), ok());
+        R"({{"rounds":[{}],"seed":{},"longest_gap_ms":{:.1f},"unplanned_failovers":{},"compared_stops":{},"divergences":{},"finding":{},"failure":{},"ok":{}}})",
+        list, seed, longest_gap_ms, unplanned_failovers, compared_stops, divergences, json_string(finding),
+        json_string(failure), ok());
 }
 
 std::string Report::to_text() const {

@@ -36,7 +36,7 @@ struct Phases {
 
 struct Round {
     Fault fault = Fault::kill;
-    double gap_ms = 0;                  // the longest that a client waited for an answer from the fault on
+    std::optional<double> gap_ms{};     // the longest that a client waited from the fault on; empty: broken off before
     std::optional<double> takeover_ms;  // death seen to guest running; empty: the primary won and went on
     // Until the guest was protected again.
     std::uint64_t acked_writes = 0;
@@ -63,6 +63,8 @@ struct Report {
     std::string finding{};             // the first loss, contradiction or dropped connection, in words
     std::string failure{};             // why the demonstration could not go on to its end; empty: it did
 
+    // What the clients have found in all, and, for the last round, what they have not told before.
+    void conclude(Load& clients);
     // Every promise that does not hold, one line each; empty when all do.
     [[nodiscard]] std::vector<std::string> broken_promises() const;
     [[nodiscard]] bool ok() const { return broken_promises().empty(); }

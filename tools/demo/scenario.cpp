@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "common/error.hpp"
-#include "tools/output/milliseconds.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -256,8 +255,7 @@ void Scenario::retire(std::unique_ptr<Replica> replica) {
 
 void Scenario::conclude(Report& report) const {
     report.unplanned_failovers = unplanned_failovers_;
-    report.longest_gap_ms = in_milliseconds(load_->longest_gap());
-    report.finding = load_->first_finding();
+    report.conclude(*load_);
     const auto add_replica = [&](const std::unique_ptr<Replica>& replica) {
         if (replica) {
             report.compared_stops += replica->compared_stops();

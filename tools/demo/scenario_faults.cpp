@@ -66,10 +66,11 @@ void Scenario::play_round(Round& round) {
             break;
     }
     round.went_on = primary_->host();
-    round.gap_ms = in_milliseconds(load_->gap_since_fault(kVerificationTime));
+    const double gap_ms = in_milliseconds(load_->gap_since_fault(kVerificationTime));
     round.phases = await_phases();
-    show_phases(round.phases, round.gap_ms);
-    stage_.timeline().say("clients", fmt::format("longest gap {:.0f} ms", round.gap_ms));
+    round.gap_ms = gap_ms;
+    show_phases(round.phases, gap_ms);
+    stage_.timeline().say("clients", fmt::format("longest gap {:.0f} ms", gap_ms));
     if (options_.fault != Fault::flip) {
         start_backup();
     }

@@ -59,6 +59,19 @@ TEST(FailoverSection, HasEachStepsTimeAndTheClientsSinceTheFault) {
     EXPECT_EQ(row(section, "acknowledged writes lost").met(), true);
 }
 
+TEST(FailoverSection, MissesATargetByWhatNoRoundCounted) {
+    Report report = two_kills_and_one_broken_off();
+    const std::string what = "kinds of death at which a client found something wrong";
+    EXPECT_EQ(row(failover_section({report}, 100), what).met(), true);
+    report.finding = "a:1 holds nothing where 1 was acknowledged";
+    const auto section = failover_section({report, Report()}, 100);
+    EXPECT_EQ(row(section, what).value(), 1);
+    EXPECT_EQ(row(section, what).met(), false);
+    EXPECT_EQ(row(section, what).detail, "SIGKILL: a:1 holds nothing where 1 was acknowledged");
+    report.rounds.clear();
+    EXPECT_EQ(row(failover_section({report}, 100), what).met(), false);
+}
+
 TEST(FailoverSection, SaysWhereThePrimaryWonAndNothingOfGoingLive) {
     Report report;
     report.rounds.push_back(round_of(Fault::cut, {0.5, 2, {}, {}, 2.5}, 3));

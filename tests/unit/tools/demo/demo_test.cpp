@@ -9,11 +9,13 @@
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 #include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "common/address.hpp"
 #include "tests/unit/tools/error_of.hpp"
+#include "tests/unit/tools/verifier/fake_postgres.hpp"
 #include "tools/demo/relay.hpp"
 #include "tools/demo/report.hpp"
 #include "tools/demo/stage.hpp"
@@ -205,7 +207,7 @@ TEST(Report, HasTheDocumentedJsonForm) {
         R"({"fault":"partition","gap_ms":143.2,"takeover_ms":null,"acked_writes":400,"lost_acked_writes":0,)"
         R"("contradictions":0,"dropped_connections":0,"generation":3,"went_on":"host 2","lag_records":0,"noticed":false,)"
         R"("phases":{"detected_ms":null,"decided_ms":null,"live_ms":null,"spoke_ms":null,"answered_ms":null}}],)"
-        R"("seed":7,"longest_gap_ms":143.2,"unplanned_failovers":0,"compared_stops":1000,"divergences":0,"failure":"","ok":true})");
+        R"("seed":7,"longest_gap_ms":143.2,"unplanned_failovers":0,"compared_stops":1000,"divergences":0,"finding":"","failure":"","ok":true})");
     EXPECT_THAT(good().to_text(), HasSubstr("verdict: the guest survived"));
 }
 
@@ -223,10 +225,33 @@ TEST(Report, IsOkOnlyWhenEveryPromiseWasSeenToHold) {
     EXPECT_EQ(broken([](Report& r) { r.rounds[0].dropped_connections = 1; }), "1 connections were dropped");
     EXPECT_EQ(broken([](Report& r) { r.rounds[0].contradictions = 1; }), "1 answers contradict earlier ones");
     EXPECT_EQ(broken([](Report& r) { r.divergences = 1; }), "a replay differed from its recording at 1 stops");
+    EXPECT_EQ(broken([](Report& r) { r.finding = "a:1 is gone"; }), "the first finding: a:1 is gone");
     EXPECT_EQ(broken([](Report& r) { r.failure = "waited"; }), "waited");
     EXPECT_THAT(broken([](Report& r) { r.rounds[0].acked_writes = 0; }), HasSubstr("without an acknowledged write"));
     EXPECT_THAT(broken([](Report& r) { r.rounds.clear(); }), HasSubstr("without an acknowledged write"));
     EXPECT_THAT(broken([](Report& r) { r.compared_stops = 0; }), HasSubstr("no replay was compared"));
+}
+
+TEST(Report, HasWhatWasFoundInARoundThatWasBrokenOff) {
+    Stage stage;
+    GuestDescription guest = describe(GuestKind::postgres);
+    guest.rate = 0;
+    std::optional<testing::FakePostgres> server(testing::Wrong::lose);
+    Load clients(stage, guest, parse_address(server->address()).port);
+    clients.start(10s);
+    clients.mark_fault();
+    while (clients.first_finding().empty()) {
+        static_cast<void>(clients.gap_since_fault(10s));
+    }
+    server.reset();
+    EXPECT_THAT(error_of([&] { static_cast<void>(clients.check(10ms)); }), HasSubstr("clients still wait"));
+    Report report;
+    report.rounds.emplace_back();
+    report.conclude(clients);
+    EXPECT_EQ(report.rounds.back().lost_acked_writes, 1U);
+    EXPECT_GT(report.rounds.back().acked_writes, 0U);
+    EXPECT_THAT(report.to_json(), HasSubstr("\"gap_ms\":null"));
+    EXPECT_THAT(report.to_json(), HasSubstr("\"finding\":\"teller "));
 }
 
 }  // namespace
