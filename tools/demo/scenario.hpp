@@ -95,7 +95,7 @@ class Scenario {
     std::vector<std::unique_ptr<Replica>> retired_;
     std::unique_ptr<Load> load_;
     unsigned hosts_ = 0;
-    Event::Time fault_at_{};
+    std::optional<Event::Time> fault_at_;  // of this round, once it is brought about
     std::uint64_t unplanned_failovers_ = 0;
     std::uint64_t flips_noticed_ = 0;
 };

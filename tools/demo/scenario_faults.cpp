@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/error.hpp"
+#include "common/require.hpp"
 #include "tools/demo/bit_flip.hpp"
 #include "tools/demo/scenario.hpp"
 #include "tools/output/milliseconds.hpp"
@@ -38,6 +39,7 @@ void Scenario::play_round(Round& round) {
     round.lag_records = backup_->lag_records();
     stage_.timeline().say(backup_->host(),
                           fmt::format("is {} records, {:.1f} ms behind", backup_->lag_records(), backup_->lag_ms()));
+    fault_at_.reset();
     load_->mark_fault();
     switch (options_.fault) {
         case Fault::kill:
@@ -83,8 +85,9 @@ void Scenario::play_round(Round& round) {
 
 // A track of its own for what the failover consisted of.
 void Scenario::show_phases(const Phases& phases, double gap_ms) {
+    require(fault_at_.has_value(), "a fault says when it was");
     const auto at = [&](double ms) {
-        return fault_at_ +
+        return *fault_at_ +
                std::chrono::duration_cast<Event::Time::duration>(std::chrono::duration<double, std::milli>(ms));
     };
     double before = 0;
@@ -105,6 +108,7 @@ void Scenario::show_phases(const Phases& phases, double gap_ms) {
 // What the survivor told of the fault, and what the clients saw of it. The first output may leave a moment after all
 // clients have their answers: it may be one that the old primary had sent already.
 Phases Scenario::await_phases() {
+    require(fault_at_.has_value(), "a fault says when it was");
     const Replica& survivor = *primary_;
     if (survivor.went_live()) {
         const auto deadline = Stage::Clock::now() + kTimeToSpeak;
@@ -112,7 +116,7 @@ Phases Scenario::await_phases() {
                      "the survivor's first output");
     }
     const auto since_fault = [&](const std::optional<Event::Time>& time) {
-        return time && *time >= fault_at_ ? std::optional(in_milliseconds(*time - fault_at_)) : std::nullopt;
+        return time && *time >= *fault_at_ ? std::optional(in_milliseconds(*time - *fault_at_)) : std::nullopt;
     };
     const Milestones& milestones = survivor.milestones();
     Phases phases{.detected = since_fault(milestones.deciding),
@@ -129,7 +133,7 @@ Phases Scenario::await_phases() {
         };
         const auto from = phases.live ? *milestones.live : *milestones.decided;
         if (const auto answer = load_->first_answer_since_fault(on_clients_clock(from))) {
-            phases.answered = in_milliseconds(*answer - on_clients_clock(fault_at_));
+            phases.answered = in_milliseconds(*answer - on_clients_clock(*fault_at_));
         }
     }
     return phases;
@@ -154,7 +158,7 @@ void Scenario::play_kill(Round& round) {
 void Scenario::kill_primary() {
     fault_at_ = Event::now();
     primary_->signal(SIGKILL);
-    stage_.timeline().say(primary_->host(), "KILLED (SIGKILL)", fault_at_);
+    stage_.timeline().say(primary_->host(), "KILLED (SIGKILL)", *fault_at_);
 }
 
 void Scenario::play_arbiter(Round& round) {
@@ -164,7 +168,7 @@ void Scenario::play_arbiter(Round& round) {
     load_->mark_fault();
     server->signal(SIGKILL);
     kill_primary();
-    stage_.timeline().say("arbiter", fmt::format("server {}, which led, KILLED (SIGKILL)", leader + 1), fault_at_);
+    stage_.timeline().say("arbiter", fmt::format("server {}, which led, KILLED (SIGKILL)", leader + 1), *fault_at_);
     await_takeover(round);
     survivor_is(backup_);
     restart_arbiter(stage_, arbiters_, options_.executable, leader);
@@ -175,7 +179,7 @@ void Scenario::play_gateway(Round& round) {
     gateway_links_.at(primary_->host())->stall();
     kill_primary();
     stage_.timeline().say("network", fmt::format("nothing passes between {} and the gateway", primary_->host()),
-                          fault_at_);
+                          *fault_at_);
     await_takeover(round);
     survivor_is(backup_);
 }
@@ -184,7 +188,7 @@ void Scenario::play_host(Round& round) {
     const std::string link = stations_.at(primary_->host()).name;
     fault_at_ = Event::now();
     Lan::set_link(link, false);
-    stage_.timeline().say(primary_->host(), "GONE: its link is down", fault_at_);
+    stage_.timeline().say(primary_->host(), "GONE: its link is down", *fault_at_);
     await_takeover(round);
     stage_.pause(1s);
     Lan::set_link(link, true);
@@ -196,7 +200,7 @@ void Scenario::play_host(Round& round) {
 void Scenario::play_stop(Round& round) {
     fault_at_ = Event::now();
     primary_->signal(SIGSTOP);
-    stage_.timeline().say(primary_->host(), "STOPPED (SIGSTOP)", fault_at_);
+    stage_.timeline().say(primary_->host(), "STOPPED (SIGSTOP)", *fault_at_);
     await_takeover(round);
     stage_.pause(1s);
     stage_.timeline().say(primary_->host(), "CONTINUED (SIGCONT): it must find itself deposed");
@@ -217,7 +221,7 @@ void Scenario::play_partition(Round& round) {
     channel_->stall();
     stage_.timeline().say(
         "network", fmt::format("PARTITIONED: nothing passes between {} and {}", primary_->host(), backup_->host()),
-        fault_at_);
+        *fault_at_);
     await_winner(round);
 }
 
@@ -226,7 +230,7 @@ void Scenario::play_cut(Round& round) {
     channel_->cut();
     stage_.timeline().say("network",
                           fmt::format("CUT: the connection of {} and {} breaks", primary_->host(), backup_->host()),
-                          fault_at_);
+                          *fault_at_);
     await_winner(round);
 }
 
@@ -253,8 +257,9 @@ void Scenario::await_winner(Round& round) {
 // What the guest writes over before anybody compares it was never there.
 void Scenario::play_flip(Round& round) {
     const std::uint64_t before = backup_->divergences();
-    stage_.timeline().say(backup_->host(), fmt::format("A BIT FLIPS at {:#x} of its guest's memory",
-                                                       flip_a_bit(backup_->pid(), random_)));
+    fault_at_ = Event::now();
+    const std::uint64_t at = flip_a_bit(backup_->pid(), random_);
+    stage_.timeline().say(backup_->host(), fmt::format("A BIT FLIPS at {:#x} of its guest's memory", at), *fault_at_);
     const auto deadline = Stage::Clock::now() + kTimeToNotice;
     stage_.until(
         [&] { return backup_->divergences() > before || !backup_->running() || Stage::Clock::now() > deadline; },

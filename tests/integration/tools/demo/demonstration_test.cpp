@@ -122,6 +122,24 @@ INSTANTIATE_TEST_SUITE_P(Demonstration, Fault,
                                            Case{"kv", "", "cut"}, Case{"kv", "", "arbiter"}, Case{"kv", "", "gateway"}),
                          [](const auto& one) { return fmt::format("{}_{}", one.param.guest, one.param.fault); });
 
+// The primary goes on, and what is told of that is told in times since the flip.
+TEST_F(Demonstration, BringsABackupBackWhoseMemoryHasChanged) {
+    const auto report = stage_.directory().path() / "report.json";
+    const auto timeline = stage_.directory().path() / "timeline.json";
+    const auto demo = start({"--guest", "kv", "--rounds", "2", "--fault", "flip", "--json", report.string(),
+                             "--timeline", timeline.string()});
+    stage_.until([&] { return !demo->running(); }, 240s, "the demonstration to end");
+    EXPECT_EQ(demo->exit_status(), 0) << output_ << demo->last_words();
+    EXPECT_THAT(output_, HasSubstr("A BIT FLIPS"));
+    EXPECT_EQ(
+        run_to_end({"jq", "-c", "[.rounds[].phases[] | select(. != null and . > 240e3)]", report.string()}).output,
+        "[]\n");
+    EXPECT_EQ(run_to_end({"jq", "-c", "[.traceEvents[] | select(.ph != \"M\" and (.ts < 0 or .dur > 240e6))]",
+                          timeline.string()})
+                  .output,
+              "[]\n");
+}
+
 TEST_F(Demonstration, ShowsWhatAGuestSaidThatDoesNotServe) {
     const auto empty = stage_.directory().path() / "empty";
     std::filesystem::create_directories(empty / "etc");
