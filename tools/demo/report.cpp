@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "tools/output/json.hpp"
 #include "tools/output/milliseconds.hpp"
@@ -20,6 +21,10 @@ std::string number(const std::optional<double>& value, int digits) {
     return value ? fmt::format("{:.{}f}", *value, digits) : "null";
 }
 
+bool made_flip(const Round& round) {
+    return round.flip != Flip::none;
+}
+
 std::string json_of(const Round& round) {
     return fmt::format(
         R"({{"fault":"{}","gap_ms":{},"takeover_ms":{},"acked_writes":{},"lost_acked_writes":{},)"
@@ -27,7 +32,7 @@ std::string json_of(const Round& round) {
         R"("phases":{{"detected_ms":{},"decided_ms":{},"live_ms":{},"spoke_ms":{},"answered_ms":{}}}}})",
         name_of(round.fault), number(round.gap_ms, 1), number(round.takeover_ms, 1), round.acked_writes,
         round.lost_acked_writes, round.contradictions, round.dropped_connections, round.generation,
-        json_string(round.went_on), round.lag_records, round.noticed, number(round.phases.detected, 3),
+        json_string(round.went_on), round.lag_records, round.flip == Flip::noticed, number(round.phases.detected, 3),
         number(round.phases.decided, 3), number(round.phases.live, 3), number(round.phases.spoke, 3),
         number(round.phases.answered, 3));
 }
@@ -63,6 +68,18 @@ void Round::add(const Findings& findings) {
     dropped_connections += findings.dropped_connections;
 }
 
+void Report::count_divergences(std::uint64_t total) {
+    for (; counted_divergences_ < total; ++counted_divergences_) {
+        bool explained = false;
+        for (auto round = rounds.rbegin(); round != rounds.rend(); ++round) {
+            if (round->flip == Flip::hidden) {
+                round->flip = std::exchange(explained, true) ? Flip::gone : Flip::noticed;
+            }
+        }
+        divergences += explained ? 0 : 1;
+    }
+}
+
 void Report::conclude(Load& clients) {
     longest_gap_ms = in_milliseconds(clients.longest_gap());
     finding = clients.first_finding();
@@ -87,6 +104,10 @@ std::vector<std::string> Report::broken_promises() const {
     }
     if (!finding.empty()) {
         broken.push_back("the first finding: " + finding);
+    }
+    if (const auto flips = std::ranges::count_if(rounds, made_flip);
+        flips > 0 && std::ranges::count(rounds, Flip::noticed, &Round::flip) == 0) {
+        broken.push_back(fmt::format("nobody noticed any of {} flipped bits", flips));
     }
     if (divergences > 0) {
         broken.push_back(fmt::format("a replay differed from its recording at {} stops", divergences));
@@ -113,8 +134,8 @@ std::string Report::to_json() const {
 }
 
 std::string Report::to_text() const {
-    const auto flips = std::ranges::count(rounds, Fault::flip, &Round::fault);
-    const auto noticed = std::ranges::count(rounds, true, &Round::noticed);
+    const auto flips = std::ranges::count_if(rounds, made_flip);
+    const auto noticed = std::ranges::count(rounds, Flip::noticed, &Round::flip);
     std::string text = fmt::format(
         "\n"
         "  acknowledged writes          {:>10}\n"

@@ -34,6 +34,14 @@ struct Phases {
     std::optional<double> answered{};  // a client had its first answer of the survivor
 };
 
+// Of Fault::flip.
+enum class Flip : std::uint8_t {
+    none,     // no bit was flipped
+    hidden,   // nobody has noticed yet
+    noticed,  // the backup found itself different, and was brought back
+    gone,     // nobody had noticed when the backup was brought back for another one
+};
+
 struct Round {
     Fault fault = Fault::kill;
     std::optional<double> gap_ms{};     // the longest that a client waited from the fault on; empty: broken off before
@@ -47,7 +55,7 @@ struct Round {
     std::string went_on{};          // the host that did
     std::uint64_t lag_records = 0;  // the backup's, last reported before the fault
     Phases phases{};
-    bool noticed = false;  // Fault::flip: the backup found itself different, and was brought back
+    Flip flip = Flip::none;
 
     void add(const Findings& findings);
 };
@@ -59,10 +67,14 @@ struct Report {
     // Failovers that no fault of the script brought about: a replica of a busy machine was not heard in time.
     std::uint64_t unplanned_failovers = 0;
     std::uint64_t compared_stops = 0;  // at which a backup compared its state with the primary's
-    std::uint64_t divergences = 0;     // that no fault of the script brought about
+    std::uint64_t divergences = 0;     // that no fault of the script brought about, by count_divergences()
     std::string finding{};             // the first loss, contradiction or dropped connection, in words
     std::string failure{};             // why the demonstration could not go on to its end; empty: it did
 
+    // There have been `total` so far, of all replicas. One that is new shows a bit that was flipped before and that
+    // nobody had noticed, if there is one: however long it took. Who differs begins anew, and then no flip is left to
+    // show.
+    void count_divergences(std::uint64_t total);
     // What the clients have found in all, and, for the last round, what they have not told before.
     void conclude(Load& clients);
     // Every promise that does not hold, one line each; empty when all do.
@@ -72,6 +84,9 @@ struct Report {
     [[nodiscard]] std::string to_json() const;
     // The verdict, several lines.
     [[nodiscard]] std::string to_text() const;
+
+  private:
+    std::uint64_t counted_divergences_ = 0;
 };
 
 }  // namespace understudy::tools

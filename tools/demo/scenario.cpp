@@ -47,7 +47,7 @@ void Scenario::run(Report& report) {
         for (unsigned i = 1; i <= options_.rounds; ++i) {
             stage_.timeline().say(fmt::format("round {}", i),
                                   fmt::format("of {}: {}", options_.rounds, name_of(options_.fault)));
-            play_round(report.rounds.emplace_back());
+            play_round(report);
         }
         report.rounds.back().add(load_->finish(kVerificationTime));
     } catch (...) {
@@ -253,19 +253,20 @@ void Scenario::retire(std::unique_ptr<Replica> replica) {
     retired_.push_back(std::move(replica));
 }
 
+std::uint64_t Scenario::sum_of_replicas(std::uint64_t (Replica::*value)() const) const {
+    std::uint64_t sum = 0;
+    const auto add = [&](const std::unique_ptr<Replica>& replica) { sum += replica ? (*replica.*value)() : 0; };
+    add(primary_);
+    add(backup_);
+    std::ranges::for_each(retired_, add);
+    return sum;
+}
+
 void Scenario::conclude(Report& report) const {
     report.unplanned_failovers = unplanned_failovers_;
     report.conclude(*load_);
-    const auto add_replica = [&](const std::unique_ptr<Replica>& replica) {
-        if (replica) {
-            report.compared_stops += replica->compared_stops();
-            report.divergences += replica->divergences();
-        }
-    };
-    add_replica(primary_);
-    add_replica(backup_);
-    std::ranges::for_each(retired_, add_replica);
-    report.divergences -= flips_noticed_;
+    report.compared_stops = sum_of_replicas(&Replica::compared_stops);
+    report.count_divergences(divergences());
 }
 
 }  // namespace understudy::tools

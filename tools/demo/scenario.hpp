@@ -55,7 +55,7 @@ class Scenario {
     [[nodiscard]] Phases await_phases();
     void show_phases(const Phases& phases, double gap_ms);
 
-    void play_round(Round& round);
+    void play_round(Report& report);
     // Each brings the fault about and returns when one replica goes on and the other is gone.
     void play_kill(Round& round);
     void play_stop(Round& round);
@@ -66,11 +66,13 @@ class Scenario {
     void play_gateway(Round& round);
     void kill_primary();
     // The same two replicas go on.
-    void play_flip(Round& round);
+    void play_flip(Report& report);
 
     void survivor_is(std::unique_ptr<Replica>& survivor);
     void retire(std::unique_ptr<Replica> replica);
     void conclude(Report& report) const;
+    [[nodiscard]] std::uint64_t sum_of_replicas(std::uint64_t (Replica::*value)() const) const;
+    [[nodiscard]] std::uint64_t divergences() const { return sum_of_replicas(&Replica::divergences); }
     void show_console() const;
     struct Host {
         std::string name;
@@ -97,7 +99,6 @@ class Scenario {
     unsigned hosts_ = 0;
     std::optional<Event::Time> fault_at_;  // of this round, once it is brought about
     std::uint64_t unplanned_failovers_ = 0;
-    std::uint64_t flips_noticed_ = 0;
 };
 
 }  // namespace understudy::tools

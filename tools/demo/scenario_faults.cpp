@@ -26,7 +26,8 @@ constexpr auto kTimeToSpeak = 2s;  // of who has gone live
 
 }  // namespace
 
-void Scenario::play_round(Round& round) {
+void Scenario::play_round(Report& report) {
+    Round& round = report.rounds.emplace_back();
     stage_.pause(std::chrono::milliseconds(std::uniform_int_distribution<int>(500, 2500)(random_)));
     // A backup tells only now and then what it has compared: a fault before that would leave nothing to show.
     stage_.until([&] { return backup_->compared_stops() > 0 || !protected_now(); }, kProtectionTime,
@@ -64,7 +65,7 @@ void Scenario::play_round(Round& round) {
             play_gateway(round);
             break;
         case Fault::flip:
-            play_flip(round);
+            play_flip(report);
             break;
     }
     round.went_on = primary_->host();
@@ -255,10 +256,13 @@ void Scenario::await_winner(Round& round) {
 }
 
 // What the guest writes over before anybody compares it was never there.
-void Scenario::play_flip(Round& round) {
+void Scenario::play_flip(Report& report) {
+    Round& round = report.rounds.back();
+    report.count_divergences(divergences());  // what comes now may be this flip's
     const std::uint64_t before = backup_->divergences();
     fault_at_ = Event::now();
     const std::uint64_t at = flip_a_bit(backup_->pid(), random_);
+    round.flip = Flip::hidden;
     stage_.timeline().say(backup_->host(), fmt::format("A BIT FLIPS at {:#x} of its guest's memory", at), *fault_at_);
     const auto deadline = Stage::Clock::now() + kTimeToNotice;
     stage_.until(
@@ -267,10 +271,9 @@ void Scenario::play_flip(Round& round) {
     if (!backup_->running()) {
         throw Error(backup_->end());
     }
-    round.noticed = backup_->divergences() > before;
-    flips_noticed_ += backup_->divergences() - before;
-    if (!round.noticed) {
-        stage_.timeline().say(backup_->host(), "nobody noticed: the guest has written over it");
+    report.count_divergences(divergences());
+    if (round.flip != Flip::noticed) {
+        stage_.timeline().say(backup_->host(), "nobody has noticed: the guest may have written over it");
         return;
     }
     const std::uint64_t generation = round.generation;

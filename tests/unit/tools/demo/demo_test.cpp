@@ -232,6 +232,53 @@ TEST(Report, IsOkOnlyWhenEveryPromiseWasSeenToHold) {
     EXPECT_THAT(broken([](Report& r) { r.compared_stops = 0; }), HasSubstr("no replay was compared"));
 }
 
+Round of_flip(Flip flip) {
+    Round round;
+    round.fault = Fault::flip;
+    round.flip = flip;
+    round.acked_writes = 100;
+    return round;
+}
+
+Report of_flips(const std::vector<Flip>& flips) {
+    Report report = good();
+    report.rounds.clear();
+    for (const Flip flip : flips) {
+        report.rounds.push_back(of_flip(flip));
+    }
+    return report;
+}
+
+TEST(Report, ADivergenceIsOfTheFlipThatNobodyHadNoticedHoweverLate) {
+    Report report = of_flips({Flip::hidden});
+    report.count_divergences(1);
+    report.rounds.push_back(of_flip(Flip::hidden));
+    report.count_divergences(1);
+    EXPECT_EQ(report.rounds.back().flip, Flip::hidden) << "that one was the first's";
+    report.rounds.push_back(of_flip(Flip::none));
+    report.count_divergences(2);
+    EXPECT_EQ(report.rounds[1].flip, Flip::noticed);
+    EXPECT_TRUE(report.ok()) << report.to_text();
+    EXPECT_THAT(report.to_text(), HasSubstr("2, 2\n"));
+    report.count_divergences(3);
+    EXPECT_EQ(report.divergences, 1U) << "no flip is left that would explain it";
+    EXPECT_FALSE(report.ok());
+}
+
+TEST(Report, AReplicaThatBeginsAnewTakesNoFlipAlong) {
+    Report report = of_flips({Flip::hidden, Flip::hidden});
+    report.count_divergences(2);
+    EXPECT_EQ(report.divergences, 1U);
+    EXPECT_EQ(report.rounds[0].flip, Flip::gone);
+    EXPECT_EQ(report.rounds[1].flip, Flip::noticed);
+}
+
+TEST(Report, FlipsThatNobodyNoticesBreakThePromise) {
+    EXPECT_THAT(of_flips({Flip::hidden, Flip::hidden}).broken_promises(),
+                ::testing::ElementsAre("nobody noticed any of 2 flipped bits"));
+    EXPECT_TRUE(of_flips({Flip::gone, Flip::noticed, Flip::hidden}).ok());
+}
+
 TEST(Report, HasWhatWasFoundInARoundThatWasBrokenOff) {
     Stage stage;
     GuestDescription guest = describe(GuestKind::postgres);
