@@ -1,19 +1,15 @@
 // `understudy bench`: the benchmarks, one subcommand each. Each measures a section of one report, which is printed
 // here.
-#include <fmt/format.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cerrno>
 #include <filesystem>
-#include <fstream>
 #include <functional>
+#include <iostream>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "common/error.hpp"
 #include "hypervisor/engine/kvm/probe.hpp"
 #include "tools/bench/against.hpp"
 #include "tools/bench/all.hpp"
@@ -31,6 +27,7 @@
 #include "tools/bench/uncounted.hpp"
 #include "tools/command/choice.hpp"
 #include "tools/command/commands.hpp"
+#include "tools/command/report_file.hpp"
 #include "tools/report/report.hpp"
 
 namespace understudy::tools {
@@ -321,31 +318,15 @@ Benchmark add_scale_bench(CLI::App& bench) {
     return benchmark(app, options, measure_scale);
 }
 
-// In place before anything is measured: a report that cannot be written is no reason to waste minutes.
-std::ofstream open_page(const std::string& file) {
-    std::ofstream stream;
-    if (!file.empty()) {
-        stream.open(file);
-        if (!stream) {
-            throw Error::from_errno("cannot write the report " + file, errno);
-        }
-    }
-    return stream;
-}
-
 int measure(const std::function<std::vector<report::Section>()>& sections, const Output& output) {
-    std::ofstream page = open_page(output.html);
+    ReportFile page(output.html);
     report::Report report{report::describe_machine(UNDERSTUDY_VERSION, engine::kvm_flavour()), {}};
     report.sections = sections();
     report::note_end(report.machine);
-    if (page.is_open()) {
-        page << report::to_html(report);
-        page.close();
-        if (!page) {
-            throw Error("cannot write the report " + output.html);
-        }
-    }
-    fmt::print("{}", output.json ? report::to_json(report) : report::to_text(report));
+    // What was measured is said before the page can fail; and whatever becomes of standard output, which main() looks
+    // at, the page is written.
+    std::cout << (output.json ? report::to_json(report) : report::to_text(report)) << std::flush;
+    page.write(report::to_html(report));
     return 0;
 }
 

@@ -1,18 +1,20 @@
 // `understudy demo`: a protected guest on this machine, under load, its primary lost again and again, and the verdict.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
-#include <cerrno>
-#include <cstdio>
 #include <filesystem>
-#include <fstream>
+#include <functional>
+#include <iostream>
 #include <memory>
 #include <random>
 #include <string>
+#include <vector>
 
 #include "common/error.hpp"
 #include "tools/command/choice.hpp"
 #include "tools/command/commands.hpp"
+#include "tools/command/report_file.hpp"
 #include "tools/demo/report.hpp"
 #include "tools/demo/scenario.hpp"
 #include "tools/demo/stage.hpp"
@@ -30,18 +32,6 @@ struct Options {
     std::string timeline;
     bool keep = false;
 };
-
-// In place before the first process starts: a report that cannot be written is no reason to waste a minute.
-std::ofstream open_report(const std::string& file) {
-    std::ofstream stream;
-    if (!file.empty()) {
-        stream.open(file);
-        if (!stream) {
-            throw Error::from_errno("cannot write the report " + file, errno);
-        }
-    }
-    return stream;
-}
 
 // What the guest consists of besides its image, which is looked for where this executable is.
 void require_guest(const ScenarioOptions& options) {
@@ -79,13 +69,9 @@ ScenarioOptions complete(const Options& options) {
     return scenario;
 }
 
-Report play(const ScenarioOptions& options, bool keep, const std::string& timeline) {
+Report play(Stage& stage, const ScenarioOptions& options, bool keep) {
     Report report;
     report.seed = options.seed;
-    Stage stage;
-    if (!timeline.empty()) {
-        stage.timeline().keep(timeline);
-    }
     try {
         Scenario scenario(stage, options);
         scenario.run(report);
@@ -93,7 +79,6 @@ Report play(const ScenarioOptions& options, bool keep, const std::string& timeli
         report.failure = error.what();
         stage.timeline().say("demo", "FAILED: " + report.failure);
     }
-    stage.timeline().finish();
     // What a client or a replica has noticed once may not come again.
     if (keep || !report.finding.empty() || report.divergences != 0) {
         stage.directory().keep();
@@ -104,17 +89,33 @@ Report play(const ScenarioOptions& options, bool keep, const std::string& timeli
     return report;
 }
 
-int run(const Options& options) {
-    std::ofstream json = open_report(options.json);
-    const Report report = play(complete(options), options.keep, options.timeline);
-    if (json.is_open()) {
-        json << report.to_json() << '\n';
-        json.close();
-        if (!json) {
-            throw Error("cannot write the report " + options.json);
+// Each of them, whatever becomes of another.
+void write_all(const std::vector<std::function<void()>>& files) {
+    std::vector<std::string> troubles;
+    for (const auto& write : files) {
+        try {
+            write();
+        } catch (const Error& error) {
+            troubles.emplace_back(error.what());
         }
     }
-    fmt::print("{}", report.to_text());
+    if (!troubles.empty()) {
+        throw Error::format("{}", fmt::join(troubles, "; "));
+    }
+}
+
+int run(const Options& options) {
+    const ScenarioOptions scenario = complete(options);
+    ReportFile json(options.json);
+    Stage stage;
+    if (!options.timeline.empty()) {
+        stage.timeline().keep(options.timeline);
+    }
+    const Report report = play(stage, scenario, options.keep);
+    // The verdict is said before a file can fail; and whatever becomes of standard output, which main() looks at, the
+    // files are written.
+    std::cout << report.to_text() << std::flush;
+    write_all({[&] { json.write(report.to_json() + "\n"); }, [&] { stage.timeline().finish(); }});
     return report.ok() ? 0 : 1;
 }
 

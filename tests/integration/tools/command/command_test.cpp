@@ -227,6 +227,37 @@ TEST_F(Command, VerifyNamesAServerThatIsNotThere) {
     EXPECT_EQ(verify.exit_status, 1);
 }
 
+// Minutes of measuring are not lost with a file.
+TEST_F(Command, BenchPrintsWhatItMeasuredAlthoughThePageCannotBeWritten) {
+    const Finished bench = run("bench channel --repeats 1 --mebibytes 1 --round-trips 10 --html /dev/full");
+    EXPECT_EQ(bench.exit_status, 1);
+    EXPECT_THAT(bench.output, HasSubstr("a record and its acknowledgement"));
+    EXPECT_THAT(bench.errors, HasSubstr("/dev/full: No space left on device\n"));
+    const Finished nobody = run("bench channel --repeats 1 --mebibytes 1 --round-trips 10 --html p.html >/dev/full");
+    EXPECT_EQ(nobody.exit_status, 1);
+    EXPECT_THAT(shell("cat p.html").output, HasSubstr("a record and its acknowledgement"));
+}
+
+TEST_F(Command, DemoSaysItsVerdictAlthoughNoReportCanBeWritten) {
+    if (shell("command -v redis-benchmark").exit_status != 0) {
+        GTEST_SKIP() << "needs redis-benchmark";
+    }
+    // A guest that needs more memory than there is: no round is played, but there is a verdict.
+    const Finished demo = run("demo --guest kv --memory 512G --json /dev/full --timeline /dev/full");
+    EXPECT_EQ(demo.exit_status, 1);
+    EXPECT_THAT(demo.output, HasSubstr("verdict: FAILED"));
+    EXPECT_THAT(demo.errors, HasSubstr("cannot write the report /dev/full: No space left on device"));
+    EXPECT_THAT(demo.errors, HasSubstr("cannot write the timeline /dev/full"));
+}
+
+TEST_F(Command, AReportOfBeforeStaysUntilThereIsAnother) {
+    std::ofstream(directory_.path() / "report") << "of before\n";
+    EXPECT_EQ(run("demo --memory 12Q --json report").exit_status, 1);
+    EXPECT_EQ(shell("cat report").output, "of before\n");
+    EXPECT_EQ(run("bench arbiter --no-etcd --data /dev/null/data --html report").exit_status, 1);
+    EXPECT_EQ(shell("cat report").output, "of before\n");
+}
+
 TEST_F(Command, DoctorSaysTheSameForPeopleAndMachines) {
     const Finished text = run("doctor");
     const Finished json = run("doctor --json");
