@@ -4,6 +4,8 @@
 #include <libpq-fe.h>
 
 #include <charconv>
+#include <cstddef>
+#include <iterator>
 #include <string_view>
 #include <utility>
 
@@ -34,10 +36,10 @@ PostgresConnection::~PostgresConnection() {
 }
 
 void PostgresConnection::open() {
-    const auto endpoint = endpoints().begin()->endpoint();
+    const auto endpoint = std::next(endpoints().begin(), static_cast<std::ptrdiff_t>(endpoint_))->endpoint();
     connection_ = begin_postgres(endpoint.address().to_string(), std::to_string(endpoint.port()));
     if (!connection_ || ::PQstatus(connection_.get()) == CONNECTION_BAD) {
-        failed(postgres_error(connection_));
+        not_connected();
         return;
     }
     ::PQsetNoticeProcessor(connection_.get(), note, &complaint_);
@@ -74,9 +76,15 @@ void PostgresConnection::poll_connecting() {
             opened();
             return;
         default:
-            failed(postgres_error(connection_));
+            not_connected();
             return;
     }
+}
+
+// libpq is given numbers, one address at a time: a name's next address is the next attempt's.
+void PostgresConnection::not_connected() {
+    endpoint_ = (endpoint_ + 1) % endpoints().size();
+    failed(postgres_error(connection_));
 }
 
 void PostgresConnection::ask_of_series(Series which, std::size_t position) {

@@ -31,6 +31,7 @@ class PostgresConnection final : public VerifierConnection {
 
     void go_on_connecting(Descriptor::wait_type wanted);
     void poll_connecting();
+    void not_connected();
     void send(LedgerRequest request);
     void flush();
     void receive();
@@ -38,6 +39,7 @@ class PostgresConnection final : public VerifierConnection {
     void take(const pg_result& result);
 
     LedgerModel model_;
+    std::size_t endpoint_ = 0;  // that is tried next, or that it is connected to
     PostgresHandle connection_;
     Descriptor descriptor_;  // a duplicate of libpq's socket, to wait for it
     LedgerRequest request_;  // sent last

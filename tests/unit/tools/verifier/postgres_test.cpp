@@ -3,13 +3,18 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <chrono>
 #include <cstdint>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include "common/address.hpp"
 #include "common/error.hpp"
 #include "tests/unit/tools/verifier/fake_postgres.hpp"
+#include "tools/verifier/postgres_connection.hpp"
 #include "tools/verifier/verifier.hpp"
 
 namespace understudy::tools {
@@ -19,6 +24,28 @@ using namespace std::chrono_literals;
 using testing::FakePostgres;
 using testing::kWrongAt;
 using testing::Wrong;
+
+// Waits for one connection.
+class Listener final : public VerifierConnection::Owner {
+  public:
+    explicit Listener(boost::asio::io_context& io) : io_(io) {}
+    void on_idle(VerifierConnection& /*connection*/) override {
+        connected = true;
+        io_.stop();
+    }
+    void on_answer(const Judgement& /*judgement*/, VerifierConnection::Clock::time_point /*sent_at*/,
+                   VerifierConnection::Clock::time_point /*waiting_since*/,
+                   VerifierConnection::Clock::time_point /*now*/) override {}
+    void on_contradiction(const std::string& /*finding*/) override {}
+    void on_drop(const std::string& /*why*/) override {}
+    void on_refusal(const std::string& why) override { refusal = why; }
+
+    bool connected = false;
+    std::string refusal;
+
+  private:
+    boost::asio::io_context& io_;
+};
 
 VerifierConfig config_for(const std::string& address) {
     return {.server = address, .protocol = Protocol::postgres, .connections = 4, .rate = 0};
@@ -63,6 +90,24 @@ INSTANTIATE_TEST_SUITE_P(Faults, PostgresVerifierCatches,
                          ::testing::Values(Catch{Wrong::lose, 1, 0, 0}, Catch{Wrong::lose_the_line, 1, 0, 0},
                                            Catch{Wrong::repeat, 0, 1, 0}, Catch{Wrong::fail, 0, 1, 0},
                                            Catch{Wrong::drop, 0, 0, 1}, Catch{Wrong::answer_twice, 0, 1, 0}));
+
+// "localhost" is ::1 first where there is IPv6, and the server may listen on the other.
+TEST(PostgresVerifier, TriesEveryAddressOfAServer) {
+    const FakePostgres server;
+    const auto port = static_cast<std::uint16_t>(parse_address(server.address()).port);
+    boost::asio::io_context io;
+    const boost::asio::ip::tcp::endpoint closed(boost::asio::ip::make_address("127.0.0.2"), port);
+    const boost::asio::ip::tcp::endpoint open(boost::asio::ip::address_v4::loopback(), port);
+    const std::vector<boost::asio::ip::tcp::endpoint> both{closed, open};
+    const auto endpoints =
+        VerifierConnection::Endpoints::create(both.begin(), both.end(), "server", std::to_string(port));
+    Listener listener(io);
+    PostgresConnection connection(listener, io, endpoints, LedgerModel("verify_endpoints", 0, 1));
+    connection.connect();
+    io.run_for(10s);  // the listener ends it
+    EXPECT_TRUE(listener.connected) << listener.refusal;
+    connection.close();
+}
 
 TEST(PostgresVerifier, AServerThatIsNotThereIsAnErrorThatNamesIt) {
     std::string address;
