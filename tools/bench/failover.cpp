@@ -271,16 +271,17 @@ std::vector<std::string> failover_faults() {
     return names;
 }
 
-report::Section failover_section(const std::vector<Report>& found, unsigned suspicion_ms) {
+report::Section failover_section(const std::vector<Report>& found, unsigned suspicion_ms, GuestKind guest) {
+    const GuestDescription description = describe(guest);
     report::Section section;
     section.name = "failover";
     section.title = "Failover";
     section.text = fmt::format(
-        "A protected guest loses its primary under load, at a random moment: 16 connections write, remember and "
-        "verify, "
-        "2,000 requests a second, redis-benchmark beside them. Steps are told by the survivor's own events, answers by "
-        "the clients; silence is taken for death after {} ms.",
-        suspicion_ms);
+        "A protected guest with {} loses its primary under load, at a random moment: {} connections write, remember "
+        "and verify, {} requests a second{}. Steps are told by the survivor's own events, answers by the clients; "
+        "silence is taken for death after {} ms.",
+        description.title, description.connections, report::format_value(description.rate),
+        description.has_benchmark() ? ", redis-benchmark beside them" : "", suspicion_ms);
     section.distributions = true;
     for (const Report& one : found) {
         if (!one.rounds.empty()) {
@@ -311,10 +312,24 @@ report::Section measure_failover(const FailoverBenchOptions& options) {
             found.push_back(play(options, fault));
         }
     }
-    report::Section section = failover_section(found, options.suspicion_ms);
-    section.command = fmt::format("understudy bench failover --rounds {} --suspicion {}{}", options.rounds,
-                                  options.suspicion_ms, only_words(options.only));
+    report::Section section = failover_section(found, options.suspicion_ms, options.guest);
+    section.command = failover_command(options);
     return section;
+}
+
+std::string failover_command(const FailoverBenchOptions& options) {
+    std::string command =
+        fmt::format("understudy bench failover --rounds {} --suspicion {}", options.rounds, options.suspicion_ms);
+    if (options.guest != FailoverBenchOptions().guest) {
+        command += " --guest " + describe(options.guest).name;
+    }
+    if (!options.image.empty()) {
+        command += " --image " + shell_word(options.image.string());
+    }
+    if (options.seed != 0) {
+        command += fmt::format(" --seed {}", options.seed);
+    }
+    return command + only_words(options.only);
 }
 
 }  // namespace understudy::tools

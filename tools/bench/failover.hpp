@@ -29,6 +29,9 @@ struct FailoverBenchOptions {
 [[nodiscard]] report::Section measure_failover(const FailoverBenchOptions& options);
 
 // The section of what was found, by fault. Pure.
-[[nodiscard]] report::Section failover_section(const std::vector<Report>& found, unsigned suspicion_ms);
+[[nodiscard]] report::Section failover_section(const std::vector<Report>& found, unsigned suspicion_ms,
+                                               GuestKind guest = GuestKind::redis);
+// What a shell runs to measure the same again.
+[[nodiscard]] std::string failover_command(const FailoverBenchOptions& options);
 
 }  // namespace understudy::tools

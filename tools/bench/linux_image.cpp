@@ -7,6 +7,7 @@
 
 #include "common/error.hpp"
 #include "common/tell.hpp"
+#include "tools/bench/rows.hpp"
 #include "tools/demo/lan.hpp"
 #include "tools/process/run.hpp"
 
@@ -17,18 +18,11 @@ using namespace std::chrono_literals;
 
 constexpr auto kImageTime = 30min;  // packages may come by a slow network
 
-std::string quoted(const std::string& word) {
-    std::string result = "'";
-    for (const char c : word) {
-        result += c == '\'' ? "'\\''" : std::string(1, c);
-    }
-    return result + "'";
-}
-
 // The file in words that a command line has room for.
 std::vector<std::string> packed(const std::filesystem::path& file) {
     constexpr std::size_t kLongestWord = 100'000;
-    const auto done = run_to_end({"/bin/sh", "-c", fmt::format("gzip -9 -c {} | base64 -w 0", quoted(file.string()))});
+    const auto done =
+        run_to_end({"/bin/sh", "-c", fmt::format("gzip -9 -c {} | base64 -w 0", shell_word(file.string()))});
     if (done.exit_status != 0 || done.output.empty()) {
         throw Error::format("{} cannot be packed: {}", file.string(), done.errors);
     }
@@ -78,7 +72,7 @@ std::vector<std::string> LinuxImage::program(const std::filesystem::path& file,
                                              const std::vector<std::string>& arguments) {
     std::string script = "exec /tmp/program";
     for (const std::string& argument : arguments) {
-        script += " " + quoted(argument);
+        script += " " + shell_word(argument);
     }
     return with_program(file, script);
 }

@@ -27,7 +27,11 @@ class Rows {
 // Of a section's command, where it takes some rows only: " --only a,b", or nothing.
 [[nodiscard]] std::string only_words(const std::vector<std::string>& only);
 
-// The rows of one unit and variant that something took turns with, as bars.
+// As a shell takes it: in quotes where it needs them.
+[[nodiscard]] std::string shell_word(const std::string& word);
+
+// The rows of one unit and variant that something took turns with, as bars. Not all have to have taken turns with the
+// same: each is a series of its own, and a group has bars of those that it has values of.
 [[nodiscard]] report::BarPlot bars_of(const std::vector<report::Row>& rows, const std::string& title,
                                       const std::string& unit, const std::string& variant);
 

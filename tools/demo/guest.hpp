@@ -29,6 +29,8 @@ struct GuestDescription {
     double rate = 2000;         // of it, requests per second: enough to be busy, and little enough for two cores
 
     [[nodiscard]] bool is_linux() const { return !packages.empty(); }
+    // redis-benchmark loads it beside the verifying client.
+    [[nodiscard]] bool has_benchmark() const { return protocol == Protocol::redis; }
 };
 
 [[nodiscard]] GuestDescription describe(GuestKind kind);

@@ -17,7 +17,7 @@ constexpr int kBenchmarkClients = 10;
 Load::Load(Stage& stage, const GuestDescription& guest, std::uint16_t port)
     : stage_(stage),
       port_(port),
-      protocol_(guest.protocol),
+      uses_benchmark_(guest.has_benchmark()),
       verifier_({.server = fmt::format("127.0.0.1:{}", port),
                  .protocol = guest.protocol,
                  .connections = guest.connections,
@@ -25,7 +25,7 @@ Load::Load(Stage& stage, const GuestDescription& guest, std::uint16_t port)
 
 void Load::start(std::chrono::milliseconds timeout) {
     verifier_.start(timeout);
-    if (protocol_ != Protocol::redis) {
+    if (!uses_benchmark_) {
         return;
     }
     // It runs until it is told to end; an answer that is missing or a connection that breaks ends it with an error.

@@ -61,7 +61,7 @@ class Load {
   private:
     Stage& stage_;
     std::uint16_t port_;
-    Protocol protocol_;
+    bool uses_benchmark_;
     Verifier verifier_;
     std::shared_ptr<Child> benchmark_;  // if there is one
     VerifierFigures last_;

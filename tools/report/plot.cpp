@@ -98,6 +98,21 @@ std::string draw_bar(const BarPlot& plot, const Axis& x, double y, std::size_t s
     return text + text_at(std::max(end, high) + 6, y + kBar - 3, "value", format_value(spread.median));
 }
 
+// Those that the group has values of; where it has none at all, the first, which says so.
+std::vector<std::size_t> drawn_series(const BarPlot& plot, const BarPlot::Group& group) {
+    std::vector<std::size_t> drawn;
+    const std::size_t count = std::min(plot.series.size(), group.values.size());
+    for (std::size_t i = 0; i < count; ++i) {
+        if (!group.values[i].empty()) {
+            drawn.push_back(i);
+        }
+    }
+    if (drawn.empty() && count > 0) {
+        drawn.push_back(0);
+    }
+    return drawn;
+}
+
 std::string draw(const BarPlot& plot) {
     constexpr double kStep = 17;
     constexpr double kGap = 12;
@@ -118,10 +133,11 @@ std::string draw(const BarPlot& plot) {
     double y = kTop;
     std::string bars;
     for (const auto& group : plot.groups) {
-        const double height = kStep * static_cast<double>(plot.series.size());
+        const auto drawn = drawn_series(plot, group);
+        const double height = kStep * static_cast<double>(drawn.size());
         bars += text_at(left - 8, y + height / 2 + 3, "label end", group.label);
-        for (std::size_t i = 0; i < std::min(plot.series.size(), group.values.size()); ++i) {
-            bars += draw_bar(plot, x, y + kStep * static_cast<double>(i), i, group);
+        for (std::size_t i = 0; i < drawn.size(); ++i) {
+            bars += draw_bar(plot, x, y + kStep * static_cast<double>(i), drawn[i], group);
         }
         y += height + kGap;
     }

@@ -17,7 +17,7 @@ struct BarPlot {
     std::vector<std::string> series;  // "unprotected", "protected"
     struct Group {
         std::string label;
-        std::vector<std::vector<double>> values;  // of each series, as measured
+        std::vector<std::vector<double>> values;  // of each series, as measured; of none: no bar, unless none has any
     };
     std::vector<Group> groups;
     bool is_log = false;

@@ -13,6 +13,7 @@ namespace {
 
 using ::testing::DoubleNear;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 Round round_of(Fault fault, Phases phases, double gap_ms) {
     Round round;
@@ -88,6 +89,27 @@ TEST(FailoverSection, StacksStepsThatEndAtTheFirstAnswer) {
     EXPECT_EQ(plot.bars[0].label, "SIGKILL");
     EXPECT_EQ(plot.bars[0].values.size(), plot.parts.size());
     EXPECT_TRUE(std::ranges::all_of(plot.bars[0].values, [](double value) { return value >= 0; }));
+}
+
+TEST(FailoverSection, SaysWhatGuestWasUnderWhatLoad) {
+    FailoverBenchOptions options;
+    options.rounds = 5;
+    EXPECT_EQ(failover_command(options), "understudy bench failover --rounds 5 --suspicion 100");
+    options.guest = GuestKind::postgres;
+    options.image = "my guest.img";
+    options.seed = 7;
+    options.only = {"kill", "cut"};
+    EXPECT_EQ(failover_command(options),
+              "understudy bench failover --rounds 5 --suspicion 100 --guest postgres --image 'my guest.img' --seed 7 "
+              "--only kill,cut");
+    EXPECT_THAT(failover_section({}, 100, GuestKind::redis).text,
+                HasSubstr("A protected guest with Debian's redis-server loses its primary under load, at a random "
+                          "moment: 16 connections "
+                          "write, remember and verify, 2,000 requests a second, redis-benchmark beside them."));
+    EXPECT_THAT(failover_section({}, 100, GuestKind::postgres).text,
+                HasSubstr("A protected guest with Debian's PostgreSQL loses its primary under load, at a random "
+                          "moment: 8 connections "
+                          "write, remember and verify, 200 requests a second. Steps"));
 }
 
 TEST(FailoverSection, OfNothingIsASectionAllTheSame) {
