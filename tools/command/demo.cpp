@@ -65,6 +65,7 @@ ScenarioOptions complete(const Options& options) {
     if (scenario.seed == 0) {
         scenario.seed = std::random_device{}();
     }
+    Scenario::require_host(scenario);
     require_guest(scenario);
     return scenario;
 }

@@ -15,6 +15,7 @@
 #include "common/error.hpp"
 #include "common/file_descriptor.hpp"
 #include "common/require.hpp"
+#include "tools/demo/installed.hpp"
 #include "tools/process/run.hpp"
 
 namespace understudy::tools {
@@ -36,14 +37,6 @@ std::string outside_of(const std::string& name) {
     return "v-" + name;
 }
 
-bool runs(const std::string& command) {
-    try {
-        return run_to_end({"/bin/sh", "-c", "command -v " + command}).exit_status == 0;
-    } catch (const Error&) {
-        return false;
-    }
-}
-
 }  // namespace
 
 std::string Lan::missing() {
@@ -54,7 +47,7 @@ std::string Lan::missing() {
         return "needs /dev/net/tun";
     }
     for (const char* command : {"ip", "nsenter", "unshare"}) {
-        if (!runs(command)) {
+        if (!is_installed(command)) {
             return fmt::format("needs {}: apt-get install iproute2 util-linux", command);
         }
     }

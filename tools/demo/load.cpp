@@ -5,6 +5,7 @@
 #include <csignal>
 
 #include "common/error.hpp"
+#include "tools/demo/installed.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -13,6 +14,12 @@ namespace {
 constexpr int kBenchmarkClients = 10;
 
 }  // namespace
+
+std::string Load::missing(const GuestDescription& guest) {
+    return guest.has_benchmark() && !is_installed("redis-benchmark")
+               ? "needs redis-benchmark: apt-get install redis-tools"
+               : "";
+}
 
 Load::Load(Stage& stage, const GuestDescription& guest, std::uint16_t port)
     : stage_(stage),

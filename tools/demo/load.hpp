@@ -24,6 +24,9 @@ struct Findings {
 
 class Load {
   public:
+    // Why there can be none for the guest on this host, and what to do. Empty: there can.
+    [[nodiscard]] static std::string missing(const GuestDescription& guest);
+
     // The guest's server is at 127.0.0.1:`port`.
     Load(Stage& stage, const GuestDescription& guest, std::uint16_t port);
 

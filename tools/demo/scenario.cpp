@@ -29,12 +29,21 @@ constexpr auto kVerificationTime = 60s;
 Scenario::Scenario(Stage& stage, ScenarioOptions options)
     : stage_(stage), options_(std::move(options)), random_(options_.seed) {}
 
-void Scenario::run(Report& report) {
-    prepare_image();
-    if (options_.fault == Fault::host) {
+void Scenario::require_host(const ScenarioOptions& options) {
+    if (options.fault == Fault::host) {
         if (const std::string missing = Lan::missing(); !missing.empty()) {
             throw Error("--fault host: " + missing);
         }
+    }
+    if (const std::string missing = Load::missing(options.guest); !missing.empty()) {
+        throw Error::format("--guest {}: {}", options.guest.name, missing);
+    }
+}
+
+void Scenario::run(Report& report) {
+    require_host(options_);
+    prepare_image();
+    if (options_.fault == Fault::host) {
         lan_.emplace();  // before anything is started
     }
     start_servers();

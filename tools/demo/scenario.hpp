@@ -34,6 +34,9 @@ struct ScenarioOptions {
 
 class Scenario {
   public:
+    // Throws understudy::Error where this host cannot play it: ask before anything is built or started.
+    static void require_host(const ScenarioOptions& options);
+
     Scenario(Stage& stage, ScenarioOptions options);
 
     // Plays all rounds; `report` holds what was found so far even when it throws understudy::Error.

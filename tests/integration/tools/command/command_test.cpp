@@ -250,6 +250,26 @@ TEST_F(Command, DemoSaysItsVerdictAlthoughNoReportCanBeWritten) {
     EXPECT_THAT(demo.errors, HasSubstr("cannot write the timeline /dev/full"));
 }
 
+TEST_F(Command, DemoNeedsItsClientsBeforeItBuildsAnything) {
+    const Finished demo = shell("mkdir empty && PATH=$PWD/empty && " + kUnderstudy + " demo --guest kv");
+    EXPECT_EQ(demo.exit_status, 1);
+    EXPECT_EQ(demo.output, "");
+    EXPECT_EQ(demo.errors, "understudy: --guest kv: needs redis-benchmark: apt-get install redis-tools\n");
+}
+
+TEST_F(Command, DemoNeedsRootForItsNetworkBeforeItBuildsAnything) {
+    if (::geteuid() != 0) {
+        GTEST_SKIP() << "needs root, to become a user without permissions";
+    }
+    std::filesystem::copy(UNDERSTUDY_BINARY_DIR "/understudy", directory_.path() / "understudy");
+    std::filesystem::permissions(directory_.path(), std::filesystem::perms(0755));
+    const Finished demo =
+        shell("setpriv --reuid 65534 --regid 65534 --clear-groups ./understudy demo --fault host --guest kv");
+    EXPECT_EQ(demo.exit_status, 1);
+    EXPECT_EQ(demo.output, "");
+    EXPECT_THAT(demo.errors, StartsWith("understudy: --fault host: needs root"));
+}
+
 TEST_F(Command, AReportOfBeforeStaysUntilThereIsAnother) {
     std::ofstream(directory_.path() / "report") << "of before\n";
     EXPECT_EQ(run("demo --memory 12Q --json report").exit_status, 1);
