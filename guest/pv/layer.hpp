@@ -58,6 +58,7 @@ template <typename T>
 enum Vector : u64 {
     kDebugVector = 1,
     kInvalidOpcodeVector = 6,
+    kStackVector = 12,
     kGeneralProtectionVector = 13,
     kPageFaultVector = 14,
     kInterruptVector = UNDERSTUDY_INTERRUPT_VECTOR,

@@ -108,12 +108,32 @@ bool stop_before_return(understudy_frame& frame) {
     return true;
 }
 
+// Where a program's counted code, or the vDSO, calls for a stop, that call is all that writes to its stack; only a
+// replica that stops there makes it, and another one would not meet the fault. So it is as if the layer had been
+// called: true, and the frame is behind the call.
+bool skip_stop_call(understudy_frame& frame) {
+    constexpr u64 kPlace = UNDERSTUDY_CONTROL_ADDRESS + offsetof(understudy_control, trap_entry);
+    constexpr u8 kStopCall[] = {0xff, 0x14, 0x25, kPlace & 0xff, kPlace >> 8 & 0xff, kPlace >> 16 & 0xff,
+                                0};  // call *kPlace
+    if (!is_of_program(frame) || (frame.error_code & kFaultFetch) != 0 ||
+        readable_code(page_tables(), layer.page_table, frame.rip) < sizeof kStopCall) {
+        return false;
+    }
+    for (u64 i = 0; i < sizeof kStopCall; ++i) {
+        if (reinterpret_cast<const volatile u8*>(frame.rip)[i] != kStopCall[i]) {
+            return false;
+        }
+    }
+    frame.rip += sizeof kStopCall;
+    return true;
+}
+
 bool is_stepped(const understudy_frame& frame) {
     return is_of_program(frame) && (frame.rflags & kFlagTrap) != 0;
 }
 
-// Behind an instruction that was executed in the guest's stead. A program that does nothing else comes to a stop all the
-// same; one that is stepped has made a step, and its kernel comes to the stop. True: the counter wants one.
+// Behind an instruction that was executed in the guest's stead. A program that does nothing else comes to a stop all
+// the same; one that is stepped has made a step, and its kernel comes to the stop. True: the counter wants one.
 bool finish_emulation(understudy_frame& frame) {
     ++layer.emulated;
     const bool stop_due = is_of_program(frame) && charge(kEmulationCharge);
@@ -242,13 +262,23 @@ extern "C" bool handle_exception(understudy_frame* frame) {
         if (!find_fault_address(*frame) || finish_call_without_control_page(*frame, vcpu_info->arch.cr2)) {
             return false;
         }
+        if (skip_stop_call(*frame)) {
+            return stop_before_return(*frame);
+        }
+    } else if (vector == kStackVector && skip_stop_call(*frame)) {
+        return stop_before_return(*frame);
     } else if (vector == kInvalidOpcodeVector) {
         if (is_of_program(*frame) ? emulate_program(*frame) == Emulated::done : emulate_xen_cpuid(*frame)) {
             return finish_emulation(*frame);
         }
         vector = frame->vector & (kVectors - 1);  // the emulated instruction may have raised another
-    } else if (vector == kGeneralProtectionVector && emulate_privileged(*frame)) {
-        return finish_emulation(*frame);
+    } else if (vector == kGeneralProtectionVector) {
+        if (emulate_privileged(*frame)) {
+            return finish_emulation(*frame);
+        }
+        if (skip_stop_call(*frame)) {
+            return stop_before_return(*frame);
+        }
     }
     enter_handler(*frame, vector);
     return false;

@@ -1,5 +1,6 @@
 // Signals that arrive while something else goes on: timers, and what a process sends itself.
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
@@ -172,10 +173,46 @@ void polled(Context& context) {
     context.seen.add(now.tv_nsec);
 }
 
+// Reads the clock with little of its stack left: whoever is stopped in there needs no more of it than whoever is not.
+void clock_at_stacks_end(Context& context) {
+    constexpr std::size_t kLeft = 160;
+    const Pages pages(2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+    std::uint8_t* const top = pages.data() + kPage + kLeft;
+    const bool guarded = context.random.one_in(2);
+    if (guarded) {
+        mprotect(pages.data(), kPage, PROT_NONE);
+    }
+    timespec now{};
+    const Caught caught = run_caught(context.seen, [&] {
+        for (std::uint64_t i = context.random.between(20'000, 200'000); i > 0; --i) {
+            if (!guarded && i % 64 == 0) {
+                madvise(pages.data(), kPage, MADV_DONTNEED);
+            }
+            long clock = CLOCK_MONOTONIC;
+            timespec* time = &now;
+            __asm__ volatile(
+                "movq %%rsp, %%rbx\n\t"
+                "movq %2, %%rsp\n\t"
+                "call *%3\n\t"
+                "movq %%rbx, %%rsp"
+                : "+D"(clock), "+S"(time)
+                : "r"(top), "r"(&clock_gettime)
+                : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "memory", "cc");
+        }
+    });
+    expect(caught.signal == 0, "a look at the clock takes little of the stack");
+    context.seen.add(now.tv_nsec);
+    context.seen.add_bytes(guarded ? top : pages.data(), guarded ? 0 : kPage);
+}
+
 constexpr std::array kOperations = {
-    Operation{"interval-timer", interval_timer}, Operation{"send-to-self", send_to_self},
-    Operation{"timer-file", timer_file},         Operation{"signal-file", signal_file},
-    Operation{"posix-timer", posix_timer},       Operation{"polled", polled},
+    Operation{"interval-timer", interval_timer},
+    Operation{"send-to-self", send_to_self},
+    Operation{"timer-file", timer_file},
+    Operation{"signal-file", signal_file},
+    Operation{"posix-timer", posix_timer},
+    Operation{"polled", polled},
+    Operation{"clock-at-stacks-end", clock_at_stacks_end},
 };
 
 }  // namespace

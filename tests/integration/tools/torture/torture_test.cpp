@@ -76,6 +76,11 @@ TEST_F(Torture, RewrittenSystemCallsAreLikeAnyOther) {
                   "calls-interrupted,calls-stopped,calls-kept,calls-stepped,calls-self-stepped,calls-without-page"});
 }
 
+// The vDSO calls for a stop, which pushes a word: where that faults, only those would see it who stop there.
+TEST_F(Torture, AStopInTheClockTakesNoStack) {
+    expect_equal({"--seed", "2", "--rounds", "2", "--operations", "8", "--only", "clock-at-stacks-end"});
+}
+
 // Programs that wait without their kernel: each look at the clock counts.
 TEST_F(Torture, WhoPollsAClockIsInterrupted) {
     expect_equal({"--seed", "4", "--rounds", "1", "--operations", "16", "--only", "polled,stepped"});
