@@ -2,11 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <exception>
 #include <functional>
 #include <string>
 #include <utility>
 
-#include "common/error.hpp"
 #include "common/tell.hpp"
 #include "tools/bench/against.hpp"
 #include "tools/bench/arbiter.hpp"
@@ -22,6 +22,7 @@
 #include "tools/bench/scale.hpp"
 #include "tools/bench/smoke.hpp"
 #include "tools/bench/uncounted.hpp"
+#include "tools/process/interrupted.hpp"
 
 namespace understudy::tools {
 namespace {
@@ -32,7 +33,9 @@ report::Section attempt(const std::string& name, const Measure& measure) {
     tell("== {}\n", name);
     try {
         return measure();
-    } catch (const Error& error) {
+    } catch (const Interrupted&) {
+        throw;
+    } catch (const std::exception& error) {
         tell("{}: {}\n", name, error.what());
         return {.name = name, .title = name, .rows = {report::missing_row(name, error.what())}, .plots = {}};
     }

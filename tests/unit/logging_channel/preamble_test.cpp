@@ -12,7 +12,7 @@ TEST(Preamble, GoldenBytes) {
     EXPECT_EQ(testing::hex(preamble()),
               "5553544459"
               "43484e"
-              "04000000");
+              "05000000");
 }
 
 TEST(Preamble, TellsItsVersionAndNothingElse) {
