@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <memory>
 #include <string_view>
 #include <utility>
 
@@ -21,6 +22,22 @@ using replication::Role;
 constexpr auto kStartTime = 60s;
 constexpr auto kServiceTime = 5min;           // what a guest does first may be part of what is measured
 constexpr std::uint16_t kServicePort = 6379;  // of the guest
+
+// While this lives, whoever waits for something else hears it when the process ends, and why.
+class Expected {
+  public:
+    Expected(Stage& stage, const std::string& name, std::shared_ptr<Child> process)
+        : stage_(stage), process_(std::move(process)) {
+        stage_.expect(name, process_);
+    }
+    ~Expected() { stage_.dismiss(process_); }
+    Expected(const Expected&) = delete;
+    Expected& operator=(const Expected&) = delete;
+
+  private:
+    Stage& stage_;
+    std::shared_ptr<Child> process_;
+};
 
 }  // namespace
 
@@ -181,6 +198,7 @@ std::unique_ptr<Site::Guest> Site::start_alone(std::unique_ptr<Guest> guest, con
     guest->processes_.push_back(
         stage_.start(guest->vm_, command("run", *guest, words, options),
                      [raw = guest.get()](std::string_view line) { raw->console_.emplace_back(line); }));
+    const Expected runs(stage_, guest->vm_, guest->processes_.back());
     await_service(*guest, words.ready);
     return guest;
 }
@@ -205,6 +223,7 @@ std::unique_ptr<Site::Guest> Site::start_protected(std::unique_ptr<Guest> guest,
                                                      raw->handle(*event);
                                                  }
                                              }));
+    const Expected primary_runs(stage_, guest->vm_, guest->processes_.back());
     stage_.until([&] { return guest->role_ == Role::solo && !guest->address_.empty(); }, kStartTime,
                  "the primary to start");
     std::string primary = guest->address_;
@@ -218,6 +237,7 @@ std::unique_ptr<Site::Guest> Site::start_protected(std::unique_ptr<Guest> guest,
     backup.insert(backup.end(), words.backup_options.begin(), words.backup_options.end());
     backup.insert(backup.end(), pair_options.begin(), pair_options.end());
     guest->processes_.push_back(stage_.start(guest->vm_ + "-backup", backup, [](std::string_view) {}));
+    const Expected backup_runs(stage_, guest->vm_ + "-backup", guest->processes_.back());
     stage_.until([&] { return guest->role_ == Role::leading; }, kStartTime, "the guest to be protected");
     await_service(*guest, words.ready);
     return guest;
@@ -235,6 +255,7 @@ std::unique_ptr<Site::Guest> Site::start_checkpointed(const GuestWords& words, s
                              raw->kept_.push_back(*event);
                          }
                      });
+    const Expected keeper_runs(stage_, guest->vm_ + "-keeper", keeper);
     stage_.until([&] { return !guest->address_.empty(); }, kStartTime, "the checkpoints' keeper to listen");
     const std::string address = guest->address_;
     guest = start_alone(std::move(guest), words,

@@ -45,6 +45,15 @@ std::optional<double> value_of(const std::string& json, const std::string& row) 
     return std::regex_search(json, match, pattern) ? std::optional(std::stod(match[1])) : std::nullopt;
 }
 
+// A guest that never comes is not waited for.
+TEST_F(GuestBench, SaysWhyAGuestDoesNotStart) {
+    const LinuxRoot root;
+    const Finished done = shell(root,
+                                "head -c 100000 /dev/zero > no.img\n"
+                                "timeout 60 $U bench guest --repeats 1 --only boot --image no.img");
+    EXPECT_THAT(done.output, HasSubstr("no.img is no image")) << done.errors;
+}
+
 TEST_F(GuestBench, MeasuresHostAndGuest) {
     const LinuxRoot root;
     // What the probe is brought along by, and what it is linked with.
